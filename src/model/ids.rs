@@ -1,0 +1,137 @@
+//! Identifiers. Each is checked once, where it enters, and is then a type of its own.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Why a text is not an identifier of the wanted kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} {problem}")]
+pub struct IdError {
+    what: &'static str,
+    problem: &'static str,
+}
+
+/// Longest id taken from a caller or from Move, in bytes. Move's own are 40 (`job-<uuid4>`).
+const MAX_ID: usize = 128;
+
+fn check_move_id(what: &'static str, text: &str) -> Result<(), IdError> {
+    let problem = if text.is_empty() {
+        "is empty"
+    } else if text.len() > MAX_ID {
+        "is longer than 128 characters"
+    } else if !text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
+        "may hold only ASCII letters, digits, '-', '_' and '.'"
+    } else {
+        return Ok(());
+    };
+    Err(IdError { what, problem })
+}
+
+fn check_name(what: &'static str, text: &str) -> Result<(), IdError> {
+    let problem = if text.is_empty() {
+        "is empty"
+    } else if text.len() > 63 {
+        "is longer than 63 characters"
+    } else if text.starts_with('_') {
+        "may not start with '_', which is reserved for the gateway's own records"
+    } else if !text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
+        "may hold only ASCII letters, digits, '-', '_' and '.'"
+    } else {
+        return Ok(());
+    };
+    Err(IdError { what, problem })
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $check:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks the text's length and characters.
+            ///
+            /// # Errors
+            /// Says what is wrong with the text, without repeating it.
+            pub fn parse(text: &str) -> Result<Self, IdError> {
+                $check($what, text)?;
+                Ok(Self(text.into()))
+            }
+
+            /// The id as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+id!(
+    /// A job's id as Move gives it: `job-<uuid4>`.
+    JobId, "a job id", check_move_id
+);
+id!(
+    /// A take's id as Move gives it: `take-<uuid4>`.
+    TakeId, "a take id", check_move_id
+);
+id!(
+    /// A tenant's name: the `tenant` of its policy file.
+    TenantId, "a tenant's name", check_name
+);
+id!(
+    /// The member of a job's metadata under which a tenant's own value is kept upstream.
+    Namespace, "a namespace", check_name
+);
+id!(
+    /// Names a credential (an API key's `id`, a token's subject) in records; it is not the credential.
+    CredentialId, "a credential's id", check_name
+);
+
+/// One HTTP request, as named in logs, errors and the `X-Request-Id` header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestId(uuid::Uuid);
+
+impl RequestId {
+    /// A new random id.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "every call makes another value")]
+    pub fn new() -> Self {
+        Self(uuid::Uuid::new_v4())
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moves_ids_are_taken() {
+        assert!(JobId::parse("job-43171933-7526-41a9-a1e2-d6ef328e2cbe").is_ok());
+    }
+
+    #[test]
+    fn ids_with_odd_characters_are_refused() {
+        for odd in ["", "job-1\n", "job 1", "job-\u{e9}", "../x", "a\"b", &"x".repeat(129)] {
+            assert!(JobId::parse(odd).is_err(), "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn a_namespace_cannot_reach_the_gateways_record() {
+        assert!(Namespace::parse("_gateway").is_err());
+        assert!(Namespace::parse("acme").is_ok());
+    }
+}

@@ -1,0 +1,21 @@
+//! The words every other module speaks: ids, tenants, callers, root fields, error codes.
+//!
+//! This module imports none of the others.
+
+mod caller;
+mod error_code;
+mod ids;
+mod root_field;
+mod secret;
+mod tenant;
+
+pub use caller::Caller;
+pub use error_code::ErrorCode;
+pub use ids::{CredentialId, JobId, Namespace, TakeId, TenantId};
+pub use ids::{IdError, RequestId};
+pub use root_field::{Kind, RootField, RootFields};
+pub use secret::Secret;
+pub use tenant::{
+    Account, ApiKey, CachePolicy, ClientView, FieldCoordinate, KeyHash, MetadataPolicy, Rate,
+    RateLimits, Tenant, UnclaimedJobs,
+};

@@ -1,0 +1,197 @@
+//! A tenant, as its policy describes it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{CredentialId, Namespace, RootField, RootFields, Secret, TenantId};
+
+/// An internal team: everything the gateway needs to know of it. Immutable; a reload makes others.
+#[derive(Debug, Clone)]
+pub struct Tenant {
+    /// Its name.
+    pub id: TenantId,
+    /// What it may call.
+    pub operations: RootFields,
+    /// Fields that do not exist for it.
+    pub hidden_fields: Vec<FieldCoordinate>,
+    /// Whether it may introspect the schema.
+    pub introspection: bool,
+    /// What it sees in place of the Move account.
+    pub client: ClientView,
+    /// How its metadata is kept upstream.
+    pub metadata: MetadataPolicy,
+    /// Whether a job may be created only on a take that carries the tenant's envelope.
+    pub takes_owned: bool,
+    /// How much it may ask for.
+    pub rate_limit: RateLimits,
+    /// How long answers of `getJob` stay fresh.
+    pub cache: CachePolicy,
+    /// The Move account its calls are made with.
+    pub account: Arc<Account>,
+}
+
+/// One Move account: where it is and the key for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// The tenant it belongs to alone; `None` for the account that all others share.
+    pub owner: Option<TenantId>,
+    /// Move's GraphQL endpoint.
+    pub url: url::Url,
+    /// Move's API key, sent raw in `Authorization`.
+    pub api_key: Secret,
+}
+
+impl Account {
+    /// Whether several tenants' jobs live in it.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        self.owner.is_none()
+    }
+}
+
+/// An API key of a tenant: its fingerprint, never the key.
+#[derive(Debug, Clone)]
+pub struct ApiKey {
+    /// How records name it.
+    pub id: CredentialId,
+    /// SHA-256 of the key's bytes.
+    pub hash: KeyHash,
+    /// From when on it is refused.
+    pub expires: Option<jiff::Timestamp>,
+    /// What it may call; never more than its tenant.
+    pub operations: RootFields,
+}
+
+/// SHA-256 of an API key's bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyHash(pub [u8; 32]);
+
+impl KeyHash {
+    /// The hash of a presented key.
+    #[must_use]
+    pub fn of(key: &[u8]) -> Self {
+        use sha2::Digest;
+        Self(sha2::Sha256::digest(key).into())
+    }
+
+    /// Reads 64 hexadecimal digits.
+    #[must_use]
+    pub fn parse(hex: &str) -> Option<Self> {
+        if hex.len() != 64 || !hex.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        let mut hash = [0; 32];
+        for (byte, pair) in hash.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        Some(Self(hash))
+    }
+}
+
+impl fmt::Display for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyHash({self})")
+    }
+}
+
+/// `Type.field`, as in `hidden_fields`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct FieldCoordinate {
+    /// The object type.
+    pub type_name: String,
+    /// Its field.
+    pub field: String,
+}
+
+/// What stands in place of the Move account's own `client.portal` and `client.metadata`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientView {
+    /// A URL (Move's Python client requires one).
+    pub portal: url::Url,
+    /// JSON text.
+    pub metadata: Arc<str>,
+}
+
+/// How a tenant's metadata is kept upstream.
+#[derive(Debug, Clone)]
+pub struct MetadataPolicy {
+    /// The member that holds the tenant's own value.
+    pub namespace: Namespace,
+    /// A JSON object written into the gateway's own record on creation, as JSON text.
+    pub stamp: Option<Arc<str>>,
+    /// Longest metadata taken from the tenant, in bytes of JSON text.
+    pub max_bytes: usize,
+    /// What becomes of jobs that no tenant of this gateway created.
+    pub unclaimed_jobs: UnclaimedJobs,
+}
+
+/// What a tenant sees of jobs that no tenant created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnclaimedJobs {
+    /// Nothing: they do not exist for it.
+    Hide,
+    /// It may read them, not change them.
+    Read,
+}
+
+/// A rate with a burst: GCRA's two parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How many units `per` gives.
+    pub units: std::num::NonZeroU32,
+    /// The time in which `units` come back.
+    pub per: Duration,
+    /// How many units may be spent at once.
+    pub burst: std::num::NonZeroU32,
+}
+
+/// How much a tenant may ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RateLimits {
+    /// All queries together.
+    pub queries: Option<Rate>,
+    /// All mutations together.
+    pub mutations: Option<Rate>,
+    /// Single operations, besides their class.
+    pub operations: Vec<(RootField, Rate)>,
+    /// The dearest request allowed, in units.
+    pub max_cost: u32,
+    /// Requests at once.
+    pub max_in_flight: u32,
+}
+
+/// How long an answer of `getJob` stays fresh, by the job's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CachePolicy {
+    /// NOT_STARTED, STARTED, RUNNING and any state not known.
+    pub unfinished: Duration,
+    /// FINISHED and FAILED.
+    pub finished: Duration,
+    /// A job that is not there.
+    pub not_found: Duration,
+    /// How long past that an answer may still be given while a new one is fetched.
+    pub stale_while_revalidate: Duration,
+    /// How long past that an answer may still be given while upstream fails.
+    pub stale_if_error: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_hash_reads_what_it_prints() {
+        let hash = KeyHash::of(b"key");
+        assert_eq!(KeyHash::parse(&hash.to_string()), Some(hash));
+        assert_eq!(KeyHash::parse("00"), None);
+        assert_eq!(KeyHash::parse(&"é".repeat(32)), None);
+        assert_eq!(KeyHash::parse(&"+f".repeat(32)), None);
+    }
+}
