@@ -3,18 +3,22 @@
 //! This module imports none of the others.
 
 mod caller;
+mod clock;
 mod error_code;
 mod ids;
 mod root_field;
 mod secret;
+mod selection;
 mod tenant;
 
 pub use caller::Caller;
+pub use clock::Clock;
 pub use error_code::ErrorCode;
 pub use ids::{CredentialId, JobId, Namespace, TakeId, TenantId};
 pub use ids::{IdError, RequestId};
 pub use root_field::{Kind, RootField, RootFields};
 pub use secret::Secret;
+pub use selection::Selection;
 pub use tenant::{
     Account, ApiKey, CachePolicy, ClientView, FieldCoordinate, KeyHash, MetadataPolicy, Rate,
     RateLimits, Tenant, UnclaimedJobs,

@@ -1,0 +1,69 @@
+//! `createJob`, `createSingleCamJob`, `createMultiCamJob`
+
+use crate::model::{Caller, RootField, Selection, TakeId};
+use crate::types::{Job, Take};
+use crate::upstream::{self, Call, FieldError, NewJob};
+
+use super::envelope::{self, Reading};
+use super::{Answer, Error, Jobs, OwnedJob, needs};
+
+impl Jobs {
+    /// Creates a job of the caller's tenant: its metadata goes upstream in an envelope.
+    ///
+    /// # Errors
+    /// Bad arguments before anything is sent; [`Error::OutcomeUnknown`] when the call was sent and
+    /// no answer came.
+    pub async fn create(
+        &self,
+        caller: &Caller,
+        field: RootField,
+        mut job: NewJob,
+        wanted: &Selection,
+    ) -> Result<Answer<OwnedJob>, Error> {
+        check_metadata_size(caller, job.metadata.as_deref())?;
+        if caller.tenant.takes_owned {
+            self.check_take(caller, &job.take).await?;
+        }
+        let tenant = &caller.tenant;
+        job.metadata = Some(envelope::wrap(tenant, &caller.credential, job.metadata.as_deref()));
+        let field = self.upstream.creation_field(&tenant.account, field);
+        let call = Call::create_job(field, &job, &needs::of_job(wanted));
+        let reply =
+            self.upstream.call::<Job>(&tenant.account, &call).await.map_err(Error::of_mutation)?;
+        written(caller, reply.value, reply.errors)
+    }
+
+    /// With `takes.owned`, a take must carry the tenant's envelope.
+    async fn check_take(&self, caller: &Caller, take: &TakeId) -> Result<(), Error> {
+        let call = Call::get_take(take, &needs::of_ownership());
+        let reply = self.upstream.call::<Take>(&caller.tenant.account, &call).await?;
+        let stored = reply.value.and_then(|take| take.metadata);
+        match envelope::read(stored.as_ref().map(|metadata| metadata.0.as_str())) {
+            Reading::Envelope(envelope) if *envelope.owner() == caller.tenant.id => Ok(()),
+            _ => Err(Error::TakeNotFound),
+        }
+    }
+}
+
+/// A mutation's answer: the job it wrote must say whose it is.
+pub(super) fn written(
+    caller: &Caller,
+    job: Option<Job>,
+    errors: Vec<FieldError>,
+) -> Result<Answer<OwnedJob>, Error> {
+    let job = job.ok_or_else(|| Error::Refused(errors.clone()))?;
+    let value = OwnedJob::verify(&caller.tenant, job).ok_or({
+        Error::OutcomeUnknown(upstream::Error::NotAnAnswer("about a job of somebody else's"))
+    })?;
+    Ok(Answer { value, errors })
+}
+
+/// The tenant's metadata may be as long as its policy says, in bytes of JSON text.
+pub(super) fn check_metadata_size(caller: &Caller, text: Option<&str>) -> Result<(), Error> {
+    let (max, got) = (caller.tenant.metadata.max_bytes, text.map_or(0, str::len));
+    if got > max {
+        let problem = format!("{got} bytes of JSON; at most {max} are taken");
+        return Err(Error::argument("metadata", problem));
+    }
+    Ok(())
+}

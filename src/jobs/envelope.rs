@@ -1,0 +1,242 @@
+//! The envelope: how a tenant's metadata and the gateway's own record share a job's metadata.
+//!
+//! As written upstream:
+//! `{"<namespace>":<the tenant's value, to the letter>,"_gateway":{"v":1,"owner":"acme",…}}`.
+//! The tenant's value is carried as raw text and never printed anew. It is one JSON value, so
+//! nothing in it can reach the record beside it; a namespace cannot start with `_`.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+use crate::model::{CredentialId, Tenant, TenantId};
+
+/// The member that holds the gateway's record.
+const RECORD: &str = "_gateway";
+
+/// The record's format.
+const VERSION: u32 = 1;
+
+#[derive(Serialize)]
+struct NewRecord<'a> {
+    v: u32,
+    owner: &'a str,
+    by: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stamp: Option<&'a RawValue>,
+}
+
+/// What is read of a record; other members are left alone.
+#[derive(Deserialize)]
+struct Record {
+    v: u32,
+    owner: String,
+}
+
+/// An upstream metadata text that was taken apart.
+#[derive(Debug)]
+pub enum Reading<'a> {
+    /// No record of the gateway: the job was created in Move directly.
+    Plain,
+    /// Something stands where the record should be, and it is no record this gateway can read.
+    Broken,
+    /// An envelope.
+    Envelope(Envelope<'a>),
+}
+
+/// An envelope: its owner and its members, in their order.
+#[derive(Debug)]
+pub struct Envelope<'a> {
+    owner: TenantId,
+    members: Members<'a>,
+}
+
+/// Wraps a new job's metadata. `value` is the tenant's JSON text, already checked to be one JSON
+/// value; without one only the record is written.
+#[must_use]
+pub fn wrap(tenant: &Tenant, by: &CredentialId, value: Option<&str>) -> String {
+    let stamp = tenant.metadata.stamp.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let record = NewRecord { v: VERSION, owner: tenant.id.as_str(), by: by.as_str(), stamp };
+    let record = json(&record);
+    match value {
+        Some(value) => {
+            let namespace = json(tenant.metadata.namespace.as_str());
+            format!(r#"{{{namespace}:{},"{RECORD}":{record}}}"#, value.trim())
+        }
+        None => format!(r#"{{"{RECORD}":{record}}}"#),
+    }
+}
+
+/// Takes upstream's metadata apart.
+#[must_use]
+pub fn read(metadata: Option<&str>) -> Reading<'_> {
+    let Some(members) = metadata.and_then(|text| serde_json::from_str::<Members<'_>>(text).ok())
+    else {
+        return Reading::Plain;
+    };
+    let mut records = members.0.iter().filter(|(name, _)| name == RECORD);
+    let owner = match (records.next(), records.next()) {
+        (None, _) => return Reading::Plain,
+        (Some((_, record)), None) => owner_of(record),
+        _ => None,
+    };
+    match owner {
+        Some(owner) => Reading::Envelope(Envelope { owner, members }),
+        None => Reading::Broken,
+    }
+}
+
+fn owner_of(record: &RawValue) -> Option<TenantId> {
+    let record: Record = serde_json::from_str(record.get()).ok()?;
+    (record.v == VERSION).then(|| TenantId::parse(&record.owner).ok()).flatten()
+}
+
+impl<'a> Envelope<'a> {
+    /// Whose job it is.
+    #[must_use]
+    pub const fn owner(&self) -> &TenantId {
+        &self.owner
+    }
+
+    /// The tenant's own value, to the letter; `None` if it stored none.
+    #[must_use]
+    pub fn value(&self, tenant: &Tenant) -> Option<&'a str> {
+        let namespace = tenant.metadata.namespace.as_str();
+        self.members.0.iter().find(|(name, _)| name == namespace).map(|(_, value)| value.get())
+    }
+
+    /// The same envelope with another value of the tenant's: the record and other namespaces stay
+    /// to the letter.
+    #[must_use]
+    pub fn with_value(&self, tenant: &Tenant, value: &str) -> String {
+        let namespace = tenant.metadata.namespace.as_str();
+        let others = self.members.0.iter().filter(|(name, _)| name != namespace);
+        let own = format!("{}:{}", json(namespace), value.trim());
+        let rest = others.map(|(name, value)| format!("{}:{value}", json(name)));
+        let members: Vec<String> = std::iter::once(own).chain(rest).collect();
+        format!("{{{}}}", members.join(","))
+    }
+}
+
+/// Prints what cannot fail to be JSON: texts and flat structs of them.
+fn json<T: Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// A JSON object's members in their order, repeated names included.
+#[derive(Debug)]
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some((Name(name), value)) = map.next_entry()? {
+                    members.push((name, value));
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+/// A member's name, borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::ownership::tests::tenant;
+
+    fn by() -> CredentialId {
+        CredentialId::parse("key-1").expect("an id")
+    }
+
+    fn unwrapped(tenant: &Tenant, wrapped: &str) -> Option<String> {
+        match read(Some(wrapped)) {
+            Reading::Envelope(envelope) => envelope.value(tenant).map(str::to_owned),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_was_stored_comes_back_to_the_letter() {
+        let acme = tenant("acme");
+        for value in [
+            "{}",
+            "null",
+            r#""text""#,
+            r#""{\"twice\": \"encoded\"}""#,
+            "123456789012345678901234567890.10e5",
+            r#"{"b":1, "a" : 2,"a":3}"#,
+            r#"{"_gateway":{"v":1,"owner":"globex","by":"x"}}"#,
+            r#"{"acme":1}"#,
+            r#""\u0000\ud83d\ude00""#,
+        ] {
+            let wrapped = wrap(&acme, &by(), Some(value));
+            assert_eq!(unwrapped(&acme, &wrapped).as_deref(), Some(value));
+        }
+    }
+
+    #[test]
+    fn the_envelope_has_the_documented_form() {
+        let wrapped = wrap(&tenant("acme"), &by(), Some(r#"{"shot": 1}"#));
+        assert_eq!(
+            wrapped,
+            r#"{"acme":{"shot": 1},"_gateway":{"v":1,"owner":"acme","by":"key-1"}}"#
+        );
+    }
+
+    #[test]
+    fn an_update_leaves_the_record_and_other_namespaces_alone() {
+        let acme = tenant("acme");
+        let stored =
+            r#"{"acme":1,"other":{"n":1.0},"_gateway":{"v":1,"owner":"acme","by":"k","new":[1]}}"#;
+        let Reading::Envelope(envelope) = read(Some(stored)) else { panic!("no envelope") };
+        assert_eq!(
+            envelope.with_value(&acme, "2"),
+            r#"{"acme":2,"other":{"n":1.0},"_gateway":{"v":1,"owner":"acme","by":"k","new":[1]}}"#
+        );
+    }
+
+    #[test]
+    fn metadata_without_a_record_is_plain() {
+        for text in [None, Some(""), Some("7"), Some("{}"), Some(r#"{"acme":1}"#), Some("{")] {
+            assert!(matches!(read(text), Reading::Plain), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_record_of_a_wrong_shape_or_version_is_nobodys() {
+        for record in [
+            "1",
+            "null",
+            "[]",
+            r#"{"owner":"acme"}"#,
+            r#"{"v":2,"owner":"acme"}"#,
+            r#"{"v":"1","owner":"acme"}"#,
+            r#"{"v":1,"owner":""}"#,
+            r#"{"v":1,"owner":["acme"]}"#,
+            r#"{"v":1,"owner":"acme"},"_gateway":{"v":1,"owner":"globex"}"#,
+            r#"{"v":1,"owner":"acme","owner":"globex"}"#,
+        ] {
+            let text = format!(r#"{{"acme":1,"_gateway":{record}}}"#);
+            assert!(matches!(read(Some(&text)), Reading::Broken), "{text}");
+        }
+    }
+}

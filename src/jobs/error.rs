@@ -1,0 +1,45 @@
+//! Why an operation on jobs did not succeed.
+
+use crate::upstream::{self, FieldError};
+
+/// What went wrong. `graphql::errors` decides what callers read of it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The job is missing, another tenant's or nobody's: one answer for all three.
+    #[error("no such job")]
+    JobNotFound,
+    /// With `takes.owned`, the take is missing or not the tenant's.
+    #[error("no such take")]
+    TakeNotFound,
+    /// A job that no tenant created may be read under this tenant's policy, not changed.
+    #[error("the job was not created through the gateway and can only be read")]
+    ReadOnly,
+    /// An argument is not what it must be.
+    #[error("argument `{argument}`: {problem}")]
+    Argument {
+        /// The argument's name in the schema.
+        argument: &'static str,
+        /// What is wrong with it and what would be right.
+        problem: String,
+    },
+    /// Move answered with errors and no value.
+    #[error("Move answered with {} error(s) and no value", .0.len())]
+    Refused(Vec<FieldError>),
+    /// A mutation was sent and its outcome is not known.
+    #[error("the outcome is unknown: {0}")]
+    OutcomeUnknown(upstream::Error),
+    /// Move gave no answer.
+    #[error(transparent)]
+    Upstream(#[from] upstream::Error),
+}
+
+impl Error {
+    pub(super) fn argument(argument: &'static str, problem: impl ToString) -> Self {
+        Self::Argument { argument, problem: problem.to_string() }
+    }
+
+    /// The failure of a mutation that was sent.
+    pub(super) fn of_mutation(error: upstream::Error) -> Self {
+        if error.outcome_is_unknown() { Self::OutcomeUnknown(error) } else { Self::Upstream(error) }
+    }
+}

@@ -1,0 +1,50 @@
+//! The heart: what a tenant may do with jobs. No HTTP and no GraphQL engine in here.
+//!
+//! Every way in ends in [`OwnedJob`], which only the ownership check makes.
+
+mod create;
+mod cursor;
+mod envelope;
+mod error;
+mod get;
+mod list;
+mod needs;
+mod ownership;
+mod present;
+mod update;
+
+use std::sync::Arc;
+
+pub use cursor::CursorKey;
+pub use error::Error;
+pub use list::ListArguments;
+pub use ownership::OwnedJob;
+pub use update::Update;
+
+use crate::model::Clock;
+use crate::upstream::{FieldError, Upstream};
+
+/// What the operations need besides their caller and arguments.
+#[derive(Debug, Clone)]
+pub struct Jobs {
+    upstream: Arc<Upstream>,
+    cursor_key: CursorKey,
+    clock: Clock,
+}
+
+/// A value, with errors of some of its fields: partial data stays partial.
+#[derive(Debug)]
+pub struct Answer<T> {
+    /// The value.
+    pub value: T,
+    /// Errors below it, in Move's order.
+    pub errors: Vec<FieldError>,
+}
+
+impl Jobs {
+    /// Binds the operations to an upstream, the key that seals cursors, and a clock.
+    #[must_use]
+    pub const fn new(upstream: Arc<Upstream>, cursor_key: CursorKey, clock: Clock) -> Self {
+        Self { upstream, cursor_key, clock }
+    }
+}

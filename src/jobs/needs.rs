@@ -1,0 +1,66 @@
+//! From what a caller wants to what is asked of Move: no more than that and what the gateway needs.
+
+use crate::model::Selection;
+
+/// What the ownership check reads of a job.
+const OWNERSHIP: [&str; 2] = ["id", "metadata"];
+
+/// What has to be asked of a job. Policy answers `client.portal` and `client.metadata`, so Move is
+/// not asked for them; `percentageComplete` is `progress.percentageComplete` in Move's schema.
+#[must_use]
+pub fn of_job(wanted: &Selection) -> Selection {
+    let mut needed = Selection::of_leaves(OWNERSHIP);
+    for (name, below) in wanted.iter() {
+        match name {
+            "percentageComplete" => {
+                needed.field("progress").field(name);
+            }
+            _ => needed.field(name).merge(&without_client_secrets(name, below)),
+        }
+    }
+    needed
+}
+
+/// What has to be asked of a page whose jobs are wanted like `item`.
+#[must_use]
+pub fn of_page(item: &Selection) -> Selection {
+    let mut needed = Selection::of_leaves(["after"]);
+    needed.field("items").merge(&of_job(item));
+    needed
+}
+
+/// What has to be asked of a job to know whose it is.
+#[must_use]
+pub fn of_ownership() -> Selection {
+    Selection::of_leaves(OWNERSHIP)
+}
+
+fn without_client_secrets(name: &str, selection: &Selection) -> Selection {
+    let mut kept = Selection::default();
+    for (field, below) in selection.iter() {
+        if name == "client" && matches!(field, "portal" | "metadata") {
+            continue;
+        }
+        kept.field(field).merge(&without_client_secrets(field, below));
+    }
+    if kept.is_empty() && !selection.is_empty() {
+        kept.field("__typename");
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_accounts_own_portal_and_metadata_are_never_asked_for() {
+        let mut wanted = Selection::of_leaves(["percentageComplete"]);
+        wanted.field("client").merge(&Selection::of_leaves(["portal", "metadata"]));
+        wanted.field("take").field("client").merge(&Selection::of_leaves(["id", "portal"]));
+        assert_eq!(
+            of_job(&wanted).to_string(),
+            " {client {__typename} id metadata progress {percentageComplete} take {client {id}}}"
+        );
+    }
+}

@@ -1,0 +1,74 @@
+//! What a tenant sees of a job that is its own: its metadata out of the envelope, and its policy's
+//! words in place of the Move account's.
+
+use crate::model::Tenant;
+use crate::types::{AdditionalFile, AwsJson, AwsUrl, Client, File, Job, Source, Take, Volume};
+
+use super::envelope::{self, Reading};
+
+/// Rewrites a job in place. `stored` is its metadata as Move has it.
+pub fn job(tenant: &Tenant, stored: Option<&str>, job: &mut Job) {
+    job.metadata = metadata(tenant, stored);
+    client(tenant, job.client.get_mut());
+    additional_files(tenant, job.outputs.as_mut());
+    if let Some(below) = &mut job.take {
+        take(tenant, below);
+    }
+}
+
+/// A metadata text as the tenant may see it: its own value out of an envelope, a text without an
+/// envelope as it is, and nothing of an envelope that is not its own.
+fn metadata(tenant: &Tenant, stored: Option<&str>) -> Option<AwsJson> {
+    let text = match envelope::read(stored) {
+        Reading::Plain => stored,
+        Reading::Envelope(envelope) if *envelope.owner() == tenant.id => envelope.value(tenant),
+        Reading::Envelope(_) | Reading::Broken => None,
+    };
+    text.map(|text| AwsJson(text.to_owned()))
+}
+
+fn own_metadata(tenant: &Tenant, shown: &mut Option<AwsJson>) {
+    if let Some(stored) = shown.take() {
+        *shown = metadata(tenant, Some(&stored.0));
+    }
+}
+
+fn client(tenant: &Tenant, client: Option<&mut Client>) {
+    if let Some(client) = client {
+        client.portal = Some(AwsUrl(tenant.client.portal.to_string()));
+        client.metadata = Some(AwsJson(tenant.client.metadata.to_string()));
+    }
+}
+
+fn file(tenant: &Tenant, file: Option<&mut File>) {
+    if let Some(file) = file {
+        client(tenant, file.client.as_mut());
+        own_metadata(tenant, &mut file.metadata);
+    }
+}
+
+fn additional_files(tenant: &Tenant, files: Option<&mut Vec<Option<AdditionalFile>>>) {
+    for additional in files.into_iter().flatten().flatten() {
+        file(tenant, additional.file.get_mut());
+    }
+}
+
+fn sources<'a>(tenant: &Tenant, sources: impl Iterator<Item = &'a mut Source>) {
+    for source in sources {
+        file(tenant, source.file.as_mut());
+    }
+}
+
+fn take(tenant: &Tenant, take: &mut Take) {
+    client(tenant, take.client.get_mut());
+    own_metadata(tenant, &mut take.metadata);
+    additional_files(tenant, take.additional_files.as_mut());
+    sources(tenant, take.sources.iter_mut().flatten().flatten());
+    file(tenant, take.video_file.as_mut());
+    if let Some(Volume::HumanVolume(volume)) = &mut take.volume {
+        client(tenant, volume.client.get_mut());
+        own_metadata(tenant, &mut volume.metadata);
+        additional_files(tenant, volume.outputs.as_mut());
+        sources(tenant, volume.sources.iter_mut().flatten());
+    }
+}

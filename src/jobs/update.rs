@@ -1,0 +1,57 @@
+//! `updateJob`
+
+use crate::model::{Caller, JobId, Selection};
+use crate::types::Job;
+use crate::upstream::{Call, Reply};
+
+use super::create::{check_metadata_size, written};
+use super::envelope;
+use super::get::owned;
+use super::{Answer, Error, Jobs, OwnedJob, needs};
+
+/// The arguments of an update; what is `None` stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Update {
+    /// JSON text: the tenant's own value.
+    pub metadata: Option<String>,
+    /// The job's name.
+    pub name: Option<String>,
+}
+
+impl Jobs {
+    /// Reads the job, verifies its owner, merges the tenant's metadata into what is stored, and
+    /// writes.
+    ///
+    /// # Errors
+    /// Those of [`Jobs::get`] and [`Jobs::create`]; [`Error::ReadOnly`] for a job that the tenant
+    /// may only read.
+    pub async fn update(
+        &self,
+        caller: &Caller,
+        id: &JobId,
+        update: Update,
+        wanted: &Selection,
+    ) -> Result<Answer<OwnedJob>, Error> {
+        check_metadata_size(caller, update.metadata.as_deref())?;
+        let Reply { value, errors } = self.read(caller, id, &needs::of_ownership()).await?;
+        let job = match value {
+            Some(job) => owned(caller, id, job)?,
+            None => return Err(self.refusal(caller, id, errors).await?),
+        };
+        if !job.is_writable() {
+            return Err(Error::ReadOnly);
+        }
+        let metadata = update.metadata.map(|value| match job.envelope() {
+            Some(envelope) => envelope.with_value(&caller.tenant, &value),
+            None => envelope::wrap(&caller.tenant, &caller.credential, Some(&value)),
+        });
+        let needed = needs::of_job(wanted);
+        let call = Call::update_job(id, metadata.as_deref(), update.name.as_deref(), &needed);
+        let reply = self
+            .upstream
+            .call::<Job>(&caller.tenant.account, &call)
+            .await
+            .map_err(Error::of_mutation)?;
+        written(caller, reply.value, reply.errors)
+    }
+}

@@ -1,0 +1,101 @@
+//! Which fields of a type are wanted, all the way down.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// A tree of field names: what a caller selected with aliases, fragments and directives resolved,
+/// or what is asked of upstream. A leaf has an empty tree. The name may also be an inline
+/// fragment's head (`... on HumanVolume`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Selection(BTreeMap<Box<str>, Selection>);
+
+impl Selection {
+    /// A selection of leaves.
+    pub fn of_leaves<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        Self(names.into_iter().map(|name| (name.into(), Self::default())).collect())
+    }
+
+    /// Adds a field if it is not there, and gives what is selected of it.
+    pub fn field(&mut self, name: &str) -> &mut Self {
+        self.0.entry(name.into()).or_default()
+    }
+
+    /// What is selected of the field, if it is selected.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Self> {
+        self.0.get(name)
+    }
+
+    /// The fields and what is selected of each.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Self)> {
+        self.0.iter().map(|(name, below)| (&**name, below))
+    }
+
+    /// Whether nothing is selected.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether everything that `wanted` selects is selected here too.
+    #[must_use]
+    pub fn covers(&self, wanted: &Self) -> bool {
+        wanted.0.iter().all(|(name, below)| self.get(name).is_some_and(|own| own.covers(below)))
+    }
+
+    /// Adds everything that `other` selects.
+    pub fn merge(&mut self, other: &Self) {
+        for (name, below) in &other.0 {
+            self.field(name).merge(below);
+        }
+    }
+
+    /// Both selections together.
+    #[must_use]
+    pub fn union(mut self, other: &Self) -> Self {
+        self.merge(other);
+        self
+    }
+}
+
+/// Prints a GraphQL selection set, ` {id outputs {file {id}}}`; nothing for an empty one.
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return Ok(());
+        }
+        f.write_str(" {")?;
+        for (i, (name, below)) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str(" ")?;
+            }
+            write!(f, "{name}{below}")?;
+        }
+        f.write_str("}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outputs_of(leaf: &str) -> Selection {
+        let mut selection = Selection::of_leaves(["id"]);
+        selection.field("outputs").field("file").field(leaf);
+        selection
+    }
+
+    #[test]
+    fn a_selection_prints_as_a_selection_set() {
+        assert_eq!(outputs_of("id").to_string(), " {id outputs {file {id}}}");
+        assert_eq!(Selection::default().to_string(), "");
+    }
+
+    #[test]
+    fn a_union_covers_both_sides_and_neither_side_covers_the_union() {
+        let (a, b) = (outputs_of("id"), outputs_of("name"));
+        let both = a.clone().union(&b);
+        assert!(both.covers(&a) && both.covers(&b));
+        assert!(!a.covers(&both) && !b.covers(&both));
+    }
+}

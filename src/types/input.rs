@@ -1,0 +1,95 @@
+//! Arguments' enums and input objects.
+
+use async_graphql::{Enum, InputObject};
+use serde::{Deserialize, Serialize};
+
+/// The order of a listing, by time of creation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize, Deserialize)]
+pub enum SortDirection {
+    /// Oldest first.
+    #[graphql(name = "ASC")]
+    #[serde(rename = "ASC")]
+    Asc,
+    /// Newest first.
+    #[graphql(name = "DESC")]
+    #[serde(rename = "DESC")]
+    Desc,
+}
+
+/// The motion-capture model that processes a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize, Deserialize)]
+#[graphql(name = "MocapModelOptionsInput")]
+pub enum MocapModel {
+    /// Multi-camera, first generation.
+    #[graphql(name = "M1")]
+    M1,
+    /// Multi-camera, second generation.
+    #[graphql(name = "M2")]
+    M2,
+    /// Single-camera, first generation.
+    #[graphql(name = "S1")]
+    S1,
+    /// Single-camera, second generation.
+    #[graphql(name = "S2")]
+    S2,
+}
+
+macro_rules! output_types {
+    ($($variant:ident = $name:literal, $doc:literal;)+) => {
+        /// A kind of file that a job can make.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize, Deserialize)]
+        pub enum OutputType {
+            $(#[doc = $doc] #[graphql(name = $name)] #[serde(rename = $name)] $variant,)+
+        }
+    };
+}
+
+output_types! {
+    AllBlend = "ALL_BLEND", "All actors, Blender.";
+    AllBvh = "ALL_BVH", "All actors, BVH.";
+    AllC3d = "ALL_C3D", "All actors, C3D.";
+    AllFbx = "ALL_FBX", "All actors, FBX.";
+    AllGlb = "ALL_GLB", "All actors, binary glTF.";
+    AllUsdc = "ALL_USDC", "All actors, binary USD.";
+    AllUsdz = "ALL_USDZ", "All actors, zipped USD.";
+    MainBlend = "MAIN_BLEND", "The main actor, Blender.";
+    MainFbx = "MAIN_FBX", "The main actor, FBX.";
+    MainGlb = "MAIN_GLB", "The main actor, binary glTF.";
+    MainUsdc = "MAIN_USDC", "The main actor, binary USD.";
+    MainUsdz = "MAIN_USDZ", "The main actor, zipped USD.";
+    MotionData = "MOTION_DATA", "The motion as data.";
+    RenderOverlayVideo = "RENDER_OVERLAY_VIDEO", "A video of the motion drawn over the footage.";
+    RenderVideo = "RENDER_VIDEO", "A video of the motion.";
+    SyncData = "SYNC_DATA", "How the cameras were synchronised.";
+}
+
+/// The part of the video to process.
+#[derive(Debug, Clone, Copy, PartialEq, InputObject, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClipWindowInput {
+    /// Where the clip ends, in seconds.
+    pub end_time: f64,
+    /// Where the clip starts, in seconds.
+    pub start_time: f64,
+}
+
+/// How a job is to be processed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, InputObject, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OptionsInput {
+    /// Whether to find the floor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub floor_plane: Option<bool>,
+    /// The model to use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mocap_model: Option<MocapModel>,
+    /// Whether to follow a ball.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub track_ball: Option<bool>,
+    /// Whether to follow fingers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub track_fingers: Option<bool>,
+    /// Whether to read the numbers on jerseys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub track_jersey_numbers: Option<bool>,
+}

@@ -1,0 +1,194 @@
+//! `Take` and what hangs on it.
+
+use async_graphql::{Enum, ID, SimpleObject, Union};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    AdditionalFile, AwsDateTime, AwsJson, Client, ClipWindow, File, JobProgress, MaybeKnown,
+    Required,
+};
+
+/// One recording, by one camera or several.
+#[derive(Debug, Clone, Default, PartialEq, SimpleObject, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Take {
+    /// Files beside the videos.
+    pub additional_files: Option<Vec<Option<AdditionalFile>>>,
+    /// The client it belongs to.
+    pub client: Required<Client>,
+    /// When it was created.
+    pub created: Required<AwsDateTime>,
+    /// Its id.
+    pub id: Required<ID>,
+    /// The owner's own value.
+    pub metadata: Option<AwsJson>,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// The videos and their cameras.
+    pub sources: Option<Vec<Option<Source>>>,
+    /// How the cameras were synchronised.
+    pub sync_method: Option<SyncMethod>,
+    /// One camera or several.
+    pub take_type: Option<MaybeKnown<TakeType>>,
+    /// The video of a take with one camera.
+    pub video_file: Option<File>,
+    /// The calibrated space of a take with several cameras.
+    pub volume: Option<Volume>,
+}
+
+/// One camera's video.
+#[derive(Debug, Clone, Default, PartialEq, SimpleObject, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Source {
+    /// How the camera was set.
+    pub camera_settings: Option<CameraSettings>,
+    /// Which camera it was.
+    pub device_label: Required<String>,
+    /// The video.
+    pub file: Option<File>,
+    /// The video's format.
+    pub format: Option<MaybeKnown<SourceFormat>>,
+}
+
+/// How a camera was set.
+#[derive(Debug, Clone, Default, PartialEq, Eq, SimpleObject, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CameraSettings {
+    /// Its lens.
+    pub lens: Required<String>,
+}
+
+/// A video's format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize, Deserialize)]
+pub enum SourceFormat {
+    /// AVI
+    #[graphql(name = "AVI")]
+    #[serde(rename = "AVI")]
+    Avi,
+    /// QuickTime
+    #[graphql(name = "MOV")]
+    #[serde(rename = "MOV")]
+    Mov,
+    /// Move's own
+    #[graphql(name = "MOVE")]
+    #[serde(rename = "MOVE")]
+    Move,
+    /// MPEG-4
+    #[graphql(name = "MP4")]
+    #[serde(rename = "MP4")]
+    Mp4,
+}
+
+/// How cameras were synchronised.
+#[derive(Debug, Clone, Default, PartialEq, SimpleObject, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SyncMethod {
+    /// By a clap that all of them heard.
+    pub clap_window: Option<ClapWindow>,
+    /// By their timecodes.
+    pub timecode_sync: Option<TimeCodeSync>,
+}
+
+/// The part of a video in which somebody claps.
+#[derive(Debug, Clone, Default, PartialEq, SimpleObject, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClapWindow {
+    /// Where it ends, in seconds.
+    pub end_time: Required<f64>,
+    /// Where it starts, in seconds.
+    pub start_time: Required<f64>,
+}
+
+/// Synchronisation by timecode.
+#[derive(Debug, Clone, Default, PartialEq, Eq, SimpleObject, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TimeCodeSync {
+    /// Whether timecodes are used.
+    pub use_timecode: Required<bool>,
+}
+
+/// How many cameras recorded a take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize, Deserialize)]
+pub enum TakeType {
+    /// Several.
+    #[graphql(name = "MULTI_CAM")]
+    #[serde(rename = "MULTI_CAM")]
+    MultiCam,
+    /// One.
+    #[graphql(name = "SINGLE_CAM")]
+    #[serde(rename = "SINGLE_CAM")]
+    SingleCam,
+}
+
+/// A calibrated space.
+#[derive(Debug, Clone, PartialEq, Union, Serialize, Deserialize)]
+#[serde(tag = "__typename")]
+#[expect(clippy::large_enum_variant, reason = "a union of one member")]
+pub enum Volume {
+    /// Calibrated with a person.
+    HumanVolume(HumanVolume),
+}
+
+/// A space that was calibrated by a person walking through it.
+#[derive(Debug, Clone, Default, PartialEq, SimpleObject, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HumanVolume {
+    /// How large it is.
+    pub area_type: Option<MaybeKnown<AreaType>>,
+    /// The part of the video that shows the person.
+    pub clip_window: Option<ClipWindow>,
+    /// How far its calibration has come.
+    pub progress: Option<JobProgress>,
+    /// The client it belongs to.
+    pub client: Required<Client>,
+    /// When it was created.
+    pub created: Required<AwsDateTime>,
+    /// The person's height, in metres.
+    pub human_height: Option<f64>,
+    /// Its id.
+    pub id: Required<ID>,
+    /// The owner's own value.
+    pub metadata: Option<AwsJson>,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// The files its calibration made.
+    pub outputs: Option<Vec<Option<AdditionalFile>>>,
+    /// The videos and their cameras.
+    pub sources: Option<Vec<Source>>,
+    /// The state of its calibration.
+    pub state: Option<MaybeKnown<JobState>>,
+}
+
+/// The size of a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize, Deserialize)]
+pub enum AreaType {
+    /// Large.
+    #[graphql(name = "LARGE")]
+    #[serde(rename = "LARGE")]
+    Large,
+    /// Normal.
+    #[graphql(name = "NORMAL")]
+    #[serde(rename = "NORMAL")]
+    Normal,
+}
+
+/// The state of a volume's calibration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize, Deserialize)]
+pub enum JobState {
+    /// It failed.
+    #[graphql(name = "FAILED")]
+    #[serde(rename = "FAILED")]
+    Failed,
+    /// It is done.
+    #[graphql(name = "FINISHED")]
+    #[serde(rename = "FINISHED")]
+    Finished,
+    /// It waits.
+    #[graphql(name = "NOT_STARTED")]
+    #[serde(rename = "NOT_STARTED")]
+    NotStarted,
+    /// It runs.
+    #[graphql(name = "RUNNING")]
+    #[serde(rename = "RUNNING")]
+    Running,
+}

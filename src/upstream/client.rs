@@ -1,0 +1,159 @@
+//! One HTTP call to Move.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT,
+};
+use reqwest::{Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::features::Features;
+use super::{Call, Error, Reply, wire};
+use crate::model::Account;
+
+/// Longest answer taken from Move, in bytes.
+const MAX_ANSWER: usize = 8 * 1024 * 1024;
+
+/// How long an idle connection is kept: below the 15 s after which Move's side closes it.
+const POOL_IDLE: Duration = Duration::from_secs(10);
+
+/// How calls are made.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The time one call may take, connection and answer together.
+    pub timeout: Duration,
+    /// The time a connection may take to come about.
+    pub connect_timeout: Duration,
+}
+
+/// The client for Move: one pool of connections for all accounts.
+#[derive(Debug)]
+pub struct Upstream {
+    http: reqwest::Client,
+    settings: Settings,
+    pub(super) features: Features,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    query: &'a str,
+    variables: &'a Map<String, Value>,
+}
+
+impl Upstream {
+    /// Makes the client. No redirect is followed and no proxy is taken from the environment: the
+    /// account's key goes where the configuration says and nowhere else.
+    ///
+    /// # Errors
+    /// When the TLS backend cannot start.
+    pub fn new(settings: Settings) -> Result<Self, reqwest::Error> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(settings.connect_timeout)
+            .pool_idle_timeout(POOL_IDLE)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()?;
+        Ok(Self { http, settings, features: Features::default() })
+    }
+
+    /// Makes one call and reads its answer.
+    ///
+    /// # Errors
+    /// When no answer came, or one that is no GraphQL answer. Errors *in* an answer are part of
+    /// the [`Reply`].
+    pub async fn call<T: DeserializeOwned>(
+        &self,
+        account: &Account,
+        call: &Call,
+    ) -> Result<Reply<T>, Error> {
+        let exchange = self.exchange(account, call);
+        let result = match tokio::time::timeout(self.settings.timeout, exchange).await {
+            Ok(Ok(body)) => wire::read(call.field, &body),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(Error::Timeout),
+        };
+        match &result {
+            Ok(reply) => {
+                tracing::debug!(operation = call.field, errors = reply.errors.len(), "upstream");
+            }
+            Err(error) => tracing::warn!(operation = call.field, %error, "upstream call failed"),
+        }
+        result
+    }
+
+    async fn exchange(&self, account: &Account, call: &Call) -> Result<Bytes, Error> {
+        let body = serde_json::to_vec(&Body { query: &call.document, variables: &call.variables })
+            .map_err(|_| Error::NotAnAnswer("impossible: the call cannot be written"))?;
+        let response = self
+            .http
+            .post(account.url.clone())
+            .headers(headers(account)?)
+            .body(body)
+            .send()
+            .await
+            .map_err(|error| failure(&error))?;
+        check_status(&response)?;
+        check_media_type(&response)?;
+        read_body(response).await
+    }
+}
+
+fn headers(account: &Account) -> Result<HeaderMap, Error> {
+    // Raw, without `Bearer`: that is how Move takes its key.
+    let mut key = HeaderValue::from_str(account.api_key.expose())
+        .map_err(|_| Error::KeyRefused(StatusCode::UNAUTHORIZED.as_u16()))?;
+    key.set_sensitive(true);
+    Ok(HeaderMap::from_iter([
+        (AUTHORIZATION, key),
+        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (USER_AGENT, HeaderValue::from_static(concat!("jobs-gateway/", env!("CARGO_PKG_VERSION")))),
+    ]))
+}
+
+fn failure(error: &reqwest::Error) -> Error {
+    if error.is_connect() {
+        Error::Unreachable
+    } else if error.is_timeout() {
+        Error::Timeout
+    } else {
+        Error::Interrupted
+    }
+}
+
+fn check_status(response: &Response) -> Result<(), Error> {
+    match response.status() {
+        StatusCode::OK => Ok(()),
+        status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+            Err(Error::KeyRefused(status.as_u16()))
+        }
+        StatusCode::TOO_MANY_REQUESTS => {
+            let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let retry_after = seconds.and_then(|text| text.parse().ok()).map(Duration::from_secs);
+            Err(Error::Throttled { retry_after })
+        }
+        status => Err(Error::Status(status.as_u16())),
+    }
+}
+
+fn check_media_type(response: &Response) -> Result<(), Error> {
+    let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    match media_type {
+        Some(media_type) if media_type.contains("json") => Ok(()),
+        _ => Err(Error::NotAnAnswer("not JSON")),
+    }
+}
+
+async fn read_body(mut response: Response) -> Result<Bytes, Error> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| failure(&error))? {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            return Err(Error::TooLarge(MAX_ANSWER));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}

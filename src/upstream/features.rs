@@ -1,0 +1,64 @@
+//! What an account's Move API has, learned beside the request path.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use serde::Deserialize;
+
+use super::{Call, Error, Upstream};
+use crate::model::{Account, RootField, TenantId};
+
+/// Whether `createJob` exists, by account; an account is absent until it has been asked.
+#[derive(Debug, Default)]
+pub struct Features(ArcSwap<HashMap<Option<TenantId>, bool>>);
+
+#[derive(Deserialize)]
+struct MutationType {
+    fields: Vec<NamedField>,
+}
+
+#[derive(Deserialize)]
+struct NamedField {
+    name: String,
+}
+
+impl Features {
+    fn has_create_job(&self, account: &Account) -> Option<bool> {
+        self.0.load().get(&account.owner).copied()
+    }
+
+    fn learn(&self, account: &Account, create_job: bool) {
+        self.0.rcu(|known| {
+            let mut known = HashMap::clone(known);
+            known.insert(account.owner.clone(), create_job);
+            Arc::new(known)
+        });
+    }
+}
+
+impl Upstream {
+    /// The mutation to call for `field`: an account without the older `createJob` gets
+    /// `createSingleCamJob` instead. As long as that is not known, `createJob` goes as it is.
+    #[must_use]
+    pub fn creation_field(&self, account: &Account, field: RootField) -> RootField {
+        match (field, self.features.has_create_job(account)) {
+            (RootField::CreateJob, Some(false)) => RootField::CreateSingleCamJob,
+            _ => field,
+        }
+    }
+
+    /// Asks the account's API what it has. To be called at start and now and then, never by a
+    /// request.
+    ///
+    /// # Errors
+    /// When Move gives no answer; what was known before stays.
+    pub async fn learn_features(&self, account: &Account) -> Result<(), Error> {
+        let reply = self.call::<MutationType>(account, &Call::mutation_names()).await?;
+        let mutations = reply.value.ok_or(Error::NotAnAnswer("without its mutations"))?;
+        let create_job =
+            mutations.fields.iter().any(|field| field.name == RootField::CreateJob.name());
+        self.features.learn(account, create_job);
+        Ok(())
+    }
+}
