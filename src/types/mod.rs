@@ -18,7 +18,7 @@ pub use job::{
     AdditionalFile, Client, ClipWindow, File, Job, JobInputs, JobOptions, JobProgress, JobsPage,
     Rig,
 };
-pub use required::{MaybeKnown, Required};
+pub use required::{Malformed, MaybeKnown, Required};
 pub use scalars::{AwsDateTime, AwsJson, AwsUrl, JsonOrObject};
 pub use take::{
     AreaType, CameraSettings, ClapWindow, HumanVolume, JobState, Source, SourceFormat, SyncMethod,

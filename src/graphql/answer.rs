@@ -1,0 +1,111 @@
+//! The answer as bytes.
+
+use async_graphql::{PathSegment, Pos, Response, Value};
+use bytes::Bytes;
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::errors::{self, ApiError};
+use crate::model::ErrorCode;
+
+/// A GraphQL answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The body, JSON.
+    pub body: Bytes,
+    /// The codes of its errors, in order.
+    pub codes: Vec<ErrorCode>,
+    /// Whether execution began: an answer without `data` is a request error (GraphQL
+    /// specification, section 7.1).
+    pub has_data: bool,
+}
+
+impl Answer {
+    /// Writes down what the engine answered.
+    #[must_use]
+    pub fn of(response: Response) -> Self {
+        let errors: Vec<PlacedError> = response
+            .errors
+            .into_iter()
+            .map(|error| {
+                let api = errors::of_engine(&error);
+                let mut path = error.path;
+                path.extend(api.below.iter().cloned());
+                PlacedError { api, path, locations: error.locations }
+            })
+            .collect();
+        let is_request_error = response.data == Value::Null
+            && !errors.is_empty()
+            && errors.iter().all(|error| error.path.is_empty());
+        let data = (!is_request_error).then_some(&response.data);
+        Self::write(data, &errors)
+    }
+
+    /// An answer of errors alone: nothing was executed.
+    #[must_use]
+    pub fn refusal(errors: impl IntoIterator<Item = ApiError>) -> Self {
+        let placed = |mut api: ApiError| {
+            let path = std::mem::take(&mut api.below);
+            let locations = api.position.into_iter().collect();
+            PlacedError { api, path, locations }
+        };
+        Self::write(None, &errors.into_iter().map(placed).collect::<Vec<_>>())
+    }
+
+    fn write(data: Option<&Value>, errors: &[PlacedError]) -> Self {
+        let codes = errors.iter().map(|error| error.api.code).collect();
+        // Engine values and raw JSON texts: nothing here can fail to become JSON.
+        let body = serde_json::to_vec(&Body { data, errors }).unwrap_or_default();
+        Self { body: body.into(), codes, has_data: data.is_some() }
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [PlacedError],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a Value>,
+}
+
+/// An error with its place in the answer and in the document.
+struct PlacedError {
+    api: ApiError,
+    path: Vec<PathSegment>,
+    locations: Vec<Pos>,
+}
+
+impl Serialize for PlacedError {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Wire<'a> {
+            message: &'a str,
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            locations: &'a [Pos],
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            path: &'a [PathSegment],
+            error_type: &'a str,
+            error_info: Option<&'a RawValue>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            data: Option<&'a RawValue>,
+            extensions: Extensions,
+        }
+
+        #[derive(Serialize)]
+        struct Extensions {
+            code: ErrorCode,
+        }
+
+        Wire {
+            message: &self.api.message,
+            locations: &self.locations,
+            path: &self.path,
+            error_type: &self.api.error_type,
+            error_info: self.api.error_info.as_deref(),
+            data: self.api.data.as_deref(),
+            extensions: Extensions { code: self.api.code },
+        }
+        .serialize(serializer)
+    }
+}

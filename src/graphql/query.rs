@@ -1,0 +1,89 @@
+//! Root fields that read.
+
+use async_graphql::{Context, ID, Object};
+
+use super::errors::{self, ApiError};
+use super::selection;
+use crate::jobs::{Answer, Jobs, ListArguments, OwnedJob};
+use crate::model::{Caller, ErrorCode, JobId, RootField, TakeId};
+use crate::types::{Job, JobsPage, JsonOrObject, SortDirection};
+
+/// What can be read.
+#[derive(Debug)]
+pub struct Query;
+
+#[Object]
+impl Query {
+    /// One job of the caller's own, by its id.
+    #[graphql(name = "getJob")]
+    async fn get_job(&self, ctx: &Context<'_>, job_id: ID) -> Result<Job, ApiError> {
+        let (jobs, caller) = authorize(ctx, RootField::GetJob)?;
+        let id = JobId::parse(&job_id)?;
+        let answer = jobs.get(caller, &id, &selection::below(ctx.field())).await;
+        job(ctx, answer)
+    }
+
+    /// The caller's own jobs, page by page. Nullable, so that its error leaves siblings alone.
+    #[graphql(name = "listJobs")]
+    async fn list_jobs(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many jobs a page holds at most; 50 if not given.")] first: Option<
+            i32,
+        >,
+        #[graphql(desc = "The `after` of the page before.")] after: Option<JsonOrObject>,
+        #[graphql(desc = "The order, by time of creation.")] sort_direction: Option<SortDirection>,
+        #[graphql(desc = "Only the jobs of this take.")] take_id: Option<String>,
+    ) -> Option<Result<JobsPage, ApiError>> {
+        Some(list(ctx, first, after, sort_direction, take_id).await)
+    }
+}
+
+async fn list(
+    ctx: &Context<'_>,
+    first: Option<i32>,
+    after: Option<JsonOrObject>,
+    sort_direction: Option<SortDirection>,
+    take_id: Option<String>,
+) -> Result<JobsPage, ApiError> {
+    let (jobs, caller) = authorize(ctx, RootField::ListJobs)?;
+    let take = take_id.as_deref().map(TakeId::parse).transpose()?;
+    let after = after.map(|cursor| cursor.0);
+    let arguments = ListArguments { first, after, sort_direction, take };
+    let item = selection::of_subfield(ctx.field(), "items");
+    match jobs.list(caller, arguments, &item).await {
+        Ok(Answer { value, errors }) => {
+            errors::beside_value(ctx, &errors);
+            Ok(value)
+        }
+        Err(error) => Err(errors::at_field(ctx, error)),
+    }
+}
+
+/// The heart and the caller, if policy lets the caller use this root field.
+pub fn authorize<'a>(
+    ctx: &'a Context<'_>,
+    field: RootField,
+) -> Result<(&'a Jobs, &'a Caller), ApiError> {
+    let (Some(jobs), Some(caller)) = (ctx.data_opt::<Jobs>(), ctx.data_opt::<Caller>()) else {
+        return Err(ApiError::new(ErrorCode::Internal, "The gateway is not set up."));
+    };
+    if !caller.may(field) {
+        return Err(ApiError::forbidden(field));
+    }
+    Ok((jobs, caller))
+}
+
+/// A job for the engine to resolve, and its errors beside it.
+pub fn job(
+    ctx: &Context<'_>,
+    answer: Result<Answer<OwnedJob>, crate::jobs::Error>,
+) -> Result<Job, ApiError> {
+    match answer {
+        Ok(Answer { value, errors }) => {
+            errors::beside_value(ctx, &errors);
+            Ok(value.into_job())
+        }
+        Err(error) => Err(errors::at_field(ctx, error)),
+    }
+}

@@ -1,0 +1,199 @@
+//! Measures a parsed document with its fragments expanded, without expanding them.
+
+use std::collections::HashMap;
+
+use async_graphql::Positioned;
+use async_graphql::parser::types::{ExecutableDocument, FragmentDefinition, Selection};
+
+use super::Error;
+
+/// How large one GraphQL request may be, whoever sends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Levels of fields; introspection does not count.
+    pub depth: u64,
+    /// Fields under an alias, fragments expanded.
+    pub aliases: u64,
+    /// Root fields, fragments expanded.
+    pub root_fields: u64,
+    /// Lexical tokens; also the most fields a document may expand to.
+    pub tokens: u64,
+    /// Directives, fragments expanded.
+    pub directives: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { depth: 15, aliases: 30, root_fields: 20, tokens: 2000, directives: 20 }
+    }
+}
+
+/// How often a list may nest in an introspection: a list of types with their fields with their
+/// arguments is three. Each level more multiplies the answer by the size of the schema.
+const MAX_INTROSPECTION_LISTS: u64 = 3;
+
+/// Refuses a document of which any operation is over a limit.
+pub fn check(document: &ExecutableDocument, limits: &Limits) -> Result<(), Error> {
+    let mut measuring = Measuring { fragments: &document.fragments, known: HashMap::new() };
+    for (_, operation) in document.operations.iter() {
+        let mut size = measuring.selection(&operation.node.selection_set.node.items)?;
+        size.directives += operation.node.directives.len() as u64;
+        for definition in &operation.node.variable_definitions {
+            size.directives += definition.node.directives.len() as u64;
+        }
+        for (what, got, max) in [
+            ("levels", size.depth, limits.depth),
+            ("aliases", size.aliases, limits.aliases),
+            ("root fields", size.own_fields, limits.root_fields),
+            ("directives", size.directives, limits.directives),
+            ("fields", size.fields, limits.tokens),
+            ("introspection lists in each other", size.lists, MAX_INTROSPECTION_LISTS),
+        ] {
+            if got > max {
+                return Err(Error::TooComplex { what, got, max });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The size of a selection set with its fragments expanded.
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
+    own_fields: u64,
+    fields: u64,
+    aliases: u64,
+    directives: u64,
+    depth: u64,
+    lists: u64,
+}
+
+impl Size {
+    fn add(&mut self, other: Self) {
+        self.own_fields = self.own_fields.saturating_add(other.own_fields);
+        self.fields = self.fields.saturating_add(other.fields);
+        self.aliases = self.aliases.saturating_add(other.aliases);
+        self.directives = self.directives.saturating_add(other.directives);
+        self.depth = self.depth.max(other.depth);
+        self.lists = self.lists.max(other.lists);
+    }
+}
+
+struct Measuring<'a> {
+    fragments: &'a HashMap<async_graphql::Name, Positioned<FragmentDefinition>>,
+    /// A fragment is measured once; `None` while it is being measured.
+    known: HashMap<&'a str, Option<Size>>,
+}
+
+impl<'a> Measuring<'a> {
+    fn selection(&mut self, items: &'a [Positioned<Selection>]) -> Result<Size, Error> {
+        let mut size = Size::default();
+        for item in items {
+            size.directives += item.node.directives().len() as u64;
+            match &item.node {
+                Selection::Field(field) => {
+                    let field = &field.node;
+                    let name = field.name.node.as_str();
+                    let mut below = self.selection(&field.selection_set.node.items)?;
+                    below.own_fields = 1;
+                    below.fields = below.fields.saturating_add(1);
+                    below.aliases = below.aliases.saturating_add(field.alias.is_some().into());
+                    below.depth =
+                        if matches!(name, "__schema" | "__type") { 0 } else { below.depth + 1 };
+                    below.lists += u64::from(is_introspection_list(name));
+                    size.add(below);
+                }
+                Selection::InlineFragment(fragment) => {
+                    size.add(self.selection(&fragment.node.selection_set.node.items)?);
+                }
+                Selection::FragmentSpread(spread) => {
+                    size.add(self.fragment(&spread.node.fragment_name.node)?);
+                }
+            }
+        }
+        Ok(size)
+    }
+
+    fn fragment(&mut self, name: &str) -> Result<Size, Error> {
+        // An unknown fragment is validation's to name.
+        let Some((name, fragment)) = self.fragments.get_key_value(name) else {
+            return Ok(Size::default());
+        };
+        match self.known.get(name.as_str()) {
+            Some(Some(size)) => return Ok(*size),
+            Some(None) => return Err(Error::FragmentCycle(name.to_string())),
+            None => {}
+        }
+        self.known.insert(name, None);
+        let mut size = self.selection(&fragment.node.selection_set.node.items)?;
+        size.directives += fragment.node.directives.len() as u64;
+        self.known.insert(name, Some(size));
+        Ok(size)
+    }
+}
+
+/// The lists that lead from types to types. `inputFields` of this schema is one too; no field of
+/// the Jobs types has such a name.
+fn is_introspection_list(name: &str) -> bool {
+    matches!(name, "fields" | "inputFields" | "interfaces" | "possibleTypes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use async_graphql::parser::parse_query;
+
+    fn refused(text: &str) -> Option<&'static str> {
+        let document = parse_query(text).expect("GraphQL");
+        match check(&document, &Limits::default()) {
+            Ok(()) => None,
+            Err(Error::TooComplex { what, .. }) => Some(what),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn each_limit_is_named_when_it_is_passed() {
+        let many = |one: &str, n: usize| format!("{{ {} }}", one.repeat(n));
+        assert_eq!(refused(&many("getJob ", 20)), None);
+        assert_eq!(refused(&many("getJob ", 21)), Some("root fields"));
+        assert_eq!(refused(&format!("{{ a {} }}", many("x: id ", 31))), Some("aliases"));
+        assert_eq!(refused(&format!("{{ a {} }}", many("id @x ", 21))), Some("directives"));
+        let deep = format!("{}{}", "{ a ".repeat(16), "}".repeat(16));
+        assert_eq!(refused(&deep), Some("levels"));
+    }
+
+    #[test]
+    fn fragments_that_multiply_are_measured_at_once_and_refused() {
+        let mut text = String::from("{ a { ...F0 } }");
+        for i in 0..100 {
+            text.push_str(&format!("fragment F{i} on T {{ ...F{n} ...F{n} }} ", n = i + 1));
+        }
+        text.push_str("fragment F100 on T { id }");
+        assert_eq!(refused(&text), Some("fields"));
+    }
+
+    #[test]
+    fn a_fragment_that_spreads_itself_is_refused_before_the_engine_follows_it() {
+        let text = "{ a { ...F } } fragment F on T { ...G } fragment G on T { ...F ...F }";
+        let document = parse_query(text).expect("GraphQL");
+        let refusal = check(&document, &Limits::default());
+        assert!(matches!(refusal, Err(Error::FragmentCycle(_))), "{refusal:?}");
+    }
+
+    #[test]
+    fn introspection_has_no_depth_but_its_lists_may_not_multiply() {
+        let type_ref = format!("{}{}", "ofType { ".repeat(20), "} ".repeat(20)).replace("{ }", "");
+        assert_eq!(
+            refused(&format!(
+                "{{ __schema {{ types {{ fields {{ type {{ {type_ref} }} }} }} }} }}"
+            )),
+            None
+        );
+        let nested = "fields { type { ".repeat(4) + "name" + &"} }".repeat(4);
+        assert_eq!(
+            refused(&format!("{{ __schema {{ types {{ {nested} }} }} }}")),
+            Some("introspection lists in each other")
+        );
+    }
+}

@@ -1,0 +1,260 @@
+//! Document in, operation out: parsed once, measured, remembered by its full text.
+//!
+//! The engine would expand fragments before it limits anything, so a short document could keep it
+//! busy for hours. Everything is therefore measured here, before the engine sees it.
+
+mod error;
+mod measure;
+mod tokens;
+mod variables;
+
+use std::sync::Arc;
+
+use async_graphql::parser::parse_query;
+use async_graphql::parser::types::{
+    ExecutableDocument, OperationDefinition, OperationType, Selection,
+};
+use async_graphql::{Positioned, Request, Variables};
+use moka::sync::Cache;
+use serde_json::{Map, Value};
+
+pub use error::Error;
+pub use measure::Limits;
+
+use crate::model::{Kind, RootField};
+
+/// How much memory remembered documents may take, in bytes, roughly.
+const REMEMBERED: u64 = 32 * 1024 * 1024;
+
+/// What a parsed document weighs for each byte of its text: measured with a getJob query.
+const WEIGHT_PER_BYTE: usize = 16;
+
+/// Parses documents, and remembers those that are within the limits.
+#[derive(Debug, Clone)]
+pub struct Documents {
+    limits: Limits,
+    parsed: Cache<Arc<str>, Arc<Document>>,
+}
+
+/// A document within the limits.
+#[derive(Debug)]
+pub struct Document {
+    text: Arc<str>,
+    parsed: ExecutableDocument,
+}
+
+/// One operation of a document with its variables: ready to be decided on and executed.
+#[derive(Debug)]
+pub struct Operation {
+    /// Query or mutation.
+    pub kind: Kind,
+    /// What is asked for, in order; fields that `@skip` or `@include` leave out are not in it.
+    pub roots: Vec<Root>,
+    document: Arc<Document>,
+    name: Option<String>,
+    variables: Variables,
+}
+
+/// A root field that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    /// The key in the answer: the alias, or the field's name.
+    pub response_key: String,
+    /// What it asks for.
+    pub asked: Asked,
+}
+
+/// What a root field asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// An operation of the Jobs API.
+    Operation(RootField),
+    /// The schema: `__schema` or `__type`.
+    Introspection,
+    /// `__typename`, or a name that validation will refuse.
+    Other,
+}
+
+impl Asked {
+    fn by_name(name: &str) -> Self {
+        match (RootField::from_name(name), name) {
+            (Some(field), _) => Self::Operation(field),
+            (None, "__schema" | "__type") => Self::Introspection,
+            (None, _) => Self::Other,
+        }
+    }
+}
+
+impl Documents {
+    /// Remembers documents within these limits.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        let parsed = Cache::builder()
+            .max_capacity(REMEMBERED)
+            .weigher(|text: &Arc<str>, _| {
+                u32::try_from(text.len() * WEIGHT_PER_BYTE).unwrap_or(u32::MAX)
+            })
+            .build();
+        Self { limits, parsed }
+    }
+
+    /// The parsed form of a document.
+    ///
+    /// # Errors
+    /// When it is not GraphQL or over a limit.
+    pub fn parse(&self, text: &str) -> Result<Arc<Document>, Error> {
+        if let Some(document) = self.parsed.get(text) {
+            return Ok(document);
+        }
+        tokens::check(text, &self.limits)?;
+        let parsed = parse_query(text)?;
+        measure::check(&parsed, &self.limits)?;
+        let text: Arc<str> = text.into();
+        let document = Arc::new(Document { text: Arc::clone(&text), parsed });
+        self.parsed.insert(text, Arc::clone(&document));
+        Ok(document)
+    }
+}
+
+impl Document {
+    /// Picks the operation to execute and checks its variables.
+    ///
+    /// # Errors
+    /// When no operation of that name is there, or a variable is missing.
+    pub fn operation(
+        self: Arc<Self>,
+        name: Option<&str>,
+        variables: Map<String, Value>,
+    ) -> Result<Operation, Error> {
+        let definition = self.pick(name)?;
+        let kind = match definition.node.ty {
+            OperationType::Query => Kind::Query,
+            OperationType::Mutation => Kind::Mutation,
+            OperationType::Subscription => return Err(Error::Subscription),
+        };
+        let variables = variables::complete(&definition.node, variables)?;
+        let mut roots = Vec::new();
+        self.collect(&definition.node.selection_set.node.items, &variables, &mut roots);
+        Ok(Operation { kind, roots, name: name.map(str::to_owned), variables, document: self })
+    }
+
+    fn pick(&self, name: Option<&str>) -> Result<&Positioned<OperationDefinition>, Error> {
+        let mut operations = self.parsed.operations.iter();
+        match name {
+            Some(name) => operations
+                .find(|(own, _)| own.is_some_and(|own| own == name))
+                .map(|(_, operation)| operation)
+                .ok_or_else(|| Error::UnknownOperation(name.chars().take(64).collect())),
+            None => match (operations.next(), operations.next()) {
+                (Some((_, operation)), None) => Ok(operation),
+                _ => Err(Error::OperationNameNeeded),
+            },
+        }
+    }
+
+    fn collect(
+        &self,
+        items: &[Positioned<Selection>],
+        variables: &Variables,
+        roots: &mut Vec<Root>,
+    ) {
+        for item in items {
+            if variables::is_skipped(item.node.directives(), variables) {
+                continue;
+            }
+            match &item.node {
+                Selection::Field(field) => {
+                    let response_key = field.node.response_key().node.to_string();
+                    let asked = Asked::by_name(&field.node.name.node);
+                    let root = Root { response_key, asked };
+                    if !roots.contains(&root) {
+                        roots.push(root);
+                    }
+                }
+                Selection::FragmentSpread(spread) => {
+                    if let Some(fragment) =
+                        self.parsed.fragments.get(&spread.node.fragment_name.node)
+                    {
+                        self.collect(&fragment.node.selection_set.node.items, variables, roots);
+                    }
+                }
+                Selection::InlineFragment(fragment) => {
+                    self.collect(&fragment.node.selection_set.node.items, variables, roots);
+                }
+            }
+        }
+    }
+}
+
+impl Operation {
+    /// The root fields of the Jobs API that are asked for, in order.
+    pub fn root_fields(&self) -> impl Iterator<Item = (&str, RootField)> {
+        self.roots.iter().filter_map(|root| match root.asked {
+            Asked::Operation(field) => Some((root.response_key.as_str(), field)),
+            Asked::Introspection | Asked::Other => None,
+        })
+    }
+
+    /// Whether the schema is asked for.
+    #[must_use]
+    pub fn introspects(&self) -> bool {
+        self.roots.iter().any(|root| root.asked == Asked::Introspection)
+    }
+
+    /// The request for the engine: already parsed, with defaults of variables filled in (which
+    /// also makes `@skip(if: $withDefault)` right: the engine looks at given variables only).
+    #[must_use]
+    pub fn into_request(self) -> Request {
+        let mut request = Request::new(self.document.text.as_ref()).variables(self.variables);
+        request.operation_name = self.name;
+        request.set_parsed_query(self.document.parsed.clone());
+        request
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn documents() -> Documents {
+        Documents::new(Limits::default())
+    }
+
+    fn operation(text: &str, name: Option<&str>, variables: Value) -> Result<Operation, Error> {
+        let Value::Object(variables) = variables else { panic!("an object") };
+        documents().parse(text)?.operation(name, variables)
+    }
+
+    #[test]
+    fn root_fields_are_found_through_fragments_aliases_and_directives() {
+        let text = r#"query Q($yes: Boolean = true) {
+            a: getJob(jobId: "1") { id }
+            ...More @include(if: $yes)
+            ... on Query { c: getJob(jobId: "2") @skip(if: $yes) { id } __typename }
+        }
+        fragment More on Query { listJobs { after } }"#;
+        let operation = operation(text, None, serde_json::json!({})).expect("an operation");
+        let roots: Vec<_> = operation.root_fields().collect();
+        assert_eq!(roots, [("a", RootField::GetJob), ("listJobs", RootField::ListJobs)]);
+        assert_eq!(operation.kind, Kind::Query);
+    }
+
+    #[test]
+    fn an_operation_is_picked_by_name_and_never_guessed() {
+        let two = "query A { __typename } mutation B { __typename }";
+        let none = serde_json::json!({});
+        assert!(matches!(operation(two, None, none.clone()), Err(Error::OperationNameNeeded)));
+        assert!(matches!(operation(two, Some("C"), none.clone()), Err(Error::UnknownOperation(_))));
+        let picked = operation(two, Some("B"), none.clone()).expect("B");
+        assert_eq!(picked.kind, Kind::Mutation);
+        assert!(operation("{ __typename }", Some("A"), none).is_err());
+    }
+
+    #[test]
+    fn a_document_is_parsed_once() {
+        let documents = documents();
+        let first = documents.parse("{ __typename }").expect("a document");
+        let second = documents.parse("{ __typename }").expect("a document");
+        assert!(Arc::ptr_eq(&first, &second));
+    }
+}
