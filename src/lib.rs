@@ -2,9 +2,18 @@
 //!
 //! The modules, in the order in which a request meets them (`ARCHITECTURE.md` tells the whole way):
 
-pub mod graphql;
-pub mod jobs;
+pub mod http; // bytes in, bytes out: the one pipeline
+pub mod auth; // credential -> caller
+pub mod operation; // document -> operation: parsed once, limited, remembered
+pub mod graphql; // schema, resolvers, and the one mapping of errors
+pub mod jobs; // get, list, create, update: ownership, envelope, cursor. The heart
+pub mod upstream; // one call to Move: document, deadline, answer
+pub mod telemetry; // the log, from one record a call
+
 pub mod model; // ids, tenants, callers, root fields, error codes: the words all others speak
-pub mod operation;
 pub mod types; // the Jobs schema as Rust types
-pub mod upstream; // one call to Move: document, deadline, answer // get, list, create, update: ownership, envelope, cursor. The heart // document -> operation: parsed once, limited, remembered // schema, resolvers, and the one mapping of errors
+
+pub mod app; // the composition root: build, bind, serve, drain
+pub mod cli; // serve, dev, check, key, schema: a file a command
+pub mod config; // gateway.yaml -> Config
+pub mod policy; // policies/*.yaml -> Snapshot

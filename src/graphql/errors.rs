@@ -55,6 +55,13 @@ impl ApiError {
         Self::new(ErrorCode::Forbidden, message)
     }
 
+    /// The same error at a root field, by its response key.
+    #[must_use]
+    pub fn at(mut self, response_key: &str) -> Self {
+        self.below.insert(0, PathSegment::Field(response_key.to_owned()));
+        self
+    }
+
     /// An error of Move's about a field. Its words are meant for clients and go on as they are.
     fn of_field(error: &FieldError, below: Vec<PathSegment>) -> Self {
         let code =

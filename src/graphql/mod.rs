@@ -21,6 +21,12 @@ use crate::types::{ClientOwner, Identifier, InternalFileSchema, Page, Timestampe
 #[derive(Clone)]
 pub struct Gateway(Schema<query::Query, mutation::Mutation, EmptySubscription>);
 
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Gateway(…)")
+    }
+}
+
 impl Gateway {
     /// Builds the schema over the jobs it serves.
     #[must_use]

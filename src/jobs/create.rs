@@ -25,7 +25,10 @@ impl Jobs {
             self.check_take(caller, &job.take).await?;
         }
         let tenant = &caller.tenant;
-        job.metadata = Some(envelope::wrap(tenant, &caller.credential, job.metadata.as_deref()));
+        // Move's Python client cannot read a job without metadata, so there is always a value: the
+        // empty object that Move's clients send themselves.
+        let value = job.metadata.as_deref().unwrap_or("{}");
+        job.metadata = Some(envelope::wrap(tenant, &caller.credential, value));
         let field = self.upstream.creation_field(&tenant.account, field);
         let call = Call::create_job(field, &job, &needs::of_job(wanted));
         let reply =

@@ -54,20 +54,13 @@ pub struct Envelope<'a> {
     members: Members<'a>,
 }
 
-/// Wraps a new job's metadata. `value` is the tenant's JSON text, already checked to be one JSON
-/// value; without one only the record is written.
+/// Wraps a tenant's metadata. `value` is its JSON text, already checked to be one JSON value.
 #[must_use]
-pub fn wrap(tenant: &Tenant, by: &CredentialId, value: Option<&str>) -> String {
+pub fn wrap(tenant: &Tenant, by: &CredentialId, value: &str) -> String {
     let stamp = tenant.metadata.stamp.as_deref().and_then(|text| serde_json::from_str(text).ok());
     let record = NewRecord { v: VERSION, owner: tenant.id.as_str(), by: by.as_str(), stamp };
-    let record = json(&record);
-    match value {
-        Some(value) => {
-            let namespace = json(tenant.metadata.namespace.as_str());
-            format!(r#"{{{namespace}:{},"{RECORD}":{record}}}"#, value.trim())
-        }
-        None => format!(r#"{{"{RECORD}":{record}}}"#),
-    }
+    let (namespace, record) = (json(tenant.metadata.namespace.as_str()), json(&record));
+    format!(r#"{{{namespace}:{},"{RECORD}":{record}}}"#, value.trim())
 }
 
 /// Takes upstream's metadata apart.
@@ -188,14 +181,14 @@ mod tests {
             r#"{"acme":1}"#,
             r#""\u0000\ud83d\ude00""#,
         ] {
-            let wrapped = wrap(&acme, &by(), Some(value));
+            let wrapped = wrap(&acme, &by(), value);
             assert_eq!(unwrapped(&acme, &wrapped).as_deref(), Some(value));
         }
     }
 
     #[test]
     fn the_envelope_has_the_documented_form() {
-        let wrapped = wrap(&tenant("acme"), &by(), Some(r#"{"shot": 1}"#));
+        let wrapped = wrap(&tenant("acme"), &by(), r#"{"shot": 1}"#);
         assert_eq!(
             wrapped,
             r#"{"acme":{"shot": 1},"_gateway":{"v":1,"owner":"acme","by":"key-1"}}"#

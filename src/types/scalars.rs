@@ -22,7 +22,7 @@ impl AwsJson {
     }
 }
 
-/// A JSON value in a string, such as `"{\"shot\": 12}"`.
+/// Any JSON value, written as text in a string.
 #[Scalar(name = "AWSJSON")]
 impl ScalarType for AwsJson {
     fn parse(value: Value) -> InputValueResult<Self> {

@@ -1,0 +1,77 @@
+//! The command line: a file a command.
+
+pub mod check;
+#[cfg(feature = "sandbox")]
+pub mod dev;
+pub mod key;
+pub mod schema;
+pub mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Exit status of a start with a bad configuration (`EX_USAGE` of sysexits.h).
+pub const BAD_CONFIGURATION: u8 = 64;
+
+/// Move AI's Jobs API for many tenants behind one key.
+#[derive(Debug, Parser)]
+#[command(name = "jobs-gateway", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway against the Move API.
+    Serve(serve::Args),
+    /// Run the gateway with a sandbox of the Move API and two demo tenants.
+    #[cfg(feature = "sandbox")]
+    Dev(dev::Args),
+    /// Check the configuration and all policies.
+    Check(check::Args),
+    /// Make API keys.
+    Key(key::Args),
+    /// Print the GraphQL schema.
+    Schema(schema::Args),
+}
+
+/// Runs a command to its end.
+#[must_use]
+pub fn run(cli: Cli) -> ExitCode {
+    match cli.command {
+        Command::Serve(args) => serve::run(&args),
+        #[cfg(feature = "sandbox")]
+        Command::Dev(args) => dev::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Key(args) => key::run(&args),
+        Command::Schema(args) => schema::run(&args),
+    }
+}
+
+/// The multi-threaded runtime that `serve` and `dev` run on.
+fn block_on(future: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(future),
+        Err(error) => {
+            eprintln!("error: the runtime cannot start: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Resolves at SIGTERM or SIGINT.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        // Without signals nothing asks the process to stop but its end.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}

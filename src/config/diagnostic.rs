@@ -1,0 +1,144 @@
+//! What is wrong with a file, and where: compiler-style.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A file that was read.
+#[derive(Debug)]
+pub struct Source {
+    /// Its path as it is shown.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// A stretch of one line in a file.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The file.
+    pub source: Arc<Source>,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+    /// How many characters it covers on that line; at least 1.
+    pub width: usize,
+}
+
+impl Place {
+    /// The beginning of a file.
+    #[must_use]
+    pub fn start_of(source: &Arc<Source>) -> Self {
+        Self { source: Arc::clone(source), line: 1, column: 1, width: 1 }
+    }
+}
+
+/// `file:line:column`
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.source.name, self.line, self.column)
+    }
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Worth a look; nothing stops.
+    Warning,
+    /// Stops a start or a reload.
+    Error,
+}
+
+/// One finding.
+#[derive(Debug, Clone)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is wrong.
+    pub message: String,
+    /// Where, if it has a place.
+    pub place: Option<Place>,
+    /// What would be right, shown under the place.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    /// An error at a place.
+    #[must_use]
+    pub fn error(message: impl Into<String>, place: Option<Place>) -> Self {
+        Self { severity: Severity::Error, message: message.into(), place, help: None }
+    }
+
+    /// A warning at a place.
+    #[must_use]
+    pub fn warning(message: impl Into<String>, place: Option<Place>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(message, place) }
+    }
+
+    /// With words on what would be right.
+    #[must_use]
+    pub fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        writeln!(f, "{severity}: {}", self.message)?;
+        let help = self.help.as_deref().unwrap_or_default();
+        let Some(place) = &self.place else {
+            return if help.is_empty() { Ok(()) } else { writeln!(f, "  = help: {help}") };
+        };
+        let number = place.line.to_string();
+        let margin = " ".repeat(number.len());
+        let line = place.source.text.lines().nth(place.line - 1).unwrap_or_default();
+        let (before, carets) = (" ".repeat(place.column - 1), "^".repeat(place.width.max(1)));
+        writeln!(f, "{margin}--> {place}")?;
+        writeln!(f, "{margin} |")?;
+        writeln!(f, "{number} | {line}")?;
+        writeln!(f, "{}", format!("{margin} | {before}{carets} {help}").trim_end())
+    }
+}
+
+/// Findings, in the order of the files. Holds at least one error where it is returned as one.
+#[derive(Debug, Clone, Default)]
+pub struct Diagnostics(pub Vec<Diagnostic>);
+
+impl Diagnostics {
+    /// Whether any of them stops a start.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.0.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+
+    /// How many there are of a severity.
+    #[must_use]
+    pub fn count(&self, severity: Severity) -> usize {
+        self.0.iter().filter(|diagnostic| diagnostic.severity == severity).count()
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|diagnostic| writeln!(f, "{diagnostic}"))
+    }
+}
+
+/// A setting that is read and checked and does nothing yet.
+#[derive(Debug, Clone)]
+pub struct Notice {
+    /// The setting.
+    pub key: String,
+    /// Where it is set.
+    pub place: Place,
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: `{}` is checked and has no effect in this version", self.place, self.key)
+    }
+}

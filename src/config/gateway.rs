@@ -1,0 +1,265 @@
+//! The sections of `gateway.yaml`.
+
+use std::path::Path;
+
+use super::reader::{Context, Section};
+use super::values::{
+    boolean, bytes, duration, key_of_32_bytes, parsed, percentage, positive, secret, some_time,
+    text, web_url,
+};
+use super::yaml::Node;
+use super::{Config, Issuer, Log, Server, Upstream, public_url_of};
+use crate::model::Secret;
+use crate::telemetry::Format;
+
+/// Move's public endpoint.
+const MOVE_API: &str = "https://api.move.ai/ugc/graphql";
+
+/// The algorithms a token may be signed with.
+const ALGORITHMS: [&str; 10] =
+    ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA", "HS256"];
+
+/// Reads the whole file; `None` only after an error was reported.
+pub fn read(context: &Context<'_>, root: &Node, folder: &Path) -> Option<Config> {
+    let mut top = Section::new(context, "", root);
+    let upstream = match top.section("upstream") {
+        Some(section) => upstream(section),
+        None => {
+            context.error(top.place(), "`upstream` must be set, at least with its `api_key`");
+            None
+        }
+    };
+    let (url, api_key) = match &upstream {
+        Some(upstream) => (upstream.url.clone(), upstream.api_key.clone()),
+        // An error was reported; read on to find the others.
+        None => (url::Url::parse(MOVE_API).ok()?, Secret::new("-")),
+    };
+    let is_usable = upstream.is_some();
+    let mut config = Config::new(url, api_key);
+    if let Some(upstream) = upstream {
+        config.upstream = upstream;
+    }
+    if let Some(section) = top.section("server") {
+        server(section, &mut config.server);
+    }
+    if let Some(mut admin) = top.section("admin") {
+        config.admin = admin
+            .get("listen", parsed("an address such as 127.0.0.1:9090"))
+            .unwrap_or(config.admin);
+        admin.finish();
+    }
+    config.issuers = issuers(context, &mut top);
+    if let Some(policies) = top.need("policies", text) {
+        config.policies = folder.join(policies);
+    }
+    if let Some(section) = top.section("limits") {
+        limits(section, &mut config);
+    }
+    config.cursor_key = top.get("cursor_key", key_of_32_bytes);
+    for section in [top.section("shared_state")].into_iter().flatten() {
+        shared_state(section);
+    }
+    top.notice("shared_state");
+    if let Some(section) = top.section("audit") {
+        audit(context, section);
+    }
+    top.notice("audit");
+    if let Some(section) = top.section("telemetry") {
+        telemetry(section, &mut config.log);
+    }
+    top.finish();
+    is_usable.then_some(config)
+}
+
+fn server(mut section: Section<'_, '_>, server: &mut Server) {
+    if let Some(listen) = section.get("listen", parsed("an address such as 127.0.0.1:4000")) {
+        server.listen = listen;
+        server.public_url = public_url_of(listen);
+    }
+    if let Some(paths) = section.list("paths", path) {
+        server.paths = paths;
+    }
+    if let Some(url) = section.get("public_url", web_url) {
+        server.public_url = url;
+    }
+    if let Some(size) = section.get("max_body", bytes) {
+        server.max_body = size;
+    }
+    if let Some(time) = section.get("request_timeout", some_time) {
+        server.request_timeout = time;
+    }
+    if let Some(time) = section.get("shutdown_grace", duration) {
+        server.shutdown_grace = time;
+    }
+    if let Some(mut cors) = section.section("cors") {
+        server.cors_origins = cors.list("origins", origin).unwrap_or_default();
+        cors.finish();
+    }
+    if let Some(mut tls) = section.section("tls") {
+        tls.need("cert", text);
+        tls.need("key", text);
+        tls.get("client_ca", text);
+        tls.finish();
+    }
+    section.notice("tls");
+    section.finish();
+}
+
+fn path(text: &str) -> Result<String, String> {
+    let is_path = text.starts_with('/')
+        && text.len() > 1
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'.'));
+    if is_path { Ok(text.to_owned()) } else { Err("must be a path such as /graphql".to_owned()) }
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    let url = web_url(text)?;
+    match url.origin().ascii_serialization() {
+        origin if origin == text => Ok(origin),
+        origin => Err(format!("must be an origin alone, such as {origin}")),
+    }
+}
+
+fn upstream(mut section: Section<'_, '_>) -> Option<Upstream> {
+    let url = match section.node("url") {
+        Some(_) => section.get("url", web_url),
+        None => url::Url::parse(MOVE_API).ok(),
+    };
+    let api_key = section.need("api_key", secret);
+    let timeout = section.get("timeout", some_time);
+    let connect_timeout = section.get("connect_timeout", some_time);
+    section.get("max_in_flight", positive);
+    section.notice("max_in_flight");
+    if let Some(mut retries) = section.section("retries") {
+        retries.get("max", parsed::<u32>("a whole number"));
+        retries.get("budget", percentage);
+        retries.finish();
+    }
+    section.notice("retries");
+    if let Some(mut breaker) = section.section("circuit_breaker") {
+        breaker.get("failures", positive);
+        breaker.get("window", some_time);
+        breaker.get("open_for", some_time);
+        breaker.finish();
+    }
+    section.notice("circuit_breaker");
+    section.finish();
+    let defaults = Config::new(url?, api_key?).upstream;
+    Some(Upstream {
+        timeout: timeout.unwrap_or(defaults.timeout),
+        connect_timeout: connect_timeout.unwrap_or(defaults.connect_timeout),
+        ..defaults
+    })
+}
+
+fn issuers(context: &Context<'_>, top: &mut Section<'_, '_>) -> Vec<Issuer> {
+    let mut issuers: Vec<Issuer> = Vec::new();
+    for node in top.items("issuers").unwrap_or_default() {
+        let mut section = Section::new(context, "issuers[]", node);
+        let name = section.need("name", text);
+        section.need("issuer", text);
+        section.list("audiences", text);
+        section.list("algorithms", algorithm);
+        section.get("jwks", text);
+        section.get("secret", secret);
+        section.need("tenant_claim", text);
+        section.get("scope_claim", text);
+        section.finish();
+        let Some(name) = name else { continue };
+        if issuers.iter().any(|known| known.name == name) {
+            context.error(&node.place, format!("issuer `{name}` is defined twice"));
+        }
+        issuers.push(Issuer { name, place: node.place.clone() });
+    }
+    top.notice("issuers");
+    issuers
+}
+
+fn algorithm(text: &str) -> Result<String, String> {
+    if ALGORITHMS.contains(&text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("must be one of {}", ALGORITHMS.join(", ")))
+    }
+}
+
+fn limits(mut section: Section<'_, '_>, config: &mut Config) {
+    let limits = &mut config.limits;
+    for (key, limit) in [
+        ("depth", &mut limits.depth),
+        ("aliases", &mut limits.aliases),
+        ("root_fields", &mut limits.root_fields),
+        ("tokens", &mut limits.tokens),
+        ("directives", &mut limits.directives),
+    ] {
+        if let Some(number) = section.get(key, parsed("a whole number")) {
+            *limit = number;
+        }
+    }
+    section.finish();
+}
+
+fn shared_state(mut section: Section<'_, '_>) {
+    section.need("redis", |text| match url::Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "redis" | "rediss") => Ok(()),
+        _ => Err("must be a URL such as redis://127.0.0.1:6379".to_owned()),
+    });
+    section.finish();
+}
+
+fn audit(context: &Context<'_>, mut section: Section<'_, '_>) {
+    section.get("on_full", |text| match text {
+        "wait" | "drop" => Ok(()),
+        _ => Err("must be `wait` or `drop`".to_owned()),
+    });
+    for node in section.items("sinks").unwrap_or_default() {
+        let mut sink = Section::new(context, "audit.sinks[]", node);
+        sink.get("file", text);
+        sink.get("rotate", bytes);
+        sink.get("keep", positive);
+        sink.get("stdout", boolean);
+        sink.finish();
+    }
+    section.finish();
+}
+
+fn telemetry(mut section: Section<'_, '_>, log: &mut Log) {
+    if let Some(mut own) = section.section("log") {
+        if let Some(level) = own.get("level", level) {
+            log.level = level;
+        }
+        if let Some(format) = own.get("format", format) {
+            log.format = format;
+        }
+        own.finish();
+    }
+    if let Some(mut otlp) = section.section("otlp") {
+        otlp.need("endpoint", web_url);
+        otlp.get("protocol", |text| match text {
+            "grpc" | "http" => Ok(()),
+            _ => Err("must be `grpc` or `http`".to_owned()),
+        });
+        otlp.finish();
+    }
+    section.notice("otlp");
+    section.finish();
+}
+
+fn level(text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) if !text.is_empty() => Ok(text.to_owned()),
+        _ => {
+            Err("must be a level such as info, or a filter such as warn,jobs_gateway=debug".into())
+        }
+    }
+}
+
+fn format(text: &str) -> Result<Format, String> {
+    match text {
+        "json" => Ok(Format::Json),
+        "text" => Ok(Format::Text),
+        _ => Err("must be `json` or `text`".to_owned()),
+    }
+}

@@ -1,0 +1,175 @@
+//! `gateway.yaml`: read whole, checked whole, and then a [`Config`] of types.
+
+mod diagnostic;
+mod gateway;
+mod reader;
+pub mod values;
+mod yaml;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use diagnostic::{Diagnostic, Diagnostics, Notice, Place, Severity, Source};
+pub use reader::{Context, Env, Section, nearest};
+pub use yaml::{Key, Node, Value, parse};
+
+use crate::model::Secret;
+use crate::operation::Limits;
+use crate::telemetry::Format;
+
+/// How the gateway runs.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where and how internal apps are served.
+    pub server: Server,
+    /// Where operators look.
+    pub admin: SocketAddr,
+    /// The Move API.
+    pub upstream: Upstream,
+    /// The names of the token issuers.
+    pub issuers: Vec<Issuer>,
+    /// The folder of the policies.
+    pub policies: PathBuf,
+    /// How large one GraphQL request may be.
+    pub limits: Limits,
+    /// What seals the cursors of listings; the same on every replica.
+    pub cursor_key: Option<[u8; 32]>,
+    /// The log.
+    pub log: Log,
+    /// What is set and does nothing yet.
+    pub notices: Vec<Notice>,
+}
+
+/// Where and how internal apps are served.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// The address.
+    pub listen: SocketAddr,
+    /// The paths of the GraphQL endpoint.
+    pub paths: Vec<String>,
+    /// How callers reach it.
+    pub public_url: url::Url,
+    /// Longest request body, in bytes.
+    pub max_body: usize,
+    /// The time one request may take.
+    pub request_timeout: Duration,
+    /// The time that requests get to end once the gateway is told to stop.
+    pub shutdown_grace: Duration,
+    /// Origins whose pages may call; none means that CORS is off.
+    pub cors_origins: Vec<String>,
+}
+
+/// The Move API.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// Its GraphQL endpoint.
+    pub url: url::Url,
+    /// The key of the account that tenants share.
+    pub api_key: Secret,
+    /// The time one call may take.
+    pub timeout: Duration,
+    /// The time a connection may take to come about.
+    pub connect_timeout: Duration,
+}
+
+/// A token issuer that policies may name.
+#[derive(Debug, Clone)]
+pub struct Issuer {
+    /// Its name in policies.
+    pub name: String,
+    /// Where it is defined.
+    pub place: Place,
+}
+
+/// The log.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// A filter, such as `info`.
+    pub level: String,
+    /// How lines look.
+    pub format: Format,
+}
+
+impl Config {
+    /// Everything at its default, for an upstream and its key.
+    #[must_use]
+    pub fn new(upstream_url: url::Url, api_key: Secret) -> Self {
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 4000));
+        Self {
+            server: Server {
+                listen,
+                paths: vec!["/graphql".to_owned(), "/ugc/graphql".to_owned()],
+                public_url: public_url_of(listen),
+                max_body: 256 * 1024,
+                request_timeout: Duration::from_secs(15),
+                shutdown_grace: Duration::from_secs(20),
+                cors_origins: Vec::new(),
+            },
+            admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
+            upstream: Upstream {
+                url: upstream_url,
+                api_key,
+                timeout: Duration::from_secs(10),
+                connect_timeout: Duration::from_secs(2),
+            },
+            issuers: Vec::new(),
+            policies: PathBuf::from("policies"),
+            limits: Limits::default(),
+            cursor_key: None,
+            log: Log { level: "info".to_owned(), format: Format::Json },
+            notices: Vec::new(),
+        }
+    }
+}
+
+/// How callers reach a gateway that was not told how.
+#[must_use]
+#[expect(clippy::expect_used, reason = "every socket address is the authority of a URL")]
+pub fn public_url_of(listen: SocketAddr) -> url::Url {
+    format!("http://{listen}/").parse().expect("an address makes a URL")
+}
+
+/// Reads and checks a configuration file.
+///
+/// # Errors
+/// Everything that is wrong with it, at once.
+pub fn load(path: &Path, env: Env<'_>) -> Result<(Config, Diagnostics), Diagnostics> {
+    let source = read(path)?;
+    load_text(&source, path.parent().unwrap_or(Path::new("")), env)
+}
+
+/// Checks a configuration's text; paths in it are relative to `folder`.
+///
+/// # Errors
+/// Everything that is wrong with it, at once.
+pub fn load_text(
+    source: &Arc<Source>,
+    folder: &Path,
+    env: Env<'_>,
+) -> Result<(Config, Diagnostics), Diagnostics> {
+    let root = parse(source).map_err(|problem| Diagnostics(vec![problem]))?;
+    let context = Context::new(env);
+    let config = gateway::read(&context, &root, folder);
+    let (found, notices) = context.finish();
+    let found = Diagnostics(found);
+    match config {
+        Some(config) if !found.has_errors() => Ok((Config { notices, ..config }, found)),
+        _ => Err(found),
+    }
+}
+
+/// Reads a file as it is.
+///
+/// # Errors
+/// When it cannot be read, or is not UTF-8.
+pub fn read(path: &Path) -> Result<Arc<Source>, Diagnostics> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Arc::new(Source { name: path.display().to_string(), text })),
+        Err(error) => {
+            let message = format!("cannot read {}: {error}", path.display());
+            Err(Diagnostics(vec![Diagnostic::error(message, None)]))
+        }
+    }
+}

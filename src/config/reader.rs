@@ -1,0 +1,257 @@
+//! Walks a tree with typed readers: what is read is known, what is left is an unknown key. Every
+//! problem becomes a diagnostic and reading goes on, so that all of them show at once.
+
+use std::cell::RefCell;
+
+use super::diagnostic::{Diagnostic, Notice, Place};
+use super::yaml::{Key, Node, Value};
+
+/// Reads environment variables; injected, so that tests need not change the process's own.
+pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// What readers share: the environment, and what they found.
+pub struct Context<'a> {
+    env: Env<'a>,
+    found: RefCell<Vec<Diagnostic>>,
+    notices: RefCell<Vec<Notice>>,
+}
+
+impl<'a> Context<'a> {
+    /// Nothing found yet.
+    #[must_use]
+    pub const fn new(env: Env<'a>) -> Self {
+        Self { env, found: RefCell::new(Vec::new()), notices: RefCell::new(Vec::new()) }
+    }
+
+    /// Notes a finding.
+    pub fn report(&self, diagnostic: Diagnostic) {
+        self.found.borrow_mut().push(diagnostic);
+    }
+
+    /// Notes an error at a place.
+    pub fn error(&self, place: &Place, message: impl Into<String>) {
+        self.report(Diagnostic::error(message, Some(place.clone())));
+    }
+
+    /// Everything that was found.
+    #[must_use]
+    pub fn finish(self) -> (Vec<Diagnostic>, Vec<Notice>) {
+        (self.found.into_inner(), self.notices.into_inner())
+    }
+
+    /// A scalar's text with `${NAME}` and `${file:/path}` replaced; `None` after reporting why not.
+    pub fn text(&self, name: &str, node: &Node) -> Option<String> {
+        let Value::Scalar { text, .. } = &node.value else {
+            self.error(
+                &node.place,
+                format!("`{name}` must be a single value, not {}", node.kind()),
+            );
+            return None;
+        };
+        match interpolate(text, self.env) {
+            Ok(text) => Some(text),
+            Err(problem) => {
+                self.error(&node.place, format!("`{name}`: {problem}"));
+                None
+            }
+        }
+    }
+
+    /// A scalar read by `parse`, whose error says what would be right.
+    pub fn scalar<T>(
+        &self,
+        name: &str,
+        node: &Node,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let text = self.text(name, node)?;
+        match parse(&text) {
+            Ok(value) => Some(value),
+            Err(problem) => {
+                // Not the text: it may be a secret.
+                let message = format!("`{name}`: {problem}");
+                self.report(Diagnostic::error(message, Some(node.place.clone())));
+                None
+            }
+        }
+    }
+
+    /// A tree as JSON: plain scalars by YAML's core schema, texts with `${…}` replaced.
+    pub fn json(&self, name: &str, node: &Node) -> Option<serde_json::Value> {
+        Some(match &node.value {
+            Value::Scalar { plain: true, .. } if node.is_null() => serde_json::Value::Null,
+            Value::Scalar { plain: true, text } if matches!(text.as_str(), "true" | "false") => {
+                (text == "true").into()
+            }
+            Value::Scalar { text, plain } => {
+                let number = text.parse::<serde_json::Number>().ok().filter(|_| *plain);
+                match number {
+                    Some(number) => number.into(),
+                    None => self.text(name, node)?.into(),
+                }
+            }
+            Value::List(items) => {
+                items.iter().map(|item| self.json(name, item)).collect::<Option<Vec<_>>>()?.into()
+            }
+            Value::Map(members) => members
+                .iter()
+                .map(|(key, value)| Some((key.text.clone(), self.json(name, value)?)))
+                .collect::<Option<serde_json::Map<_, _>>>()?
+                .into(),
+        })
+    }
+}
+
+/// A mapping that is being read.
+pub struct Section<'c, 'a> {
+    context: &'c Context<'a>,
+    path: String,
+    place: Place,
+    members: &'c [(Key, Node)],
+    known: Vec<&'static str>,
+}
+
+impl<'c, 'a> Section<'c, 'a> {
+    /// Begins to read a mapping. Anything else is reported and read as an empty one.
+    pub fn new(context: &'c Context<'a>, path: &str, node: &'c Node) -> Self {
+        let members = match &node.value {
+            Value::Map(members) => members.as_slice(),
+            _ if node.is_null() => &[],
+            _ => {
+                context
+                    .error(&node.place, format!("`{path}` must be a mapping, not {}", node.kind()));
+                &[]
+            }
+        };
+        let place = node.place.clone();
+        Self { context, path: path.to_owned(), place, members, known: Vec::new() }
+    }
+
+    /// The full name of a key of this section.
+    fn name(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    /// Where the section begins.
+    #[must_use]
+    pub const fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// A key's node; `None` if it is not set, or set to null.
+    pub fn node(&mut self, key: &'static str) -> Option<&'c Node> {
+        self.known.push(key);
+        let (_, node) = self.members.iter().find(|(own, _)| own.text == key)?;
+        (!node.is_null()).then_some(node)
+    }
+
+    /// A key's scalar, if it is set.
+    pub fn get<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let node = self.node(key)?;
+        self.context.scalar(&self.name(key), node, parse)
+    }
+
+    /// A key's scalar that must be set; `None` after reporting that it is not.
+    pub fn need<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let Some(node) = self.node(key) else {
+            let message = format!("`{}` must be set", self.name(key));
+            self.context.error(&self.place, message);
+            return None;
+        };
+        self.context.scalar(&self.name(key), node, parse)
+    }
+
+    /// A key's list, each item read by `parse`.
+    pub fn list<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let name = self.name(key);
+        let items = self.items(key)?;
+        Some(items.iter().filter_map(|item| self.context.scalar(&name, item, &parse)).collect())
+    }
+
+    /// A key's list of nodes.
+    pub fn items(&mut self, key: &'static str) -> Option<&'c [Node]> {
+        let node = self.node(key)?;
+        if let Value::List(items) = &node.value {
+            return Some(items);
+        }
+        let message = format!("`{}` must be a list, not {}", self.name(key), node.kind());
+        self.context.error(&node.place, message);
+        None
+    }
+
+    /// A key's mapping as a section of its own; `None` if it is not set.
+    pub fn section(&mut self, key: &'static str) -> Option<Section<'c, 'a>> {
+        let node = self.node(key)?;
+        Some(Section::new(self.context, &self.name(key), node))
+    }
+
+    /// A key's mapping, whose keys the file chooses.
+    pub fn members(&mut self, key: &'static str) -> Option<&'c [(Key, Node)]> {
+        let node = self.node(key)?;
+        Some(Section::new(self.context, &self.name(key), node).members)
+    }
+
+    /// Notes that a key is set and does nothing yet.
+    pub fn notice(&mut self, key: &'static str) {
+        if let Some(node) = self.node(key) {
+            let notice = Notice { key: self.name(key), place: node.place.clone() };
+            self.context.notices.borrow_mut().push(notice);
+        }
+    }
+
+    /// Ends the section: what was not read is unknown.
+    pub fn finish(self) {
+        for (key, _) in self.members {
+            if self.known.contains(&key.text.as_str()) {
+                continue;
+            }
+            let message = format!("unknown key `{}`", key.text);
+            let diagnostic = Diagnostic::error(message, Some(key.place.clone()));
+            let help = match nearest(&key.text, self.known.iter().copied()) {
+                Some(known) => format!("did you mean `{known}`?"),
+                None => format!("known here: {}", self.known.join(", ")),
+            };
+            self.context.report(diagnostic.help(help));
+        }
+    }
+}
+
+/// The known word that is most like an unknown one, if one is like it.
+#[must_use]
+pub fn nearest<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+    known
+        .map(|known| (strsim::jaro_winkler(word, known), known))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, known)| known)
+}
+
+/// Replaces `${NAME}` by a variable and `${file:/path}` by a file's text without its last newline.
+fn interpolate(text: &str, env: Env<'_>) -> Result<String, String> {
+    let mut parts = text.split("${");
+    let mut whole = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (name, rest) = part.split_once('}').ok_or("`${` without `}`")?;
+        let value = match name.strip_prefix("file:") {
+            Some(path) => std::fs::read_to_string(path)
+                .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
+                .map_err(|error| format!("cannot read the file {path}: {error}"))?,
+            None => env(name).ok_or_else(|| format!("the variable {name} is not set"))?,
+        };
+        whole.push_str(&value);
+        whole.push_str(rest);
+    }
+    Ok(whole)
+}

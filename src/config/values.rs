@@ -1,0 +1,156 @@
+//! How single values are written. Each parser's error says what would be right.
+
+use std::num::NonZeroU32;
+use std::str::FromStr;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::model::Secret;
+
+/// Anything that Rust reads from text; `what` names it.
+pub fn parsed<T: FromStr>(what: &'static str) -> impl Fn(&str) -> Result<T, String> {
+    move |text| text.parse().map_err(|_| format!("must be {what}"))
+}
+
+/// A text as it is.
+pub fn text(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
+}
+
+/// `true` or `false`
+pub fn boolean(text: &str) -> Result<bool, String> {
+    parsed("true or false")(text)
+}
+
+/// A number of at least 1.
+pub fn positive(text: &str) -> Result<NonZeroU32, String> {
+    parsed("a whole number of at least 1")(text)
+}
+
+/// A number followed by `ms`, `s`, `m`, `h` or `d`; or 0.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let problem = || "must be a duration such as 500ms, 15s, 10m, 1h or 7d".to_owned();
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let unit_at = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(problem)?;
+    let (number, unit) = text.split_at(unit_at);
+    let number: u64 = number.parse().map_err(|_| problem())?;
+    let milliseconds: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(problem()),
+    };
+    number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(problem)
+}
+
+/// A duration that is not zero.
+pub fn some_time(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("must be longer than 0".to_owned()),
+        time => Ok(time),
+    }
+}
+
+/// A number of bytes, or one followed by `KiB`, `MiB` or `GiB`.
+pub fn bytes(text: &str) -> Result<usize, String> {
+    let problem = || "must be a size such as 512, 256KiB, 100MiB or 1GiB".to_owned();
+    let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let number: usize = number.parse().map_err(|_| problem())?;
+    let factor: usize = match unit {
+        "" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(problem()),
+    };
+    number.checked_mul(factor).filter(|size| *size > 0).ok_or_else(problem)
+}
+
+/// Units in a time: `200/s`, `60/min`, `1000/h`.
+pub fn rate(text: &str) -> Result<(NonZeroU32, Duration), String> {
+    let problem = || "must be a rate of at least 1, such as 200/s, 60/min or 1000/h".to_owned();
+    let (units, per) = text.split_once('/').ok_or_else(problem)?;
+    let units = units.trim().parse().map_err(|_| problem())?;
+    let seconds = match per.trim() {
+        "s" => 1,
+        "min" => 60,
+        "h" => 3600,
+        _ => return Err(problem()),
+    };
+    Ok((units, Duration::from_secs(seconds)))
+}
+
+/// `20%`, from 0 to 100, as a fraction.
+pub fn percentage(text: &str) -> Result<f64, String> {
+    text.strip_suffix('%')
+        .and_then(|number| number.parse::<f64>().ok())
+        .filter(|percentage| (0.0..=100.0).contains(percentage))
+        .map(|percentage| percentage / 100.0)
+        .ok_or_else(|| "must be a percentage such as 20%".to_owned())
+}
+
+/// A secret of at least one character that can stand in an HTTP header.
+pub fn secret(text: &str) -> Result<Secret, String> {
+    if text.is_empty() || !text.bytes().all(|byte| (0x21..=0x7e).contains(&byte)) {
+        return Err("must be a secret of visible ASCII characters, not empty".to_owned());
+    }
+    Ok(Secret::new(text))
+}
+
+/// An `http` or `https` URL.
+pub fn web_url(text: &str) -> Result<url::Url, String> {
+    url::Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .ok_or_else(|| "must be an http or https URL".to_owned())
+}
+
+/// 32 bytes as 64 hexadecimal digits or in base64.
+pub fn key_of_32_bytes(text: &str) -> Result<[u8; 32], String> {
+    let from_hex = crate::model::KeyHash::parse(text).map(|bytes| bytes.0);
+    let from_base64 = || STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+    from_hex.or_else(from_base64).ok_or_else(|| {
+        "must be 32 bytes in base64 or as 64 hexadecimal digits: `openssl rand -base64 32`"
+            .to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn durations_and_sizes_read_as_they_are_written() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        assert_eq!(bytes("256KiB"), Ok(262_144));
+        assert_eq!(rate("60/min").map(|(n, per)| (n.get(), per.as_secs())), Ok((60, 60)));
+        assert_eq!(percentage("20%"), Ok(0.2));
+        for wrong in ["", "s", "-1s", "1.5s", "1 s", "5", "99999999999999999999s"] {
+            assert!(duration(wrong).is_err(), "{wrong:?}");
+        }
+        for wrong in ["", "0", "KiB", "1KB", "-1", "99999999999GiB"] {
+            assert!(bytes(wrong).is_err(), "{wrong:?}");
+        }
+        for wrong in ["0/s", "-1/s", "1/day", "1", "1.5/s", "/s", "inf/s"] {
+            assert!(rate(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_a_parser_panic(text in "\\PC*") {
+            let _ = (duration(&text), bytes(&text), rate(&text), percentage(&text));
+            let _ = (secret(&text), web_url(&text), key_of_32_bytes(&text));
+        }
+    }
+}

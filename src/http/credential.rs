@@ -1,0 +1,81 @@
+//! Where a credential may stand in a request.
+
+use axum::http::{HeaderMap, header};
+
+use crate::auth;
+
+/// The credential a request carries, in any of three ways: raw in `Authorization` (as Move's own
+/// clients send it), `Authorization: Bearer <credential>`, or `X-API-Key`.
+///
+/// # Errors
+/// When there is none, or two that differ.
+pub fn of(headers: &HeaderMap) -> Result<&str, auth::Error> {
+    let authorization = single(headers, header::AUTHORIZATION.as_str())?.map(without_scheme);
+    let api_key = single(headers, "x-api-key")?;
+    match (authorization, api_key) {
+        (Some(one), Some(other)) if one != other => Err(auth::Error::Conflicting),
+        (Some(credential), _) | (None, Some(credential)) if !credential.is_empty() => {
+            Ok(credential)
+        }
+        _ => Err(auth::Error::Missing),
+    }
+}
+
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, auth::Error> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => {
+            value.to_str().map(|text| Some(text.trim())).map_err(|_| auth::Error::Malformed)
+        }
+        (Some(_), Some(_)) => Err(auth::Error::Conflicting),
+    }
+}
+
+fn without_scheme(value: &str) -> &str {
+    match value.split_once(' ') {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer") => rest.trim(),
+        None if value.eq_ignore_ascii_case("bearer") => "",
+        _ => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::{HeaderName, HeaderValue};
+
+    fn found(pairs: &[(&'static str, &'static str)]) -> Result<String, auth::Error> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        of(&headers).map(str::to_owned)
+    }
+
+    #[test]
+    fn a_key_is_found_in_all_three_places() {
+        for pair in [
+            ("authorization", "the-key"),
+            ("authorization", "Bearer the-key"),
+            ("authorization", "bearer  the-key "),
+            ("x-api-key", "the-key"),
+        ] {
+            assert_eq!(found(&[pair]).as_deref(), Ok("the-key"), "{pair:?}");
+        }
+        let both = [("authorization", "Bearer the-key"), ("x-api-key", "the-key")];
+        assert_eq!(found(&both).as_deref(), Ok("the-key"));
+    }
+
+    #[test]
+    fn no_key_an_empty_one_and_two_that_differ_are_refused() {
+        assert_eq!(found(&[]), Err(auth::Error::Missing));
+        for empty in [("authorization", ""), ("authorization", "Bearer "), ("x-api-key", " ")] {
+            assert_eq!(found(&[empty]), Err(auth::Error::Missing), "{empty:?}");
+        }
+        let differ = [("authorization", "one"), ("x-api-key", "other")];
+        assert_eq!(found(&differ), Err(auth::Error::Conflicting));
+        let twice = [("x-api-key", "one"), ("x-api-key", "other")];
+        assert_eq!(found(&twice), Err(auth::Error::Conflicting));
+    }
+}

@@ -1,0 +1,134 @@
+//! One GraphQL request, top to bottom.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method};
+use axum::response::{IntoResponse, Response};
+use tokio::time::{Instant, timeout_at};
+
+use super::error::{Refusal, respond, status};
+use super::media_type::MediaType;
+use super::{Service, credential, request};
+use crate::auth;
+use crate::graphql::{Answer, ApiError};
+use crate::model::{CallRecord, Caller, ErrorCode, Kind, RequestId};
+use crate::operation::Operation;
+use crate::telemetry;
+
+/// Answers a request and emits its record.
+pub async fn handle(State(service): State<Arc<Service>>, request: Request) -> Response {
+    let mut record = CallRecord::begin(RequestId::new());
+    let deadline = Instant::now() + service.request_timeout;
+    let (head, body) = request.into_parts();
+    let mut response = match answer(&service, &head, body, deadline, &mut record).await {
+        Ok((media_type, answer)) => {
+            record.codes.clone_from(&answer.codes);
+            respond(status(&answer, media_type), media_type, answer)
+        }
+        Err(refusal) => {
+            record.codes = refusal.codes();
+            refusal.into_response()
+        }
+    };
+    if let Ok(id) = HeaderValue::from_str(&record.request_id.to_string()) {
+        response.headers_mut().insert("x-request-id", id);
+    }
+    record.status = response.status().as_u16();
+    telemetry::emit(&record);
+    response
+}
+
+async fn answer(
+    service: &Arc<Service>,
+    head: &axum::http::request::Parts,
+    body: Body,
+    deadline: Instant,
+    record: &mut CallRecord,
+) -> Result<(MediaType, Answer), Refusal> {
+    let media_type = MediaType::accepted(&head.headers).ok_or(request::Error::NotAcceptable)?;
+    request::check_head(head, service.max_body)?;
+
+    let policies = service.policies.load_full();
+    let caller = credential::of(&head.headers)
+        .and_then(|credential| auth::authenticate(credential, &policies, service.clock.now()))?;
+    record.identify(&caller);
+
+    let request = timeout_at(deadline, request::read(head, body, service.max_body))
+        .await
+        .map_err(|_| request::Error::Slow)??;
+
+    let operation = service.documents.parse(&request.query).and_then(|document| {
+        document.operation(request.operation_name.as_deref(), request.variables)
+    });
+    let operation = match operation {
+        Ok(operation) => operation,
+        Err(error) => return Ok((media_type, Answer::refusal([ApiError::from(error)]))),
+    };
+    record.describe(operation.kind, operation.root_fields());
+    if head.method == Method::GET && operation.kind == Kind::Mutation {
+        return Err(request::Error::MutationByGet.into());
+    }
+    permit(&caller, &operation)?;
+
+    Ok((media_type, execute(service, caller, operation, deadline).await))
+}
+
+/// Refuses an operation of which nothing is allowed. Where only some root fields are forbidden,
+/// each is an error of its own in the answer.
+fn permit(caller: &Caller, operation: &Operation) -> Result<(), Refusal> {
+    if operation.introspects() && !caller.tenant.introspection {
+        let message = "Introspection is switched off for this tenant.";
+        return Err(Refusal::of(ApiError::new(ErrorCode::Forbidden, message)));
+    }
+    let mut forbidden = Vec::new();
+    for (response_key, field) in operation.root_fields() {
+        if caller.may(field) {
+            return Ok(());
+        }
+        forbidden.push(ApiError::forbidden(field).at(response_key));
+    }
+    if forbidden.is_empty() || forbidden.len() < operation.roots.len() {
+        return Ok(());
+    }
+    Err(Refusal::of_all(ErrorCode::Forbidden, forbidden))
+}
+
+/// Executes within the deadline. A mutation that is on its way goes on when its caller hangs up:
+/// cancelling it half way would leave nobody who knows what became of it.
+async fn execute(
+    service: &Arc<Service>,
+    caller: Caller,
+    operation: Operation,
+    deadline: Instant,
+) -> Answer {
+    let kind = operation.kind;
+    let executed = match kind {
+        Kind::Query => timeout_at(deadline, service.gateway.execute(caller, operation)).await.ok(),
+        Kind::Mutation => {
+            let gateway = service.gateway.clone();
+            let task = tokio::spawn(async move { gateway.execute(caller, operation).await });
+            match timeout_at(deadline, task).await {
+                Ok(Ok(answer)) => Some(answer),
+                Ok(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
+                Err(_) => None,
+            }
+        }
+    };
+    executed.unwrap_or_else(|| Answer::refusal([too_late(kind)]))
+}
+
+fn too_late(kind: Kind) -> ApiError {
+    match kind {
+        Kind::Query => ApiError::new(
+            ErrorCode::UpstreamTimeout,
+            "Move did not answer in time. Try again later.",
+        ),
+        Kind::Mutation => ApiError::new(
+            ErrorCode::OutcomeUnknown,
+            "Move did not answer in time: the call may or may not have happened. Look before you \
+             send it again.",
+        ),
+    }
+}

@@ -1,0 +1,103 @@
+//! HTTP: the router and its one ordered stack of layers, bytes in, bytes out.
+
+mod admin;
+mod credential;
+mod error;
+mod graphql;
+mod media_type;
+mod request;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderValue, Method, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{any, get};
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::CorsLayer;
+
+pub use admin::{Readiness, router as admin_router};
+
+use crate::graphql::{ApiError, Gateway};
+use crate::model::{Clock, ErrorCode};
+use crate::operation::Documents;
+use crate::policy::Snapshot;
+
+/// Everything a request needs, built once.
+#[derive(Debug)]
+pub struct Service {
+    /// The policies in force; a request takes one snapshot at its start and keeps it.
+    pub policies: ArcSwap<Snapshot>,
+    /// Documents that were parsed before.
+    pub documents: Documents,
+    /// Schema and resolvers.
+    pub gateway: Gateway,
+    /// The time of day.
+    pub clock: Clock,
+    /// Longest request body, in bytes.
+    pub max_body: usize,
+    /// The time one request may take.
+    pub request_timeout: Duration,
+}
+
+/// What is served beside the GraphQL paths and how.
+#[derive(Debug, Default)]
+pub struct Surface {
+    /// The paths of the GraphQL endpoint.
+    pub paths: Vec<String>,
+    /// Origins whose pages may call; none means CORS is off.
+    pub cors_origins: Vec<HeaderValue>,
+    /// A page for `/` (GraphiQL in `dev`).
+    pub page: Option<String>,
+}
+
+/// The router that internal apps meet.
+pub fn router(service: Arc<Service>, surface: Surface) -> Router {
+    let mut router = Router::new();
+    for path in &surface.paths {
+        router = router.route(path, any(graphql::handle));
+    }
+    if let Some(page) = surface.page {
+        router = router.route("/", get(async move || Html(page.clone())));
+    }
+    let paths = surface.paths.join(", ");
+    let layers = ServiceBuilder::new()
+        // A panic is a bug, and one caller's: the process and the others go on.
+        .layer(CatchPanicLayer::custom(|_| internal_error()))
+        // Outside authentication: a preflight carries no credential.
+        .option_layer(cors(surface.cors_origins));
+    router
+        .fallback(async move || error::not_found(&paths))
+        // The handler bounds the body by the configuration.
+        .layer(DefaultBodyLimit::disable())
+        .layer(layers)
+        .with_state(service)
+}
+
+fn cors(origins: Vec<HeaderValue>) -> Option<CorsLayer> {
+    (!origins.is_empty()).then(|| {
+        CorsLayer::new()
+            .allow_origin(origins)
+            .allow_methods([Method::GET, Method::POST])
+            .allow_headers([
+                header::AUTHORIZATION,
+                header::CONTENT_TYPE,
+                header::HeaderName::from_static("x-api-key"),
+            ])
+            .expose_headers([header::HeaderName::from_static("x-request-id")])
+            .max_age(Duration::from_secs(3600))
+    })
+}
+
+fn internal_error() -> Response {
+    tracing::error!("a request panicked");
+    error::Refusal::of(ApiError::new(
+        ErrorCode::Internal,
+        "The gateway failed on this request. Tell the platform team.",
+    ))
+    .into_response()
+}

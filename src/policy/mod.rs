@@ -1,0 +1,110 @@
+//! `policies/`: one file a tenant, laid over `defaults.yaml`, into one immutable [`Snapshot`].
+
+mod check;
+mod snapshot;
+mod tenant;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+pub use snapshot::Snapshot;
+pub use tenant::Policy;
+
+use crate::config::{self, Config, Context, Diagnostic, Diagnostics, Env, Node, Section, Source};
+use crate::model::{Account, ApiKey, KeyHash, Tenant};
+
+/// The file that is laid under every tenant's.
+const DEFAULTS: &str = "defaults.yaml";
+
+/// What the gateway does where neither a tenant nor `defaults.yaml` says.
+const BUILT_IN: &str = include_str!("built_in.yaml");
+
+/// Reads and checks all policies of a configuration.
+///
+/// # Errors
+/// Everything that is wrong with any of them, at once.
+pub fn load(
+    config: &Config,
+    env: Env<'_>,
+    now: Timestamp,
+) -> Result<(Snapshot, Diagnostics), Diagnostics> {
+    let context = Context::new(env);
+    let built_in = Arc::new(Source { name: "(built in)".to_owned(), text: BUILT_IN.to_owned() });
+    let mut policies = Vec::new();
+    let mut digest = Sha256::new();
+    if let Some(base) = read(&context, &built_in) {
+        let (defaults, tenants) = files(&context, &config.policies);
+        let base = match defaults.and_then(|source| {
+            digest.update(source.text.as_bytes());
+            read(&context, &source)
+        }) {
+            Some(defaults) => base.merged_under(&defaults),
+            None => base,
+        };
+        let shared = Arc::new(Account {
+            owner: None,
+            url: config.upstream.url.clone(),
+            api_key: config.upstream.api_key.clone(),
+        });
+        for source in tenants {
+            digest.update(source.text.as_bytes());
+            let Some(own) = read(&context, &source) else { continue };
+            let merged = base.merged_under(&own);
+            let section = Section::new(&context, "", &merged);
+            policies.extend(tenant::read(&context, section, config, &shared));
+        }
+        check::all(&context, config, &policies, now);
+    }
+    let (found, notices) = context.finish();
+    let found = Diagnostics(found);
+    if found.has_errors() {
+        return Err(found);
+    }
+    let version = KeyHash(digest.finalize().into()).to_string().chars().take(12).collect();
+    let tenants: Vec<(Tenant, Vec<ApiKey>)> =
+        policies.into_iter().map(|policy| (policy.tenant, policy.keys)).collect();
+    Ok((Snapshot::new(tenants, version, notices), found))
+}
+
+fn read(context: &Context<'_>, source: &Arc<Source>) -> Option<Node> {
+    config::parse(source).map_err(|problem| context.report(problem)).ok()
+}
+
+/// The folder's policy files: the defaults and the tenants', in the order of their names.
+fn files(context: &Context<'_>, folder: &Path) -> (Option<Arc<Source>>, Vec<Arc<Source>>) {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) => {
+            let message = format!("cannot read the folder {}: {error}", folder.display());
+            context.report(Diagnostic::error(message, None));
+            return (None, Vec::new());
+        }
+    };
+    let mut paths: Vec<PathBuf> =
+        entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+    paths.sort();
+    let mut defaults = None;
+    let mut tenants = Vec::new();
+    for path in paths {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // Hidden files, editors' backups, and the `..data` folders of Kubernetes' mounts.
+        if name.starts_with('.') || name.ends_with('~') || path.is_dir() {
+            continue;
+        }
+        if !name.ends_with(".yaml") {
+            let message =
+                format!("{} is no policy: its name does not end in .yaml", path.display());
+            context.report(Diagnostic::warning(message, None));
+            continue;
+        }
+        match config::read(&path) {
+            Ok(source) if name == DEFAULTS => defaults = Some(source),
+            Ok(source) => tenants.push(source),
+            Err(problems) => problems.0.into_iter().for_each(|problem| context.report(problem)),
+        }
+    }
+    (defaults, tenants)
+}

@@ -1,0 +1,80 @@
+//! All tenants and their keys at one moment.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::config::Notice;
+use crate::model::{Account, ApiKey, KeyHash, Tenant, TenantId};
+
+/// The policies in force. Immutable: a reload makes another.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    tenants: HashMap<TenantId, Arc<Tenant>>,
+    keys: HashMap<KeyHash, (Arc<Tenant>, ApiKey)>,
+    version: String,
+    /// What is set and does nothing yet.
+    pub notices: Vec<Notice>,
+}
+
+impl Snapshot {
+    /// Indexes tenants and their keys. Names and hashes are each other's only once: `load` has
+    /// checked that.
+    #[must_use]
+    pub fn new(
+        policies: Vec<(Tenant, Vec<ApiKey>)>,
+        version: String,
+        notices: Vec<Notice>,
+    ) -> Self {
+        let mut snapshot = Self { version, notices, ..Self::default() };
+        for (tenant, keys) in policies {
+            let tenant = Arc::new(tenant);
+            for key in keys {
+                snapshot.keys.insert(key.hash, (Arc::clone(&tenant), key));
+            }
+            snapshot.tenants.insert(tenant.id.clone(), tenant);
+        }
+        snapshot
+    }
+
+    /// The key with this hash and whose it is.
+    #[must_use]
+    pub fn key(&self, hash: &KeyHash) -> Option<(&Arc<Tenant>, &ApiKey)> {
+        self.keys.get(hash).map(|(tenant, key)| (tenant, key))
+    }
+
+    /// A tenant by its name.
+    #[must_use]
+    pub fn tenant(&self, id: &TenantId) -> Option<&Arc<Tenant>> {
+        self.tenants.get(id)
+    }
+
+    /// How many tenants there are.
+    #[must_use]
+    pub fn tenant_count(&self) -> usize {
+        self.tenants.len()
+    }
+
+    /// How many API keys there are.
+    #[must_use]
+    pub fn key_count(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The Move accounts in use, each once.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<Arc<Account>> {
+        let mut accounts: Vec<Arc<Account>> = Vec::new();
+        for tenant in self.tenants.values() {
+            if !accounts.iter().any(|known| known.owner == tenant.account.owner) {
+                accounts.push(Arc::clone(&tenant.account));
+            }
+        }
+        accounts
+    }
+
+    /// Names this state of the policies: the beginning of a hash over their text.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+}

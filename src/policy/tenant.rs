@@ -1,0 +1,306 @@
+//! One tenant's policy, defaults laid under it.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::config::values::{
+    boolean, bytes, duration, parsed, positive, rate, secret, text, web_url,
+};
+use crate::config::{Config, Context, Diagnostic, Node, Place, Section, nearest};
+use crate::model::{
+    Account, ApiKey, CachePolicy, ClientView, CredentialId, FieldCoordinate, KeyHash,
+    MetadataPolicy, Namespace, Rate, RateLimits, RootField, RootFields, Tenant, TenantId,
+    UnclaimedJobs,
+};
+
+/// A tenant with its keys and what the checks across tenants need.
+#[derive(Debug)]
+pub struct Policy {
+    /// The tenant.
+    pub tenant: Tenant,
+    /// Its keys.
+    pub keys: Vec<ApiKey>,
+    /// Where each key is defined.
+    pub key_places: Vec<Place>,
+    /// The issuers it lists.
+    pub issuers: Vec<(String, Place)>,
+    /// Where it is defined.
+    pub place: Place,
+}
+
+/// Reads a policy; `None` only after an error was reported.
+pub fn read(
+    context: &Context<'_>,
+    mut top: Section<'_, '_>,
+    config: &Config,
+    shared: &Arc<Account>,
+) -> Option<Policy> {
+    let place = top.node("tenant").map_or_else(|| top.place().clone(), |node| node.place.clone());
+    let id = top.need("tenant", |text| TenantId::parse(text).map_err(|error| error.to_string()));
+    top.get("description", text);
+    let operations = operations(context, &mut top).unwrap_or(RootFields::NONE);
+    let hidden_fields = top.list("hidden_fields", coordinate).unwrap_or_default();
+    if !hidden_fields.is_empty() {
+        top.notice("hidden_fields");
+    }
+    let introspection = top.get("introspection", boolean).unwrap_or(true);
+    let (keys, key_places, issuers) = match top.section("auth") {
+        Some(auth) => credentials(context, auth, operations),
+        None => Default::default(),
+    };
+    scopes(context, &mut top);
+    let client = client(context, &mut top, config)?;
+    let takes_owned = match top.section("takes") {
+        Some(mut takes) => {
+            let owned = takes.get("owned", boolean);
+            takes.finish();
+            owned.unwrap_or(false)
+        }
+        None => false,
+    };
+    let rate_limit = rate_limit(context, &mut top);
+    let cache = cache(&mut top);
+    let upstream = top.section("upstream").map(|mut upstream| {
+        let url = upstream.get("url", web_url).unwrap_or_else(|| shared.url.clone());
+        let api_key = upstream.need("api_key", secret);
+        upstream.finish();
+        (url, api_key)
+    });
+    let metadata = metadata(context, &mut top, id.as_ref());
+    top.finish();
+
+    let (id, metadata) = (id?, metadata?);
+    let account = match upstream {
+        None => Arc::clone(shared),
+        Some((url, api_key)) => {
+            Arc::new(Account { owner: Some(id.clone()), url, api_key: api_key? })
+        }
+    };
+    let tenant = Tenant {
+        id,
+        operations,
+        hidden_fields,
+        introspection,
+        client,
+        metadata,
+        takes_owned,
+        rate_limit,
+        cache,
+        account,
+    };
+    Some(Policy { tenant, keys, key_places, issuers, place })
+}
+
+/// A list of operations; `"*"` is all of them.
+fn operations(context: &Context<'_>, section: &mut Section<'_, '_>) -> Option<RootFields> {
+    let items = section.items("operations")?;
+    Some(root_fields(context, "operations", items))
+}
+
+fn root_fields(context: &Context<'_>, name: &str, items: &[Node]) -> RootFields {
+    let mut fields = RootFields::NONE;
+    for item in items {
+        let Some(text) = context.text(name, item) else { continue };
+        if text == "*" {
+            fields = RootFields::ALL;
+        } else if let Some(field) = RootField::from_name(&text) {
+            fields = fields.union([field].into_iter().collect());
+        } else {
+            let message = format!("unknown operation `{text}`");
+            let problem = Diagnostic::error(message, Some(item.place.clone()));
+            let names = RootField::ALL.into_iter().map(RootField::name);
+            context.report(match nearest(&text, names) {
+                Some(known) => problem.help(format!("did you mean `{known}`?")),
+                None => problem.help("`\"*\"` is all of them"),
+            });
+        }
+    }
+    fields
+}
+
+fn coordinate(text: &str) -> Result<FieldCoordinate, String> {
+    let is_name = |name: &str| {
+        name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !name.is_empty()
+    };
+    match text.split_once('.') {
+        Some((type_name, field)) if is_name(type_name) && is_name(field) => {
+            Ok(FieldCoordinate { type_name: type_name.to_owned(), field: field.to_owned() })
+        }
+        _ => Err("must be a type and its field, such as File.thumbnailUrl".to_owned()),
+    }
+}
+
+type Credentials = (Vec<ApiKey>, Vec<Place>, Vec<(String, Place)>);
+
+fn credentials(
+    context: &Context<'_>,
+    mut auth: Section<'_, '_>,
+    granted: RootFields,
+) -> Credentials {
+    let (mut keys, mut places): (Vec<ApiKey>, Vec<Place>) = (Vec::new(), Vec::new());
+    for node in auth.items("api_keys").unwrap_or_default() {
+        let mut section = Section::new(context, "auth.api_keys[]", node);
+        let id =
+            section.need("id", |text| CredentialId::parse(text).map_err(|error| error.to_string()));
+        let hash = section.need("sha256", |text| {
+            KeyHash::parse(text).ok_or_else(|| {
+                "must be 64 hexadecimal digits: `jobs-gateway key new` prints them".to_owned()
+            })
+        });
+        let place = section.node("sha256").unwrap_or(node).place.clone();
+        let expires =
+            section.get("expires", parsed::<Timestamp>("a time such as 2030-01-01T00:00:00Z"));
+        let own = operations(context, &mut section);
+        section.finish();
+        if let Some(wider) = own.and_then(|own| own.iter().find(|field| !granted.contains(*field)))
+            && own != Some(RootFields::ALL)
+        {
+            let message =
+                format!("this key may call {wider} and its tenant may not: a key is never wider");
+            context.error(&node.place, message);
+        }
+        let (Some(id), Some(hash)) = (id, hash) else { continue };
+        if keys.iter().any(|known| known.id == id) {
+            context.error(&node.place, format!("the key id `{id}` is used twice"));
+        }
+        let operations = own.unwrap_or(granted).intersect(granted);
+        keys.push(ApiKey { id, hash, expires, operations });
+        places.push(place);
+    }
+    let issuers = auth.items("issuers").unwrap_or_default();
+    let issuers = issuers
+        .iter()
+        .filter_map(|node| Some((context.text("auth.issuers", node)?, node.place.clone())))
+        .collect();
+    auth.notice("issuers");
+    auth.finish();
+    (keys, places, issuers)
+}
+
+fn scopes(context: &Context<'_>, top: &mut Section<'_, '_>) {
+    for (_, node) in top.members("scopes").unwrap_or_default() {
+        if let crate::config::Value::List(items) = &node.value {
+            root_fields(context, "scopes", items);
+        } else {
+            context.error(&node.place, "a scope grants a list of operations");
+        }
+    }
+    top.notice("scopes");
+}
+
+fn client(context: &Context<'_>, top: &mut Section<'_, '_>, config: &Config) -> Option<ClientView> {
+    let mut portal = None;
+    let mut metadata = serde_json::Value::Object(serde_json::Map::new());
+    if let Some(mut section) = top.section("client") {
+        portal = section.get("portal", web_url);
+        if let Some(node) = section.node("metadata") {
+            metadata = context.json("client.metadata", node)?;
+        }
+        section.finish();
+    }
+    let portal = portal.unwrap_or_else(|| config.server.public_url.clone());
+    Some(ClientView { portal, metadata: metadata.to_string().into() })
+}
+
+fn metadata(
+    context: &Context<'_>,
+    top: &mut Section<'_, '_>,
+    tenant: Option<&TenantId>,
+) -> Option<MetadataPolicy> {
+    let default = tenant.and_then(|id| Namespace::parse(id.as_str()).ok());
+    let mut section = top.section("metadata")?;
+    let namespace = match section.node("namespace") {
+        Some(_) => section
+            .get("namespace", |text| Namespace::parse(text).map_err(|error| error.to_string())),
+        None => default,
+    };
+    let stamp = section.node("stamp").and_then(|node| {
+        if !matches!(node.value, crate::config::Value::Map(_)) {
+            context.error(&node.place, "`metadata.stamp` must be a mapping");
+        }
+        Some(context.json("metadata.stamp", node)?.to_string().into())
+    });
+    let max_bytes = section.get("max_bytes", bytes);
+    let unclaimed_jobs = section.get("unclaimed_jobs", |text| match text {
+        "hide" => Ok(UnclaimedJobs::Hide),
+        "read" => Ok(UnclaimedJobs::Read),
+        _ => Err("must be `hide` or `read`".to_owned()),
+    });
+    section.finish();
+    Some(MetadataPolicy {
+        namespace: namespace?,
+        stamp,
+        max_bytes: max_bytes.unwrap_or(16 * 1024),
+        unclaimed_jobs: unclaimed_jobs.unwrap_or(UnclaimedJobs::Hide),
+    })
+}
+
+fn rate_limit(context: &Context<'_>, top: &mut Section<'_, '_>) -> RateLimits {
+    let mut limits = RateLimits {
+        queries: None,
+        mutations: None,
+        operations: Vec::new(),
+        max_cost: 200,
+        max_in_flight: 64,
+    };
+    if let Some(mut section) = top.section("rate_limit") {
+        limits.queries = section.section("queries").and_then(one_rate);
+        limits.mutations = section.section("mutations").and_then(one_rate);
+        for (key, node) in section.members("operations").unwrap_or_default() {
+            let rate = one_rate(Section::new(context, "rate_limit.operations", node));
+            match RootField::from_name(&key.text) {
+                Some(field) => limits.operations.extend(rate.map(|rate| (field, rate))),
+                None => context.error(&key.place, format!("unknown operation `{}`", key.text)),
+            }
+        }
+        if let Some(cost) = section.get("max_cost", positive) {
+            limits.max_cost = cost.get();
+        }
+        if let Some(count) = section.get("max_in_flight", positive) {
+            limits.max_in_flight = count.get();
+        }
+        section.finish();
+    }
+    top.notice("rate_limit");
+    limits
+}
+
+fn one_rate(mut section: Section<'_, '_>) -> Option<Rate> {
+    let rate: Option<(NonZeroU32, Duration)> = section.need("rate", rate);
+    let burst = section.get("burst", positive);
+    section.finish();
+    let (units, per) = rate?;
+    Some(Rate { units, per, burst: burst.unwrap_or(units) })
+}
+
+fn cache(top: &mut Section<'_, '_>) -> CachePolicy {
+    let mut cache = CachePolicy {
+        unfinished: Duration::from_secs(2),
+        finished: Duration::from_secs(600),
+        not_found: Duration::from_secs(2),
+        stale_while_revalidate: Duration::from_secs(5),
+        stale_if_error: Duration::from_secs(3600),
+    };
+    if let Some(mut outer) = top.section("cache") {
+        if let Some(mut section) = outer.section("get_job") {
+            for (key, time) in [
+                ("unfinished", &mut cache.unfinished),
+                ("finished", &mut cache.finished),
+                ("not_found", &mut cache.not_found),
+                ("stale_while_revalidate", &mut cache.stale_while_revalidate),
+                ("stale_if_error", &mut cache.stale_if_error),
+            ] {
+                if let Some(set) = section.get(key, duration) {
+                    *time = set;
+                }
+            }
+            section.finish();
+        }
+        outer.finish();
+    }
+    top.notice("cache");
+    cache
+}

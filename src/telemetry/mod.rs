@@ -1,0 +1,22 @@
+//! What the gateway says of itself.
+
+mod subscriber;
+
+pub use subscriber::{Format, init};
+
+use crate::model::CallRecord;
+
+/// Tells a finished call, once.
+pub fn emit(record: &CallRecord) {
+    let microseconds = u64::try_from(record.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    tracing::info!(
+        target: "call",
+        request_id = %record.request_id,
+        tenant = record.tenant.as_ref().map(tracing::field::display),
+        credential = record.credential.as_ref().map(tracing::field::display),
+        operations = ?record.operations,
+        status = record.status,
+        codes = ?record.codes,
+        microseconds,
+    );
+}

@@ -1,0 +1,104 @@
+//! Layers import downwards only, as ARCHITECTURE.md has it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which modules a module may import. `app`, `cli` and the sandbox's users see everything.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("types", &["model"]),
+    ("operation", &["model"]),
+    ("telemetry", &["model"]),
+    ("config", &["model", "operation", "telemetry"]),
+    ("policy", &["model", "config"]),
+    ("upstream", &["model", "types"]),
+    ("auth", &["model", "policy"]),
+    ("jobs", &["model", "types", "upstream"]),
+    ("graphql", &["model", "types", "upstream", "jobs", "operation"]),
+    ("http", &["model", "operation", "policy", "auth", "graphql", "telemetry"]),
+    ("sandbox", &[]),
+];
+
+/// Which crates stay in which modules.
+const STAYS_IN: &[(&str, &[&str])] = &[
+    ("axum", &["http", "app", "sandbox"]),
+    ("reqwest", &["upstream", "app", "sandbox"]),
+    ("async_graphql", &["graphql", "types", "operation", "sandbox", "cli"]),
+];
+
+fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The code of each top-level module, comments and unit tests left out, by module.
+fn code() -> BTreeMap<String, Vec<(PathBuf, String)>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    let mut code: BTreeMap<String, Vec<(PathBuf, String)>> = BTreeMap::new();
+    for file in files {
+        let inside = file.strip_prefix(&root).unwrap();
+        let module = inside.components().next().unwrap().as_os_str().to_string_lossy();
+        let module = module.trim_end_matches(".rs").to_owned();
+        let text = fs::read_to_string(&file).unwrap();
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        code.entry(module).or_default().push((file.clone(), lines.collect::<Vec<_>>().join("\n")));
+    }
+    code
+}
+
+/// Every `crate::x` of a text.
+fn imports(text: &str) -> impl Iterator<Item = &str> {
+    text.split("crate::").skip(1).map(|rest| {
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        &rest[..end.unwrap_or(rest.len())]
+    })
+}
+
+#[test]
+fn modules_import_only_what_lies_below_them() {
+    let code = code();
+    for (module, allowed) in MAY_IMPORT {
+        for (file, text) in code.get(*module).into_iter().flatten() {
+            for import in imports(text).filter(|import| code.contains_key(*import)) {
+                assert!(
+                    import == *module || allowed.contains(&import),
+                    "{}: `{module}` may not import `{import}`",
+                    file.display()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_module_has_its_place_in_the_table() {
+    for module in code().keys() {
+        let known = MAY_IMPORT.iter().any(|(name, _)| name == module);
+        assert!(known || matches!(module.as_str(), "app" | "cli" | "lib" | "main"), "{module}");
+    }
+}
+
+#[test]
+fn libraries_stay_where_they_belong() {
+    for (library, modules) in STAYS_IN {
+        for (module, files) in code() {
+            for (file, text) in files {
+                assert!(
+                    modules.contains(&module.as_str()) || !text.contains(&format!("{library}::")),
+                    "{}: `{library}` stays in {modules:?}",
+                    file.display()
+                );
+            }
+        }
+    }
+}
