@@ -13,6 +13,9 @@ pub mod telemetry; // the log, from one record a call
 pub mod model; // ids, tenants, callers, root fields, error codes: the words all others speak
 pub mod types; // the Jobs schema as Rust types
 
+#[cfg(feature = "sandbox")]
+pub mod sandbox; // the Move API emulator
+
 pub mod app; // the composition root: build, bind, serve, drain
 pub mod cli; // serve, dev, check, key, schema: a file a command
 pub mod config; // gateway.yaml -> Config

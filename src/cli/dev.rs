@@ -1,6 +1,129 @@
-//! stub
+//! `jobs-gateway dev`: the gateway and a sandbox of the Move API in one process.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use async_graphql::http::GraphiQLSource;
+
+use super::{block_on, interrupted};
+use crate::app::App;
+use crate::config::{Config, public_url_of};
+use crate::model::{
+    Account, ApiKey, Clock, CredentialId, KeyHash, RootFields, Secret, Tenant, TenantId,
+};
+use crate::policy::{self, Snapshot};
+use crate::sandbox::{SINGLECAM_TAKE, Sandbox, SandboxOptions};
+use crate::telemetry::{self, Format};
+
+/// The key between the gateway and its sandbox.
+const SANDBOX_KEY: &str = "sandbox-move-key";
+
+/// The demo tenants and their keys: known to everybody, good for nothing but this.
+const TENANTS: [(&str, &str); 2] = [("acme", "dev-key-of-acme"), ("globex", "dev-key-of-globex")];
+
+/// Runs the gateway with a sandbox of the Move API and two demo tenants: no configuration, no
+/// network.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
-pub fn run(_: &Args) -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub struct Args {
+    /// Where the gateway listens; port 0 takes any free port.
+    #[arg(long, default_value = "127.0.0.1:4000")]
+    listen: SocketAddr,
+    /// Where the admin endpoints listen.
+    #[arg(long, default_value = "127.0.0.1:9090")]
+    admin_listen: SocketAddr,
+    /// Let the sandbox have the older `createJob`.
+    #[arg(long)]
+    create_job: bool,
+    /// Log more: a filter such as debug.
+    #[arg(long, default_value = "warn")]
+    log: String,
+}
+
+/// Runs until SIGTERM or SIGINT.
+#[must_use]
+pub fn run(args: &Args) -> ExitCode {
+    if let Err(error) = telemetry::init(&args.log, Format::Text) {
+        eprintln!("error: the log cannot start: {error}");
+        return ExitCode::FAILURE;
+    }
+    block_on(async {
+        match start(args).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::FAILURE
+            }
+        }
+    })
+}
+
+async fn start(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
+    let sandbox = Sandbox::start(SandboxOptions {
+        api_keys: vec![SANDBOX_KEY.to_owned()],
+        create_job: args.create_job,
+        ..SandboxOptions::default()
+    })
+    .await?;
+    let mut config = Config::new(sandbox.url(), Secret::new(SANDBOX_KEY));
+    config.server.listen = args.listen;
+    config.server.public_url = public_url_of(args.listen);
+    config.admin = args.admin_listen;
+    let page = GraphiQLSource::build()
+        .endpoint("/graphql")
+        .header("Authorization", TENANTS[0].1)
+        .title("Jobs Gateway (dev)")
+        .finish();
+    let policies = demo_policies(&config)?;
+    let bound = App::build(&config, policies, Clock::system(), Some(page))?.bind().await?;
+    announce(bound.address, bound.admin_address);
+    bound.serve(interrupted()).await?;
+    Ok(())
+}
+
+/// Two tenants that may do everything, under the built-in defaults.
+fn demo_policies(config: &Config) -> Result<Snapshot, Box<dyn std::error::Error>> {
+    let account = Arc::new(Account {
+        owner: None,
+        url: config.upstream.url.clone(),
+        api_key: config.upstream.api_key.clone(),
+    });
+    let mut policies = Vec::new();
+    for (name, key) in TENANTS {
+        let tenant = Tenant {
+            operations: RootFields::ALL,
+            ..policy::default_tenant(TenantId::parse(name)?, config, &account)?
+        };
+        let key = ApiKey {
+            id: CredentialId::parse("dev")?,
+            hash: KeyHash::of(key.as_bytes()),
+            expires: None,
+            operations: RootFields::ALL,
+        };
+        policies.push((tenant, vec![key]));
+    }
+    Ok(Snapshot::new(policies, "dev".to_owned(), Vec::new()))
+}
+
+fn announce(address: SocketAddr, admin: SocketAddr) {
+    let (acme, key) = TENANTS[0];
+    println!("Jobs Gateway, with a sandbox of the Move API\n");
+    println!("  GraphQL    http://{address}/graphql  (and Move's own path, /ugc/graphql)");
+    println!("  GraphiQL   http://{address}/");
+    println!("  health     http://{admin}/readyz\n");
+    for (name, key) in TENANTS {
+        println!("  tenant {name:<8} key {key}");
+    }
+    println!("\nCreate a job as {acme}, then list its jobs:\n");
+    for query in [
+        format!(
+            r#"mutation {{ createSingleCamJob(takeId: \"{SINGLECAM_TAKE}\", metadata: \"{{}}\") {{ id state }} }}"#
+        ),
+        "{ listJobs(first: 10) { items { id state percentageComplete } after } }".to_owned(),
+    ] {
+        println!("curl http://{address}/graphql -H 'Authorization: {key}' \\");
+        println!("  -H 'Content-Type: application/json' \\");
+        println!("  -d '{{\"query\": \"{query}\"}}'\n");
+    }
+    println!("Stop with Ctrl-C.");
 }

@@ -128,6 +128,8 @@ impl fmt::Display for Diagnostics {
     }
 }
 
+impl std::error::Error for Diagnostics {}
+
 /// A setting that is read and checked and does nothing yet.
 #[derive(Debug, Clone)]
 pub struct Notice {

@@ -14,7 +14,7 @@ pub use snapshot::Snapshot;
 pub use tenant::Policy;
 
 use crate::config::{self, Config, Context, Diagnostic, Diagnostics, Env, Node, Section, Source};
-use crate::model::{Account, ApiKey, KeyHash, Tenant};
+use crate::model::{Account, ApiKey, KeyHash, Tenant, TenantId};
 
 /// The file that is laid under every tenant's.
 const DEFAULTS: &str = "defaults.yaml";
@@ -67,6 +67,24 @@ pub fn load(
     let tenants: Vec<(Tenant, Vec<ApiKey>)> =
         policies.into_iter().map(|policy| (policy.tenant, policy.keys)).collect();
     Ok((Snapshot::new(tenants, version, notices), found))
+}
+
+/// A tenant of whom nothing is known but its name: every default of the gateway.
+///
+/// # Errors
+/// Never in practice: the built-in defaults are right.
+pub fn default_tenant(
+    id: TenantId,
+    config: &Config,
+    shared: &Arc<Account>,
+) -> Result<Tenant, Diagnostics> {
+    let context = Context::new(&|_| None);
+    let text = format!("tenant: {id}\n{BUILT_IN}");
+    let source = Arc::new(Source { name: "(built in)".to_owned(), text });
+    let policy = read(&context, &source)
+        .and_then(|node| tenant::read(&context, Section::new(&context, "", &node), config, shared));
+    let (found, _) = context.finish();
+    policy.map(|policy| policy.tenant).ok_or(Diagnostics(found))
 }
 
 fn read(context: &Context<'_>, source: &Arc<Source>) -> Option<Node> {

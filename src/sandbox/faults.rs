@@ -1,0 +1,73 @@
+//! What can go wrong, on demand.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// One thing that goes wrong with one call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// The answer comes late.
+    Delay(Duration),
+    /// This HTTP answer instead of Move's.
+    Respond {
+        /// The status.
+        status: u16,
+        /// `Content-Type`.
+        content_type: &'static str,
+        /// `Retry-After`, in seconds.
+        retry_after: Option<u64>,
+        /// The body.
+        body: String,
+    },
+    /// A GraphQL error of this `errorType` and no data.
+    GraphqlError {
+        /// `errorType`.
+        error_type: &'static str,
+        /// `message`.
+        message: &'static str,
+    },
+    /// Half of the answer, as if it were all of it.
+    Truncate,
+    /// The connection ends before anything is answered; the call is not carried out.
+    Reset,
+    /// The connection ends in the middle of the answer.
+    ResetMidBody,
+    /// The call is carried out and its answer lost.
+    LoseAnswer,
+    /// No answer, ever.
+    Stall,
+    /// An answer of this many bytes.
+    Huge(usize),
+}
+
+impl Fault {
+    /// An HTTP error with a page of HTML, as a load balancer answers.
+    #[must_use]
+    pub fn html(status: u16) -> Self {
+        let body = format!("<html><body><h1>{status}</h1></body></html>");
+        Self::Respond { status, content_type: "text/html", retry_after: None, body }
+    }
+}
+
+/// Faults that wait for their call.
+#[derive(Debug, Default)]
+pub struct Faults {
+    /// How long every call takes at least.
+    pub latency: Duration,
+    waiting: VecDeque<(Option<String>, Fault)>,
+}
+
+impl Faults {
+    /// Queues a fault for the next call, or the next of a root field.
+    pub fn push(&mut self, field: Option<&str>, fault: Fault) {
+        self.waiting.push_back((field.map(str::to_owned), fault));
+    }
+
+    /// The fault that a call of this root field meets.
+    pub fn take(&mut self, field: &str) -> Option<Fault> {
+        let matches =
+            |(wanted, _): &(Option<String>, Fault)| wanted.as_deref().is_none_or(|w| w == field);
+        let at = self.waiting.iter().position(matches)?;
+        self.waiting.remove(at).map(|(_, fault)| fault)
+    }
+}

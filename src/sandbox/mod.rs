@@ -1,0 +1,237 @@
+//! An emulator of the Move Jobs API, over real HTTP, for `jobs-gateway dev` and for tests.
+//!
+//! It serves exactly what `schema/move.graphql` states, in AppSync's manner: POST only, the key raw
+//! in `Authorization`, errors with `errorType` and `errorInfo` at their top level. Jobs come along
+//! on tokio's clock, so a test that pauses time pauses them too. Nothing of it is in a production
+//! build (feature `sandbox`).
+
+mod faults;
+mod http;
+mod presign;
+mod schema;
+mod seed;
+mod store;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+pub use faults::Fault;
+pub use presign::Style;
+pub use seed::{MULTICAM_TAKE, SINGLECAM_TAKE};
+pub use store::{Job, State};
+
+use faults::Faults;
+use store::Account;
+
+/// How a sandbox behaves.
+#[derive(Debug, Clone)]
+pub struct SandboxOptions {
+    /// Where it listens; port 0 takes any free port.
+    pub listen: SocketAddr,
+    /// The API keys it takes: one account each.
+    pub api_keys: Vec<String>,
+    /// Whether the older `createJob` exists; in the live API of today it does not.
+    pub create_job: bool,
+    /// From NOT_STARTED to STARTED to RUNNING to FINISHED, the time spent in each of the first
+    /// three.
+    pub step: Duration,
+    /// How long a presigned URL lives.
+    pub url_lifetime: Duration,
+    /// How presigned URLs are signed.
+    pub url_style: Style,
+    /// Whether a failed job arrives as an error that carries its state, as one public client says.
+    pub failed_as_error: bool,
+}
+
+impl Default for SandboxOptions {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            api_keys: vec!["sandbox-move-key".to_owned()],
+            create_job: false,
+            step: Duration::from_secs(10),
+            url_lifetime: Duration::from_secs(3600),
+            url_style: Style::SignatureV4,
+            failed_as_error: false,
+        }
+    }
+}
+
+/// A call that the sandbox received.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The root field of its operation; empty if it was no GraphQL.
+    pub field: String,
+    /// The document.
+    pub query: String,
+    /// The variables.
+    pub variables: serde_json::Value,
+    /// The HTTP headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The key it came with.
+    pub api_key: String,
+}
+
+impl Call {
+    /// The value of a header.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// A running sandbox. Clones are the same sandbox; it ends with the last of them.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    _server: Arc<AbortOnDrop>,
+}
+
+#[derive(Debug)]
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What the server and its handle share.
+#[derive(Debug)]
+struct Shared {
+    options: SandboxOptions,
+    schema: schema::MoveSchema,
+    accounts: Mutex<HashMap<String, Account>>,
+    calls: Mutex<Vec<Call>>,
+    faults: Mutex<Faults>,
+    /// Wall clock and tokio's clock at one moment.
+    started: (Timestamp, Instant),
+}
+
+impl Shared {
+    /// The time of day, moving with tokio's clock.
+    fn now(&self) -> Timestamp {
+        let (start, since) = self.started;
+        start.saturating_add(since.elapsed()).unwrap_or(Timestamp::MAX)
+    }
+}
+
+/// A lock whose holder cannot leave anything half done: a poisoned one is as good as any.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Sandbox {
+    /// Starts a sandbox with its seed of takes.
+    ///
+    /// # Errors
+    /// When its address cannot be listened on.
+    pub async fn start(options: SandboxOptions) -> io::Result<Self> {
+        let listener = TcpListener::bind(options.listen).await?;
+        let address = listener.local_addr()?;
+        let started = (Timestamp::now(), Instant::now());
+        let accounts = options
+            .api_keys
+            .iter()
+            .enumerate()
+            .map(|(number, key)| (key.clone(), seed::account(number, started.0)))
+            .collect();
+        let shared = Arc::new(Shared {
+            schema: schema::MoveSchema::new(options.create_job).map_err(io::Error::other)?,
+            options,
+            accounts: Mutex::new(accounts),
+            calls: Mutex::default(),
+            faults: Mutex::default(),
+            started,
+        });
+        let server = tokio::spawn(http::serve(listener, Arc::clone(&shared)));
+        Ok(Self { shared, address, _server: Arc::new(AbortOnDrop(server)) })
+    }
+
+    /// Its GraphQL endpoint.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "every socket address is the authority of a URL")]
+    pub fn url(&self) -> url::Url {
+        format!("http://{}/ugc/graphql", self.address).parse().expect("an address makes a URL")
+    }
+
+    /// Every call since the start or [`Sandbox::clear_calls`].
+    #[must_use]
+    pub fn calls(&self) -> Vec<Call> {
+        lock(&self.shared.calls).clone()
+    }
+
+    /// Forgets the calls so far.
+    pub fn clear_calls(&self) {
+        lock(&self.shared.calls).clear();
+    }
+
+    /// How many calls asked for this root field.
+    #[must_use]
+    pub fn count(&self, field: &str) -> usize {
+        lock(&self.shared.calls).iter().filter(|call| call.field == field).count()
+    }
+
+    /// The next call, or the next of this root field, meets a fault.
+    pub fn fail_next(&self, field: Option<&str>, fault: Fault) {
+        lock(&self.shared.faults).push(field, fault);
+    }
+
+    /// Every call takes at least this long.
+    pub fn set_latency(&self, latency: Duration) {
+        lock(&self.shared.faults).latency = latency;
+    }
+
+    /// Puts a job into the first account as if it had been created in Move.
+    pub fn add_job(&self, job: Job) {
+        self.with_account(|account| account.insert(job));
+    }
+
+    /// Puts a take into the first account.
+    pub fn add_take(&self, id: &str, metadata: Option<&str>) {
+        let created = self.shared.now();
+        self.with_account(|account| account.add_take(seed::take(id, metadata, created)));
+    }
+
+    /// Pins a job's state.
+    pub fn set_state(&self, id: &str, state: State) {
+        self.with_account(|account| account.set_state(id, state));
+    }
+
+    /// A job of any account as it is stored.
+    #[must_use]
+    pub fn job(&self, id: &str) -> Option<Job> {
+        lock(&self.shared.accounts).values().find_map(|account| account.job(id).cloned())
+    }
+
+    /// How many jobs all accounts hold.
+    #[must_use]
+    pub fn job_count(&self) -> usize {
+        lock(&self.shared.accounts).values().map(Account::len).sum()
+    }
+
+    /// The time of day in the sandbox.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.shared.now()
+    }
+
+    fn with_account(&self, change: impl FnOnce(&mut Account)) {
+        let key = self.shared.options.api_keys.first().cloned().unwrap_or_default();
+        if let Some(account) = lock(&self.shared.accounts).get_mut(&key) {
+            change(account);
+        }
+    }
+}
