@@ -1,6 +1,6 @@
 //! `createJob`, `createSingleCamJob`, `createMultiCamJob`
 
-use crate::model::{Caller, RootField, Selection, TakeId};
+use crate::model::{Caller, JobId, RootField, Selection, TakeId};
 use crate::types::{Job, Take};
 use crate::upstream::{self, Call, FieldError, NewJob};
 
@@ -33,7 +33,11 @@ impl Jobs {
         let call = Call::create_job(field, &job, &needs::of_job(wanted));
         let reply =
             self.upstream.call::<Job>(&tenant.account, &call).await.map_err(Error::of_mutation)?;
-        written(caller, reply.value, reply.errors)
+        let answer = written(caller, reply.value, reply.errors)?;
+        if let Some(id) = answer.value.job().id.get().and_then(|id| JobId::parse(id).ok()) {
+            self.proven.insert((tenant.id.clone(), id), ());
+        }
+        Ok(answer)
     }
 
     /// With `takes.owned`, a take must carry the tenant's envelope.

@@ -20,7 +20,7 @@ impl Jobs {
     ) -> Result<Answer<OwnedJob>, Error> {
         let Reply { value, errors } = self.read(caller, id, &needs::of_job(wanted)).await?;
         match value {
-            Some(job) => Ok(Answer { value: owned(caller, id, job)?, errors }),
+            Some(job) => Ok(Answer { value: self.owned(caller, id, job)?, errors }),
             None => Err(self.refusal(caller, id, errors).await?),
         }
     }
@@ -35,7 +35,8 @@ impl Jobs {
     }
 
     /// Errors without a job: a missing job, or Move's complaint about one that exists (a failed
-    /// job may come so). The complaint is for the owner alone, and only a second call can tell.
+    /// job may come so). The complaint is for the owner alone; where the owner was never checked
+    /// before, only a second call can tell.
     pub(super) async fn refusal(
         &self,
         caller: &Caller,
@@ -45,20 +46,25 @@ impl Jobs {
         if errors.iter().any(FieldError::is_not_found) {
             return Ok(Error::JobNotFound);
         }
+        if self.proven.contains_key(&(caller.tenant.id.clone(), id.clone())) {
+            return Ok(Error::Refused(errors));
+        }
         let reply = self.read(caller, id, &needs::of_ownership()).await?;
         match reply.value {
-            Some(job) => owned(caller, id, job).map(|_| Error::Refused(errors)),
+            Some(job) => self.owned(caller, id, job).map(|_| Error::Refused(errors)),
             // Without the owner's name a complaint that tells of the job is nobody's to read.
             None if errors.iter().any(|error| error.data.is_some()) => Ok(Error::JobNotFound),
             None => Err(upstream::Error::NotAnAnswer("an error about no job").into()),
         }
     }
-}
 
-/// Checks that the job is the one asked for and the caller's.
-pub(super) fn owned(caller: &Caller, id: &JobId, job: Job) -> Result<OwnedJob, Error> {
-    if job.id.get().is_none_or(|answered| answered.as_str() != id.as_str()) {
-        return Err(upstream::Error::NotAnAnswer("about another job").into());
+    /// Checks that the job is the one asked for and the caller's.
+    pub(super) fn owned(&self, caller: &Caller, id: &JobId, job: Job) -> Result<OwnedJob, Error> {
+        if job.id.get().is_none_or(|answered| answered.as_str() != id.as_str()) {
+            return Err(upstream::Error::NotAnAnswer("about another job").into());
+        }
+        let owned = OwnedJob::verify(&caller.tenant, job).ok_or(Error::JobNotFound)?;
+        self.proven.insert((caller.tenant.id.clone(), id.clone()), ());
+        Ok(owned)
     }
-    OwnedJob::verify(&caller.tenant, job).ok_or(Error::JobNotFound)
 }

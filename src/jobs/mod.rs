@@ -15,13 +15,15 @@ mod update;
 
 use std::sync::Arc;
 
+use moka::sync::Cache;
+
 pub use cursor::CursorKey;
 pub use error::Error;
 pub use list::ListArguments;
 pub use ownership::OwnedJob;
 pub use update::Update;
 
-use crate::model::Clock;
+use crate::model::{Clock, JobId, TenantId};
 use crate::upstream::{FieldError, Upstream};
 
 /// What the operations need besides their caller and arguments.
@@ -30,7 +32,12 @@ pub struct Jobs {
     upstream: Arc<Upstream>,
     cursor_key: CursorKey,
     clock: Clock,
+    /// Jobs whose owner was checked before. A job never changes its owner.
+    proven: Cache<(TenantId, JobId), ()>,
 }
+
+/// How many jobs' owners are remembered.
+const PROVEN: u64 = 100_000;
 
 /// A value, with errors of some of its fields: partial data stays partial.
 #[derive(Debug)]
@@ -44,7 +51,7 @@ pub struct Answer<T> {
 impl Jobs {
     /// Binds the operations to an upstream, the key that seals cursors, and a clock.
     #[must_use]
-    pub const fn new(upstream: Arc<Upstream>, cursor_key: CursorKey, clock: Clock) -> Self {
-        Self { upstream, cursor_key, clock }
+    pub fn new(upstream: Arc<Upstream>, cursor_key: CursorKey, clock: Clock) -> Self {
+        Self { upstream, cursor_key, clock, proven: Cache::new(PROVEN) }
     }
 }

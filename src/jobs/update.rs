@@ -6,7 +6,6 @@ use crate::upstream::{Call, Reply};
 
 use super::create::{check_metadata_size, written};
 use super::envelope;
-use super::get::owned;
 use super::{Answer, Error, Jobs, OwnedJob, needs};
 
 /// The arguments of an update; what is `None` stays as it is.
@@ -35,7 +34,7 @@ impl Jobs {
         check_metadata_size(caller, update.metadata.as_deref())?;
         let Reply { value, errors } = self.read(caller, id, &needs::of_ownership()).await?;
         let job = match value {
-            Some(job) => owned(caller, id, job)?,
+            Some(job) => self.owned(caller, id, job)?,
             None => return Err(self.refusal(caller, id, errors).await?),
         };
         if !job.is_writable() {

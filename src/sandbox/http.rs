@@ -215,7 +215,8 @@ fn in_appsyncs_shape(response: &ExecutionResponse) -> Value {
         return answer;
     }
     let errors = response.errors.iter().map(|error| {
-        let mut shaped = match serde_json::from_str(&error.message) {
+        let text = error.message.trim_start_matches("resolver error: ");
+        let mut shaped = match serde_json::from_str(text) {
             Ok(Value::Object(members)) => Value::Object(members),
             _ => json!({"errorType": null, "errorInfo": null, "message": error.message}),
         };

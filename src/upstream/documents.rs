@@ -135,13 +135,15 @@ impl Call {
             .call(RootField::UpdateJob, selection)
     }
 
-    /// Asks which mutations Move has.
+    /// Asks which mutations Move has, those included that it would rather not be asked for.
     #[must_use]
     pub fn mutation_names() -> Self {
         Self {
             field: "__type",
             kind: Kind::Query,
-            document: r#"query mutations { __type(name: "Mutation") { fields { name } } }"#.into(),
+            document: r#"query mutations { __type(name: "Mutation")
+                { fields(includeDeprecated: true) { name } } }"#
+                .into(),
             variables: Map::new(),
         }
     }

@@ -3,5 +3,7 @@
 #![allow(missing_docs, reason = "test modules explain themselves by their tests' names")]
 
 mod documents;
+mod jobs;
+mod support;
 mod engine;
 mod layers;
