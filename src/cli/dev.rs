@@ -1,5 +1,6 @@
 //! `jobs-gateway dev`: the gateway and a sandbox of the Move API in one process.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -69,6 +70,8 @@ async fn start(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     config.server.listen = args.listen;
     config.server.public_url = public_url_of(args.listen);
     config.admin = args.admin_listen;
+    // As secret as the demo keys.
+    config.cursor_key = Some([0; 32]);
     let page = GraphiQLSource::build()
         .endpoint("/graphql")
         .header("Authorization", TENANTS[0].1)
@@ -107,23 +110,29 @@ fn demo_policies(config: &Config) -> Result<Snapshot, Box<dyn std::error::Error>
 
 fn announce(address: SocketAddr, admin: SocketAddr) {
     let (acme, key) = TENANTS[0];
-    println!("Jobs Gateway, with a sandbox of the Move API\n");
-    println!("  GraphQL    http://{address}/graphql  (and Move's own path, /ugc/graphql)");
-    println!("  GraphiQL   http://{address}/");
-    println!("  health     http://{admin}/readyz\n");
+    let mut text = format!(
+        "Jobs Gateway, with a sandbox of the Move API\n
+  GraphQL    http://{address}/graphql  (and Move's own path, /ugc/graphql)
+  GraphiQL   http://{address}/
+  health     http://{admin}/readyz\n\n"
+    );
     for (name, key) in TENANTS {
-        println!("  tenant {name:<8} key {key}");
+        text.push_str(&format!("  tenant {name:<8} key {key}\n"));
     }
-    println!("\nCreate a job as {acme}, then list its jobs:\n");
+    text.push_str(&format!("\nCreate a job as {acme}, then list its jobs:\n\n"));
     for query in [
         format!(
             r#"mutation {{ createSingleCamJob(takeId: \"{SINGLECAM_TAKE}\", metadata: \"{{}}\") {{ id state }} }}"#
         ),
         "{ listJobs(first: 10) { items { id state percentageComplete } after } }".to_owned(),
     ] {
-        println!("curl http://{address}/graphql -H 'Authorization: {key}' \\");
-        println!("  -H 'Content-Type: application/json' \\");
-        println!("  -d '{{\"query\": \"{query}\"}}'\n");
+        text.push_str(&format!(
+            "curl http://{address}/graphql -H 'Authorization: {key}' \\
+  -H 'Content-Type: application/json' \\
+  -d '{{\"query\": \"{query}\"}}'\n\n"
+        ));
     }
-    println!("Stop with Ctrl-C.");
+    text.push_str("Stop with Ctrl-C.\n");
+    // Nobody has to read it: a closed pipe is no reason to stop.
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }

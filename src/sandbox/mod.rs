@@ -96,7 +96,7 @@ impl Call {
 pub struct Sandbox {
     shared: Arc<Shared>,
     address: SocketAddr,
-    _server: Arc<AbortOnDrop>,
+    server: Arc<AbortOnDrop>,
 }
 
 #[derive(Debug)]
@@ -157,7 +157,15 @@ impl Sandbox {
             started,
         });
         let server = tokio::spawn(http::serve(listener, Arc::clone(&shared)));
-        Ok(Self { shared, address, _server: Arc::new(AbortOnDrop(server)) })
+        Ok(Self { shared, address, server: Arc::new(AbortOnDrop(server)) })
+    }
+
+    /// Stops listening and ends all connections.
+    pub async fn stop(&self) {
+        self.server.0.abort();
+        while !self.server.0.is_finished() {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Its GraphQL endpoint.

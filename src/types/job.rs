@@ -13,7 +13,7 @@ pub struct Job {
     /// The client it belongs to.
     pub client: Required<Client>,
     /// When it was created.
-    pub created: Required<AwsDateTime>,
+    pub created: Option<AwsDateTime>,
     /// Its id.
     pub id: Required<ID>,
     /// What it was created with.

@@ -59,7 +59,7 @@ while True:
     page = ugc.jobs.list(limit=3, next_token=token, sort_by=SortDirection.DESC)
     seen += [job.id for job in page.items]
     pages += 1
-    token = page.after  # parsed by the client: it goes back as an object
+    token = page.next_token  # parsed by the client: it goes back as an object
     if token is None:
         break
     check(f"page {pages} gives an object as its cursor", isinstance(token, dict))

@@ -2,8 +2,15 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 #![allow(missing_docs, reason = "test modules explain themselves by their tests' names")]
 
+mod clients;
 mod documents;
 mod jobs;
+mod listing;
+mod model;
+mod ownership;
+mod protocol;
+mod schema;
 mod support;
+mod upstream;
 mod engine;
 mod layers;

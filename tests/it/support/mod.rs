@@ -25,7 +25,8 @@ pub struct World {
     pub address: SocketAddr,
     pub admin: SocketAddr,
     pub http: reqwest::Client,
-    stop: Option<oneshot::Sender<()>>,
+    /// The gateway stops when this is dropped.
+    _stop: oneshot::Sender<()>,
     _files: Arc<TempDir>,
 }
 
@@ -104,7 +105,7 @@ impl World {
         }
         sandbox.clear_calls();
         let http = reqwest::Client::new();
-        Self { sandbox, address, admin, http, stop: Some(stop), _files: Arc::new(files) }
+        Self { sandbox, address, admin, http, _stop: stop, _files: Arc::new(files) }
     }
 
     pub fn url(&self) -> String {
@@ -134,12 +135,6 @@ impl World {
     pub async fn get(&self, tenant: &str, id: &str, selection: &str) -> Reply {
         let query = format!("query($id: ID!) {{ getJob(jobId: $id) {{ {selection} }} }}");
         self.ask(tenant, &query, json!({"id": id})).await
-    }
-
-    pub fn stop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
     }
 }
 

@@ -1,0 +1,90 @@
+//! Clients that others wrote, unmodified, against `jobs-gateway dev` as a user starts it.
+//!
+//! `scripts/test` installs them into target/test-tools; without it these tests say so and pass,
+//! except in CI.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use jobs_gateway::sandbox::{MULTICAM_TAKE, SINGLECAM_TAKE};
+
+/// `jobs-gateway dev` on free ports.
+struct Dev {
+    process: Child,
+    address: String,
+}
+
+impl Dev {
+    fn start() -> Self {
+        use std::io::{BufRead, BufReader};
+        let mut process = Command::new(env!("CARGO_BIN_EXE_jobs-gateway"))
+            .args(["dev", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let line = lines.map(Result::unwrap).find(|line| line.contains("GraphQL    ")).unwrap();
+        let (_, rest) = line.split_once("http://").unwrap();
+        let (address, _) = rest.split_once('/').unwrap();
+        Self { process, address: address.to_owned() }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A tool of target/test-tools.
+fn tool(path: &str) -> Option<PathBuf> {
+    let tool = root().join("target/test-tools").join(path);
+    if tool.exists() {
+        return Some(tool);
+    }
+    assert!(std::env::var_os("CI").is_none(), "{path} is missing: run scripts/test");
+    eprintln!("skipped: {path} is missing, scripts/test installs it");
+    None
+}
+
+fn passes(command: &mut Command) {
+    let output = command.output().unwrap();
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(output.status.success() && text.lines().any(|line| line == "ok"), "{text}");
+}
+
+#[test]
+fn moves_python_client_works_unmodified() {
+    let Some(python) = tool("python/bin/python") else { return };
+    let dev = Dev::start();
+    passes(
+        Command::new(python)
+            .arg(root().join("tests/clients/move_ugc_jobs.py"))
+            .arg(dev.url("/ugc/graphql"))
+            .args(["dev-key-of-acme", SINGLECAM_TAKE, MULTICAM_TAKE]),
+    );
+}
+
+#[test]
+fn every_must_and_should_of_graphql_over_http_passes() {
+    let Some(_) = tool("npm/node_modules/graphql-http") else { return };
+    let dev = Dev::start();
+    passes(Command::new("node").current_dir(root().join("target/test-tools/npm")).args([
+        "audit.mjs",
+        &dev.url("/graphql"),
+        "dev-key-of-acme",
+    ]));
+}
