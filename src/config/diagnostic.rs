@@ -31,6 +31,13 @@ impl Place {
     pub fn start_of(source: &Arc<Source>) -> Self {
         Self { source: Arc::clone(source), line: 1, column: 1, width: 1 }
     }
+
+    /// Whether both are the same place.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.source, &other.source)
+            && (self.line, self.column) == (other.line, other.column)
+    }
 }
 
 /// `file:line:column`
@@ -109,6 +116,19 @@ impl fmt::Display for Diagnostic {
 pub struct Diagnostics(pub Vec<Diagnostic>);
 
 impl Diagnostics {
+    /// In the order of files and lines. A finding in the defaults is met by every tenant and told
+    /// once.
+    #[must_use]
+    pub fn in_order(mut found: Vec<Diagnostic>) -> Self {
+        let key = |diagnostic: &Diagnostic| {
+            let place = diagnostic.place.as_ref();
+            place.map(|place| (place.source.name.clone(), place.line, place.column))
+        };
+        found.sort_by_key(key);
+        found.dedup_by(|one, other| one.message == other.message && key(one) == key(other));
+        Self(found)
+    }
+
     /// Whether any of them stops a start.
     #[must_use]
     pub fn has_errors(&self) -> bool {

@@ -50,13 +50,13 @@ pub fn read(context: &Context<'_>, root: &Node, folder: &Path) -> Option<Config>
     }
     config.issuers = issuers(context, &mut top);
     if let Some(policies) = top.need("policies", text) {
-        config.policies = folder.join(policies);
+        config.policies = folder.join(policies.trim_start_matches("./"));
     }
     if let Some(section) = top.section("limits") {
         limits(section, &mut config);
     }
-    config.cursor_key = top.get("cursor_key", key_of_32_bytes);
-    for section in [top.section("shared_state")].into_iter().flatten() {
+    config.cursor_key = top.secret("cursor_key", key_of_32_bytes);
+    if let Some(section) = top.section("shared_state") {
         shared_state(section);
     }
     top.notice("shared_state");
@@ -127,7 +127,7 @@ fn upstream(mut section: Section<'_, '_>) -> Option<Upstream> {
         Some(_) => section.get("url", web_url),
         None => url::Url::parse(MOVE_API).ok(),
     };
-    let api_key = section.need("api_key", secret);
+    let api_key = section.need_secret("api_key", secret);
     let timeout = section.get("timeout", some_time);
     let connect_timeout = section.get("connect_timeout", some_time);
     section.get("max_in_flight", positive);
@@ -163,7 +163,7 @@ fn issuers(context: &Context<'_>, top: &mut Section<'_, '_>) -> Vec<Issuer> {
         section.list("audiences", text);
         section.list("algorithms", algorithm);
         section.get("jwks", text);
-        section.get("secret", secret);
+        section.secret("secret", secret);
         section.need("tenant_claim", text);
         section.get("scope_claim", text);
         section.finish();

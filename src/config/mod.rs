@@ -153,7 +153,6 @@ pub fn load_text(
     let context = Context::new(env);
     let config = gateway::read(&context, &root, folder);
     let (found, notices) = context.finish();
-    let found = Diagnostics(found);
     match config {
         Some(config) if !found.has_errors() => Ok((Config { notices, ..config }, found)),
         _ => Err(found),

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use super::diagnostic::{Diagnostic, Notice, Place};
+use super::diagnostic::{Diagnostic, Diagnostics, Notice, Place};
 use super::yaml::{Key, Node, Value};
 
 /// Reads environment variables; injected, so that tests need not change the process's own.
@@ -33,10 +33,10 @@ impl<'a> Context<'a> {
         self.report(Diagnostic::error(message, Some(place.clone())));
     }
 
-    /// Everything that was found.
+    /// Everything that was found, in the files' order, each finding once.
     #[must_use]
-    pub fn finish(self) -> (Vec<Diagnostic>, Vec<Notice>) {
-        (self.found.into_inner(), self.notices.into_inner())
+    pub fn finish(self) -> (Diagnostics, Vec<Notice>) {
+        (Diagnostics::in_order(self.found.into_inner()), self.notices.into_inner())
     }
 
     /// A scalar's text with `${NAME}` and `${file:/path}` replaced; `None` after reporting why not.
@@ -162,11 +162,55 @@ impl<'c, 'a> Section<'c, 'a> {
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
         let Some(node) = self.node(key) else {
-            let message = format!("`{}` must be set", self.name(key));
-            self.context.error(&self.place, message);
+            self.missing(key);
             return None;
         };
         self.context.scalar(&self.name(key), node, parse)
+    }
+
+    fn missing(&self, key: &str) {
+        self.context.error(&self.place, format!("`{}` must be set", self.name(key)));
+    }
+
+    /// A key's secret that must be set; see [`Section::secret`].
+    pub fn need_secret<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        if self.node(key).is_none() {
+            self.missing(key);
+        }
+        self.secret(key, parse)
+    }
+
+    /// A key's secret, which must come from elsewhere: `${NAME}` or `${file:/path}`. Findings name
+    /// its place and do not show the line.
+    pub fn secret<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let node = self.node(key)?;
+        let report = |problem: &str| {
+            let message = format!("`{}` at {}: {problem}", self.name(key), node.place);
+            self.context.report(Diagnostic::error(message, None));
+        };
+        let Value::Scalar { text, .. } = &node.value else {
+            report("must be a single value");
+            return None;
+        };
+        if !(text.starts_with("${") && text.ends_with('}')) {
+            report("a secret does not stand in the file: write ${NAME} or ${file:/path}");
+            return None;
+        }
+        match interpolate(text, self.context.env).and_then(|text| parse(&text)) {
+            Ok(secret) => Some(secret),
+            Err(problem) => {
+                report(&problem);
+                None
+            }
+        }
     }
 
     /// A key's list, each item read by `parse`.
@@ -207,7 +251,11 @@ impl<'c, 'a> Section<'c, 'a> {
     pub fn notice(&mut self, key: &'static str) {
         if let Some(node) = self.node(key) {
             let notice = Notice { key: self.name(key), place: node.place.clone() };
-            self.context.notices.borrow_mut().push(notice);
+            let mut notices = self.context.notices.borrow_mut();
+            // A default is met once for every tenant that has it.
+            if !notices.iter().any(|known| known.place.is(&notice.place)) {
+                notices.push(notice);
+            }
         }
     }
 

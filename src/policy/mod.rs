@@ -59,7 +59,6 @@ pub fn load(
         check::all(&context, config, &policies, now);
     }
     let (found, notices) = context.finish();
-    let found = Diagnostics(found);
     if found.has_errors() {
         return Err(found);
     }
@@ -84,7 +83,7 @@ pub fn default_tenant(
     let policy = read(&context, &source)
         .and_then(|node| tenant::read(&context, Section::new(&context, "", &node), config, shared));
     let (found, _) = context.finish();
-    policy.map(|policy| policy.tenant).ok_or(Diagnostics(found))
+    policy.map(|policy| policy.tenant).ok_or(found)
 }
 
 fn read(context: &Context<'_>, source: &Arc<Source>) -> Option<Node> {

@@ -65,7 +65,7 @@ pub fn read(
     let cache = cache(&mut top);
     let upstream = top.section("upstream").map(|mut upstream| {
         let url = upstream.get("url", web_url).unwrap_or_else(|| shared.url.clone());
-        let api_key = upstream.need("api_key", secret);
+        let api_key = upstream.need_secret("api_key", secret);
         upstream.finish();
         (url, api_key)
     });

@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "test modules explain themselves by their tests' names")]
 
 mod clients;
+mod configuration;
 mod documents;
 mod jobs;
 mod listing;

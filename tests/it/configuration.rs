@@ -1,0 +1,245 @@
+//! gateway.yaml and policies: what must load, loads; what is wrong is said at its place.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use jobs_gateway::config::{self, Config, Diagnostics};
+use jobs_gateway::model::{KeyHash, RootField, RootFields, TenantId, UnclaimedJobs};
+use jobs_gateway::policy::{self, Snapshot};
+use tempfile::TempDir;
+
+fn env(name: &str) -> Option<String> {
+    let value = match name {
+        "MOVE_API_URL" => "https://api.move.ai/ugc/graphql",
+        "MOVE_API_KEY" | "GLOBEX_MOVE_API_KEY" => "a-move-key",
+        "JWKS" => "./jwks.json",
+        "CURSOR_KEY" => "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+        _ => return None,
+    };
+    Some(value.to_owned())
+}
+
+fn now() -> jiff::Timestamp {
+    "2026-06-01T00:00:00Z".parse().unwrap()
+}
+
+fn load(path: &Path) -> Result<(Config, Snapshot, Diagnostics), Diagnostics> {
+    let (config, mut warnings) = config::load(path, &env)?;
+    let (policies, more) = policy::load(&config, &env, now())?;
+    warnings.0.extend(more.0);
+    Ok((config, policies, warnings))
+}
+
+/// A folder with a gateway.yaml and policies; `check` is what loading says of it.
+struct Files(TempDir);
+
+impl Files {
+    fn new(gateway: &str, policies: &[(&str, &str)]) -> Self {
+        let files = tempfile::tempdir().unwrap();
+        fs::write(files.path().join("gateway.yaml"), gateway).unwrap();
+        fs::create_dir(files.path().join("policies")).unwrap();
+        for (name, text) in policies {
+            fs::write(files.path().join("policies").join(name), text).unwrap();
+        }
+        Self(files)
+    }
+
+    /// All findings, paths without the temporary folder.
+    fn findings(&self) -> String {
+        let findings = match load(&self.0.path().join("gateway.yaml")) {
+            Ok((_, _, warnings)) => warnings,
+            Err(problems) => problems,
+        };
+        findings.to_string().replace(&format!("{}/", self.0.path().display()), "")
+    }
+}
+
+const GATEWAY: &str = "upstream: { api_key: '${MOVE_API_KEY}' }\npolicies: policies\n";
+
+#[test]
+fn the_contracts_files_load() {
+    let path =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/contract/gateway.yaml");
+    let (config, policies, warnings) = load(&path).unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(warnings.0.is_empty(), "{warnings}");
+    assert_eq!(config.server.paths, ["/graphql", "/ugc/graphql"]);
+    assert_eq!(config.server.max_body, 256 * 1024);
+    assert_eq!(config.cursor_key, Some([0; 32]));
+    let tenant = |name: &str| policies.tenant(&TenantId::parse(name).unwrap()).unwrap().clone();
+    let (acme, globex) = (tenant("acme"), tenant("globex"));
+    assert_eq!(acme.operations, RootFields::ALL);
+    assert_eq!(acme.metadata.stamp.as_deref(), Some(r#"{"cost_center":"4711"}"#));
+    assert_eq!(acme.metadata.max_bytes, 16 * 1024);
+    assert_eq!(acme.client.portal.as_str(), "https://jobs.example.test/");
+    assert_eq!(acme.metadata.unclaimed_jobs, UnclaimedJobs::Hide);
+    assert!(acme.account.is_shared() && !globex.account.is_shared());
+    let hash = KeyHash::parse(&"1".repeat(64)).unwrap();
+    let (_, dashboard) = policies.key(&hash).unwrap();
+    let read: RootFields = [RootField::GetJob, RootField::ListJobs].into_iter().collect();
+    assert_eq!(dashboard.operations, read);
+}
+
+#[test]
+fn the_samples_load_with_the_move_key_alone() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = Command::new(env!("CARGO_BIN_EXE_jobs-gateway"))
+        .current_dir(root)
+        .arg("check")
+        .env_clear()
+        .env("MOVE_API_KEY", "a-move-key")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}");
+    assert!(text.ends_with("2 tenants, 3 keys, 0 errors, 0 warnings\n"), "{text}");
+}
+
+#[test]
+fn what_is_set_and_does_nothing_yet_is_said() {
+    let path =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/contract/gateway.yaml");
+    let (config, policies, _) = load(&path).unwrap_or_else(|problems| panic!("{problems}"));
+    let keys = config.notices.iter().chain(&policies.notices).map(|notice| notice.key.as_str());
+    let mut keys: Vec<_> = keys.collect();
+    keys.sort_unstable();
+    keys.dedup();
+    insta::assert_snapshot!(keys.join("\n"));
+}
+
+#[test]
+fn everything_wrong_with_a_configuration_is_said_at_once_and_at_its_place() {
+    let files = Files::new(
+        "server:
+  lisen: 127.0.0.1:4000
+  max_body: 3KB
+  paths: [graphql]
+  cors: { origins: ['https://a.test/path'] }
+upstream:
+  api_key: ${NOT_SET}
+  timeout: 0s
+  retries: { budget: 120% }
+polices: ./policies
+cursor_key: in-plain-sight
+audit:
+  sinks:
+    - { fle: ./audit.jsonl }
+telemetry: { log: { format: xml } }
+",
+        &[],
+    );
+    let findings = files.findings();
+    assert!(!findings.contains("in-plain-sight"), "a secret is not shown");
+    insta::assert_snapshot!(findings);
+}
+
+#[test]
+fn what_is_not_yaml_is_said_at_its_place() {
+    for (name, text) in
+        [("tab", "a:\n\t- b\n"), ("twice", "a: 1\na: 2\n"), ("alias", "a: &x 1\nb: *x\n")]
+    {
+        insta::assert_snapshot!(name, Files::new(text, &[]).findings());
+    }
+}
+
+#[test]
+fn everything_wrong_with_policies_is_said_at_once_and_at_its_place() {
+    let files = Files::new(
+        GATEWAY,
+        &[
+            ("defaults.yaml", "operations: [getJob]\nrate_limit: { queries: { rate: 0/s } }\n"),
+            (
+                "acme.yaml",
+                "tenant: acme
+auth:
+  api_keys:
+    - { id: a, sha256: 0000000000000000000000000000000000000000000000000000000000000000 }
+    - { id: a, sha256: 1111111111111111111111111111111111111111111111111111111111111111, operations: [updateJob] }
+    - { id: c, sha256: 12345 }
+  issuers: [nobody]
+operations: [getJob, listJob]
+",
+            ),
+            ("umbrella.yaml", "tenant: umbrella\nmetadata: { namespace: _gateway }\n"),
+            (
+                "other.yaml",
+                "tenant: globex
+auth:
+  api_keys:
+    - { id: b, sha256: 0000000000000000000000000000000000000000000000000000000000000000 }
+metadata: { namespace: same }
+hidden_fields: [thumbnailUrl]
+",
+            ),
+            ("initech.yaml", "tenant: initech\nmetadata: { namespace: same, max_bytes: lots }\n"),
+            ("zeta.yaml", "tenant: initech\n"),
+            ("notes.txt", "not a policy"),
+        ],
+    );
+    insta::assert_snapshot!(files.findings());
+}
+
+#[test]
+fn keys_that_expired_or_soon_will_are_warned_about() {
+    let files = Files::new(
+        GATEWAY,
+        &[(
+            "acme.yaml",
+            "tenant: acme
+auth:
+  api_keys:
+    - id: gone
+      sha256: 0000000000000000000000000000000000000000000000000000000000000000
+      expires: 2026-05-01T00:00:00Z
+    - id: going
+      sha256: 1111111111111111111111111111111111111111111111111111111111111111
+      expires: 2026-06-08T00:00:00Z
+    - id: good
+      sha256: 2222222222222222222222222222222222222222222222222222222222222222
+      expires: 2027-01-01T00:00:00Z
+",
+        )],
+    );
+    insta::assert_snapshot!(files.findings());
+}
+
+#[test]
+fn a_start_with_a_bad_configuration_ends_with_status_64_and_says_why() {
+    let files = Files::new("upstream: {}\npolicies: policies\n", &[]);
+    let output = Command::new(env!("CARGO_BIN_EXE_jobs-gateway"))
+        .args(["serve", "--config"])
+        .arg(files.0.path().join("gateway.yaml"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("`upstream.api_key` must be set"), "{text}");
+}
+
+#[test]
+fn a_new_key_is_printed_once_with_its_hash_for_the_policy() {
+    let output = Command::new(env!("CARGO_BIN_EXE_jobs-gateway"))
+        .args(["key", "new", "--tenant", "atlas", "--id", "pipeline"])
+        .output()
+        .unwrap();
+    let key = String::from_utf8(output.stdout).unwrap();
+    let key = key.trim();
+    let snippet = String::from_utf8(output.stderr).unwrap();
+    assert!(key.starts_with("jgw_") && key.len() == 47, "{key}");
+    assert!(snippet.contains(&KeyHash::of(key.as_bytes()).to_string()));
+    assert!(snippet.contains("tenant: atlas") && !snippet.contains(key));
+}
+
+mod any_text {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn is_read_without_a_panic(text in "(\\PC|[\n :\\[\\]{}'\"&*#|>-]){0,200}") {
+            let source = config::Source { name: "any.yaml".to_owned(), text };
+            let _ = config::load_text(&std::sync::Arc::new(source), Path::new(""), &env)
+                .map_err(|problems| problems.to_string());
+        }
+    }
+}
