@@ -22,7 +22,7 @@ use crate::policy::Snapshot;
 use crate::upstream::{self, Upstream};
 
 /// How often the gateway asks each account's API what it has.
-const LEARN_EVERY: Duration = Duration::from_secs(600);
+const LEARN_EVERY: Duration = Duration::from_mins(10);
 
 /// How long it waits to ask again where no answer came.
 const LEARN_AGAIN: Duration = Duration::from_secs(15);
@@ -86,15 +86,14 @@ impl App {
             timeout: config.upstream.timeout,
             connect_timeout: config.upstream.connect_timeout,
         })?);
-        let cursor_key = match &config.cursor_key {
-            Some(key) => CursorKey::new(key),
-            None => {
-                tracing::warn!(
-                    "`cursor_key` is not set: listJobs cursors end with this process and are not \
-                     taken by other replicas"
-                );
-                CursorKey::generate()?
-            }
+        let cursor_key = if let Some(key) = &config.cursor_key {
+            CursorKey::new(key)
+        } else {
+            tracing::warn!(
+                "`cursor_key` is not set: listJobs cursors end with this process and are not \
+                 taken by other replicas"
+            );
+            CursorKey::generate()?
         };
         let jobs = Jobs::new(Arc::clone(&upstream), cursor_key, clock);
         let service = Arc::new(Service {

@@ -95,7 +95,7 @@ fn demo_policies(config: &Config) -> Result<Snapshot, Box<dyn std::error::Error>
     for (name, key) in TENANTS {
         let tenant = Tenant {
             operations: RootFields::ALL,
-            ..policy::default_tenant(TenantId::parse(name)?, config, &account)?
+            ..policy::default_tenant(&TenantId::parse(name)?, config, &account)?
         };
         let key = ApiKey {
             id: CredentialId::parse("dev")?,

@@ -22,12 +22,11 @@ const ALGORITHMS: [&str; 10] =
 /// Reads the whole file; `None` only after an error was reported.
 pub fn read(context: &Context<'_>, root: &Node, folder: &Path) -> Option<Config> {
     let mut top = Section::new(context, "", root);
-    let upstream = match top.section("upstream") {
-        Some(section) => upstream(section),
-        None => {
-            context.error(top.place(), "`upstream` must be set, at least with its `api_key`");
-            None
-        }
+    let upstream = if let Some(section) = top.section("upstream") {
+        upstream(section)
+    } else {
+        context.error(top.place(), "`upstream` must be set, at least with its `api_key`");
+        None
     };
     let (url, api_key) = match &upstream {
         Some(upstream) => (upstream.url.clone(), upstream.api_key.clone()),

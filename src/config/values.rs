@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn durations_and_sizes_read_as_they_are_written() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
+        assert_eq!(duration("10m"), Ok(Duration::from_mins(10)));
         assert_eq!(duration("0"), Ok(Duration::ZERO));
         assert_eq!(bytes("256KiB"), Ok(262_144));
         assert_eq!(rate("60/min").map(|(n, per)| (n.get(), per.as_secs())), Ok((60, 60)));

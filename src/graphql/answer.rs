@@ -55,7 +55,7 @@ impl Answer {
     fn write(data: Option<&Value>, errors: &[PlacedError]) -> Self {
         let codes = errors.iter().map(|error| error.api.code).collect();
         // Engine values and raw JSON texts: nothing here can fail to become JSON.
-        let body = serde_json::to_vec(&Body { data, errors }).unwrap_or_default();
+        let body = serde_json::to_vec(&Body { errors, data }).unwrap_or_default();
         Self { body: body.into(), codes, has_data: data.is_some() }
     }
 }

@@ -173,7 +173,9 @@ pub fn at_field(ctx: &Context<'_>, error: jobs::Error) -> ApiError {
         jobs::Error::Refused(errors) if !errors.is_empty() => {
             let mut all = placed(ctx, &errors);
             let first = all.remove(0);
-            all.into_iter().for_each(|error| add(ctx, error));
+            for error in all {
+                add(ctx, error);
+            }
             first
         }
         error => error.into(),
@@ -182,7 +184,9 @@ pub fn at_field(ctx: &Context<'_>, error: jobs::Error) -> ApiError {
 
 /// Errors beside a value: partial data stays partial.
 pub fn beside_value(ctx: &Context<'_>, errors: &[FieldError]) {
-    placed(ctx, errors).into_iter().for_each(|error| add(ctx, error));
+    for error in placed(ctx, errors) {
+        add(ctx, error);
+    }
 }
 
 /// At least one error for each of Move's: one for every alias of the field it is about.

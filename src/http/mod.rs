@@ -89,7 +89,7 @@ fn cors(origins: Vec<HeaderValue>) -> Option<CorsLayer> {
                 header::HeaderName::from_static("x-api-key"),
             ])
             .expose_headers([header::HeaderName::from_static("x-request-id")])
-            .max_age(Duration::from_secs(3600))
+            .max_age(Duration::from_hours(1))
     })
 }
 

@@ -34,8 +34,8 @@ pub enum Error {
 }
 
 impl Error {
-    pub(super) fn argument(argument: &'static str, problem: impl ToString) -> Self {
-        Self::Argument { argument, problem: problem.to_string() }
+    pub(super) fn argument(argument: &'static str, problem: impl Into<String>) -> Self {
+        Self::Argument { argument, problem: problem.into() }
     }
 
     /// The failure of a mutation that was sent.

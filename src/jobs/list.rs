@@ -93,7 +93,7 @@ impl Jobs {
         let mut position = match arguments.after.as_deref() {
             None | Some("null") => Position::default(),
             Some(cursor) => cursor::open(&self.cursor_key, &binding, cursor, self.clock.now())
-                .map_err(|bad| Error::argument("after", bad))?,
+                .map_err(|bad| Error::argument("after", bad.to_string()))?,
         };
         let give_up = Instant::now() + MAX_TIME;
         let mut sifted = Sifted::of(caller, first);
@@ -113,7 +113,7 @@ impl Jobs {
             calls += 1;
             let next = sifted
                 .take_from(page, errors, position)
-                .map_err(|bad| Error::argument("after", bad))?;
+                .map_err(|bad| Error::argument("after", bad.to_string()))?;
             match next {
                 Some(next)
                     if !sifted.is_full() && calls < MAX_CALLS && Instant::now() < give_up =>
@@ -126,7 +126,7 @@ impl Jobs {
         let after = next
             .map(|next| cursor::seal(&self.cursor_key, &binding, next, self.clock.now()))
             .transpose()
-            .map_err(|bad| Error::argument("after", bad))?;
+            .map_err(|bad| Error::argument("after", bad.to_string()))?;
         let value = JobsPage {
             after: after.map(AwsJson),
             first: Some(first),

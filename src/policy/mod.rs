@@ -73,7 +73,7 @@ pub fn load(
 /// # Errors
 /// Never in practice: the built-in defaults are right.
 pub fn default_tenant(
-    id: TenantId,
+    id: &TenantId,
     config: &Config,
     shared: &Arc<Account>,
 ) -> Result<Tenant, Diagnostics> {
@@ -111,7 +111,7 @@ fn files(context: &Context<'_>, folder: &Path) -> (Option<Arc<Source>>, Vec<Arc<
         if name.starts_with('.') || name.ends_with('~') || path.is_dir() {
             continue;
         }
-        if !name.ends_with(".yaml") {
+        if path.extension().is_none_or(|extension| extension != "yaml") {
             let message =
                 format!("{} is no policy: its name does not end in .yaml", path.display());
             context.report(Diagnostic::warning(message, None));

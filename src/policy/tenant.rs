@@ -279,10 +279,10 @@ fn one_rate(mut section: Section<'_, '_>) -> Option<Rate> {
 fn cache(top: &mut Section<'_, '_>) -> CachePolicy {
     let mut cache = CachePolicy {
         unfinished: Duration::from_secs(2),
-        finished: Duration::from_secs(600),
+        finished: Duration::from_mins(10),
         not_found: Duration::from_secs(2),
         stale_while_revalidate: Duration::from_secs(5),
-        stale_if_error: Duration::from_secs(3600),
+        stale_if_error: Duration::from_hours(1),
     };
     if let Some(mut outer) = top.section("cache") {
         if let Some(mut section) = outer.section("get_job") {

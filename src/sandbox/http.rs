@@ -94,7 +94,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<R
         Ok(answer) => (StatusCode::OK, answer.to_string()),
         Err(refusal) => (StatusCode::UNAUTHORIZED, refusal.to_string()),
     };
-    afterwards(fault, status, answer)
+    afterwards(fault.as_ref(), status, answer)
 }
 
 /// Faults in whose place nothing is carried out.
@@ -135,7 +135,7 @@ async fn instead(fault: &Fault) -> Option<io::Result<Response<Body>>> {
 
 /// Faults that befall an answer.
 fn afterwards(
-    fault: Option<Fault>,
+    fault: Option<&Fault>,
     status: StatusCode,
     mut answer: String,
 ) -> io::Result<Response<Body>> {

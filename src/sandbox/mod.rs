@@ -61,7 +61,7 @@ impl Default for SandboxOptions {
             api_keys: vec!["sandbox-move-key".to_owned()],
             create_job: false,
             step: Duration::from_secs(10),
-            url_lifetime: Duration::from_secs(3600),
+            url_lifetime: Duration::from_hours(1),
             url_style: Style::SignatureV4,
             failed_as_error: false,
         }

@@ -202,7 +202,7 @@ impl Root<'_> {
             return Err(not_found());
         }
         let mut job = Job::new(self.world.now);
-        job.take = take.to_owned();
+        take.clone_into(&mut job.take);
         job.metadata = arguments.json_text("metadata")?;
         job.name = arguments.text("name").filter(|name| !name.is_empty()).map(str::to_owned);
         job.rig = arguments.text("rig").filter(|rig| !rig.is_empty()).map(str::to_owned);

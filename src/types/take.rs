@@ -123,7 +123,6 @@ pub enum TakeType {
 /// A calibrated space.
 #[derive(Debug, Clone, PartialEq, Union, Serialize, Deserialize)]
 #[serde(tag = "__typename")]
-#[expect(clippy::large_enum_variant, reason = "a union of one member")]
 pub enum Volume {
     /// Calibrated with a person.
     HumanVolume(HumanVolume),

@@ -18,6 +18,7 @@ impl Query {
         2
     }
 
+    #[expect(clippy::unused_async, reason = "a resolver")]
     async fn plain_error(&self) -> async_graphql::Result<Option<i32>> {
         Err("failed".into())
     }

@@ -1,5 +1,6 @@
 //! Bad input: each a clear error that names the cause, the right status, nothing forwarded.
 
+use jobs_gateway::sandbox::Fault;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -243,7 +244,6 @@ async fn cors_is_off_unless_configured_and_then_for_the_configured_origins_alone
 async fn no_answer_or_header_ever_shows_moves_key() {
     let world = World::start().await;
     let id = world.create("acme", "{}").await;
-    use jobs_gateway::sandbox::Fault;
     for fault in [
         None,
         Some(Fault::html(502)),

@@ -21,7 +21,11 @@ fn shape(field: &FieldDefinition) -> String {
         .map(|argument| format!("{}: {}", argument.name, argument.ty))
         .collect();
     arguments.sort();
-    let deprecated = field.directives.get("deprecated").map(|d| d.to_string()).unwrap_or_default();
+    let deprecated = field
+        .directives
+        .get("deprecated")
+        .map(std::string::ToString::to_string)
+        .unwrap_or_default();
     format!("{}({}): {} {deprecated}", field.name, arguments.join(", "), field.ty)
 }
 
@@ -46,7 +50,7 @@ fn facts(schema: &Schema) -> Vec<String> {
                 union.members.iter().for_each(|member| add(format!("= {}", member.name)));
             }
             ExtendedType::Enum(values) => {
-                values.values.keys().for_each(|value| add(value.to_string()))
+                values.values.keys().for_each(|value| add(value.to_string()));
             }
             ExtendedType::InputObject(input) => {
                 input
