@@ -3,12 +3,13 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use apollo_compiler::response::{ExecutionResponse, JsonMap};
 use apollo_compiler::validation::Valid;
 use apollo_compiler::{ExecutableDocument, executable};
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -126,7 +127,7 @@ async fn instead(fault: &Fault) -> Option<io::Result<Response<Body>>> {
             let chunks = size.div_ceil(1 << 16);
             let chunk = Bytes::from(vec![b' '; 1 << 16]);
             let frames = (0..chunks).map(move |_| Ok(Frame::data(chunk.clone())));
-            let body = StreamBody::new(stream::iter(frames)).boxed();
+            let body = BodyExt::boxed(StreamBody::new(stream::iter(frames)));
             Some(Ok(with_headers(StatusCode::OK, body)))
         }
         Fault::Truncate | Fault::ResetMidBody | Fault::LoseAnswer => None,
@@ -147,11 +148,13 @@ fn afterwards(
         }
         Some(Fault::ResetMidBody) => {
             answer.truncate(answer.len() / 2);
-            let broken = [
-                Ok(Frame::data(Bytes::from(answer))),
-                Err(io::Error::from(io::ErrorKind::ConnectionReset)),
-            ];
-            Ok(with_headers(status, StreamBody::new(stream::iter(broken)).boxed()))
+            let half = stream::iter([Ok(Frame::data(Bytes::from(answer)))]);
+            let end = stream::once(async {
+                // Head and half have to leave before the connection does.
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                Err(io::Error::from(io::ErrorKind::ConnectionReset))
+            });
+            Ok(with_headers(status, BodyExt::boxed(StreamBody::new(half.chain(end)))))
         }
         _ => Ok(respond(status, answer)),
     }
