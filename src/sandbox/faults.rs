@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// One thing that goes wrong with one call.
+/// One thing that goes wrong with a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// The answer comes late.
+    /// The call is carried out late.
     Delay(Duration),
-    /// This HTTP answer instead of Move's.
+    /// This HTTP answer instead of Move's; the call is not carried out.
     Respond {
         /// The status.
         status: u16,
@@ -19,7 +19,7 @@ pub enum Fault {
         /// The body.
         body: String,
     },
-    /// A GraphQL error of this `errorType` and no data.
+    /// A GraphQL error of this `errorType` and no data; the call is not carried out.
     GraphqlError {
         /// `errorType`.
         error_type: &'static str,
@@ -34,40 +34,52 @@ pub enum Fault {
     ResetMidBody,
     /// The call is carried out and its answer lost.
     LoseAnswer,
-    /// No answer, ever.
+    /// No answer, ever; the call is not carried out.
     Stall,
-    /// An answer of this many bytes.
+    /// An answer of at least this many bytes, streamed; the call is not carried out.
     Huge(usize),
 }
 
 impl Fault {
-    /// An HTTP error with a page of HTML, as a load balancer answers.
+    /// An HTTP answer with a page of HTML, as a load balancer sends.
     #[must_use]
     pub fn html(status: u16) -> Self {
         let body = format!("<html><body><h1>{status}</h1></body></html>");
         Self::Respond { status, content_type: "text/html", retry_after: None, body }
     }
+
+    /// Whether the call is not carried out.
+    pub(super) const fn is_instead(&self) -> bool {
+        match self {
+            Self::Respond { .. }
+            | Self::GraphqlError { .. }
+            | Self::Reset
+            | Self::Stall
+            | Self::Huge(_) => true,
+            Self::Delay(_) | Self::Truncate | Self::ResetMidBody | Self::LoseAnswer => false,
+        }
+    }
 }
 
-/// Faults that wait for their call.
+/// Faults that wait for their calls.
 #[derive(Debug, Default)]
 pub struct Faults {
     /// How long every call takes at least.
     pub latency: Duration,
-    waiting: VecDeque<(Option<String>, Fault)>,
+    queue: VecDeque<(Option<String>, Fault)>,
 }
 
 impl Faults {
     /// Queues a fault for the next call, or the next of a root field.
     pub fn push(&mut self, field: Option<&str>, fault: Fault) {
-        self.waiting.push_back((field.map(str::to_owned), fault));
+        self.queue.push_back((field.map(str::to_owned), fault));
     }
 
-    /// The fault that a call of this root field meets.
+    /// The fault that a call of this root field meets: the first that waits for it.
     pub fn take(&mut self, field: &str) -> Option<Fault> {
         let matches =
             |(wanted, _): &(Option<String>, Fault)| wanted.as_deref().is_none_or(|w| w == field);
-        let at = self.waiting.iter().position(matches)?;
-        self.waiting.remove(at).map(|(_, fault)| fault)
+        let at = self.queue.iter().position(matches)?;
+        self.queue.remove(at).map(|(_, fault)| fault)
     }
 }

@@ -5,9 +5,13 @@
 //! on tokio's clock, so a test that pauses time pauses them too. Nothing of it is in a production
 //! build (feature `sandbox`).
 
+mod answer;
+mod call;
 mod faults;
 mod http;
+mod objects;
 mod presign;
+mod resolve;
 mod schema;
 mod seed;
 mod store;
@@ -26,9 +30,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+pub use call::Call;
 pub use faults::Fault;
 pub use presign::Style;
-pub use seed::{MULTICAM_TAKE, SINGLECAM_TAKE};
+pub use seed::{FAILING_TAKE, MULTICAM_TAKE, SINGLECAM_TAKE};
 pub use store::{Job, State};
 
 use faults::Faults;
@@ -39,12 +44,12 @@ use store::Account;
 pub struct SandboxOptions {
     /// Where it listens; port 0 takes any free port.
     pub listen: SocketAddr,
-    /// The API keys it takes: one account each.
+    /// The API keys it takes: one account each, with its own client, takes and jobs.
     pub api_keys: Vec<String>,
     /// Whether the older `createJob` exists; in the live API of today it does not.
     pub create_job: bool,
-    /// From NOT_STARTED to STARTED to RUNNING to FINISHED, the time spent in each of the first
-    /// three.
+    /// From NOT_STARTED to STARTED to RUNNING to FINISHED (or FAILED), the time spent in each of
+    /// the first three.
     pub step: Duration,
     /// How long a presigned URL lives.
     pub url_lifetime: Duration,
@@ -65,29 +70,6 @@ impl Default for SandboxOptions {
             url_style: Style::SignatureV4,
             failed_as_error: false,
         }
-    }
-}
-
-/// A call that the sandbox received.
-#[derive(Debug, Clone)]
-pub struct Call {
-    /// The root field of its operation; empty if it was no GraphQL.
-    pub field: String,
-    /// The document.
-    pub query: String,
-    /// The variables.
-    pub variables: serde_json::Value,
-    /// The HTTP headers, names in lower case.
-    pub headers: Vec<(String, String)>,
-    /// The key it came with.
-    pub api_key: String,
-}
-
-impl Call {
-    /// The value of a header.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -170,12 +152,12 @@ impl Sandbox {
 
     /// Its GraphQL endpoint.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "every socket address is the authority of a URL")]
+    #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "an address makes a URL")]
     pub fn url(&self) -> url::Url {
         format!("http://{}/ugc/graphql", self.address).parse().expect("an address makes a URL")
     }
 
-    /// Every call since the start or [`Sandbox::clear_calls`].
+    /// Every call since the start or [`Sandbox::clear_calls`]; at most the last 100,000.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         lock(&self.shared.calls).clone()
@@ -202,20 +184,23 @@ impl Sandbox {
         lock(&self.shared.faults).latency = latency;
     }
 
-    /// Puts a job into the first account as if it had been created in Move.
+    /// Puts a job into the first account as if it had
+    /// been created in Move; a job with the same id goes.
     pub fn add_job(&self, job: Job) {
         self.with_account(|account| account.insert(job));
     }
 
-    /// Puts a take into the first account.
+    /// Puts a take by one camera into the first account. Its metadata is JSON text, or null.
     pub fn add_take(&self, id: &str, metadata: Option<&str>) {
         let created = self.shared.now();
         self.with_account(|account| account.add_take(seed::take(id, metadata, created)));
     }
 
-    /// Pins a job's state.
+    /// Pins the state of a job, of any account.
     pub fn set_state(&self, id: &str, state: State) {
-        self.with_account(|account| account.set_state(id, state));
+        for account in lock(&self.shared.accounts).values_mut() {
+            account.set_state(id, state);
+        }
     }
 
     /// A job of any account as it is stored.
@@ -224,10 +209,19 @@ impl Sandbox {
         lock(&self.shared.accounts).values().find_map(|account| account.job(id).cloned())
     }
 
+    /// The jobs of all accounts as they are stored, oldest first.
+    #[must_use]
+    pub fn jobs(&self) -> Vec<Job> {
+        let mut jobs: Vec<_> =
+            lock(&self.shared.accounts).values().flat_map(Account::jobs).cloned().collect();
+        jobs.sort_by_key(|job| job.created);
+        jobs
+    }
+
     /// How many jobs all accounts hold.
     #[must_use]
     pub fn job_count(&self) -> usize {
-        lock(&self.shared.accounts).values().map(Account::len).sum()
+        lock(&self.shared.accounts).values().map(|account| account.jobs().count()).sum()
     }
 
     /// The time of day in the sandbox.

@@ -11,6 +11,9 @@ pub const SINGLECAM_TAKE: &str = "take-2be2463e-ffa3-419b-beb4-ea0f99c79512";
 /// A take by two cameras.
 pub const MULTICAM_TAKE: &str = "take-7d1f3c52-0c1b-4c0e-9a55-0d6a4c0f6f10";
 
+/// A take whose jobs fail.
+pub const FAILING_TAKE: &str = "take-0bad0bad-5f0e-4d5c-8c2a-6d1f2b7e9a40";
+
 /// The account with this number.
 pub fn account(number: usize, created: Timestamp) -> Account {
     let mut account = Account::new(json!({
@@ -22,6 +25,7 @@ pub fn account(number: usize, created: Timestamp) -> Account {
     }));
     account.add_take(take(SINGLECAM_TAKE, Some("{}"), created));
     account.add_take(multicam(created));
+    account.add_take(take(FAILING_TAKE, Some("{}"), created));
     account
 }
 
@@ -63,7 +67,7 @@ fn multicam(created: Timestamp) -> Value {
         "humanHeight": 1.75,
         "state": "FINISHED",
         "progress": {"state": "FINISHED", "percentageComplete": 100},
-        "outputs": [],
+        "outputs": [{"key": "volume", "format": "volume", "file": file("volume", &created)}],
         "sources": [source("cam01", &created)],
     });
     take

@@ -51,6 +51,8 @@ pub struct Job {
     pub take: String,
     /// The state it stays in; `None` for one that moves with time.
     pub pinned: Option<State>,
+    /// Whether it ends as FAILED in place of FINISHED.
+    pub fails: bool,
     /// `JobInputs`, as JSON.
     pub inputs: Value,
     /// The rig's name.
@@ -70,26 +72,36 @@ impl Job {
             name: None,
             take: super::seed::SINGLECAM_TAKE.to_owned(),
             pinned: None,
+            fails: false,
             inputs: Value::Null,
             rig: None,
             outputs: vec!["mp4".to_owned(), "fbx".to_owned()],
         }
     }
 
-    /// Its state at a time, and how much of it is done, from 0 to 100.
+    /// Its state at a time, and how much of it is done, from 0 to 100. It spends `step` in each
+    /// state but the last.
     #[must_use]
     pub fn state(&self, now: Timestamp, step: Duration) -> (State, i32) {
         let elapsed = now.duration_since(self.created).as_millis().max(0);
         let step = i128::try_from(step.as_millis()).unwrap_or(i128::MAX).max(1);
-        let percentage = i32::try_from((elapsed * 100 / (step * 3)).min(100)).unwrap_or(100);
-        match self.pinned {
-            Some(State::Finished) => (State::Finished, 100),
-            Some(state) => (state, percentage.min(99)),
-            None if elapsed < step => (State::NotStarted, 0),
-            None if elapsed < 2 * step => (State::Started, percentage),
-            None if elapsed < 3 * step => (State::Running, percentage),
-            None => (State::Finished, 100),
-        }
+        let state = self.pinned.unwrap_or(match elapsed / step {
+            0 => State::NotStarted,
+            1 => State::Started,
+            2 => State::Running,
+            _ if self.fails => State::Failed,
+            _ => State::Finished,
+        });
+        let percentage = match state {
+            State::NotStarted | State::Started => 0,
+            State::Running | State::Failed => {
+                // Never 100: that is for what is finished.
+                let running = elapsed.saturating_sub(step.saturating_mul(2));
+                i32::try_from(running.saturating_mul(100) / step).unwrap_or(i32::MAX).clamp(0, 99)
+            }
+            State::Finished => 100,
+        };
+        (state, percentage)
     }
 }
 
@@ -128,15 +140,13 @@ impl Account {
         }
     }
 
-    /// How many jobs it holds.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.jobs.len()
+    /// Its jobs, oldest first.
+    pub fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.values()
     }
 
     /// Adds a take, as JSON with its `id`.
-    pub fn add_take(&mut self, mut take: Value) {
-        take["client"] = Value::clone(&self.client);
+    pub fn add_take(&mut self, take: Value) {
         let id = take["id"].as_str().unwrap_or_default().to_owned();
         self.takes.insert(id, Arc::new(take));
     }
@@ -147,8 +157,11 @@ impl Account {
         self.takes.get(id).cloned()
     }
 
-    /// Adds a job.
+    /// Adds a job; one with the same id goes.
     pub fn insert(&mut self, job: Job) {
+        if let Some(place) = self.places.remove(&job.id) {
+            self.jobs.remove(&place);
+        }
         self.inserted += 1;
         let place = (job.created, self.inserted);
         self.places.insert(job.id.clone(), place);
