@@ -48,6 +48,32 @@ impl Fault {
         Self::Respond { status, content_type: "text/html", retry_after: None, body }
     }
 
+    /// An HTTP answer without a body.
+    #[must_use]
+    pub fn empty(status: u16) -> Self {
+        Self::json(status, "")
+    }
+
+    /// An HTTP answer that says it is JSON, whatever the body is.
+    #[must_use]
+    pub fn json(status: u16, body: impl Into<String>) -> Self {
+        let content_type = "application/json";
+        Self::Respond { status, content_type, retry_after: None, body: body.into() }
+    }
+
+    /// HTTP 429: come back in so many seconds.
+    #[must_use]
+    pub fn too_many_requests(retry_after: u64) -> Self {
+        let body =
+            r#"{"errors":[{"errorType":"TooManyRequestsException","message":"Rate exceeded"}]}"#;
+        Self::Respond {
+            status: 429,
+            content_type: "application/json",
+            retry_after: Some(retry_after),
+            body: body.to_owned(),
+        }
+    }
+
     /// Whether the call is not carried out.
     pub(super) const fn is_instead(&self) -> bool {
         match self {
@@ -61,12 +87,13 @@ impl Fault {
     }
 }
 
-/// Faults that wait for their calls.
+/// Faults that wait for their calls: each of the queue for one, the standing ones for all.
 #[derive(Debug, Default)]
 pub struct Faults {
     /// How long every call takes at least.
     pub latency: Duration,
     queue: VecDeque<(Option<String>, Fault)>,
+    standing: Vec<(Option<String>, Fault)>,
 }
 
 impl Faults {
@@ -75,11 +102,24 @@ impl Faults {
         self.queue.push_back((field.map(str::to_owned), fault));
     }
 
-    /// The fault that a call of this root field meets: the first that waits for it.
+    /// Sets or ends the fault that every call meets, or every one of a root field.
+    pub fn set(&mut self, field: Option<&str>, fault: Option<Fault>) {
+        self.standing.retain(|(own, _)| own.as_deref() != field);
+        self.standing.extend(fault.map(|fault| (field.map(str::to_owned), fault)));
+    }
+
+    /// Ends them all, the latency too.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The fault that a call of this root field meets: one that waits for it, else one that stands.
     pub fn take(&mut self, field: &str) -> Option<Fault> {
         let matches =
             |(wanted, _): &(Option<String>, Fault)| wanted.as_deref().is_none_or(|w| w == field);
-        let at = self.queue.iter().position(matches)?;
-        self.queue.remove(at).map(|(_, fault)| fault)
+        match self.queue.iter().position(matches) {
+            Some(at) => self.queue.remove(at).map(|(_, fault)| fault),
+            None => self.standing.iter().find(|own| matches(own)).map(|(_, fault)| fault.clone()),
+        }
     }
 }

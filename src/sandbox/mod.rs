@@ -79,6 +79,8 @@ pub struct Sandbox {
     shared: Arc<Shared>,
     address: SocketAddr,
     server: Arc<AbortOnDrop>,
+    /// The API key of the account that jobs and takes are added to.
+    account: Arc<str>,
 }
 
 #[derive(Debug)]
@@ -138,8 +140,9 @@ impl Sandbox {
             faults: Mutex::default(),
             started,
         });
+        let account = shared.options.api_keys.first().map_or("", String::as_str).into();
         let server = tokio::spawn(http::serve(listener, Arc::clone(&shared)));
-        Ok(Self { shared, address, server: Arc::new(AbortOnDrop(server)) })
+        Ok(Self { shared, address, server: Arc::new(AbortOnDrop(server)), account })
     }
 
     /// Stops listening and ends all connections.
@@ -179,18 +182,37 @@ impl Sandbox {
         lock(&self.shared.faults).push(field, fault);
     }
 
+    /// Every call, or every one of this root field, meets this fault from now on; `None` ends it.
+    /// What [`Sandbox::fail_next`] queues goes before it.
+    pub fn fail_always(&self, field: Option<&str>, fault: Option<Fault>) {
+        lock(&self.shared.faults).set(field, fault);
+    }
+
     /// Every call takes at least this long.
     pub fn set_latency(&self, latency: Duration) {
         lock(&self.shared.faults).latency = latency;
     }
 
-    /// Puts a job into the first account as if it had
+    /// Ends all faults and the latency.
+    pub fn clear_faults(&self) {
+        lock(&self.shared.faults).clear();
+    }
+
+    /// The same sandbox, adding jobs and takes to the account of this API key; `None` if it has no
+    /// such account.
+    #[must_use]
+    pub fn account(&self, api_key: &str) -> Option<Self> {
+        let is_known = lock(&self.shared.accounts).contains_key(api_key);
+        is_known.then(|| Self { account: api_key.into(), ..self.clone() })
+    }
+
+    /// Puts a job into the account (the first one, or that of [`Sandbox::account`]) as if it had
     /// been created in Move; a job with the same id goes.
     pub fn add_job(&self, job: Job) {
         self.with_account(|account| account.insert(job));
     }
 
-    /// Puts a take by one camera into the first account. Its metadata is JSON text, or null.
+    /// Puts a take by one camera into the account. Its metadata is JSON text, or null.
     pub fn add_take(&self, id: &str, metadata: Option<&str>) {
         let created = self.shared.now();
         self.with_account(|account| account.add_take(seed::take(id, metadata, created)));
@@ -231,8 +253,7 @@ impl Sandbox {
     }
 
     fn with_account(&self, change: impl FnOnce(&mut Account)) {
-        let key = self.shared.options.api_keys.first().cloned().unwrap_or_default();
-        if let Some(account) = lock(&self.shared.accounts).get_mut(&key) {
+        if let Some(account) = lock(&self.shared.accounts).get_mut(&*self.account) {
             change(account);
         }
     }

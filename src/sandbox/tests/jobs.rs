@@ -241,3 +241,30 @@ async fn every_field_of_the_seeded_takes_is_filled() {
         }
     }
 }
+
+#[tokio::test]
+async fn accounts_do_not_see_each_other() {
+    let api_keys = vec!["first-key".to_owned(), "second-key".to_owned()];
+    let sandbox = start(SandboxOptions { api_keys, ..Default::default() }).await;
+    let second = sandbox.account("second-key").expect("an account");
+    assert!(sandbox.account("third-key").is_none());
+    sandbox.add_job(job("job-first", "2026-01-01T00:00:00Z"));
+    second.add_job(job("job-second", "2026-01-02T00:00:00Z"));
+    second.add_take("take-second", None);
+    let take = "{ getTake(takeId: \"take-second\") { client { id } } }";
+    let mut clients = Vec::new();
+    for (key, own, take_is_there) in
+        [("first-key", "job-first", false), ("second-key", "job-second", true)]
+    {
+        let answer =
+            ask_as(&sandbox, key, "{ listJobs { items { id client { id } } } }", json!({})).await;
+        let items = answer["data"]["listJobs"]["items"].as_array().unwrap();
+        assert_eq!((items.len(), &items[0]["id"]), (1, &json!(own)));
+        clients.push(items[0]["client"]["id"].clone());
+        let answer = ask_as(&sandbox, key, take, json!({})).await;
+        assert_eq!(answer.get("errors").is_none(), take_is_there);
+    }
+    assert_ne!(clients[0], clients[1]);
+    let ids: Vec<_> = sandbox.jobs().into_iter().map(|job| job.id).collect();
+    assert_eq!(ids, ["job-first", "job-second"]);
+}
