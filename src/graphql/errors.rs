@@ -200,7 +200,8 @@ fn placed(ctx: &Context<'_>, errors: &[FieldError]) -> Vec<ApiError> {
     placed
 }
 
-fn add(ctx: &Context<'_>, error: ApiError) {
+/// An error beside whatever the field resolves to.
+pub fn add(ctx: &Context<'_>, error: ApiError) {
     let error = async_graphql::Error::from(error).into_server_error(ctx.item.pos);
     ctx.add_error(ctx.set_error_path(error));
 }

@@ -41,13 +41,15 @@ impl Gateway {
     }
 }
 
-/// The schema in the schema definition language, as `jobs-gateway schema` prints it.
+/// The schema in the schema definition language, as `jobs-gateway schema` prints it; with
+/// `federation` as a subgraph of Apollo Federation 2.
 #[must_use]
-pub fn sdl() -> String {
+pub fn sdl(federation: bool) -> String {
     let options = SDLExportOptions::new()
         .sorted_fields()
         .sorted_enum_items()
         .prefer_single_line_descriptions();
+    let options = if federation { options.federation() } else { options };
     builder().finish().sdl_with_options(options)
 }
 

@@ -23,6 +23,20 @@ impl Query {
         job(ctx, answer)
     }
 
+    /// A job by its key, for a federated graph: the same jobs, to the same callers, as `getJob`. A
+    /// job that is not the caller's is null.
+    #[graphql(entity)]
+    async fn find_job(&self, ctx: &Context<'_>, id: ID) -> Option<Job> {
+        let found = match authorize(ctx, RootField::GetJob) {
+            Ok((jobs, caller)) => match JobId::parse(&id) {
+                Ok(id) => job(ctx, jobs.get(caller, &id, &selection::below(ctx.field())).await),
+                Err(error) => Err(error.into()),
+            },
+            Err(error) => Err(error),
+        };
+        found.map_err(|error| errors::add(ctx, error)).ok()
+    }
+
     /// The caller's own jobs, page by page. Nullable, so that its error leaves siblings alone.
     #[graphql(name = "listJobs")]
     async fn list_jobs(

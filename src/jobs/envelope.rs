@@ -60,7 +60,7 @@ pub fn wrap(tenant: &Tenant, by: &CredentialId, value: &str) -> String {
     let stamp = tenant.metadata.stamp.as_deref().and_then(|text| serde_json::from_str(text).ok());
     let record = NewRecord { v: VERSION, owner: tenant.id.as_str(), by: by.as_str(), stamp };
     let (namespace, record) = (json(tenant.metadata.namespace.as_str()), json(&record));
-    format!(r#"{{{namespace}:{},"{RECORD}":{record}}}"#, value.trim())
+    format!(r#"{{{namespace}:{},"{RECORD}":{record}}}"#, trimmed(value))
 }
 
 /// Takes upstream's metadata apart.
@@ -80,6 +80,11 @@ pub fn read(metadata: Option<&str>) -> Reading<'_> {
         Some(owner) => Reading::Envelope(Envelope { owner, members }),
         None => Reading::Broken,
     }
+}
+
+/// JSON text without the white space of JSON around it (RFC 8259, section 2).
+fn trimmed(text: &str) -> &str {
+    text.trim_matches([' ', '\t', '\r', '\n'])
 }
 
 fn owner_of(record: &RawValue) -> Option<TenantId> {
@@ -107,7 +112,7 @@ impl<'a> Envelope<'a> {
     pub fn with_value(&self, tenant: &Tenant, value: &str) -> String {
         let namespace = tenant.metadata.namespace.as_str();
         let others = self.members.0.iter().filter(|(name, _)| name != namespace);
-        let own = format!("{}:{}", json(namespace), value.trim());
+        let own = format!("{}:{}", json(namespace), trimmed(value));
         let rest = others.map(|(name, value)| format!("{}:{value}", json(name)));
         let members: Vec<String> = std::iter::once(own).chain(rest).collect();
         format!("{{{}}}", members.join(","))
@@ -154,7 +159,7 @@ struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jobs::ownership::tests::tenant;
+    use crate::jobs::ownership::fixture::tenant;
 
     fn by() -> CredentialId {
         CredentialId::parse("key-1").expect("an id")

@@ -6,6 +6,9 @@ mod create;
 mod cursor;
 mod envelope;
 mod error;
+#[cfg(fuzzing)]
+#[expect(clippy::expect_used, reason = "a fuzz target panics to say what it found")]
+pub mod fuzz;
 mod get;
 mod list;
 mod needs;

@@ -79,17 +79,17 @@ fn claim(tenant: &Tenant, stored: Option<&str>, job: &Job) -> Option<Claim> {
     }
 }
 
-#[cfg(test)]
-pub(super) mod tests {
+/// A tenant for the tests of this module and for the fuzz targets.
+#[cfg(any(test, fuzzing))]
+#[expect(clippy::expect_used, reason = "the texts are constants")]
+pub mod fixture {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::*;
     use crate::model::{
         Account, CachePolicy, ClientView, MetadataPolicy, Namespace, RateLimits, RootFields,
-        Secret, TenantId,
+        Secret, Tenant, TenantId, UnclaimedJobs,
     };
-    use crate::types::AwsJson;
 
     pub fn tenant(name: &str) -> Tenant {
         Tenant {
@@ -129,6 +129,16 @@ pub(super) mod tests {
             }),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::fixture::tenant;
+    use super::*;
+    use crate::model::Account;
+    use crate::types::AwsJson;
 
     fn job(metadata: Option<&str>) -> Job {
         Job { metadata: metadata.map(|text| AwsJson(text.to_owned())), ..Job::default() }

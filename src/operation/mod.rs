@@ -69,7 +69,7 @@ pub struct Root {
 pub enum Asked {
     /// An operation of the Jobs API.
     Operation(RootField),
-    /// The schema: `__schema` or `__type`.
+    /// The schema: `__schema`, `__type`, or Federation's `_service`.
     Introspection,
     /// `__typename`, or a name that validation will refuse.
     Other,
@@ -77,10 +77,11 @@ pub enum Asked {
 
 impl Asked {
     fn by_name(name: &str) -> Self {
-        match (RootField::from_name(name), name) {
-            (Some(field), _) => Self::Operation(field),
-            (None, "__schema" | "__type") => Self::Introspection,
-            (None, _) => Self::Other,
+        match name {
+            "__schema" | "__type" | "_service" => Self::Introspection,
+            // A federated graph reads jobs by their key: to policy that is what `getJob` does.
+            "_entities" => Self::Operation(RootField::GetJob),
+            _ => RootField::from_name(name).map_or(Self::Other, Self::Operation),
         }
     }
 }

@@ -56,7 +56,16 @@ fn tool(path: &str) -> Option<PathBuf> {
     None
 }
 
-fn passes(command: &mut Command) {
+/// Runs a script of tests/clients with node.
+pub fn node(script: &str) -> Option<Command> {
+    tool("npm/node_modules/graphql-http")?;
+    let mut node = Command::new("node");
+    node.current_dir(root().join("target/test-tools/npm")).arg(script);
+    Some(node)
+}
+
+/// Whether a client ends well and says `ok`.
+pub fn passes(command: &mut Command) {
     let output = command.output().unwrap();
     let text = format!(
         "{}{}",
@@ -80,11 +89,7 @@ fn moves_python_client_works_unmodified() {
 
 #[test]
 fn every_must_and_should_of_graphql_over_http_passes() {
-    let Some(_) = tool("npm/node_modules/graphql-http") else { return };
+    let Some(mut node) = node("audit.mjs") else { return };
     let dev = Dev::start();
-    passes(Command::new("node").current_dir(root().join("target/test-tools/npm")).args([
-        "audit.mjs",
-        &dev.url("/graphql"),
-        "dev-key-of-acme",
-    ]));
+    passes(node.args([&dev.url("/graphql"), "dev-key-of-acme"]));
 }

@@ -14,4 +14,5 @@ mod schema;
 mod support;
 mod upstream;
 mod engine;
+mod federation;
 mod layers;

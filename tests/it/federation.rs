@@ -1,0 +1,61 @@
+//! The gateway as a subgraph: composition, and ownership through `_entities`.
+
+use serde_json::{Value, json};
+
+use crate::clients::{node, passes};
+use crate::support::{Setup, World};
+
+#[test]
+fn the_subgraph_composes_with_one_that_extends_job_by_both_public_composers() {
+    let sdl = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(sdl.path(), jobs_gateway::graphql::sdl(true)).unwrap();
+    if let Some(mut node) = node("compose.mjs") {
+        passes(node.arg(sdl.path()));
+    }
+}
+
+const ENTITIES: &str = "query($jobs: [_Any!]!) {
+    _entities(representations: $jobs) { ... on Job { id metadata client { portal } } } }";
+
+fn representation(id: &str) -> Value {
+    json!({"__typename": "Job", "id": id})
+}
+
+#[tokio::test]
+async fn an_entity_is_null_unless_it_is_the_callers_own_job() {
+    let world = World::start().await;
+    let own = world.create("acme", r#"{"a":1}"#).await;
+    let foreign = world.create("globex", "{}").await;
+    world.sandbox.clear_calls();
+    let ids = [foreign.as_str(), own.as_str(), "job-missing"];
+    let jobs = ids.map(representation);
+    let json = world.ask("acme", ENTITIES, json!({"jobs": jobs})).await.json();
+    let entities = &json["data"]["_entities"];
+    assert_eq!((&entities[0], &entities[2]), (&Value::Null, &Value::Null));
+    assert_eq!((&entities[1]["id"], &entities[1]["metadata"]), (&json!(own), &json!(r#"{"a":1}"#)));
+    let errors = json["errors"].as_array().unwrap();
+    assert_eq!(errors.len(), 2);
+    assert_eq!(errors[0], errors[1], "foreign and missing differ");
+    assert_eq!(errors[0]["extensions"]["code"], "NOT_FOUND");
+    assert_eq!(world.sandbox.calls().len(), 3);
+}
+
+#[tokio::test]
+async fn entities_need_the_grant_of_get_job() {
+    let tenants = vec![("acme", "operations: [listJobs]\n".to_owned())];
+    let world = World::set_up(Setup { tenants, ..Setup::default() }).await;
+    let jobs = [representation("job-1")];
+    let reply = world.ask("acme", ENTITIES, json!({"jobs": jobs})).await;
+    assert_eq!((reply.status, reply.code().as_str()), (403, "FORBIDDEN"));
+    assert!(world.sandbox.calls().is_empty());
+}
+
+#[tokio::test]
+async fn the_service_tells_its_subgraph() {
+    let world = World::start().await;
+    let sdl = world.ask("acme", "{ _service { sdl } }", json!({})).await.data("/_service/sdl");
+    let sdl = sdl.as_str().unwrap();
+    assert!(sdl.contains(
+        "type Job implements Identifier & Timestamped & ClientOwner @key(fields: \"id\")"
+    ));
+}
