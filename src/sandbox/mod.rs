@@ -160,7 +160,7 @@ impl Sandbox {
         format!("http://{}/ugc/graphql", self.address).parse().expect("an address makes a URL")
     }
 
-    /// Every call since the start or [`Sandbox::clear_calls`]; at most the last 100,000.
+    /// Every call since the start or [`Sandbox::clear_calls`]; after 100,000 the record begins anew.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         lock(&self.shared.calls).clone()
