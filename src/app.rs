@@ -12,13 +12,12 @@ use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::config::Config;
-use crate::graphql::Gateway;
+use crate::config::{Config, Diagnostics};
 use crate::http::{self, Readiness, Service, Surface};
 use crate::jobs::{CursorKey, Jobs};
 use crate::model::Clock;
-use crate::operation::Documents;
 use crate::policy::Snapshot;
+use crate::reload::{self, Origin};
 use crate::upstream::{self, Upstream};
 
 /// How often the gateway asks each account's API what it has.
@@ -33,6 +32,9 @@ pub enum Error {
     /// The HTTP client did not start.
     #[error("the HTTP client cannot start: {0}")]
     Client(#[from] reqwest::Error),
+    /// An issuer's keys cannot be used.
+    #[error("{0}")]
+    Issuers(#[from] Diagnostics),
     /// No random bytes for a cursor key.
     #[error("the system gives no random bytes: {0}")]
     Random(#[from] getrandom::Error),
@@ -53,10 +55,11 @@ pub enum Error {
 pub struct App {
     service: Arc<Service>,
     upstream: Arc<Upstream>,
+    jobs: Jobs,
+    http: reqwest::Client,
     surface: Surface,
-    listen: SocketAddr,
-    admin: SocketAddr,
-    shutdown_grace: Duration,
+    config: Config,
+    origin: Option<Origin>,
 }
 
 /// A gateway that listens: its addresses are known, port 0 included.
@@ -72,10 +75,10 @@ pub struct Bound {
 }
 
 impl App {
-    /// Builds a gateway. `page` is served at `/` (GraphiQL in `dev`).
+    /// Builds a gateway. `page` is served at `/` (GraphiQL in `dev`). Needs a runtime.
     ///
     /// # Errors
-    /// When the HTTP client or the cursor key cannot be made.
+    /// When the HTTP client, the cursor key or an issuer's keys cannot be had.
     pub fn build(
         config: &Config,
         policies: Snapshot,
@@ -96,10 +99,14 @@ impl App {
             CursorKey::generate()?
         };
         let jobs = Jobs::new(Arc::clone(&upstream), cursor_key, clock);
+        // For the issuers' keys; like the one for Move it follows nobody elsewhere.
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()?;
+        let rules = reload::rules(config, policies, &jobs, None, &http)?;
         let service = Arc::new(Service {
-            policies: ArcSwap::from_pointee(policies),
-            documents: Documents::new(config.limits.clone()),
-            gateway: Gateway::new(jobs),
+            rules: ArcSwap::from_pointee(rules),
             clock,
             max_body: config.server.max_body,
             request_timeout: config.server.request_timeout,
@@ -110,14 +117,13 @@ impl App {
             cors_origins: cors_origins.filter_map(|o| HeaderValue::from_str(o).ok()).collect(),
             page,
         };
-        Ok(Self {
-            service,
-            upstream,
-            surface,
-            listen: config.server.listen,
-            admin: config.admin,
-            shutdown_grace: config.server.shutdown_grace,
-        })
+        Ok(Self { service, upstream, jobs, http, surface, config: config.clone(), origin: None })
+    }
+
+    /// Reloads whenever the origin's files change, and on SIGHUP.
+    #[must_use]
+    pub fn reloading_from(self, origin: Origin) -> Self {
+        Self { origin: Some(origin), ..self }
     }
 
     /// Listens on both addresses.
@@ -125,8 +131,8 @@ impl App {
     /// # Errors
     /// When one of them is taken or not this machine's.
     pub async fn bind(self) -> Result<Bound, Error> {
-        let (listener, address) = listen(self.listen, "server.listen").await?;
-        let (admin_listener, admin_address) = listen(self.admin, "admin.listen").await?;
+        let (listener, address) = listen(self.config.server.listen, "server.listen").await?;
+        let (admin_listener, admin_address) = listen(self.config.admin, "admin.listen").await?;
         Ok(Bound { app: self, listener, admin_listener, address, admin_address })
     }
 }
@@ -150,8 +156,15 @@ impl Bound {
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         let readiness = Arc::new(Readiness::default());
         let admin = axum::serve(self.admin_listener, http::admin_router(Arc::clone(&readiness)));
-        let admin = tokio::spawn(admin.into_future());
+        let admin_task = tokio::spawn(async move {
+            let _ = admin.await;
+        });
         let learner = learn_features(&self.app);
+        let grace = self.app.config.server.shutdown_grace;
+        let reloader = self.app.origin.map(|origin| {
+            let (service, jobs) = (Arc::clone(&self.app.service), self.app.jobs);
+            tokio::spawn(reload::follow(origin, self.app.config, service, jobs, self.app.http))
+        });
         readiness.set(true);
 
         let draining = Arc::new(tokio::sync::Notify::new());
@@ -171,7 +184,7 @@ impl Bound {
         let serving = axum::serve(listener, router).with_graceful_shutdown(stopped).into_future();
         let out_of_grace = async {
             draining.notified().await;
-            tokio::time::sleep(self.app.shutdown_grace).await;
+            tokio::time::sleep(grace).await;
         };
         let served = tokio::select! {
             served = serving => served,
@@ -180,8 +193,9 @@ impl Bound {
                 Ok(())
             }
         };
-        learner.abort();
-        admin.abort();
+        for task in [Some(learner), Some(admin_task), reloader].into_iter().flatten() {
+            task.abort();
+        }
         served
     }
 }
@@ -191,9 +205,9 @@ fn learn_features(app: &App) -> JoinHandle<()> {
     let (service, upstream) = (Arc::clone(&app.service), Arc::clone(&app.upstream));
     tokio::spawn(async move {
         loop {
-            let policies = service.policies.load_full();
+            let accounts = service.rules.load().policies.accounts();
             let mut wait = LEARN_EVERY;
-            for account in policies.accounts() {
+            for account in accounts {
                 if let Err(error) = upstream.learn_features(&account).await {
                     tracing::warn!(%error, "cannot learn what Move's API has; will ask again");
                     wait = LEARN_AGAIN;

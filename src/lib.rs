@@ -16,6 +16,7 @@ pub mod types; // the Jobs schema as Rust types
 #[cfg(feature = "sandbox")]
 pub mod sandbox; // the Move API emulator
 
+pub mod reload; // files change: read, check, swap all rules at once
 pub mod app; // the composition root: build, bind, serve, drain
 pub mod cli; // serve, dev, check, key, schema: a file a command
 pub mod config; // gateway.yaml -> Config

@@ -1,11 +1,19 @@
 //! A credential in, a [`Caller`] out.
 
 mod api_key;
+mod issuers;
+mod jwks;
+mod jwt;
 
 use jiff::Timestamp;
 
-use crate::model::Caller;
+pub use issuers::Issuers;
+
+use crate::model::{Caller, KeyHash};
 use crate::policy::Snapshot;
+
+/// Longest credential looked at, in bytes.
+const MAX_CREDENTIAL: usize = 8 * 1024;
 
 /// Why a credential was refused. The text is what the caller reads: it helps its holder and tells
 /// nobody whether a tenant or a key exists.
@@ -13,7 +21,8 @@ use crate::policy::Snapshot;
 pub enum Error {
     /// None was sent.
     #[error(
-        "Send an API key: `Authorization: <key>`, `Authorization: Bearer <key>` or `X-API-Key: <key>`."
+        "Send an API key or a token: `Authorization: <key>`, `Authorization: Bearer <key or token>` \
+         or `X-API-Key: <key>`."
     )]
     Missing,
     /// The header cannot be a credential.
@@ -28,16 +37,41 @@ pub enum Error {
     /// Its time is over.
     #[error("The credential has expired.")]
     Expired,
+    /// A token's `nbf` is in the future.
+    #[error("The token is not valid yet.")]
+    NotYetValid,
+    /// A token's `aud` is somebody else.
+    #[error("The token is not meant for this gateway: its audience is another.")]
+    Audience,
+    /// A token of an issuer that nobody configured.
+    #[error("The token's issuer is not known.")]
+    Issuer,
+    /// A token that its issuer's keys do not verify, or one signed in a way that is not taken.
+    #[error("The token's signature cannot be verified.")]
+    Signature,
+    /// A good token that stands for no tenant which takes it.
+    #[error("The token grants nothing here.")]
+    NoTenant,
 }
 
 /// Finds out who shows this credential.
 ///
 /// # Errors
 /// When nobody does, or no longer.
-pub fn authenticate(
+pub async fn authenticate(
     credential: &str,
     policies: &Snapshot,
+    issuers: &Issuers,
     now: Timestamp,
 ) -> Result<Caller, Error> {
-    api_key::authenticate(credential, policies, now)
+    if credential.len() > MAX_CREDENTIAL {
+        return Err(Error::Malformed);
+    }
+    let hash = KeyHash::of(credential.as_bytes());
+    match api_key::authenticate(&hash, policies, now) {
+        Err(Error::Unknown) if jwt::looks_like_one(credential) => {
+            issuers.authenticate(credential, &hash, policies, now).await
+        }
+        result => result,
+    }
 }

@@ -1,11 +1,12 @@
 //! `jobs-gateway check`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use crate::config::{self, Diagnostics, Env, Notice, Severity};
+use crate::config::{Diagnostics, Notice, Severity};
 use crate::model::Clock;
-use crate::policy;
+use crate::reload::Origin;
 
 /// Checks the configuration and all policies: everything that would stop a start.
 #[derive(Debug, clap::Args)]
@@ -18,7 +19,14 @@ pub struct Args {
 /// Prints all findings and a summary; fails if any of them is an error.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
-    let report = report(&args.config, &|name| std::env::var(name).ok(), Clock::system());
+    let origin = Origin::new(&args.config, Arc::new(|name| std::env::var(name).ok()));
+    let report = match origin.load(Clock::system().now()) {
+        Ok(loaded) => {
+            let counts = (loaded.policies.tenant_count(), loaded.policies.key_count());
+            summary(&loaded.warnings, loaded.notices(), Some(counts))
+        }
+        Err(found) => summary(&found, [].iter(), None),
+    };
     print!("{}", report.text);
     if report.has_errors { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
@@ -28,26 +36,11 @@ struct Report {
     has_errors: bool,
 }
 
-fn report(path: &Path, env: Env<'_>, clock: Clock) -> Report {
-    let (config, mut found) = match config::load(path, env) {
-        Ok((config, warnings)) => (config, warnings),
-        Err(found) => return summary(&found, &[], None),
-    };
-    match policy::load(&config, env, clock.now()) {
-        Ok((policies, warnings)) => {
-            found.0.extend(warnings.0);
-            let notices: Vec<Notice> =
-                config.notices.iter().chain(&policies.notices).cloned().collect();
-            summary(&found, &notices, Some((policies.tenant_count(), policies.key_count())))
-        }
-        Err(more) => {
-            found.0.extend(more.0);
-            summary(&found, &[], None)
-        }
-    }
-}
-
-fn summary(found: &Diagnostics, notices: &[Notice], counts: Option<(usize, usize)>) -> Report {
+fn summary<'a>(
+    found: &Diagnostics,
+    notices: impl Iterator<Item = &'a Notice>,
+    counts: Option<(usize, usize)>,
+) -> Report {
     let mut text = found.to_string();
     for notice in notices {
         text.push_str(&format!("note: {notice}\n"));

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use super::{BAD_CONFIGURATION, block_on, interrupted};
 use crate::app::App;
-use crate::config::{self, Config};
 use crate::model::Clock;
-use crate::policy::{self, Snapshot};
+use crate::reload::{Loaded, Origin};
 use crate::telemetry;
 
 /// Runs the gateway with a configuration file.
@@ -21,24 +21,28 @@ pub struct Args {
 /// Runs until SIGTERM or SIGINT.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
-    let env = |name: &str| std::env::var(name).ok();
+    let origin = Origin::new(&args.config, Arc::new(|name| std::env::var(name).ok()));
     let clock = Clock::system();
-    let (config, policies) = match load(args, &env, clock) {
+    let loaded = match origin.load(clock.now()) {
         Ok(loaded) => loaded,
         Err(diagnostics) => {
             eprint!("{diagnostics}");
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
-    if let Err(error) = telemetry::init(&config.log.level, config.log.format) {
+    if let Err(error) = telemetry::init(&loaded.config.log.level, loaded.config.log.format) {
         eprintln!("error: the log cannot start: {error}");
         return ExitCode::FAILURE;
     }
-    for notice in config.notices.iter().chain(&policies.notices) {
+    for notice in loaded.notices() {
         tracing::warn!(setting = %notice.key, "{notice}");
     }
+    for warning in &loaded.warnings.0 {
+        let place = warning.place.as_ref().map(ToString::to_string);
+        tracing::warn!(place, "{}", warning.message);
+    }
     block_on(async {
-        match start(&config, policies, clock).await {
+        match start(loaded, origin, clock).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 tracing::error!("{error}");
@@ -49,22 +53,14 @@ pub fn run(args: &Args) -> ExitCode {
     })
 }
 
-fn load(
-    args: &Args,
-    env: &dyn Fn(&str) -> Option<String>,
-    clock: Clock,
-) -> Result<(Config, Snapshot), config::Diagnostics> {
-    let (config, _) = config::load(&args.config, env)?;
-    let (policies, _) = policy::load(&config, env, clock.now())?;
-    Ok((config, policies))
-}
-
 async fn start(
-    config: &Config,
-    policies: Snapshot,
+    loaded: Loaded,
+    origin: Origin,
     clock: Clock,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let bound = App::build(config, policies, clock, None)?.bind().await?;
+    let Loaded { config, policies, .. } = loaded;
+    let app = App::build(&config, policies, clock, None)?.reloading_from(origin);
+    let bound = app.bind().await?;
     tracing::info!(address = %bound.address, admin = %bound.admin_address, "listening");
     bound.serve(interrupted()).await?;
     tracing::info!("stopped");

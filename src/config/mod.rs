@@ -28,7 +28,7 @@ pub struct Config {
     pub admin: SocketAddr,
     /// The Move API.
     pub upstream: Upstream,
-    /// The names of the token issuers.
+    /// The token issuers that policies may name.
     pub issuers: Vec<Issuer>,
     /// The folder of the policies.
     pub policies: PathBuf,
@@ -79,8 +79,31 @@ pub struct Upstream {
 pub struct Issuer {
     /// Its name in policies.
     pub name: String,
+    /// The `iss` of its tokens.
+    pub issuer: String,
+    /// A token's `aud` must hold one of these.
+    pub audiences: Vec<String>,
+    /// The algorithms its tokens may be signed with, by their names in RFC 7518.
+    pub algorithms: Vec<String>,
+    /// Where its keys are.
+    pub keys: KeySource,
+    /// The claim that names the tenant.
+    pub tenant_claim: String,
+    /// The claim that holds the scopes, if its tokens carry any.
+    pub scope_claim: Option<String>,
     /// Where it is defined.
     pub place: Place,
+}
+
+/// Where an issuer's keys are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// A JWK set behind a URL (RFC 7517, section 5): fetched, cached, fetched again.
+    Url(url::Url),
+    /// A JWK set in a file.
+    File(PathBuf),
+    /// One secret, for HS256.
+    Secret(Secret),
 }
 
 /// The log.
@@ -121,6 +144,25 @@ impl Config {
             log: Log { level: "info".to_owned(), format: Format::Json },
             notices: Vec::new(),
         }
+    }
+}
+
+impl Config {
+    /// Whether it differs from the running one in what a reload cannot change: addresses, paths,
+    /// timeouts, the cursor key, the log.
+    #[must_use]
+    pub fn needs_restart(&self, running: &Self) -> bool {
+        let fixed = |config: &Self| {
+            let Upstream { timeout, connect_timeout, .. } = config.upstream;
+            let mut server = config.server.clone();
+            // Policies take it over with the reload.
+            server.public_url.clone_from(&running.server.public_url);
+            format!(
+                "{server:?} {:?} {timeout:?} {connect_timeout:?} {:?} {:?} {:?}",
+                config.admin, config.policies, config.cursor_key, config.log
+            )
+        };
+        fixed(self) != fixed(running)
     }
 }
 

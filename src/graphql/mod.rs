@@ -3,41 +3,59 @@
 
 mod answer;
 mod errors;
+mod hiding;
 mod mutation;
 mod query;
 mod selection;
 
-use async_graphql::{EmptySubscription, SDLExportOptions, Schema};
+use std::collections::HashMap;
+
+use async_graphql::{EmptySubscription, SDLExportOptions, Schema, SchemaBuilder};
 
 pub use answer::Answer;
 pub use errors::ApiError;
+pub use hiding::has_field;
 
 use crate::jobs::Jobs;
-use crate::model::Caller;
+use crate::model::{Caller, FieldCoordinate, Tenant};
 use crate::operation::Operation;
 use crate::types::{ClientOwner, Identifier, InternalFileSchema, Page, Timestamped};
 
-/// The gateway's schema with everything its resolvers need.
-#[derive(Clone)]
-pub struct Gateway(Schema<query::Query, mutation::Mutation, EmptySubscription>);
+type Engine = Schema<query::Query, mutation::Mutation, EmptySubscription>;
 
-impl std::fmt::Debug for Gateway {
+/// The schema as each tenant may see it, with everything its resolvers need: one for all tenants
+/// that hide nothing, and one for each set of hidden fields.
+pub struct Gateways {
+    whole: Engine,
+    hiding: HashMap<Vec<FieldCoordinate>, Engine>,
+}
+
+impl std::fmt::Debug for Gateways {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Gateway(…)")
+        f.debug_struct("Gateways").field("hiding", &self.hiding.keys()).finish_non_exhaustive()
     }
 }
 
-impl Gateway {
-    /// Builds the schema over the jobs it serves.
-    #[must_use]
-    pub fn new(jobs: Jobs) -> Self {
-        Self(builder().data(jobs).finish())
+impl Gateways {
+    /// Builds the schemas that these tenants need over the jobs they serve.
+    pub fn new<'a>(jobs: &Jobs, tenants: impl Iterator<Item = &'a Tenant>) -> Self {
+        let whole = builder().data(jobs.clone()).finish();
+        let mut hiding = HashMap::new();
+        for tenant in tenants.filter(|tenant| !tenant.hidden_fields.is_empty()) {
+            hiding.entry(tenant.hidden_fields.clone()).or_insert_with(|| {
+                hiding::without(builder(), &tenant.hidden_fields).data(jobs.clone()).finish()
+            });
+        }
+        Self { whole, hiding }
     }
 
     /// Validates and executes an operation for its caller.
     pub async fn execute(&self, caller: Caller, operation: Operation) -> Answer {
-        let request = operation.into_request().data(caller);
-        Answer::of(self.0.execute(request).await)
+        let engine = match caller.tenant.hidden_fields.as_slice() {
+            [] => &self.whole,
+            hidden => self.hiding.get(hidden).unwrap_or(&self.whole),
+        };
+        Answer::of(engine.execute(operation.into_request().data(caller)).await)
     }
 }
 
@@ -53,7 +71,7 @@ pub fn sdl(federation: bool) -> String {
     builder().finish().sdl_with_options(options)
 }
 
-fn builder() -> async_graphql::SchemaBuilder<query::Query, mutation::Mutation, EmptySubscription> {
+fn builder() -> SchemaBuilder<query::Query, mutation::Mutation, EmptySubscription> {
     Schema::build(query::Query, mutation::Mutation, EmptySubscription)
         .register_output_type::<Identifier>()
         .register_output_type::<Timestamped>()

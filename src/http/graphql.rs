@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::{Refusal, respond, status};
 use super::media_type::MediaType;
-use super::{Service, credential, request};
+use super::{Rules, Service, credential, request};
 use crate::auth;
 use crate::graphql::{Answer, ApiError};
 use crate::model::{CallRecord, Caller, ErrorCode, Kind, RequestId};
@@ -50,16 +50,17 @@ async fn answer(
     let media_type = MediaType::accepted(&head.headers).ok_or(request::Error::NotAcceptable)?;
     request::check_head(head, service.max_body)?;
 
-    let policies = service.policies.load_full();
-    let caller = credential::of(&head.headers)
-        .and_then(|credential| auth::authenticate(credential, &policies, service.clock.now()))?;
+    let rules = service.rules.load_full();
+    let credential = credential::of(&head.headers)?;
+    let Rules { policies, issuers, .. } = &*rules;
+    let caller = auth::authenticate(credential, policies, issuers, service.clock.now()).await?;
     record.identify(&caller);
 
     let request = timeout_at(deadline, request::read(head, body, service.max_body))
         .await
         .map_err(|_| request::Error::Slow)??;
 
-    let operation = service.documents.parse(&request.query).and_then(|document| {
+    let operation = rules.documents.parse(&request.query).and_then(|document| {
         document.operation(request.operation_name.as_deref(), request.variables)
     });
     let operation = match operation {
@@ -72,7 +73,7 @@ async fn answer(
     }
     permit(&caller, &operation)?;
 
-    Ok((media_type, execute(service, caller, operation, deadline).await))
+    Ok((media_type, execute(rules, caller, operation, deadline).await))
 }
 
 /// Refuses an operation of which nothing is allowed. Where only some root fields are forbidden,
@@ -98,17 +99,16 @@ fn permit(caller: &Caller, operation: &Operation) -> Result<(), Refusal> {
 /// Executes within the deadline. A mutation that is on its way goes on when its caller hangs up:
 /// cancelling it half way would leave nobody who knows what became of it.
 async fn execute(
-    service: &Arc<Service>,
+    rules: Arc<Rules>,
     caller: Caller,
     operation: Operation,
     deadline: Instant,
 ) -> Answer {
     let kind = operation.kind;
     let executed = match kind {
-        Kind::Query => timeout_at(deadline, service.gateway.execute(caller, operation)).await.ok(),
+        Kind::Query => timeout_at(deadline, rules.gateways.execute(caller, operation)).await.ok(),
         Kind::Mutation => {
-            let gateway = service.gateway.clone();
-            let task = tokio::spawn(async move { gateway.execute(caller, operation).await });
+            let task = tokio::spawn(async move { rules.gateways.execute(caller, operation).await });
             match timeout_at(deadline, task).await {
                 Ok(Ok(answer)) => Some(answer),
                 Ok(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),

@@ -22,7 +22,8 @@ use tower_http::cors::CorsLayer;
 
 pub use admin::{Readiness, router as admin_router};
 
-use crate::graphql::{ApiError, Gateway};
+use crate::auth::Issuers;
+use crate::graphql::{ApiError, Gateways};
 use crate::model::{Clock, ErrorCode};
 use crate::operation::Documents;
 use crate::policy::Snapshot;
@@ -30,18 +31,27 @@ use crate::policy::Snapshot;
 /// Everything a request needs, built once.
 #[derive(Debug)]
 pub struct Service {
-    /// The policies in force; a request takes one snapshot at its start and keeps it.
-    pub policies: ArcSwap<Snapshot>,
-    /// Documents that were parsed before.
-    pub documents: Documents,
-    /// Schema and resolvers.
-    pub gateway: Gateway,
+    /// What a reload swaps whole; a request takes it once, at its start, and keeps it.
+    pub rules: ArcSwap<Rules>,
     /// The time of day.
     pub clock: Clock,
     /// Longest request body, in bytes.
     pub max_body: usize,
     /// The time one request may take.
     pub request_timeout: Duration,
+}
+
+/// Everything that a reload changes.
+#[derive(Debug)]
+pub struct Rules {
+    /// The tenants and their keys.
+    pub policies: Snapshot,
+    /// The issuers of tokens.
+    pub issuers: Issuers,
+    /// Documents within the limits, parsed before.
+    pub documents: Documents,
+    /// Schema and resolvers, as each tenant may see them.
+    pub gateways: Gateways,
 }
 
 /// What is served beside the GraphQL paths and how.

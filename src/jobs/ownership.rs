@@ -95,6 +95,8 @@ pub mod fixture {
         Tenant {
             id: TenantId::parse(name).expect("a name"),
             operations: RootFields::ALL,
+            scopes: Vec::new(),
+            issuers: Vec::new(),
             hidden_fields: Vec::new(),
             introspection: true,
             client: ClientView {

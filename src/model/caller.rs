@@ -12,6 +12,8 @@ pub struct Caller {
     pub tenant: Arc<Tenant>,
     /// Which key or token it showed.
     pub credential: CredentialId,
+    /// A token's subject.
+    pub subject: Option<Arc<str>>,
     /// What tenant and credential together allow.
     pub grants: RootFields,
 }

@@ -94,6 +94,18 @@ id!(
     CredentialId, "a credential's id", check_name
 );
 
+impl CredentialId {
+    /// Names a token by its issuer and subject. Subjects are the issuer's to choose: what is not
+    /// plain in one is replaced, and a long one is cut.
+    #[must_use]
+    pub fn of_token(issuer: &str, subject: &str) -> Self {
+        let plain =
+            |c: char| if c.is_ascii_graphic() && !matches!(c, '"' | '\\') { c } else { '_' };
+        let text: String = issuer.chars().chain([':']).chain(subject.chars()).take(128).collect();
+        Self(text.chars().map(plain).collect::<String>().into())
+    }
+}
+
 /// One HTTP request, as named in logs, errors and the `X-Request-Id` header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestId(uuid::Uuid);

@@ -13,6 +13,10 @@ pub struct Tenant {
     pub id: TenantId,
     /// What it may call.
     pub operations: RootFields,
+    /// What each scope of a token grants.
+    pub scopes: Vec<(String, RootFields)>,
+    /// The issuers whose tokens it takes, by name.
+    pub issuers: Vec<String>,
     /// Fields that do not exist for it.
     pub hidden_fields: Vec<FieldCoordinate>,
     /// Whether it may introspect the schema.
@@ -102,7 +106,7 @@ impl fmt::Debug for KeyHash {
 }
 
 /// `Type.field`, as in `hidden_fields`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FieldCoordinate {
     /// The object type.
     pub type_name: String,

@@ -99,6 +99,12 @@ impl Documents {
         Self { limits, parsed }
     }
 
+    /// The limits it was made with.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// The parsed form of a document.
     ///
     /// # Errors

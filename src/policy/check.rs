@@ -7,13 +7,19 @@ use jiff::{Timestamp, ToSpan};
 
 use super::tenant::Policy;
 use crate::config::{Config, Context, Diagnostic, Place};
-use crate::model::{KeyHash, Namespace, TenantId};
+use crate::model::{FieldCoordinate, KeyHash, Namespace, TenantId};
 
 /// How long before its end a key is warned about, in days.
 const SOON: i64 = 14;
 
 /// Reports everything that is wrong between policies, and what is worth a look.
-pub fn all(context: &Context<'_>, config: &Config, policies: &[Policy], now: Timestamp) {
+pub fn all(
+    context: &Context<'_>,
+    config: &Config,
+    policies: &[Policy],
+    now: Timestamp,
+    has_field: impl Fn(&FieldCoordinate) -> bool,
+) {
     let mut tenants: HashMap<&TenantId, &Place> = HashMap::new();
     let mut namespaces: HashMap<&Namespace, &TenantId> = HashMap::new();
     let mut hashes: HashMap<&KeyHash, &TenantId> = HashMap::new();
@@ -25,6 +31,12 @@ pub fn all(context: &Context<'_>, config: &Config, policies: &[Policy], now: Tim
             continue;
         }
         check_file_name(context, policy);
+        check_rules(context, config, policy);
+        for hidden in tenant.hidden_fields.iter().filter(|hidden| !has_field(hidden)) {
+            let FieldCoordinate { type_name, field } = hidden;
+            let message = format!("`hidden_fields`: the schema has no field {type_name}.{field}");
+            context.error(&policy.place, message);
+        }
         if tenant.account.is_shared()
             && let Some(other) = namespaces.insert(&tenant.metadata.namespace, &tenant.id)
         {
@@ -61,6 +73,36 @@ pub fn all(context: &Context<'_>, config: &Config, policies: &[Policy], now: Tim
             let message = format!("no tenant lists issuer `{}`", issuer.name);
             context.report(Diagnostic::warning(message, Some(issuer.place.clone())));
         }
+    }
+}
+
+/// Rules that can never matter.
+fn check_rules(context: &Context<'_>, config: &Config, policy: &Policy) {
+    let tenant = &policy.tenant;
+    let warn = |message: String| {
+        context.report(Diagnostic::warning(message, Some(policy.place.clone())));
+    };
+    if tenant.operations.is_empty() {
+        warn(format!("tenant `{}` may call nothing", tenant.id));
+    }
+    if policy.keys.is_empty() && policy.issuers.is_empty() {
+        warn(format!("tenant `{}` has neither API keys nor issuers: nobody can call", tenant.id));
+    }
+    if !tenant.scopes.is_empty() && policy.issuers.is_empty() {
+        warn(format!("tenant `{}` has scopes and lists no issuer: they are never used", tenant.id));
+    }
+    for (scope, granted) in &tenant.scopes {
+        if granted.intersect(tenant.operations).is_empty() {
+            warn(format!("scope `{scope}` grants nothing that tenant `{}` may call", tenant.id));
+        }
+    }
+    let carries_scopes = |name: &String| {
+        let issuer = config.issuers.iter().find(|issuer| issuer.name == *name);
+        issuer.is_some_and(|issuer| issuer.scope_claim.is_some())
+    };
+    if tenant.scopes.is_empty() && policy.issuers.iter().any(|(name, _)| carries_scopes(name)) {
+        let message = "tokens with scopes are taken and `scopes` grants nothing to any";
+        warn(format!("tenant `{}`: {message}", tenant.id));
     }
 }
 

@@ -14,7 +14,7 @@ pub use snapshot::Snapshot;
 pub use tenant::Policy;
 
 use crate::config::{self, Config, Context, Diagnostic, Diagnostics, Env, Node, Section, Source};
-use crate::model::{Account, ApiKey, KeyHash, Tenant, TenantId};
+use crate::model::{Account, ApiKey, FieldCoordinate, KeyHash, Tenant, TenantId};
 
 /// The file that is laid under every tenant's.
 const DEFAULTS: &str = "defaults.yaml";
@@ -22,7 +22,7 @@ const DEFAULTS: &str = "defaults.yaml";
 /// What the gateway does where neither a tenant nor `defaults.yaml` says.
 const BUILT_IN: &str = include_str!("built_in.yaml");
 
-/// Reads and checks all policies of a configuration.
+/// Reads and checks all policies of a configuration. `has_field` knows the schema.
 ///
 /// # Errors
 /// Everything that is wrong with any of them, at once.
@@ -30,6 +30,7 @@ pub fn load(
     config: &Config,
     env: Env<'_>,
     now: Timestamp,
+    has_field: impl Fn(&FieldCoordinate) -> bool,
 ) -> Result<(Snapshot, Diagnostics), Diagnostics> {
     let context = Context::new(env);
     let built_in = Arc::new(Source { name: "(built in)".to_owned(), text: BUILT_IN.to_owned() });
@@ -56,7 +57,7 @@ pub fn load(
             let section = Section::new(&context, "", &merged);
             policies.extend(tenant::read(&context, section, config, &shared));
         }
-        check::all(&context, config, &policies, now);
+        check::all(&context, config, &policies, now, has_field);
     }
     let (found, notices) = context.finish();
     if found.has_errors() {

@@ -48,6 +48,11 @@ impl Snapshot {
         self.tenants.get(id)
     }
 
+    /// All tenants, in no order.
+    pub fn tenants(&self) -> impl Iterator<Item = &Arc<Tenant>> {
+        self.tenants.values()
+    }
+
     /// How many tenants there are.
     #[must_use]
     pub fn tenant_count(&self) -> usize {

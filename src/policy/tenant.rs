@@ -42,16 +42,16 @@ pub fn read(
     let id = top.need("tenant", |text| TenantId::parse(text).map_err(|error| error.to_string()));
     top.get("description", text);
     let operations = operations(context, &mut top).unwrap_or(RootFields::NONE);
-    let hidden_fields = top.list("hidden_fields", coordinate).unwrap_or_default();
-    if !hidden_fields.is_empty() {
-        top.notice("hidden_fields");
-    }
+    let mut hidden_fields = top.list("hidden_fields", coordinate).unwrap_or_default();
+    // In order, so that the same set is the same schema.
+    hidden_fields.sort();
+    hidden_fields.dedup();
     let introspection = top.get("introspection", boolean).unwrap_or(true);
     let (keys, key_places, issuers) = match top.section("auth") {
         Some(auth) => credentials(context, auth, operations),
         None => Default::default(),
     };
-    scopes(context, &mut top);
+    let scopes = scopes(context, &mut top);
     let client = client(context, &mut top, config)?;
     let takes_owned = match top.section("takes") {
         Some(mut takes) => {
@@ -82,6 +82,8 @@ pub fn read(
     let tenant = Tenant {
         id,
         operations,
+        scopes,
+        issuers: issuers.iter().map(|(name, _)| name.clone()).collect(),
         hidden_fields,
         introspection,
         client,
@@ -175,20 +177,20 @@ fn credentials(
         .iter()
         .filter_map(|node| Some((context.text("auth.issuers", node)?, node.place.clone())))
         .collect();
-    auth.notice("issuers");
     auth.finish();
     (keys, places, issuers)
 }
 
-fn scopes(context: &Context<'_>, top: &mut Section<'_, '_>) {
-    for (_, node) in top.members("scopes").unwrap_or_default() {
+fn scopes(context: &Context<'_>, top: &mut Section<'_, '_>) -> Vec<(String, RootFields)> {
+    let mut scopes = Vec::new();
+    for (key, node) in top.members("scopes").unwrap_or_default() {
         if let crate::config::Value::List(items) = &node.value {
-            root_fields(context, "scopes", items);
+            scopes.push((key.text.clone(), root_fields(context, "scopes", items)));
         } else {
             context.error(&node.place, "a scope grants a list of operations");
         }
     }
-    top.notice("scopes");
+    scopes
 }
 
 fn client(context: &Context<'_>, top: &mut Section<'_, '_>, config: &Config) -> Option<ClientView> {

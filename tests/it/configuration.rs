@@ -3,17 +3,19 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use jobs_gateway::config::{self, Config, Diagnostics};
 use jobs_gateway::model::{KeyHash, RootField, RootFields, TenantId, UnclaimedJobs};
-use jobs_gateway::policy::{self, Snapshot};
+use jobs_gateway::policy::Snapshot;
+use jobs_gateway::reload::Origin;
 use tempfile::TempDir;
 
 fn env(name: &str) -> Option<String> {
     let value = match name {
         "MOVE_API_URL" => "https://api.move.ai/ugc/graphql",
         "MOVE_API_KEY" | "GLOBEX_MOVE_API_KEY" => "a-move-key",
-        "JWKS" => "./jwks.json",
+        "JWKS" => "https://sso.example.test/jwks.json",
         "CURSOR_KEY" => "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
         _ => return None,
     };
@@ -25,10 +27,8 @@ fn now() -> jiff::Timestamp {
 }
 
 fn load(path: &Path) -> Result<(Config, Snapshot, Diagnostics), Diagnostics> {
-    let (config, mut warnings) = config::load(path, &env)?;
-    let (policies, more) = policy::load(&config, &env, now())?;
-    warnings.0.extend(more.0);
-    Ok((config, policies, warnings))
+    let loaded = Origin::new(path, Arc::new(env)).load(now())?;
+    Ok((loaded.config, loaded.policies, loaded.warnings))
 }
 
 /// A folder with a gateway.yaml and policies; `check` is what loading says of it.
@@ -238,7 +238,7 @@ mod any_text {
         #[test]
         fn is_read_without_a_panic(text in "(\\PC|[\n :\\[\\]{}'\"&*#|>-]){0,200}") {
             let source = config::Source { name: "any.yaml".to_owned(), text };
-            let _ = config::load_text(&std::sync::Arc::new(source), Path::new(""), &env)
+            let _ = config::load_text(&Arc::new(source), Path::new(""), &env)
                 .map_err(|problems| problems.to_string());
         }
     }

@@ -5,9 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use jobs_gateway::app::App;
-use jobs_gateway::config::{self, Config};
 use jobs_gateway::model::{Clock, KeyHash};
-use jobs_gateway::policy;
+use jobs_gateway::reload::Origin;
 use jobs_gateway::sandbox::{Sandbox, SandboxOptions};
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
@@ -25,9 +24,9 @@ pub struct World {
     pub address: SocketAddr,
     pub admin: SocketAddr,
     pub http: reqwest::Client,
+    files: TempDir,
     /// The gateway stops when this is dropped.
     _stop: oneshot::Sender<()>,
-    _files: Arc<TempDir>,
 }
 
 /// How a [`World`] is set up.
@@ -90,9 +89,11 @@ impl World {
     /// Another gateway over a sandbox that runs.
     pub async fn over(sandbox: Sandbox, tenants: &[(&str, String)], more: &str) -> Self {
         let files = tempfile::tempdir().unwrap();
-        let (config, policies) = load(&files, &sandbox, tenants, more);
-        let app = App::build(&config, policies, Clock::system(), None).unwrap();
-        let bound = app.bind().await.unwrap();
+        let origin = write_files(&files, &sandbox, tenants, more);
+        let clock = Clock::system();
+        let loaded = origin.load(clock.now()).unwrap_or_else(|problems| panic!("{problems}"));
+        let app = App::build(&loaded.config, loaded.policies, clock, None).unwrap();
+        let bound = app.reloading_from(origin).bind().await.unwrap();
         let (address, admin) = (bound.address, bound.admin_address);
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(bound.serve(async {
@@ -105,7 +106,28 @@ impl World {
         }
         sandbox.clear_calls();
         let http = reqwest::Client::new();
-        Self { sandbox, address, admin, http, _stop: stop, _files: Arc::new(files) }
+        Self { sandbox, address, admin, http, files, _stop: stop }
+    }
+
+    /// Writes a tenant's policy anew; the gateway notices by itself.
+    pub fn write_policy(&self, name: &str, rest: &str) {
+        let path = self.files.path().join("policies").join(format!("{name}.yaml"));
+        // As editors do: a whole file takes the place of the old one.
+        let draft = path.with_extension("draft~");
+        std::fs::write(&draft, policy_text(name, rest)).unwrap();
+        std::fs::rename(draft, path).unwrap();
+    }
+
+    /// The folder of gateway.yaml.
+    pub fn folder(&self) -> &std::path::Path {
+        self.files.path()
+    }
+
+    /// A metric's value, as Prometheus would read it.
+    pub async fn metric(&self, name: &str) -> Option<f64> {
+        let text = send(self.http.get(format!("http://{}/metrics", self.admin))).await.text;
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        line.rsplit(' ').next()?.parse().ok()
     }
 
     pub fn url(&self) -> String {
@@ -148,22 +170,25 @@ pub async fn send(request: reqwest::RequestBuilder) -> Reply {
     }
 }
 
-fn load(
+fn policy_text(name: &str, rest: &str) -> String {
+    let mut text = format!("tenant: {name}\n");
+    if !rest.contains("auth:") {
+        let hash = KeyHash::of(key(name).as_bytes());
+        writeln!(text, "auth: {{ api_keys: [{{ id: main, sha256: {hash} }}] }}").unwrap();
+    }
+    text + rest
+}
+
+fn write_files(
     files: &TempDir,
     sandbox: &Sandbox,
     tenants: &[(&str, String)],
     more: &str,
-) -> (Config, policy::Snapshot) {
+) -> Origin {
     let folder = files.path().join("policies");
     std::fs::create_dir(&folder).unwrap();
     for (name, rest) in tenants {
-        let mut text = format!("tenant: {name}\n");
-        if !rest.contains("auth:") {
-            let hash = KeyHash::of(key(name).as_bytes());
-            writeln!(text, "auth: {{ api_keys: [{{ id: main, sha256: {hash} }}] }}").unwrap();
-        }
-        text.push_str(rest);
-        std::fs::write(folder.join(format!("{name}.yaml")), text).unwrap();
+        std::fs::write(folder.join(format!("{name}.yaml")), policy_text(name, rest)).unwrap();
     }
     let path = files.path().join("gateway.yaml");
     let base = "upstream: { url: '${MOVE_API_URL}', api_key: '${MOVE_API_KEY}' }
@@ -172,15 +197,12 @@ admin: { listen: 127.0.0.1:0 }\n";
     let server = if more.contains("server:") { "" } else { "server: { listen: 127.0.0.1:0 }\n" };
     std::fs::write(&path, format!("{base}{server}{more}")).unwrap();
     let url = sandbox.url().to_string();
-    let env = |name: &str| match name {
+    let env = move |name: &str| match name {
         "MOVE_API_URL" => Some(url.clone()),
         "MOVE_API_KEY" => Some("sandbox-move-key".to_owned()),
         "OTHER_MOVE_API_KEY" => Some("other-move-key".to_owned()),
+        "TOKEN_SECRET" => Some("a secret of thirty-two bytes or more".replace(' ', "-")),
         _ => None,
     };
-    let (config, _) = config::load(&path, &env).unwrap_or_else(|problems| panic!("{problems}"));
-    let now = jiff::Timestamp::now();
-    let (policies, _) =
-        policy::load(&config, &env, now).unwrap_or_else(|problems| panic!("{problems}"));
-    (config, policies)
+    Origin::new(&path, Arc::new(env))
 }

@@ -1,0 +1,235 @@
+//! The configured issuers, and the tokens of theirs that were verified before.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jsonwebtoken::Algorithm;
+use moka::sync::Cache;
+use serde_json::Value;
+use tokio::task::JoinHandle;
+
+use super::Error;
+use super::jwks::{self, Fetched, Keys, VerifyingKey};
+use super::jwt::{self, Claims};
+use crate::config::{self, Diagnostic, Diagnostics, KeySource};
+use crate::model::{Caller, CredentialId, KeyHash, RootFields, Tenant, TenantId};
+use crate::policy::Snapshot;
+
+/// How many verified tokens are remembered.
+const REMEMBERED: u64 = 100_000;
+
+/// All issuers of a configuration. Made anew with each reload, so that no token outlives a change
+/// of policy; keys that follow the same URL go on as they are.
+pub struct Issuers {
+    issuers: Vec<Issuer>,
+    remembered: Cache<KeyHash, Arc<Remembered>>,
+}
+
+struct Issuer {
+    config: config::Issuer,
+    algorithms: Vec<Algorithm>,
+    keys: IssuerKeys,
+}
+
+enum IssuerKeys {
+    /// From a file or a secret: they change with a reload.
+    Fixed(Arc<Keys>),
+    Secret(Arc<VerifyingKey>),
+    Followed {
+        keys: Arc<Fetched>,
+        task: Arc<AbortOnDrop>,
+    },
+}
+
+/// A verified token, by the hash of its bytes.
+struct Remembered {
+    caller: Caller,
+    expires: Timestamp,
+    issuer: usize,
+    keys_version: u64,
+}
+
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl std::fmt::Debug for Issuers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.issuers.iter().map(|issuer| &issuer.config.name)).finish()
+    }
+}
+
+impl Issuers {
+    /// None: only API keys are taken.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { issuers: Vec::new(), remembered: Cache::new(0) }
+    }
+
+    /// Makes ready to verify tokens of these issuers. `before` lends its keys where the URL is the
+    /// same. Needs a runtime if one of them has a URL.
+    ///
+    /// # Errors
+    /// When a file of keys cannot be used.
+    pub fn build(
+        configured: &[config::Issuer],
+        before: Option<&Self>,
+        http: &reqwest::Client,
+    ) -> Result<Self, Diagnostics> {
+        let mut issuers = Vec::new();
+        let mut problems = Vec::new();
+        for config in configured {
+            let keys = match &config.keys {
+                KeySource::Url(url) => {
+                    before.and_then(|before| before.following(config)).unwrap_or_else(|| {
+                        let (keys, task) = Fetched::start(&config.name, url, http);
+                        IssuerKeys::Followed { keys, task: Arc::new(AbortOnDrop(task)) }
+                    })
+                }
+                KeySource::File(path) => match jwks::read(path) {
+                    Ok(keys) => IssuerKeys::Fixed(Arc::new(keys)),
+                    Err(error) => {
+                        problems.push(unusable(config, &error));
+                        continue;
+                    }
+                },
+                KeySource::Secret(secret) => {
+                    let key = VerifyingKey::secret(secret.expose().as_bytes());
+                    IssuerKeys::Secret(Arc::new(key))
+                }
+            };
+            let algorithms = config.algorithms.iter().filter_map(|name| name.parse().ok());
+            let algorithms = algorithms.collect();
+            issuers.push(Issuer { config: config.clone(), algorithms, keys });
+        }
+        if problems.is_empty() {
+            Ok(Self { issuers, remembered: Cache::new(REMEMBERED) })
+        } else {
+            Err(Diagnostics(problems))
+        }
+    }
+
+    /// What is wrong with the issuers' files of keys.
+    #[must_use]
+    pub fn check(configured: &[config::Issuer]) -> Diagnostics {
+        let problem = |config: &config::Issuer| match &config.keys {
+            KeySource::File(path) => jwks::read(path).err().map(|error| unusable(config, &error)),
+            KeySource::Url(_) | KeySource::Secret(_) => None,
+        };
+        Diagnostics(configured.iter().filter_map(problem).collect())
+    }
+
+    fn following(&self, config: &config::Issuer) -> Option<IssuerKeys> {
+        let same = self.issuers.iter().find(|issuer| issuer.config.keys == config.keys)?;
+        match &same.keys {
+            IssuerKeys::Followed { keys, task } => {
+                Some(IssuerKeys::Followed { keys: Arc::clone(keys), task: Arc::clone(task) })
+            }
+            IssuerKeys::Fixed(_) | IssuerKeys::Secret(_) => None,
+        }
+    }
+
+    /// Verifies a token, or remembers that it did.
+    pub(super) async fn authenticate(
+        &self,
+        token: &str,
+        hash: &KeyHash,
+        policies: &Snapshot,
+        now: Timestamp,
+    ) -> Result<Caller, Error> {
+        if let Some(remembered) = self.remembered.get(hash) {
+            let version = self.issuers.get(remembered.issuer).map(Issuer::keys_version);
+            if remembered.expires > now && version == Some(remembered.keys_version) {
+                return Ok(remembered.caller.clone());
+            }
+            self.remembered.invalidate(hash);
+        }
+        let head = jwt::head(token)?;
+        let claimed = jwt::claimed_issuer(token)?;
+        let known = self.issuers.iter().enumerate();
+        let mut refusal = Error::Issuer;
+        for (at, issuer) in known.filter(|(_, issuer)| issuer.config.issuer == claimed) {
+            // Before the keys are looked at: what is verified under them must not outlive them.
+            let keys_version = issuer.keys_version();
+            match issuer.verify(token, head.alg, head.kid.as_deref(), now).await {
+                Ok(claims) => {
+                    let caller = issuer.caller(&claims, policies)?;
+                    let expires = claims.expires;
+                    let remembered =
+                        Remembered { caller: caller.clone(), expires, issuer: at, keys_version };
+                    self.remembered.insert(*hash, Arc::new(remembered));
+                    return Ok(caller);
+                }
+                Err(error) => refusal = error,
+            }
+        }
+        Err(refusal)
+    }
+}
+
+fn unusable(config: &config::Issuer, error: &jwks::Error) -> Diagnostic {
+    let message = format!("the keys of issuer `{}` cannot be used: {error}", config.name);
+    Diagnostic::error(message, Some(config.place.clone()))
+}
+
+impl Issuer {
+    fn keys_version(&self) -> u64 {
+        match &self.keys {
+            IssuerKeys::Fixed(_) | IssuerKeys::Secret(_) => 0,
+            IssuerKeys::Followed { keys, .. } => keys.version(),
+        }
+    }
+
+    async fn verify(
+        &self,
+        token: &str,
+        algorithm: Algorithm,
+        kid: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Claims, Error> {
+        if !self.algorithms.contains(&algorithm) {
+            return Err(Error::Signature);
+        }
+        let key = match &self.keys {
+            IssuerKeys::Secret(key) => Some(Arc::clone(key)),
+            IssuerKeys::Fixed(keys) => keys.find(kid),
+            IssuerKeys::Followed { keys, .. } => keys.find(kid).await,
+        };
+        let key = key.filter(|key| key.fits(algorithm)).ok_or(Error::Signature)?;
+        let config::Issuer { issuer, audiences, .. } = &self.config;
+        jwt::verify(token, &key.key, algorithm, issuer, audiences, now)
+    }
+
+    /// The tenant that the claims name, if it takes this issuer's tokens, and what they grant.
+    fn caller(&self, claims: &Claims, policies: &Snapshot) -> Result<Caller, Error> {
+        let name = claims.text(&self.config.tenant_claim).ok_or(Error::NoTenant)?;
+        let tenant = TenantId::parse(name).ok().and_then(|id| policies.tenant(&id));
+        let tenant = tenant.filter(|tenant| tenant.issuers.contains(&self.config.name));
+        let tenant = tenant.ok_or(Error::NoTenant)?;
+        let subject = claims.text("sub");
+        Ok(Caller {
+            tenant: Arc::clone(tenant),
+            credential: CredentialId::of_token(&self.config.name, subject.unwrap_or("-")),
+            subject: subject.map(Arc::from),
+            grants: tenant.operations.intersect(self.scoped(claims, tenant)),
+        })
+    }
+
+    /// What the token's scopes grant; everything if it carries none.
+    fn scoped(&self, claims: &Claims, tenant: &Tenant) -> RootFields {
+        let claim = self.config.scope_claim.as_ref().and_then(|claim| claims.all.get(claim));
+        let scopes: Vec<&str> = match claim {
+            None | Some(Value::Null) => return RootFields::ALL,
+            // RFC 8693, section 4.2: one text, separated by spaces. Some issuers send a list.
+            Some(Value::String(text)) => text.split(' ').collect(),
+            Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
+            Some(_) => Vec::new(),
+        };
+        let granted = tenant.scopes.iter().filter(|(scope, _)| scopes.contains(&scope.as_str()));
+        granted.fold(RootFields::NONE, |all, (_, fields)| all.union(*fields))
+    }
+}

@@ -1,0 +1,197 @@
+//! Reload: a change in policies/ or gateway.yaml, or SIGHUP, swaps all rules at once.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::auth::Issuers;
+use crate::config::{self, Config, Diagnostics, Notice, Severity};
+use crate::graphql::{self, Gateways};
+use crate::http::{Rules, Service};
+use crate::jobs::Jobs;
+use crate::operation::Documents;
+use crate::policy::{self, Snapshot};
+use crate::telemetry::metrics;
+
+/// An editor and a volume mount change several files at once: how long after the first change they
+/// are read. A change that comes later is read again.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// Environment variables, as [`config::Env`], to keep.
+pub type OwnedEnv = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// Where rules come from: a configuration file and the environment.
+#[derive(Clone)]
+pub struct Origin {
+    path: PathBuf,
+    env: OwnedEnv,
+}
+
+impl std::fmt::Debug for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Origin").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// What was read from an origin: good as a whole.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// The policies.
+    pub policies: Snapshot,
+    /// What is worth a look.
+    pub warnings: Diagnostics,
+}
+
+impl Loaded {
+    /// What is set and does nothing yet.
+    pub fn notices(&self) -> impl Iterator<Item = &Notice> {
+        self.config.notices.iter().chain(&self.policies.notices)
+    }
+}
+
+impl Origin {
+    /// Rules of this file, in this environment.
+    #[must_use]
+    pub fn new(path: &Path, env: OwnedEnv) -> Self {
+        Self { path: path.to_owned(), env }
+    }
+
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn load(&self, now: jiff::Timestamp) -> Result<Loaded, Diagnostics> {
+        let (config, mut warnings) = config::load(&self.path, &*self.env)?;
+        let mut found = Issuers::check(&config.issuers);
+        match policy::load(&config, &*self.env, now, graphql::has_field) {
+            Ok((policies, more)) if !found.has_errors() => {
+                warnings.0.extend(more.0);
+                Ok(Loaded { config, policies, warnings })
+            }
+            Ok(_) => Err(found),
+            Err(more) => {
+                found.0.extend(more.0);
+                Err(found)
+            }
+        }
+    }
+}
+
+/// Builds rules. Keys of issuers that were followed before go on as they are.
+///
+/// # Errors
+/// When a file of keys cannot be used.
+pub fn rules(
+    config: &Config,
+    policies: Snapshot,
+    jobs: &Jobs,
+    before: Option<&Rules>,
+    http: &reqwest::Client,
+) -> Result<Rules, Diagnostics> {
+    Ok(Rules {
+        issuers: Issuers::build(&config.issuers, before.map(|rules| &rules.issuers), http)?,
+        documents: match before {
+            Some(rules) if *rules.documents.limits() == config.limits => rules.documents.clone(),
+            _ => Documents::new(config.limits.clone()),
+        },
+        gateways: Gateways::new(jobs, policies.tenants().map(|tenant| &**tenant)),
+        policies,
+    })
+}
+
+/// Reloads whenever something changes, until the task is aborted.
+pub async fn follow(
+    origin: Origin,
+    mut running: Config,
+    service: Arc<Service>,
+    jobs: Jobs,
+    http: reqwest::Client,
+) {
+    let (notify_change, mut changes) = mpsc::unbounded_channel();
+    let _watcher = match watch(&origin.path, &running.policies, notify_change) {
+        Ok(watcher) => Some(watcher),
+        Err(error) => {
+            tracing::error!(%error, "files are not watched: a change takes effect with SIGHUP");
+            None
+        }
+    };
+    let Ok(mut hangups) = signal(SignalKind::hangup()) else {
+        tracing::error!("SIGHUP is not heard");
+        return;
+    };
+    loop {
+        tokio::select! {
+            Some(()) = changes.recv() => {
+                tokio::time::sleep(SETTLE).await;
+                while changes.try_recv().is_ok() {}
+            }
+            Some(()) = hangups.recv() => {}
+            else => return,
+        }
+        let from = origin.clone();
+        let now = service.clock.now();
+        let Ok(loaded) = tokio::task::spawn_blocking(move || from.load(now)).await else {
+            continue;
+        };
+        let swapped = loaded.and_then(|loaded| {
+            let before = service.rules.load();
+            rules(&loaded.config, loaded.policies, &jobs, Some(&before), &http)
+                .map(|rules| (loaded.config, rules))
+        });
+        metrics::reloaded(swapped.is_ok());
+        match swapped {
+            Ok((config, rules)) => {
+                let (version, tenants) =
+                    (rules.policies.version().to_owned(), rules.policies.tenant_count());
+                service.rules.store(Arc::new(rules));
+                tracing::info!(version, tenants, "reloaded");
+                if config.needs_restart(&running) {
+                    tracing::warn!(
+                        "gateway.yaml also changes what a reload cannot: it takes effect with the \
+                         next start"
+                    );
+                }
+                running = config;
+            }
+            Err(problems) => refuse(&problems),
+        }
+    }
+}
+
+/// One log line a finding; the running rules stay.
+fn refuse(problems: &Diagnostics) {
+    for problem in problems.0.iter().filter(|problem| problem.severity == Severity::Error) {
+        let place = problem.place.as_ref().map(ToString::to_string);
+        tracing::error!(place, problem = problem.message, "the reload is refused");
+    }
+}
+
+/// Watches the folders, not the files: editors and Kubernetes replace files (and links to folders)
+/// rather than write into them.
+fn watch(
+    config: &Path,
+    policies: &Path,
+    changed: mpsc::UnboundedSender<()>,
+) -> notify::Result<RecommendedWatcher> {
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // Reading is no change; an error may have hidden one.
+        if event.map_or(true, |event| !event.kind.is_access()) {
+            let _ = changed.send(());
+        }
+    })?;
+    let folder = match config.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    watcher.watch(folder, RecursiveMode::NonRecursive)?;
+    if policies != folder {
+        watcher.watch(policies, RecursiveMode::NonRecursive)?;
+    }
+    Ok(watcher)
+}

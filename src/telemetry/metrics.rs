@@ -1,0 +1,81 @@
+//! Metrics: OpenTelemetry's instruments, shown to Prometheus. Labels are bounded: nothing that a
+//! caller chooses is one.
+
+use std::sync::OnceLock;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Gauge, MeterProvider};
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use prometheus::{Encoder, Registry, TextEncoder};
+
+/// The gateway's instruments.
+struct Metrics {
+    registry: Registry,
+    // Instruments report as long as their provider lives.
+    _provider: SdkMeterProvider,
+    reloads: Counter<u64>,
+    reload_ok: Gauge<u64>,
+    issuer_ok: Gauge<u64>,
+}
+
+fn metrics() -> Option<&'static Metrics> {
+    static METRICS: OnceLock<Option<Metrics>> = OnceLock::new();
+    METRICS.get_or_init(build).as_ref()
+}
+
+/// Without an exporter (it refuses only names that are taken) there are no metrics, and everything
+/// else goes on.
+fn build() -> Option<Metrics> {
+    let registry = Registry::new();
+    let exporter = opentelemetry_prometheus::exporter()
+        .with_registry(registry.clone())
+        .without_target_info()
+        .build()
+        .ok()?;
+    let provider = SdkMeterProvider::builder().with_reader(exporter).build();
+    let meter = provider.meter("jobs-gateway");
+    Some(Metrics {
+        reloads: meter
+            .u64_counter("jobs_gateway_policy_reloads")
+            .with_description("Reloads of policies, by outcome: ok or error.")
+            .build(),
+        reload_ok: meter
+            .u64_gauge("jobs_gateway_policy_reload_ok")
+            .with_description("1 if the last reload of policies succeeded, 0 if it was refused.")
+            .build(),
+        issuer_ok: meter
+            .u64_gauge("jobs_gateway_issuer_keys_ok")
+            .with_description("1 if the issuer's keys were fetched last time, 0 if not.")
+            .build(),
+        registry,
+        _provider: provider,
+    })
+}
+
+/// A reload ended.
+pub fn reloaded(ok: bool) {
+    if let Some(metrics) = metrics() {
+        let outcome = if ok { "ok" } else { "error" };
+        metrics.reloads.add(1, &[KeyValue::new("outcome", outcome)]);
+        metrics.reload_ok.record(u64::from(ok), &[]);
+    }
+}
+
+/// An issuer's keys were fetched, or could not be. Issuers come from the configuration.
+pub fn issuer_keys(issuer: &str, ok: bool) {
+    if let Some(metrics) = metrics() {
+        let label = KeyValue::new("issuer", issuer.to_owned());
+        metrics.issuer_ok.record(u64::from(ok), &[label]);
+    }
+}
+
+/// Everything in Prometheus' text format.
+#[must_use]
+pub fn prometheus_text() -> String {
+    let mut text = Vec::new();
+    if let Some(metrics) = metrics() {
+        // Writing into memory does not fail.
+        let _ = TextEncoder::new().encode(&metrics.registry.gather(), &mut text);
+    }
+    String::from_utf8(text).unwrap_or_default()
+}

@@ -1,0 +1,431 @@
+//! Tokens: what is taken, and every attack that is not. Keys are made here, for each run.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+};
+use axum::routing::get;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::{Value, json};
+
+use crate::support::{Reply, Setup, World, send};
+
+const ISSUER: &str = "https://sso.example.test/";
+
+/// A key pair: it signs, and stands in a set.
+pub struct Key {
+    pub kid: String,
+    signing: EncodingKey,
+    jwk: Value,
+}
+
+impl Key {
+    pub fn new(kid: &str, algorithm: Algorithm) -> Self {
+        let signing = match algorithm {
+            Algorithm::ES256 => {
+                let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+                EncodingKey::from_ec_der(key.to_pkcs8v1().unwrap().as_ref())
+            }
+            Algorithm::ES384 => {
+                let key = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap();
+                EncodingKey::from_ec_der(key.to_pkcs8v1().unwrap().as_ref())
+            }
+            Algorithm::EdDSA => {
+                let key = Ed25519KeyPair::generate().unwrap();
+                EncodingKey::from_ed_der(key.to_pkcs8v1().unwrap().as_ref())
+            }
+            _ => {
+                let key = KeyPair::generate(KeySize::Rsa2048).unwrap();
+                let der: aws_lc_rs::encoding::Pkcs8V1Der<'_> = key.as_der().unwrap();
+                EncodingKey::from_rsa_der(&rsa_private_key(der.as_ref()))
+            }
+        };
+        let jwk = Jwk::from_encoding_key(&signing, algorithm).unwrap();
+        let mut jwk = serde_json::to_value(jwk).unwrap();
+        jwk["kid"] = kid.into();
+        jwk["use"] = "sig".into();
+        jwk.as_object_mut().unwrap().remove("alg");
+        Self { kid: kid.to_owned(), signing, jwk }
+    }
+
+    pub fn token(&self, algorithm: Algorithm, claims: &Value) -> String {
+        let mut header = Header::new(algorithm);
+        header.kid = Some(self.kid.clone());
+        encode(&header, claims, &self.signing).unwrap()
+    }
+}
+
+/// The RSAPrivateKey inside a PKCS #8 document: its last octet string (RFC 5208, section 5).
+fn rsa_private_key(pkcs8: &[u8]) -> Vec<u8> {
+    // version and algorithm come first; a 2048-bit key's octet string has a two-byte length.
+    let at = pkcs8.windows(2).skip(4).position(|tag| tag == [0x04, 0x82]).unwrap() + 4;
+    pkcs8[at + 4..].to_vec()
+}
+
+/// An issuer on a port: it serves the set it is given and counts how often it is asked.
+#[derive(Clone)]
+pub struct Issuer {
+    set: Arc<Mutex<Option<String>>>,
+    asked: Arc<AtomicUsize>,
+    url: String,
+}
+
+impl Issuer {
+    pub async fn start(keys: &[&Key]) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
+        let issuer = Self { set: Arc::default(), asked: Arc::default(), url };
+        issuer.publish(keys);
+        let serving = issuer.clone();
+        let answer = async move || {
+            serving.asked.fetch_add(1, Ordering::Relaxed);
+            let set = serving.set.lock().unwrap().clone();
+            match set {
+                Some(set) => Ok(([("cache-control", "public, max-age=600")], set)),
+                None => Err(axum::http::StatusCode::SERVICE_UNAVAILABLE),
+            }
+        };
+        let router = axum::Router::new().route("/jwks.json", get(answer));
+        tokio::spawn(axum::serve(listener, router).into_future());
+        issuer
+    }
+
+    pub fn publish(&self, keys: &[&Key]) {
+        let keys: Vec<_> = keys.iter().map(|key| &key.jwk).collect();
+        *self.set.lock().unwrap() = Some(json!({"keys": keys}).to_string());
+    }
+
+    fn goes_down(&self) {
+        *self.set.lock().unwrap() = None;
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// The lines of gateway.yaml that name it.
+    pub fn config(&self) -> String {
+        format!(
+            "issuers:
+  - name: sso
+    issuer: {ISSUER}
+    audiences: [jobs-gateway, other]
+    algorithms: [RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA]
+    jwks: {}
+    tenant_claim: team
+    scope_claim: scope
+",
+            self.url
+        )
+    }
+}
+
+fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+/// Claims of a good token of a tenant.
+pub fn claims(tenant: &str) -> Value {
+    json!({"iss": ISSUER, "aud": "jobs-gateway", "sub": "ann@example.test", "team": tenant,
+           "exp": now() + 600})
+}
+
+const ACME: &str = "auth: { issuers: [sso] }
+operations: [\"*\"]
+scopes:
+  jobs:read: [getJob, listJobs]
+  jobs:write: [createSingleCamJob, updateJob]
+";
+
+async fn world(issuer: &Issuer) -> World {
+    let tenants = vec![("acme", ACME.to_owned()), ("globex", "operations: [\"*\"]\n".to_owned())];
+    World::set_up(Setup { tenants, config: issuer.config(), ..Setup::default() }).await
+}
+
+async fn with_token(world: &World, token: &str, query: &str) -> Reply {
+    let request = world.http.post(world.url()).header("authorization", format!("Bearer {token}"));
+    send(request.json(&json!({"query": query}))).await
+}
+
+const READ: &str = "{ listJobs { first } }";
+
+#[tokio::test]
+async fn every_algorithm_of_an_issuer_is_verified_with_a_key_of_its_type() {
+    let families = [
+        (
+            Algorithm::RS256,
+            vec![
+                Algorithm::RS256,
+                Algorithm::RS384,
+                Algorithm::RS512,
+                Algorithm::PS256,
+                Algorithm::PS384,
+                Algorithm::PS512,
+            ],
+        ),
+        (Algorithm::ES256, vec![Algorithm::ES256]),
+        (Algorithm::ES384, vec![Algorithm::ES384]),
+        (Algorithm::EdDSA, vec![Algorithm::EdDSA]),
+    ];
+    let keys: Vec<_> =
+        families.iter().map(|(kind, _)| Key::new(&format!("{kind:?}"), *kind)).collect();
+    let issuer = Issuer::start(&keys.iter().collect::<Vec<_>>()).await;
+    let world = world(&issuer).await;
+    for (key, (_, algorithms)) in keys.iter().zip(families) {
+        for algorithm in algorithms {
+            let token = key.token(algorithm, &claims("acme"));
+            let reply = with_token(&world, &token, READ).await;
+            assert_eq!(reply.data("/listJobs/first"), 50, "{algorithm:?}");
+        }
+    }
+    // The set was fetched at start, and no token made the gateway ask again.
+    assert_eq!(issuer.asked(), 1);
+}
+
+/// A token put together by hand.
+fn forged(header: &Value, claims: &Value, signature: &[u8]) -> String {
+    let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    format!(
+        "{}.{}.{}",
+        part(header.to_string().as_bytes()),
+        part(claims.to_string().as_bytes()),
+        part(signature)
+    )
+}
+
+#[tokio::test]
+async fn every_token_attack_is_refused_with_401_and_one_short_reason() {
+    let (rsa, ec) = (Key::new("rsa", Algorithm::RS256), Key::new("ec", Algorithm::ES256));
+    let stranger = Key::new("rsa", Algorithm::RS256);
+    let issuer = Issuer::start(&[&rsa, &ec]).await;
+    let world = world(&issuer).await;
+    let good = rsa.token(Algorithm::RS256, &claims("acme"));
+    assert_eq!(with_token(&world, &good, READ).await.status, 200);
+
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut claims = claims("acme");
+        change(&mut claims);
+        rsa.token(Algorithm::RS256, &claims)
+    };
+    let with_header = |change: &dyn Fn(&mut Header)| {
+        let mut header = Header::new(Algorithm::RS256);
+        header.kid = Some("rsa".to_owned());
+        change(&mut header);
+        encode(&header, &claims("acme"), &rsa.signing).unwrap()
+    };
+    let (head, rest) = good.split_once('.').unwrap();
+    let (payload, signature) = rest.split_once('.').unwrap();
+    let modulus = rsa.jwk["n"].as_str().unwrap();
+    let stranger_jwk: Jwk = serde_json::from_value(stranger.jwk.clone()).unwrap();
+    let hmac = |secret: &[u8]| {
+        let mut header = Header::new(Algorithm::HS256);
+        header.kid = Some("rsa".to_owned());
+        encode(&header, &claims("acme"), &EncodingKey::from_secret(secret)).unwrap()
+    };
+    let attacks: Vec<(&str, String, &str)> = vec![
+        (
+            "alg none",
+            forged(&json!({"alg": "none", "kid": "rsa"}), &claims("acme"), b""),
+            "malformed",
+        ),
+        ("no signature", format!("{head}.{payload}."), "signature"),
+        ("another's signature", stranger.token(Algorithm::RS256, &claims("acme")), "signature"),
+        ("signed with the public key as a secret", hmac(modulus.as_bytes()), "signature"),
+        ("signed with the set as a secret", hmac(rsa.jwk.to_string().as_bytes()), "signature"),
+        (
+            "changed claims",
+            format!("{head}.{}.{signature}", URL_SAFE_NO_PAD.encode(claims("globex").to_string())),
+            "signature",
+        ),
+        ("a key in the header", with_header(&|h| h.jwk = Some(stranger_jwk.clone())), "signature"),
+        (
+            "a set's URL in the header",
+            with_header(&|h| h.jku = Some(issuer.url.clone())),
+            "signature",
+        ),
+        (
+            "a certificate's URL in the header",
+            with_header(&|h| h.x5u = Some(issuer.url.clone())),
+            "signature",
+        ),
+        (
+            "a certificate in the header",
+            with_header(&|h| h.x5c = Some(vec!["AA==".into()])),
+            "signature",
+        ),
+        ("critical extensions", with_header(&|h| h.crit = Some(vec!["exp".into()])), "signature"),
+        (
+            "the kid of a key of another type",
+            with_header(&|h| h.kid = Some("ec".into())),
+            "signature",
+        ),
+        ("an unknown kid", with_header(&|h| h.kid = Some("nobody".into())), "signature"),
+        ("no kid where there are two keys", with_header(&|h| h.kid = None), "signature"),
+        ("no exp", with(&|c| drop(c.as_object_mut().unwrap().remove("exp"))), "malformed"),
+        ("exp that is no number", with(&|c| c["exp"] = "soon".into()), "malformed"),
+        ("expired", with(&|c| c["exp"] = (now() - 31).into()), "expired"),
+        ("not valid yet", with(&|c| c["nbf"] = (now() + 120).into()), "not valid yet"),
+        ("no audience", with(&|c| drop(c.as_object_mut().unwrap().remove("aud"))), "audience"),
+        ("another audience", with(&|c| c["aud"] = json!(["somebody"])), "audience"),
+        ("another issuer", with(&|c| c["iss"] = "https://evil.example.test/".into()), "issuer"),
+        (
+            "an issuer that is almost right",
+            with(&|c| c["iss"] = "https://sso.example.test".into()),
+            "issuer",
+        ),
+        ("no issuer", with(&|c| drop(c.as_object_mut().unwrap().remove("iss"))), "malformed"),
+        ("no tenant", with(&|c| drop(c.as_object_mut().unwrap().remove("team"))), "grants nothing"),
+        ("a tenant that is not there", with(&|c| c["team"] = "nobody".into()), "grants nothing"),
+        (
+            "a tenant that does not take the issuer",
+            with(&|c| c["team"] = "globex".into()),
+            "grants nothing",
+        ),
+        ("a tenant that is no text", with(&|c| c["team"] = json!(["acme"])), "grants nothing"),
+        ("not base64", format!("{head}.!!!.{signature}"), "malformed"),
+        ("not JSON", format!("{}.{payload}.{signature}", URL_SAFE_NO_PAD.encode("{")), "malformed"),
+        ("two dots alone", "..".to_owned(), "malformed"),
+        ("far too long", format!("{good}{}", "A".repeat(9000)), "malformed"),
+    ];
+    for (name, token, reason) in attacks {
+        let reply = with_token(&world, &token, READ).await;
+        assert_eq!((reply.status, reply.code().as_str()), (401, "UNAUTHENTICATED"), "{name}");
+        let json = reply.json();
+        let message = json["errors"][0]["message"].as_str().unwrap();
+        assert!(message.contains(reason), "{name}: {message}");
+        assert!(!message.contains("acme") && !message.contains("globex"), "{name}: {message}");
+    }
+    assert_eq!(world.sandbox.count("listJobs"), 1, "only the good token came through");
+}
+
+#[tokio::test]
+async fn leeway_is_thirty_seconds() {
+    let key = Key::new("k", Algorithm::ES256);
+    let issuer = Issuer::start(&[&key]).await;
+    let world = world(&issuer).await;
+    for (exp, nbf, status) in [(-20, -60, 200), (600, 20, 200), (-40, -60, 401), (600, 40, 401)] {
+        let mut claims = claims("acme");
+        claims["exp"] = (now() + exp).into();
+        claims["nbf"] = (now() + nbf).into();
+        let reply = with_token(&world, &key.token(Algorithm::ES256, &claims), READ).await;
+        assert_eq!(reply.status, status, "exp {exp} nbf {nbf}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_grants_what_its_scopes_and_its_tenant_grant_together() {
+    let key = Key::new("k", Algorithm::ES256);
+    let issuer = Issuer::start(&[&key]).await;
+    let world = world(&issuer).await;
+    let write = "mutation { updateJob(id: \"job-1\", name: \"n\") { id } }";
+    let multi = "mutation { createMultiCamJob(takeId: \"take-1\") { id } }";
+    for (scope, read_ok, write_ok, multi_ok) in [
+        (Value::Null, true, true, true),
+        (json!("jobs:read"), true, false, false),
+        (json!("openid jobs:write"), false, true, false),
+        (json!(["jobs:read", "jobs:write"]), true, true, false),
+        (json!(""), false, false, false),
+        (json!("jobs"), false, false, false),
+        (json!(7), false, false, false),
+    ] {
+        let mut claims = claims("acme");
+        if !scope.is_null() {
+            claims["scope"] = scope.clone();
+        }
+        let token = key.token(Algorithm::ES256, &claims);
+        for (query, allowed) in [(READ, read_ok), (write, write_ok), (multi, multi_ok)] {
+            let status = with_token(&world, &token, query).await.status;
+            assert_eq!(status, if allowed { 200 } else { 403 }, "{scope} {query}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_kid_asks_the_issuer_again_but_strangers_cannot_make_it_ask_often() {
+    let (first, second) = (Key::new("1", Algorithm::ES256), Key::new("2", Algorithm::ES256));
+    let issuer = Issuer::start(&[&first]).await;
+    let world = world(&issuer).await;
+    let token = |key: &Key| key.token(Algorithm::ES256, &claims("acme"));
+    assert_eq!(with_token(&world, &token(&first), READ).await.status, 200);
+    issuer.publish(&[&first, &second]);
+    assert_eq!(with_token(&world, &token(&second), READ).await.status, 200);
+    assert_eq!(with_token(&world, &token(&first), READ).await.status, 200);
+    let asked = issuer.asked();
+    for n in 0..20 {
+        let stranger = Key::new(&format!("stranger-{n}"), Algorithm::ES256);
+        assert_eq!(with_token(&world, &token(&stranger), READ).await.status, 401);
+    }
+    assert_eq!(issuer.asked(), asked);
+}
+
+#[tokio::test]
+async fn a_token_that_was_remembered_is_forgotten_when_its_issuer_withdraws_the_key() {
+    let (first, second) = (Key::new("1", Algorithm::ES256), Key::new("2", Algorithm::ES256));
+    let issuer = Issuer::start(&[&first]).await;
+    let world = world(&issuer).await;
+    let old = first.token(Algorithm::ES256, &claims("acme"));
+    assert_eq!(with_token(&world, &old, READ).await.status, 200);
+    issuer.publish(&[&second]);
+    let new = second.token(Algorithm::ES256, &claims("acme"));
+    assert_eq!(with_token(&world, &new, READ).await.status, 200);
+    assert_eq!(with_token(&world, &old, READ).await.status, 401);
+}
+
+#[tokio::test]
+async fn the_last_good_keys_stay_when_the_issuer_is_down_and_a_metric_says_so() {
+    let key = Key::new("1", Algorithm::ES256);
+    let issuer = Issuer::start(&[&key]).await;
+    let world = world(&issuer).await;
+    let token = |n: i64| {
+        let mut claims = claims("acme");
+        claims["exp"] = (now() + 600 + n).into();
+        key.token(Algorithm::ES256, &claims)
+    };
+    assert_eq!(with_token(&world, &token(0), READ).await.status, 200);
+    assert_eq!(world.metric("jobs_gateway_issuer_keys_ok").await, Some(1.0));
+    issuer.goes_down();
+    let stranger = Key::new("stranger", Algorithm::ES256).token(Algorithm::ES256, &claims("acme"));
+    assert_eq!(with_token(&world, &stranger, READ).await.status, 401);
+    assert_eq!(world.metric("jobs_gateway_issuer_keys_ok").await, Some(0.0));
+    assert_eq!(with_token(&world, &token(1), READ).await.status, 200);
+}
+
+#[tokio::test]
+async fn keys_from_a_file_and_a_shared_secret_work_and_do_not_mix() {
+    let key = Key::new("1", Algorithm::ES256);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), json!({"keys": [key.jwk]}).to_string()).unwrap();
+    let config = format!(
+        "issuers:
+  - {{ name: file, issuer: 'https://file.test', audiences: [a], algorithms: [ES256],
+      jwks: '{}', tenant_claim: team }}
+  - {{ name: secret, issuer: 'https://secret.test', audiences: [a], algorithms: [HS256],
+      secret: '${{TOKEN_SECRET}}', tenant_claim: team }}
+",
+        file.path().display()
+    );
+    let policy = "auth: { issuers: [file, secret] }\noperations: [\"*\"]\n".to_owned();
+    let world =
+        World::set_up(Setup { tenants: vec![("acme", policy)], config, ..Setup::default() }).await;
+    let claims =
+        |issuer: &str| json!({"iss": issuer, "aud": ["a"], "team": "acme", "exp": now() + 60});
+    let secret = EncodingKey::from_secret(b"a-secret-of-thirty-two-bytes-or-more");
+    let hmac =
+        |issuer: &str| encode(&Header::new(Algorithm::HS256), &claims(issuer), &secret).unwrap();
+    for (token, status) in [
+        (key.token(Algorithm::ES256, &claims("https://file.test")), 200),
+        (hmac("https://secret.test"), 200),
+        (key.token(Algorithm::ES256, &claims("https://secret.test")), 401),
+        (hmac("https://file.test"), 401),
+    ] {
+        assert_eq!(with_token(&world, &token, READ).await.status, status);
+    }
+}
