@@ -158,8 +158,11 @@ impl Config {
             // Policies take it over with the reload.
             server.public_url.clone_from(&running.server.public_url);
             format!(
-                "{server:?} {:?} {timeout:?} {connect_timeout:?} {:?} {:?} {:?}",
-                config.admin, config.policies, config.cursor_key, config.log
+                "{server:?} {:?} {timeout:?} {connect_timeout:?} {} {:?} {:?}",
+                config.admin,
+                config.policies.display(),
+                config.cursor_key,
+                config.log
             )
         };
         fixed(self) != fixed(running)
