@@ -9,10 +9,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::auth::Issuers;
-use crate::config::{self, Config, Diagnostics, Notice, Severity};
+use crate::config::{self, Config, Diagnostics, Node, Notice, Severity};
 use crate::graphql::{self, Gateways};
 use crate::http::{Rules, Service};
 use crate::jobs::Jobs;
+use crate::model::TenantId;
 use crate::operation::Documents;
 use crate::policy::{self, Snapshot};
 use crate::telemetry::metrics;
@@ -60,6 +61,12 @@ impl Origin {
     #[must_use]
     pub fn new(path: &Path, env: OwnedEnv) -> Self {
         Self { path: path.to_owned(), env }
+    }
+
+    /// A tenant's policy with the place of every value; see [`policy::trace`].
+    #[must_use]
+    pub fn trace(&self, config: &Config, tenant: &TenantId) -> Option<Node> {
+        policy::trace(config, &*self.env, tenant)
     }
 
     /// Reads and checks everything.

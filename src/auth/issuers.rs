@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jsonwebtoken::Algorithm;
 use moka::sync::Cache;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
 
 use super::Error;
@@ -157,7 +157,7 @@ impl Issuers {
             let keys_version = issuer.keys_version();
             match issuer.verify(token, head.alg, head.kid.as_deref(), now).await {
                 Ok(claims) => {
-                    let caller = issuer.caller(&claims, policies)?;
+                    let caller = caller(&issuer.config, &claims.all, policies)?;
                     let expires = claims.expires;
                     let remembered =
                         Remembered { caller: caller.clone(), expires, issuer: at, keys_version };
@@ -203,33 +203,39 @@ impl Issuer {
         let config::Issuer { issuer, audiences, .. } = &self.config;
         jwt::verify(token, &key.key, algorithm, issuer, audiences, now)
     }
+}
 
-    /// The tenant that the claims name, if it takes this issuer's tokens, and what they grant.
-    fn caller(&self, claims: &Claims, policies: &Snapshot) -> Result<Caller, Error> {
-        let name = claims.text(&self.config.tenant_claim).ok_or(Error::NoTenant)?;
-        let tenant = TenantId::parse(name).ok().and_then(|id| policies.tenant(&id));
-        let tenant = tenant.filter(|tenant| tenant.issuers.contains(&self.config.name));
-        let tenant = tenant.ok_or(Error::NoTenant)?;
-        let subject = claims.text("sub");
-        Ok(Caller {
-            tenant: Arc::clone(tenant),
-            credential: CredentialId::of_token(&self.config.name, subject.unwrap_or("-")),
-            subject: subject.map(Arc::from),
-            grants: tenant.operations.intersect(self.scoped(claims, tenant)),
-        })
-    }
+/// The tenant that an issuer's claims name, if it takes its tokens, and what they grant.
+pub(super) fn caller(
+    issuer: &config::Issuer,
+    claims: &Map<String, Value>,
+    policies: &Snapshot,
+) -> Result<Caller, Error> {
+    let text = |name: &str| claims.get(name).and_then(Value::as_str);
+    let tenant = text(&issuer.tenant_claim)
+        .and_then(|name| TenantId::parse(name).ok())
+        .and_then(|id| policies.tenant(&id))
+        .filter(|tenant| tenant.issuers.contains(&issuer.name))
+        .ok_or(Error::NoTenant)?;
+    let subject = text("sub");
+    Ok(Caller {
+        tenant: Arc::clone(tenant),
+        credential: CredentialId::of_token(&issuer.name, subject.unwrap_or("-")),
+        subject: subject.map(Arc::from),
+        grants: tenant.operations.intersect(scoped(issuer, claims, tenant)),
+    })
+}
 
-    /// What the token's scopes grant; everything if it carries none.
-    fn scoped(&self, claims: &Claims, tenant: &Tenant) -> RootFields {
-        let claim = self.config.scope_claim.as_ref().and_then(|claim| claims.all.get(claim));
-        let scopes: Vec<&str> = match claim {
-            None | Some(Value::Null) => return RootFields::ALL,
-            // RFC 8693, section 4.2: one text, separated by spaces. Some issuers send a list.
-            Some(Value::String(text)) => text.split(' ').collect(),
-            Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
-            Some(_) => Vec::new(),
-        };
-        let granted = tenant.scopes.iter().filter(|(scope, _)| scopes.contains(&scope.as_str()));
-        granted.fold(RootFields::NONE, |all, (_, fields)| all.union(*fields))
-    }
+/// What a token's scopes grant; everything if it carries none.
+fn scoped(issuer: &config::Issuer, claims: &Map<String, Value>, tenant: &Tenant) -> RootFields {
+    let claim = issuer.scope_claim.as_ref().and_then(|claim| claims.get(claim));
+    let scopes: Vec<&str> = match claim {
+        None | Some(Value::Null) => return RootFields::ALL,
+        // RFC 8693, section 4.2: one text, separated by spaces. Some issuers send a list.
+        Some(Value::String(text)) => text.split(' ').collect(),
+        Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
+        Some(_) => Vec::new(),
+    };
+    let granted = tenant.scopes.iter().filter(|(scope, _)| scopes.contains(&scope.as_str()));
+    granted.fold(RootFields::NONE, |all, (_, fields)| all.union(*fields))
 }

@@ -21,13 +21,6 @@ pub struct Claims {
     pub expires: Timestamp,
 }
 
-impl Claims {
-    /// A claim that is a text.
-    pub fn text(&self, name: &str) -> Option<&str> {
-        self.all.get(name).and_then(Value::as_str)
-    }
-}
-
 /// Three parts between dots (RFC 7515, section 7.1).
 pub fn looks_like_one(credential: &str) -> bool {
     credential.bytes().filter(|byte| *byte == b'.').count() == 2

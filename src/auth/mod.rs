@@ -4,6 +4,7 @@ mod api_key;
 mod issuers;
 mod jwks;
 mod jwt;
+pub mod what_if;
 
 use jiff::Timestamp;
 

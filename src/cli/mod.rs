@@ -3,7 +3,9 @@
 pub mod check;
 #[cfg(feature = "sandbox")]
 pub mod dev;
+pub mod explain;
 pub mod key;
+pub mod policy;
 pub mod schema;
 pub mod serve;
 
@@ -31,6 +33,10 @@ enum Command {
     Dev(dev::Args),
     /// Check the configuration and all policies.
     Check(check::Args),
+    /// Tell what a caller may do and which file and line says so.
+    Explain(explain::Args),
+    /// Test policies against expectations.
+    Policy(policy::Args),
     /// Make API keys.
     Key(key::Args),
     /// Print the GraphQL schema.
@@ -45,6 +51,8 @@ pub fn run(cli: Cli) -> ExitCode {
         #[cfg(feature = "sandbox")]
         Command::Dev(args) => dev::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Policy(args) => policy::run(&args),
         Command::Key(args) => key::run(&args),
         Command::Schema(args) => schema::run(&args),
     }

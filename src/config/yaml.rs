@@ -52,6 +52,14 @@ impl Node {
             if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 
+    /// The value below these keys.
+    #[must_use]
+    pub fn at(&self, path: &[&str]) -> Option<&Self> {
+        let Some((first, rest)) = path.split_first() else { return Some(self) };
+        let Value::Map(members) = &self.value else { return None };
+        members.iter().find(|(key, _)| key.text == *first)?.1.at(rest)
+    }
+
     /// What it is, for a message.
     #[must_use]
     pub const fn kind(&self) -> &'static str {

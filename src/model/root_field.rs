@@ -60,6 +60,16 @@ impl RootField {
         Self::ALL.into_iter().find(|field| field.name() == name)
     }
 
+    /// What one use of it costs a tenant, in units of its rate limit.
+    #[must_use]
+    pub const fn weight(self) -> u32 {
+        match self {
+            Self::GetJob => 1,
+            Self::ListJobs => 5,
+            _ => 10,
+        }
+    }
+
     /// Query or mutation.
     #[must_use]
     pub const fn kind(self) -> Kind {

@@ -134,15 +134,25 @@ impl Document {
         variables: Map<String, Value>,
     ) -> Result<Operation, Error> {
         let definition = self.pick(name)?;
-        let kind = match definition.node.ty {
-            OperationType::Query => Kind::Query,
-            OperationType::Mutation => Kind::Mutation,
-            OperationType::Subscription => return Err(Error::Subscription),
-        };
+        let kind = kind(definition)?;
         let variables = variables::complete(&definition.node, variables)?;
         let mut roots = Vec::new();
         self.collect(&definition.node.selection_set.node.items, &variables, &mut roots);
         Ok(Operation { kind, roots, name: name.map(str::to_owned), variables, document: self })
+    }
+
+    /// The document's only operation without its variables: good for telling what it asks for,
+    /// with every field that a variable could leave out.
+    ///
+    /// # Errors
+    /// When there are several operations, or a subscription.
+    pub fn sketch(self: Arc<Self>) -> Result<Operation, Error> {
+        let definition = self.pick(None)?;
+        let kind = kind(definition)?;
+        let mut roots = Vec::new();
+        let variables = Variables::default();
+        self.collect(&definition.node.selection_set.node.items, &variables, &mut roots);
+        Ok(Operation { kind, roots, name: None, variables, document: self })
     }
 
     fn pick(&self, name: Option<&str>) -> Result<&Positioned<OperationDefinition>, Error> {
@@ -190,6 +200,14 @@ impl Document {
                 }
             }
         }
+    }
+}
+
+fn kind(definition: &Positioned<OperationDefinition>) -> Result<Kind, Error> {
+    match definition.node.ty {
+        OperationType::Query => Ok(Kind::Query),
+        OperationType::Mutation => Ok(Kind::Mutation),
+        OperationType::Subscription => Err(Error::Subscription),
     }
 }
 

@@ -33,32 +33,20 @@ pub fn load(
     has_field: impl Fn(&FieldCoordinate) -> bool,
 ) -> Result<(Snapshot, Diagnostics), Diagnostics> {
     let context = Context::new(env);
-    let built_in = Arc::new(Source { name: "(built in)".to_owned(), text: BUILT_IN.to_owned() });
-    let mut policies = Vec::new();
     let mut digest = Sha256::new();
-    if let Some(base) = read(&context, &built_in) {
-        let (defaults, tenants) = files(&context, &config.policies);
-        let base = match defaults.and_then(|source| {
-            digest.update(source.text.as_bytes());
-            read(&context, &source)
-        }) {
-            Some(defaults) => base.merged_under(&defaults),
-            None => base,
-        };
-        let shared = Arc::new(Account {
-            owner: None,
-            url: config.upstream.url.clone(),
-            api_key: config.upstream.api_key.clone(),
-        });
-        for source in tenants {
-            digest.update(source.text.as_bytes());
-            let Some(own) = read(&context, &source) else { continue };
-            let merged = base.merged_under(&own);
-            let section = Section::new(&context, "", &merged);
-            policies.extend(tenant::read(&context, section, config, &shared));
-        }
-        check::all(&context, config, &policies, now, has_field);
-    }
+    let nodes = nodes(&context, config, &mut digest);
+    let shared = Arc::new(Account {
+        owner: None,
+        url: config.upstream.url.clone(),
+        api_key: config.upstream.api_key.clone(),
+    });
+    let policies: Vec<_> = nodes
+        .iter()
+        .filter_map(|node| {
+            tenant::read(&context, Section::new(&context, "", node), config, &shared)
+        })
+        .collect();
+    check::all(&context, config, &policies, now, has_field);
     let (found, notices) = context.finish();
     if found.has_errors() {
         return Err(found);
@@ -67,6 +55,33 @@ pub fn load(
     let tenants: Vec<(Tenant, Vec<ApiKey>)> =
         policies.into_iter().map(|policy| (policy.tenant, policy.keys)).collect();
     Ok((Snapshot::new(tenants, version, notices), found))
+}
+
+/// A tenant's policy as it stands in its files, defaults laid under it: every value knows its place.
+/// `None` if there is no such tenant or its file cannot be read.
+#[must_use]
+pub fn trace(config: &Config, env: Env<'_>, tenant: &TenantId) -> Option<Node> {
+    let context = Context::new(env);
+    let mut nodes = nodes(&context, config, &mut Sha256::new()).into_iter();
+    nodes.find(|node| {
+        let name = node.at(&["tenant"]);
+        name.and_then(|name| context.text("tenant", name)).as_deref() == Some(tenant.as_str())
+    })
+}
+
+/// All tenants' files, each laid over the defaults and what is built in.
+fn nodes(context: &Context<'_>, config: &Config, digest: &mut Sha256) -> Vec<Node> {
+    let built_in = Arc::new(Source { name: "(built in)".to_owned(), text: BUILT_IN.to_owned() });
+    let (defaults, tenants) = files(context, &config.policies);
+    let mut read = |source: &Arc<Source>| {
+        digest.update(source.text.as_bytes());
+        read(context, source)
+    };
+    let Some(mut base) = read(&built_in) else { return Vec::new() };
+    if let Some(defaults) = defaults.and_then(|source| read(&source)) {
+        base = base.merged_under(&defaults);
+    }
+    tenants.iter().filter_map(read).map(|own| base.merged_under(&own)).collect()
 }
 
 /// A tenant of whom nothing is known but its name: every default of the gateway.

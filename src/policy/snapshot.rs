@@ -42,6 +42,14 @@ impl Snapshot {
         self.keys.get(hash).map(|(tenant, key)| (tenant, key))
     }
 
+    /// A tenant's key by its id. Walks through all keys: not for requests.
+    #[must_use]
+    pub fn key_by_id(&self, tenant: &TenantId, id: &str) -> Option<(&Arc<Tenant>, &ApiKey)> {
+        let mut keys = self.keys.values();
+        keys.find(|(owner, key)| owner.id == *tenant && key.id.as_str() == id)
+            .map(|(owner, key)| (owner, key))
+    }
+
     /// A tenant by its name.
     #[must_use]
     pub fn tenant(&self, id: &TenantId) -> Option<&Arc<Tenant>> {

@@ -230,6 +230,70 @@ fn a_new_key_is_printed_once_with_its_hash_for_the_policy() {
     assert!(snippet.contains("tenant: atlas") && !snippet.contains(key));
 }
 
+/// Runs a command with the samples at the top of the project.
+fn with_samples(arguments: &[&str]) -> (bool, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_jobs-gateway"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(arguments)
+        .env_clear()
+        .env("MOVE_API_KEY", "a-move-key")
+        .output()
+        .unwrap();
+    (output.status.success(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn explain_tells_what_a_key_may_do_and_which_line_says_so() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), "query($id: ID!) { job: getJob(jobId: $id) { id } listJobs { first } }")
+        .unwrap();
+    let query = file.path().to_str().unwrap();
+    let (ok, text) =
+        with_samples(&["explain", "--tenant", "acme", "--key-id", "dashboard", "--query", query]);
+    assert!(ok);
+    insta::assert_snapshot!(text.replace(query, "query.graphql"));
+}
+
+#[test]
+fn explain_tells_what_a_token_would_grant() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/contract");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let claims = r#"{"iss": "https://sso.example.test/", "team": "acme", "scope": "jobs:read"}"#;
+    fs::write(file.path(), claims).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jobs-gateway"));
+    for name in ["MOVE_API_URL", "MOVE_API_KEY", "GLOBEX_MOVE_API_KEY", "JWKS", "CURSOR_KEY"] {
+        command.env(name, env(name).unwrap());
+    }
+    let output = command
+        .current_dir(folder)
+        .args(["explain", "--tenant", "acme", "--claims"])
+        .arg(file.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let granted = text.lines().find(|line| line.starts_with("may call")).unwrap_or_default();
+    assert!(granted.contains("getJob, listJobs ") && !granted.contains("updateJob"), "{text}");
+}
+
+#[test]
+fn the_samples_own_expectations_are_met_and_a_wrong_one_is_told() {
+    let (ok, text) = with_samples(&["policy", "test", "policies/tests"]);
+    assert!(ok && text.ends_with("5 passed, 0 failed\n"), "{text}");
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = "tests:
+  - name: a wish
+    caller: { tenant: globex, key: main }
+    operation: updateJob
+    expect: allow
+";
+    fs::write(folder.path().join("wrong.yaml"), wrong).unwrap();
+    let (ok, text) = with_samples(&["policy", "test", folder.path().to_str().unwrap()]);
+    assert!(
+        !ok && text.contains("FAILED  a wish") && text.contains("updateJob is denied FORBIDDEN")
+    );
+    assert!(text.contains("wrong.yaml:2:5"), "{text}");
+}
+
 mod any_text {
     use super::*;
     use proptest::prelude::*;

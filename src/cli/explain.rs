@@ -1,0 +1,172 @@
+//! `jobs-gateway explain`
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crate::auth::what_if;
+use crate::config::{Node, Value};
+use crate::model::{Caller, Clock, Kind, Rate, RootField, RootFields, TenantId};
+use crate::operation::{Documents, Operation};
+use crate::reload::{Loaded, Origin};
+
+/// Tells what a caller may do, under which limits, and which file and line each answer comes from.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration.
+    #[arg(long, default_value = "gateway.yaml")]
+    config: PathBuf,
+    /// The tenant.
+    #[arg(long, value_parser = |text: &str| TenantId::parse(text))]
+    tenant: TenantId,
+    /// As somebody with this API key, by its id.
+    #[arg(long, conflicts_with = "claims")]
+    key_id: Option<String>,
+    /// As somebody with a token of these claims: a JSON file.
+    #[arg(long)]
+    claims: Option<PathBuf>,
+    /// Also tell of this operation: a GraphQL file.
+    #[arg(long)]
+    query: Option<PathBuf>,
+}
+
+/// Prints the explanation.
+#[must_use]
+pub fn run(args: &Args) -> ExitCode {
+    let origin = Origin::new(&args.config, Arc::new(|name| std::env::var(name).ok()));
+    match explain(args, &origin) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            eprintln!("error: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn explain(args: &Args, origin: &Origin) -> Result<String, Box<dyn std::error::Error>> {
+    let loaded = origin.load(Clock::system().now())?;
+    let caller = caller(args, &loaded)?;
+    let node = origin.trace(&loaded.config, &caller.tenant.id).ok_or("the tenant has no file")?;
+    let key = args.key_id.as_deref().and_then(|id| key_node(&node, id));
+    let mut text = describe(&caller, &node, key);
+    if let Some(path) = &args.query {
+        text.push_str(&describe_query(&caller, &loaded, path)?);
+    }
+    Ok(text)
+}
+
+/// Where a key stands in its tenant's policy.
+fn key_node<'a>(node: &'a Node, id: &str) -> Option<&'a Node> {
+    let Value::List(keys) = &node.at(&["auth", "api_keys"])?.value else { return None };
+    let has_id = |key: &&Node| match key.at(&["id"]).map(|id| &id.value) {
+        Some(Value::Scalar { text, .. }) => text == id,
+        _ => false,
+    };
+    keys.iter().find(has_id)
+}
+
+fn caller(args: &Args, loaded: &Loaded) -> Result<Caller, Box<dyn std::error::Error>> {
+    let Loaded { config, policies, .. } = loaded;
+    let caller = match (&args.key_id, &args.claims) {
+        (Some(id), _) => what_if::with_key(policies, &args.tenant, id, Clock::system().now())?,
+        (None, Some(path)) => {
+            let claims = serde_json::from_str(&std::fs::read_to_string(path)?)?;
+            what_if::with_claims(&config.issuers, policies, &claims)?
+        }
+        (None, None) => {
+            what_if::of_tenant(policies.tenant(&args.tenant).ok_or("there is no such tenant")?)
+        }
+    };
+    if caller.tenant.id != args.tenant {
+        return Err(format!("the token is one of tenant `{}`", caller.tenant.id).into());
+    }
+    Ok(caller)
+}
+
+/// A line a setting: what holds, and the place that says so.
+fn describe(caller: &Caller, node: &Node, key: Option<&Node>) -> String {
+    let tenant = &caller.tenant;
+    let (metadata, limits) = (&tenant.metadata, &tenant.rate_limit);
+    let hidden = tenant.hidden_fields.iter().map(|f| format!("{}.{}", f.type_name, f.field));
+    let hidden: Vec<_> = hidden.collect();
+    let at = |path: &[&str]| node.at(path);
+    let operations = key.and_then(|key| key.at(&["operations"])).or_else(|| at(&["operations"]));
+    let namespace = at(&["metadata", "namespace"]).or_else(|| at(&["tenant"]));
+    let rows = [
+        ("tenant", tenant.id.to_string(), at(&["tenant"])),
+        ("caller", caller.credential.to_string(), key.or_else(|| at(&["auth"]))),
+        ("may call", names(caller.grants), operations),
+        ("may not call", names(complement(caller.grants)), operations),
+        ("introspection", tenant.introspection.to_string(), at(&["introspection"])),
+        ("hidden fields", hidden.join(", "), at(&["hidden_fields"])),
+        ("client.portal", tenant.client.portal.to_string(), at(&["client", "portal"])),
+        ("metadata namespace", metadata.namespace.to_string(), namespace),
+        ("metadata max_bytes", metadata.max_bytes.to_string(), at(&["metadata", "max_bytes"])),
+        (
+            "unclaimed jobs",
+            format!("{:?}", metadata.unclaimed_jobs).to_lowercase(),
+            at(&["metadata", "unclaimed_jobs"]),
+        ),
+        ("owned takes only", tenant.takes_owned.to_string(), at(&["takes", "owned"])),
+        ("queries *", rate(limits.queries.as_ref()), at(&["rate_limit", "queries"])),
+        ("mutations *", rate(limits.mutations.as_ref()), at(&["rate_limit", "mutations"])),
+        ("one request *", format!("{} units", limits.max_cost), at(&["rate_limit", "max_cost"])),
+        ("Move account", account(caller), at(&["upstream"])),
+    ];
+    let line = |(name, value, place): (&str, String, Option<&Node>)| {
+        let value = if value.is_empty() { "-".to_owned() } else { value };
+        let place = place.map_or("default".to_owned(), |node| node.place.to_string());
+        format!("{name:<20} {value:<50} {place}\n")
+    };
+    let lines: String = rows.into_iter().map(line).collect();
+    format!("{lines}* not in force in this version\n")
+}
+
+fn rate(rate: Option<&Rate>) -> String {
+    rate.map_or("unlimited".to_owned(), |rate| {
+        format!("{} units in {:?}, {} at once", rate.units, rate.per, rate.burst)
+    })
+}
+
+fn account(caller: &Caller) -> String {
+    if caller.tenant.account.is_shared() { "shared".to_owned() } else { "its own".to_owned() }
+}
+
+fn names(fields: RootFields) -> String {
+    fields.iter().map(RootField::name).collect::<Vec<_>>().join(", ")
+}
+
+fn complement(fields: RootFields) -> RootFields {
+    RootField::ALL.into_iter().filter(|field| !fields.contains(*field)).collect()
+}
+
+fn describe_query(
+    caller: &Caller,
+    loaded: &Loaded,
+    path: &Path,
+) -> Result<String, Box<dyn std::error::Error>> {
+    let text = std::fs::read_to_string(path)?;
+    let documents = Documents::new(loaded.config.limits.clone());
+    let operation = documents.parse(&text)?.sketch()?;
+    let mut told = format!("\n{}\n", path.display());
+    for (key, field) in operation.root_fields() {
+        let verdict = if caller.may(field) { "allowed" } else { "FORBIDDEN" };
+        told.push_str(&format!("  {key}: {field} is {verdict}, costs {}\n", field.weight()));
+    }
+    told.push_str(&format!("  costs {} in all, {}\n", cost(&operation), cacheability(&operation)));
+    Ok(told)
+}
+
+fn cost(operation: &Operation) -> u32 {
+    operation.root_fields().map(|(_, field)| field.weight()).sum()
+}
+
+/// Only what `getJob` and introspection answer is ever kept.
+fn cacheability(operation: &Operation) -> &'static str {
+    let is_cacheable = operation.kind == Kind::Query
+        && operation.root_fields().all(|(_, field)| field == RootField::GetJob);
+    if is_cacheable { "its answer may be cached" } else { "its answer is never cached" }
+}
