@@ -180,7 +180,8 @@ impl Bound {
         let listener = self.listener.tap_io(|stream| {
             let _ = stream.set_nodelay(true);
         });
-        let router = http::router(self.app.service, self.app.surface);
+        let router = http::router(self.app.service, self.app.surface)
+            .into_make_service_with_connect_info::<SocketAddr>();
         let serving = axum::serve(listener, router).with_graceful_shutdown(stopped).into_future();
         let out_of_grace = async {
             draining.notified().await;

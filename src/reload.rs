@@ -155,9 +155,9 @@ pub async fn follow(
         match swapped {
             Ok((config, rules)) => {
                 let (version, tenants) =
-                    (rules.policies.version().to_owned(), rules.policies.tenant_count());
+                    (Arc::clone(rules.policies.version()), rules.policies.tenant_count());
                 service.rules.store(Arc::new(rules));
-                tracing::info!(version, tenants, "reloaded");
+                tracing::info!(version = &*version, tenants, "reloaded");
                 if config.needs_restart(&running) {
                     tracing::warn!(
                         "gateway.yaml also changes what a reload cannot: it takes effect with the \

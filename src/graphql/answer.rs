@@ -6,15 +6,15 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::errors::{self, ApiError};
-use crate::model::ErrorCode;
+use crate::model::{ErrorCode, Failure};
 
 /// A GraphQL answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The body, JSON.
     pub body: Bytes,
-    /// The codes of its errors, in order.
-    pub codes: Vec<ErrorCode>,
+    /// Its errors, in order.
+    pub failures: Vec<Failure>,
     /// Whether execution began: an answer without `data` is a request error (GraphQL
     /// specification, section 7.1).
     pub has_data: bool,
@@ -53,10 +53,10 @@ impl Answer {
     }
 
     fn write(data: Option<&Value>, errors: &[PlacedError]) -> Self {
-        let codes = errors.iter().map(|error| error.api.code).collect();
+        let failures = errors.iter().map(PlacedError::failure).collect();
         // Engine values and raw JSON texts: nothing here can fail to become JSON.
         let body = serde_json::to_vec(&Body { errors, data }).unwrap_or_default();
-        Self { body: body.into(), codes, has_data: data.is_some() }
+        Self { body: body.into(), failures, has_data: data.is_some() }
     }
 }
 
@@ -73,6 +73,16 @@ struct PlacedError {
     api: ApiError,
     path: Vec<PathSegment>,
     locations: Vec<Pos>,
+}
+
+impl PlacedError {
+    fn failure(&self) -> Failure {
+        let root = match self.path.first() {
+            Some(PathSegment::Field(key)) => Some(key.as_str().into()),
+            _ => None,
+        };
+        Failure { code: self.api.code, root }
+    }
 }
 
 impl Serialize for PlacedError {

@@ -17,7 +17,7 @@ pub use errors::ApiError;
 pub use hiding::has_field;
 
 use crate::jobs::Jobs;
-use crate::model::{Caller, FieldCoordinate, Tenant};
+use crate::model::{FieldCoordinate, RequestContext, Tenant};
 use crate::operation::Operation;
 use crate::types::{ClientOwner, Identifier, InternalFileSchema, Page, Timestamped};
 
@@ -49,13 +49,13 @@ impl Gateways {
         Self { whole, hiding }
     }
 
-    /// Validates and executes an operation for its caller.
-    pub async fn execute(&self, caller: Caller, operation: Operation) -> Answer {
-        let engine = match caller.tenant.hidden_fields.as_slice() {
+    /// Validates and executes an operation.
+    pub async fn execute(&self, request: RequestContext, operation: Operation) -> Answer {
+        let engine = match request.caller.tenant.hidden_fields.as_slice() {
             [] => &self.whole,
             hidden => self.hiding.get(hidden).unwrap_or(&self.whole),
         };
-        Answer::of(engine.execute(operation.into_request().data(caller)).await)
+        Answer::of(engine.execute(operation.into_request().data(request)).await)
     }
 }
 

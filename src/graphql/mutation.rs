@@ -97,17 +97,18 @@ impl Mutation {
         >,
         #[graphql(desc = "The new name.")] name: Option<String>,
     ) -> Result<Job, ApiError> {
-        let (jobs, caller) = authorize(ctx, RootField::UpdateJob)?;
+        let (jobs, request, trail) = authorize(ctx, RootField::UpdateJob)?;
         let id = JobId::parse(&id)?;
         let update = Update { metadata: text(metadata), name };
-        let answer = jobs.update(caller, &id, update, &selection::below(ctx.field())).await;
+        let answer =
+            jobs.update(request, &trail, &id, update, &selection::below(ctx.field())).await;
         job(ctx, answer)
     }
 }
 
 async fn create(ctx: &Context<'_>, field: RootField, new: NewJob) -> Result<Job, ApiError> {
-    let (jobs, caller) = authorize(ctx, field)?;
-    let answer = jobs.create(caller, field, new, &selection::below(ctx.field())).await;
+    let (jobs, request, trail) = authorize(ctx, field)?;
+    let answer = jobs.create(request, &trail, new, &selection::below(ctx.field())).await;
     job(ctx, answer)
 }
 

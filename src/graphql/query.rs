@@ -5,7 +5,7 @@ use async_graphql::{Context, ID, Object};
 use super::errors::{self, ApiError};
 use super::selection;
 use crate::jobs::{Answer, Jobs, ListArguments, OwnedJob};
-use crate::model::{Caller, ErrorCode, JobId, RootField, TakeId};
+use crate::model::{ErrorCode, JobId, RequestContext, RootField, TakeId, Trail};
 use crate::types::{Job, JobsPage, JsonOrObject, SortDirection};
 
 /// What can be read.
@@ -17,9 +17,9 @@ impl Query {
     /// One job of the caller's own, by its id.
     #[graphql(name = "getJob")]
     async fn get_job(&self, ctx: &Context<'_>, job_id: ID) -> Result<Job, ApiError> {
-        let (jobs, caller) = authorize(ctx, RootField::GetJob)?;
+        let (jobs, request, trail) = authorize(ctx, RootField::GetJob)?;
         let id = JobId::parse(&job_id)?;
-        let answer = jobs.get(caller, &id, &selection::below(ctx.field())).await;
+        let answer = jobs.get(request, &trail, &id, &selection::below(ctx.field())).await;
         job(ctx, answer)
     }
 
@@ -27,14 +27,7 @@ impl Query {
     /// job that is not the caller's is null.
     #[graphql(entity)]
     async fn find_job(&self, ctx: &Context<'_>, id: ID) -> Option<Job> {
-        let found = match authorize(ctx, RootField::GetJob) {
-            Ok((jobs, caller)) => match JobId::parse(&id) {
-                Ok(id) => job(ctx, jobs.get(caller, &id, &selection::below(ctx.field())).await),
-                Err(error) => Err(error.into()),
-            },
-            Err(error) => Err(error),
-        };
-        found.map_err(|error| errors::add(ctx, error)).ok()
+        self.get_job(ctx, id).await.map_err(|error| errors::add(ctx, error)).ok()
     }
 
     /// The caller's own jobs, page by page. Nullable, so that its error leaves siblings alone.
@@ -60,12 +53,12 @@ async fn list(
     sort_direction: Option<SortDirection>,
     take_id: Option<String>,
 ) -> Result<JobsPage, ApiError> {
-    let (jobs, caller) = authorize(ctx, RootField::ListJobs)?;
+    let (jobs, request, trail) = authorize(ctx, RootField::ListJobs)?;
     let take = take_id.as_deref().map(TakeId::parse).transpose()?;
     let after = after.map(|cursor| cursor.0);
     let arguments = ListArguments { first, after, sort_direction, take };
     let item = selection::of_subfield(ctx.field(), "items");
-    match jobs.list(caller, arguments, &item).await {
+    match jobs.list(request, &trail, arguments, &item).await {
         Ok(Answer { value, errors }) => {
             errors::beside_value(ctx, &errors);
             Ok(value)
@@ -74,18 +67,20 @@ async fn list(
     }
 }
 
-/// The heart and the caller, if policy lets the caller use this root field.
+/// The heart, the request and the field's trail, if policy lets the caller use this root field.
 pub fn authorize<'a>(
     ctx: &'a Context<'_>,
     field: RootField,
-) -> Result<(&'a Jobs, &'a Caller), ApiError> {
-    let (Some(jobs), Some(caller)) = (ctx.data_opt::<Jobs>(), ctx.data_opt::<Caller>()) else {
+) -> Result<(&'a Jobs, &'a RequestContext, Trail), ApiError> {
+    let (Some(jobs), Some(request)) = (ctx.data_opt::<Jobs>(), ctx.data_opt::<RequestContext>())
+    else {
         return Err(ApiError::new(ErrorCode::Internal, "The gateway is not set up."));
     };
-    if !caller.may(field) {
+    if !request.caller.may(field) {
         return Err(ApiError::forbidden(field));
     }
-    Ok((jobs, caller))
+    let asked = ctx.field();
+    Ok((jobs, request, request.trail(asked.alias().unwrap_or(asked.name()), field)))
 }
 
 /// A job for the engine to resolve, and its errors beside it.

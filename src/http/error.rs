@@ -7,7 +7,7 @@ use super::media_type::MediaType;
 use super::request;
 use crate::auth;
 use crate::graphql::{Answer, ApiError};
-use crate::model::ErrorCode;
+use crate::model::{ErrorCode, Failure};
 
 /// A request that is answered before it is a GraphQL request, or instead of being executed.
 #[derive(Debug)]
@@ -32,12 +32,6 @@ impl Refusal {
 
     fn with_header(self, name: HeaderName, value: &'static str) -> Self {
         Self { header: Some((name, HeaderValue::from_static(value))), ..self }
-    }
-
-    /// The codes of its errors.
-    #[must_use]
-    pub fn codes(&self) -> Vec<ErrorCode> {
-        self.errors.iter().map(|error| error.code).collect()
     }
 }
 
@@ -67,14 +61,22 @@ impl From<request::Error> for Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
+impl Refusal {
+    /// The response, and the errors in it for the record.
+    pub fn into_parts(self) -> (Response, Vec<Failure>) {
         let answer = Answer::refusal(self.errors);
+        let failures = answer.failures.clone();
         let mut response = respond(self.status, MediaType::Json, answer);
         if let Some((name, value)) = self.header {
             response.headers_mut().insert(name, value);
         }
-        response
+        (response, failures)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        self.into_parts().0
     }
 }
 
@@ -90,8 +92,8 @@ pub fn not_found(paths: &str) -> Response {
 /// where nothing was executed.
 #[must_use]
 pub fn status(answer: &Answer, media_type: MediaType) -> StatusCode {
-    match (answer.codes.first(), media_type) {
-        (Some(code), MediaType::GraphqlResponse) if !answer.has_data => status_of(*code),
+    match (answer.failures.first(), media_type) {
+        (Some(first), MediaType::GraphqlResponse) if !answer.has_data => status_of(first.code),
         _ => StatusCode::OK,
     }
 }

@@ -1,11 +1,12 @@
 //! One GraphQL request, top to bottom.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderValue, Method};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use tokio::time::{Instant, timeout_at};
 
 use super::error::{Refusal, respond, status};
@@ -13,23 +14,26 @@ use super::media_type::MediaType;
 use super::{Rules, Service, credential, request};
 use crate::auth;
 use crate::graphql::{Answer, ApiError};
-use crate::model::{CallRecord, Caller, ErrorCode, Kind, RequestId};
+use crate::model::{CallRecord, Caller, ErrorCode, Kind, RequestContext, RequestId};
 use crate::operation::Operation;
 use crate::telemetry;
 
 /// Answers a request and emits its record.
 pub async fn handle(State(service): State<Arc<Service>>, request: Request) -> Response {
-    let mut record = CallRecord::begin(RequestId::new());
+    let mut record = CallRecord::begin(RequestId::new(), service.clock.now());
     let deadline = Instant::now() + service.request_timeout;
     let (head, body) = request.into_parts();
+    let peer = head.extensions.get::<ConnectInfo<SocketAddr>>();
+    record.source = peer.map(|ConnectInfo(peer)| peer.ip());
     let mut response = match answer(&service, &head, body, deadline, &mut record).await {
         Ok((media_type, answer)) => {
-            record.codes.clone_from(&answer.codes);
+            record.failures.clone_from(&answer.failures);
             respond(status(&answer, media_type), media_type, answer)
         }
         Err(refusal) => {
-            record.codes = refusal.codes();
-            refusal.into_response()
+            let (response, failures) = refusal.into_parts();
+            record.failures = failures;
+            response
         }
     };
     if let Ok(id) = HeaderValue::from_str(&record.request_id.to_string()) {
@@ -55,6 +59,7 @@ async fn answer(
     let Rules { policies, issuers, .. } = &*rules;
     let caller = auth::authenticate(credential, policies, issuers, service.clock.now()).await?;
     record.identify(&caller);
+    record.policy_version = Some(Arc::clone(policies.version()));
 
     let request = timeout_at(deadline, request::read(head, body, service.max_body))
         .await
@@ -67,13 +72,16 @@ async fn answer(
         Ok(operation) => operation,
         Err(error) => return Ok((media_type, Answer::refusal([ApiError::from(error)]))),
     };
-    record.describe(operation.kind, operation.root_fields());
+    record.kind = Some(operation.kind);
+    record.trails = operation.trails();
     if head.method == Method::GET && operation.kind == Kind::Mutation {
         return Err(request::Error::MutationByGet.into());
     }
     permit(&caller, &operation)?;
 
-    Ok((media_type, execute(rules, caller, operation, deadline).await))
+    let trails = Arc::clone(&record.trails);
+    let request = RequestContext { caller, deadline, fresh: false, trails };
+    Ok((media_type, execute(rules, request, operation).await))
 }
 
 /// Refuses an operation of which nothing is allowed. Where only some root fields are forbidden,
@@ -98,17 +106,13 @@ fn permit(caller: &Caller, operation: &Operation) -> Result<(), Refusal> {
 
 /// Executes within the deadline. A mutation that is on its way goes on when its caller hangs up:
 /// cancelling it half way would leave nobody who knows what became of it.
-async fn execute(
-    rules: Arc<Rules>,
-    caller: Caller,
-    operation: Operation,
-    deadline: Instant,
-) -> Answer {
-    let kind = operation.kind;
+async fn execute(rules: Arc<Rules>, request: RequestContext, operation: Operation) -> Answer {
+    let (kind, deadline) = (operation.kind, request.deadline);
     let executed = match kind {
-        Kind::Query => timeout_at(deadline, rules.gateways.execute(caller, operation)).await.ok(),
+        Kind::Query => timeout_at(deadline, rules.gateways.execute(request, operation)).await.ok(),
         Kind::Mutation => {
-            let task = tokio::spawn(async move { rules.gateways.execute(caller, operation).await });
+            let task =
+                tokio::spawn(async move { rules.gateways.execute(request, operation).await });
             match timeout_at(deadline, task).await {
                 Ok(Ok(answer)) => Some(answer),
                 Ok(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),

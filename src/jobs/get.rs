@@ -1,6 +1,6 @@
 //! `getJob`
 
-use crate::model::{Caller, JobId, Selection};
+use crate::model::{Caller, JobId, RequestContext, Selection, Trail};
 use crate::types::Job;
 use crate::upstream::{self, Call, FieldError, Reply};
 
@@ -14,24 +14,27 @@ impl Jobs {
     /// about a job only to its owner.
     pub async fn get(
         &self,
-        caller: &Caller,
+        request: &RequestContext,
+        trail: &Trail,
         id: &JobId,
         wanted: &Selection,
     ) -> Result<Answer<OwnedJob>, Error> {
-        let Reply { value, errors } = self.read(caller, id, &needs::of_job(wanted)).await?;
+        trail.note(|notes| notes.job = Some(id.clone()));
+        let Reply { value, errors } = self.read(request, trail, id, &needs::of_job(wanted)).await?;
         match value {
-            Some(job) => Ok(Answer { value: self.owned(caller, id, job)?, errors }),
-            None => Err(self.refusal(caller, id, errors).await?),
+            Some(job) => Ok(Answer { value: self.owned(&request.caller, id, job)?, errors }),
+            None => Err(self.refusal(request, trail, id, errors).await?),
         }
     }
 
     pub(super) async fn read(
         &self,
-        caller: &Caller,
+        request: &RequestContext,
+        trail: &Trail,
         id: &JobId,
         needed: &Selection,
     ) -> Result<Reply<Job>, upstream::Error> {
-        self.upstream.call(&caller.tenant.account, &Call::get_job(id, needed)).await
+        self.upstream.call(request, trail, &Call::get_job(id, needed)).await
     }
 
     /// Errors without a job: a missing job, or Move's complaint about one that exists (a failed
@@ -39,17 +42,19 @@ impl Jobs {
     /// before, only a second call can tell.
     pub(super) async fn refusal(
         &self,
-        caller: &Caller,
+        request: &RequestContext,
+        trail: &Trail,
         id: &JobId,
         errors: Vec<FieldError>,
     ) -> Result<Error, Error> {
+        let caller = &request.caller;
         if errors.iter().any(FieldError::is_not_found) {
             return Ok(Error::JobNotFound);
         }
         if self.proven.contains_key(&(caller.tenant.id.clone(), id.clone())) {
             return Ok(Error::Refused(errors));
         }
-        let reply = self.read(caller, id, &needs::of_ownership()).await?;
+        let reply = self.read(request, trail, id, &needs::of_ownership()).await?;
         match reply.value {
             Some(job) => self.owned(caller, id, job).map(|_| Error::Refused(errors)),
             // Without the owner's name a complaint that tells of the job is nobody's to read.

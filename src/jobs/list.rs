@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::{Caller, Selection, TakeId};
+use crate::model::{Caller, RequestContext, Selection, TakeId, Trail};
 use crate::types::{AwsJson, JobsPage, SortDirection};
 use crate::upstream::{self, Call, FieldError, Listing, PathSegment, Reply};
 
@@ -45,7 +45,8 @@ impl Jobs {
     /// [`Error::Argument`] for a bad `first` or cursor; Move's errors where there is no page.
     pub async fn list(
         &self,
-        caller: &Caller,
+        request: &RequestContext,
+        trail: &Trail,
         arguments: ListArguments,
         item: &Selection,
     ) -> Result<Answer<JobsPage>, Error> {
@@ -53,29 +54,32 @@ impl Jobs {
         if first < 1 {
             return Err(Error::argument("first", "must be at least 1"));
         }
+        trail.note(|notes| notes.take.clone_from(&arguments.take));
         let needed = needs::of_page(item);
-        if caller.tenant.account.is_shared() {
-            self.list_shared(caller, first, &arguments, &needed).await
+        if request.caller.tenant.account.is_shared() {
+            self.list_shared(request, trail, first, &arguments, &needed).await
         } else {
-            self.list_own(caller, first, &arguments, &needed).await
+            self.list_own(request, trail, first, &arguments, &needed).await
         }
     }
 
     /// The account is the tenant's alone: Move's pages and cursors are its own.
     async fn list_own(
         &self,
-        caller: &Caller,
+        request: &RequestContext,
+        trail: &Trail,
         first: i32,
         arguments: &ListArguments,
         needed: &Selection,
     ) -> Result<Answer<JobsPage>, Error> {
         let after = arguments.after.as_deref().filter(|cursor| *cursor != "null");
-        let Reply { value, errors } = self.page(caller, first, after, arguments, needed).await?;
+        let Reply { value, errors } =
+            self.page(request, trail, first, after, arguments, needed).await?;
         let mut page = value.ok_or_else(|| Error::Refused(errors.clone()))?;
         for item in page.items.iter_mut().flatten() {
             *item = item
                 .take()
-                .and_then(|job| OwnedJob::verify(&caller.tenant, job))
+                .and_then(|job| OwnedJob::verify(&request.caller.tenant, job))
                 .map(OwnedJob::into_job);
         }
         page.first = Some(first);
@@ -84,11 +88,13 @@ impl Jobs {
 
     async fn list_shared(
         &self,
-        caller: &Caller,
+        request: &RequestContext,
+        trail: &Trail,
         first: i32,
         arguments: &ListArguments,
         needed: &Selection,
     ) -> Result<Answer<JobsPage>, Error> {
+        let caller = &request.caller;
         let binding = binding(caller, arguments);
         let mut position = match arguments.after.as_deref() {
             None | Some("null") => Position::default(),
@@ -101,7 +107,7 @@ impl Jobs {
         let next = loop {
             let after = position.page.as_deref();
             let (page, errors) = match self
-                .page(caller, SIFTED_PAGE, after, arguments, needed)
+                .page(request, trail, SIFTED_PAGE, after, arguments, needed)
                 .await
             {
                 Ok(Reply { value: Some(page), errors }) if page.items.is_some() => (page, errors),
@@ -137,7 +143,8 @@ impl Jobs {
 
     async fn page(
         &self,
-        caller: &Caller,
+        request: &RequestContext,
+        trail: &Trail,
         first: i32,
         after: Option<&str>,
         arguments: &ListArguments,
@@ -149,7 +156,7 @@ impl Jobs {
             sort_direction: arguments.sort_direction,
             take: arguments.take.as_ref(),
         };
-        self.upstream.call(&caller.tenant.account, &Call::list_jobs(&listing, needed)).await
+        self.upstream.call(request, trail, &Call::list_jobs(&listing, needed)).await
     }
 }
 

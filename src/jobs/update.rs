@@ -1,10 +1,10 @@
 //! `updateJob`
 
-use crate::model::{Caller, JobId, Selection};
+use crate::model::{JobId, RequestContext, Selection, Trail};
 use crate::types::Job;
 use crate::upstream::{Call, Reply};
 
-use super::create::{check_metadata_size, written};
+use super::create::{check_metadata_size, note_metadata, written};
 use super::envelope;
 use super::{Answer, Error, Jobs, OwnedJob, needs};
 
@@ -26,16 +26,20 @@ impl Jobs {
     /// may only read.
     pub async fn update(
         &self,
-        caller: &Caller,
+        request: &RequestContext,
+        trail: &Trail,
         id: &JobId,
         update: Update,
         wanted: &Selection,
     ) -> Result<Answer<OwnedJob>, Error> {
+        let caller = &request.caller;
+        trail.note(|notes| notes.job = Some(id.clone()));
+        note_metadata(trail, update.metadata.as_deref());
         check_metadata_size(caller, update.metadata.as_deref())?;
-        let Reply { value, errors } = self.read(caller, id, &needs::of_ownership()).await?;
+        let Reply { value, errors } = self.read(request, trail, id, &needs::of_ownership()).await?;
         let job = match value {
             Some(job) => self.owned(caller, id, job)?,
-            None => return Err(self.refusal(caller, id, errors).await?),
+            None => return Err(self.refusal(request, trail, id, errors).await?),
         };
         if !job.is_writable() {
             return Err(Error::ReadOnly);
@@ -46,11 +50,8 @@ impl Jobs {
         });
         let needed = needs::of_job(wanted);
         let call = Call::update_job(id, metadata.as_deref(), update.name.as_deref(), &needed);
-        let reply = self
-            .upstream
-            .call::<Job>(&caller.tenant.account, &call)
-            .await
-            .map_err(Error::of_mutation)?;
+        let reply =
+            self.upstream.call::<Job>(request, trail, &call).await.map_err(Error::of_mutation)?;
         written(caller, reply.value, reply.errors)
     }
 }

@@ -7,17 +7,20 @@ mod clock;
 mod error_code;
 mod ids;
 mod record;
+mod request;
 mod root_field;
 mod secret;
 mod selection;
 mod tenant;
+mod trail;
 
 pub use caller::Caller;
 pub use clock::Clock;
 pub use error_code::ErrorCode;
 pub use ids::{CredentialId, JobId, Namespace, TakeId, TenantId};
 pub use ids::{IdError, RequestId};
-pub use record::CallRecord;
+pub use record::{CallRecord, Failure};
+pub use request::RequestContext;
 pub use root_field::{Kind, RootField, RootFields};
 pub use secret::Secret;
 pub use selection::Selection;
@@ -25,3 +28,4 @@ pub use tenant::{
     Account, ApiKey, CachePolicy, ClientView, FieldCoordinate, KeyHash, MetadataPolicy, Rate,
     RateLimits, Tenant, UnclaimedJobs,
 };
+pub use trail::{CacheStatus, Notes, Trail};

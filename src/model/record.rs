@@ -1,8 +1,12 @@
 //! What happened in one call: filled in on the way, told once at its end.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Caller, CredentialId, ErrorCode, Kind, RequestId, RootField, TenantId};
+use super::{Caller, CredentialId, ErrorCode, Kind, RequestId, TenantId, Trail};
 
 /// The record of one request. Logs, metrics and audit read it; nothing else measures a call.
 #[derive(Debug, Clone)]
@@ -11,32 +15,56 @@ pub struct CallRecord {
     pub request_id: RequestId,
     /// When it began.
     pub began: Instant,
+    /// The same moment by the clock on the wall.
+    pub at: Timestamp,
+    /// Where it came from.
+    pub source: Option<IpAddr>,
     /// Whose it was, once that was known.
     pub tenant: Option<TenantId>,
     /// By which credential.
     pub credential: Option<CredentialId>,
+    /// Who a token says it is.
+    pub subject: Option<Arc<str>>,
+    /// The policies it was judged by: see `policy::Snapshot::version`.
+    pub policy_version: Option<Arc<str>>,
     /// Query or mutation, once that was known.
     pub kind: Option<Kind>,
-    /// The operations it asked for, in order.
-    pub operations: Vec<RootField>,
-    /// The codes of the answer's errors, in order.
-    pub codes: Vec<ErrorCode>,
+    /// The root fields it asked for, in order, and what was learnt of each.
+    pub trails: Arc<[Trail]>,
+    /// What it cost, in units of the tenant's limits.
+    pub cost: u32,
+    /// The errors of the answer, in order.
+    pub failures: Vec<Failure>,
     /// The HTTP status of the answer.
     pub status: u16,
+}
+
+/// One error of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Its code.
+    pub code: ErrorCode,
+    /// The response key of the root field it is about; `None` if it is about the whole request.
+    pub root: Option<Box<str>>,
 }
 
 impl CallRecord {
     /// Begins a record.
     #[must_use]
-    pub fn begin(request_id: RequestId) -> Self {
+    pub fn begin(request_id: RequestId, at: Timestamp) -> Self {
         Self {
             request_id,
             began: Instant::now(),
+            at,
+            source: None,
             tenant: None,
             credential: None,
+            subject: None,
+            policy_version: None,
             kind: None,
-            operations: Vec::new(),
-            codes: Vec::new(),
+            trails: Arc::default(),
+            cost: 0,
+            failures: Vec::new(),
             status: 0,
         }
     }
@@ -45,15 +73,16 @@ impl CallRecord {
     pub fn identify(&mut self, caller: &Caller) {
         self.tenant = Some(caller.tenant.id.clone());
         self.credential = Some(caller.credential.clone());
+        self.subject.clone_from(&caller.subject);
     }
 
-    /// Notes what was asked.
-    pub fn describe<'a>(
-        &mut self,
-        kind: Kind,
-        root_fields: impl Iterator<Item = (&'a str, RootField)>,
-    ) {
-        self.kind = Some(kind);
-        self.operations = root_fields.map(|(_, field)| field).collect();
+    /// What became of one of its root fields: the first error that is about it or about everything.
+    #[must_use]
+    pub fn code_of(&self, trail: &Trail) -> Option<ErrorCode> {
+        let is_about = |failure: &&Failure| match &failure.root {
+            None => true,
+            Some(root) => **root == *trail.response_key,
+        };
+        self.failures.iter().find(is_about).map(|failure| failure.code)
     }
 }

@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 pub use error::Error;
 pub use measure::Limits;
 
-use crate::model::{Kind, RootField};
+use crate::model::{Kind, RootField, Trail};
 
 /// How much memory remembered documents may take, in bytes, roughly.
 const REMEMBERED: u64 = 32 * 1024 * 1024;
@@ -218,6 +218,12 @@ impl Operation {
             Asked::Operation(field) => Some((root.response_key.as_str(), field)),
             Asked::Introspection | Asked::Other => None,
         })
+    }
+
+    /// A trail for each of them.
+    #[must_use]
+    pub fn trails(&self) -> Arc<[Trail]> {
+        self.root_fields().map(|(response_key, field)| Trail::new(response_key, field)).collect()
     }
 
     /// Whether the schema is asked for.

@@ -11,7 +11,7 @@ use crate::model::{Account, ApiKey, KeyHash, Tenant, TenantId};
 pub struct Snapshot {
     tenants: HashMap<TenantId, Arc<Tenant>>,
     keys: HashMap<KeyHash, (Arc<Tenant>, ApiKey)>,
-    version: String,
+    version: Arc<str>,
     /// What is set and does nothing yet.
     pub notices: Vec<Notice>,
 }
@@ -25,6 +25,7 @@ impl Snapshot {
         version: String,
         notices: Vec<Notice>,
     ) -> Self {
+        let version = version.into();
         let mut snapshot = Self { version, notices, ..Self::default() };
         for (tenant, keys) in policies {
             let tenant = Arc::new(tenant);
@@ -87,7 +88,7 @@ impl Snapshot {
 
     /// Names this state of the policies: the beginning of a hash over their text.
     #[must_use]
-    pub fn version(&self) -> &str {
+    pub const fn version(&self) -> &Arc<str> {
         &self.version
     }
 }

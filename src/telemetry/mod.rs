@@ -15,9 +15,9 @@ pub fn emit(record: &CallRecord) {
         request_id = %record.request_id,
         tenant = record.tenant.as_ref().map(tracing::field::display),
         credential = record.credential.as_ref().map(tracing::field::display),
-        operations = ?record.operations,
+        operations = ?record.trails.iter().map(|trail| trail.field).collect::<Vec<_>>(),
         status = record.status,
-        codes = ?record.codes,
+        codes = ?record.failures.iter().map(|failure| failure.code).collect::<Vec<_>>(),
         microseconds,
     );
 }

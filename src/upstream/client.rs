@@ -10,10 +10,11 @@ use reqwest::{Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use super::features::Features;
 use super::{Call, Error, Reply, wire};
-use crate::model::Account;
+use crate::model::{Account, RequestContext, Trail};
 
 /// Longest answer taken from Move, in bytes.
 const MAX_ANSWER: usize = 8 * 1024 * 1024;
@@ -34,7 +35,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Upstream {
     http: reqwest::Client,
-    settings: Settings,
+    pub(super) settings: Settings,
     pub(super) features: Features,
 }
 
@@ -60,18 +61,35 @@ impl Upstream {
         Ok(Self { http, settings, features: Features::default() })
     }
 
-    /// Makes one call and reads its answer.
+    /// Makes one call for a root field of a request and reads its answer.
     ///
     /// # Errors
     /// When no answer came, or one that is no GraphQL answer. Errors *in* an answer are part of
     /// the [`Reply`].
     pub async fn call<T: DeserializeOwned>(
         &self,
-        account: &Account,
+        request: &RequestContext,
+        trail: &Trail,
         call: &Call,
     ) -> Result<Reply<T>, Error> {
-        let exchange = self.exchange(account, call);
-        let result = match tokio::time::timeout(self.settings.timeout, exchange).await {
+        let began = Instant::now();
+        let deadline = request.deadline.min(began + self.settings.timeout);
+        let result = self.call_once(&request.caller.tenant.account, call, deadline).await;
+        trail.note(|notes| {
+            notes.upstream_calls += 1;
+            notes.upstream_time += began.elapsed();
+        });
+        result
+    }
+
+    /// Makes one call that no caller asked for.
+    pub(super) async fn call_once<T: DeserializeOwned>(
+        &self,
+        account: &Account,
+        call: &Call,
+        deadline: Instant,
+    ) -> Result<Reply<T>, Error> {
+        let result = match tokio::time::timeout_at(deadline, self.exchange(account, call)).await {
             Ok(Ok(body)) => wire::read(call.field, &body),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(Error::Timeout),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::{Call, Error, Upstream};
 use crate::model::{Account, RootField, TenantId};
@@ -54,7 +55,9 @@ impl Upstream {
     /// # Errors
     /// When Move gives no answer; what was known before stays.
     pub async fn learn_features(&self, account: &Account) -> Result<(), Error> {
-        let reply = self.call::<MutationType>(account, &Call::mutation_names()).await?;
+        let deadline = Instant::now() + self.settings.timeout;
+        let reply =
+            self.call_once::<MutationType>(account, &Call::mutation_names(), deadline).await?;
         let mutations = reply.value.ok_or(Error::NotAnAnswer("without its mutations"))?;
         let create_job =
             mutations.fields.iter().any(|field| field.name == RootField::CreateJob.name());

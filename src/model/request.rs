@@ -1,0 +1,29 @@
+//! What the resolvers of one request share.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{Caller, RootField, Trail};
+
+/// One request while it is executed: whose it is, until when, and how its answer may be had.
+#[derive(Debug, Clone)]
+pub struct RequestContext {
+    /// Who asks.
+    pub caller: Caller,
+    /// When the caller stops waiting.
+    pub deadline: Instant,
+    /// Whether cached answers are passed over (`Cache-Control: no-cache`, where policy heeds it).
+    pub fresh: bool,
+    /// Its root fields.
+    pub trails: Arc<[Trail]>,
+}
+
+impl RequestContext {
+    /// The trail of a root field. One that nobody announced gets a trail that nobody reads.
+    #[must_use]
+    pub fn trail(&self, response_key: &str, field: RootField) -> Trail {
+        let announced = self.trails.iter().find(|trail| *trail.response_key == *response_key);
+        announced.cloned().unwrap_or_else(|| Trail::new(response_key, field))
+    }
+}

@@ -1,0 +1,87 @@
+//! What is learnt of one root field while it is answered.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::{JobId, RootField, TakeId};
+
+/// One root field of a request on its way: resolvers, cache and upstream note on it what they
+/// learn, and the record tells it at the end. Clones share their notes.
+#[derive(Debug, Clone)]
+pub struct Trail {
+    /// The key in the answer: the alias, or the field's name.
+    pub response_key: Arc<str>,
+    /// What is asked for.
+    pub field: RootField,
+    notes: Arc<Mutex<Notes>>,
+}
+
+/// What was learnt.
+#[derive(Debug, Clone, Default)]
+pub struct Notes {
+    /// The job that was asked for, created or changed.
+    pub job: Option<JobId>,
+    /// The take that a job was to be created on.
+    pub take: Option<TakeId>,
+    /// The metadata that the caller gave: its length in bytes and its SHA-256, never its text.
+    pub metadata: Option<(usize, [u8; 32])>,
+    /// What the cache had.
+    pub cache: Option<CacheStatus>,
+    /// How old the answer was, if it came from the cache.
+    pub age: Duration,
+    /// How many calls went to Move.
+    pub upstream_calls: u32,
+    /// The time they took together.
+    pub upstream_time: Duration,
+    /// Move's id of the last of them.
+    pub upstream_request_id: Option<Box<str>>,
+}
+
+/// What the cache had for a read, from best to worst: a request with several reads is as good as
+/// its worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CacheStatus {
+    /// A fresh answer.
+    Hit,
+    /// An answer past its time, which policy lets be given while upstream is asked or fails.
+    Stale,
+    /// Somebody was asking the same already.
+    Coalesced,
+    /// Nothing: upstream was asked.
+    Miss,
+}
+
+impl CacheStatus {
+    /// As `X-Cache`, metrics and audit show it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "HIT",
+            Self::Stale => "STALE",
+            Self::Coalesced => "COALESCED",
+            Self::Miss => "MISS",
+        }
+    }
+}
+
+impl Trail {
+    /// The trail of a root field; nothing is known yet.
+    #[must_use]
+    pub fn new(response_key: &str, field: RootField) -> Self {
+        Self { response_key: response_key.into(), field, notes: Arc::default() }
+    }
+
+    /// Notes something. Nothing slow belongs into `note`.
+    pub fn note<T>(&self, note: impl FnOnce(&mut Notes) -> T) -> T {
+        // A panic while noting leaves notes that are still worth telling.
+        note(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes where the cache's answer came from and how old it is.
+    pub fn note_cache(&self, status: CacheStatus, age: Duration) {
+        self.note(|notes| {
+            notes.cache = notes.cache.max(Some(status));
+            notes.age = notes.age.max(age);
+        });
+    }
+}
