@@ -12,12 +12,14 @@ use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::cache::SharedTier;
 use crate::config::{Config, Diagnostics};
 use crate::http::{self, Readiness, Service, Surface};
 use crate::jobs::{CursorKey, Jobs};
 use crate::model::Clock;
 use crate::policy::Snapshot;
 use crate::reload::{self, Origin};
+use crate::shared_state::SharedState;
 use crate::upstream::{self, Upstream};
 
 /// How often the gateway asks each account's API what it has.
@@ -38,6 +40,9 @@ pub enum Error {
     /// No random bytes for a cursor key.
     #[error("the system gives no random bytes: {0}")]
     Random(#[from] getrandom::Error),
+    /// Redis' address cannot be used. It may hold a password, so the error does not repeat it.
+    #[error("`shared_state.redis` is no address that can be connected to")]
+    SharedState,
     /// An address cannot be listened on.
     #[error("cannot listen on {address} ({key}): {source}")]
     Listen {
@@ -56,6 +61,7 @@ pub struct App {
     service: Arc<Service>,
     upstream: Arc<Upstream>,
     jobs: Jobs,
+    shared: Option<Arc<SharedTier>>,
     http: reqwest::Client,
     surface: Surface,
     config: Config,
@@ -98,7 +104,24 @@ impl App {
             );
             CursorKey::generate()?
         };
-        let jobs = Jobs::new(Arc::clone(&upstream), cursor_key, clock);
+        let jobs = Jobs::new(
+            Arc::clone(&upstream),
+            cursor_key,
+            clock,
+            config.cache.jobs,
+            config.server.request_timeout,
+        );
+        let shared = match (&config.shared_state, &config.cursor_key) {
+            (Some(url), Some(key)) => {
+                let state = Arc::new(SharedState::open(url).map_err(|_| Error::SharedState)?);
+                Some(Arc::new(SharedTier::new(state, key)))
+            }
+            _ => None,
+        };
+        let jobs = match &shared {
+            Some(shared) => jobs.sharing(Arc::clone(shared)),
+            None => jobs,
+        };
         // For the issuers' keys; like the one for Move it follows nobody elsewhere.
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -117,7 +140,16 @@ impl App {
             cors_origins: cors_origins.filter_map(|o| HeaderValue::from_str(o).ok()).collect(),
             page,
         };
-        Ok(Self { service, upstream, jobs, http, surface, config: config.clone(), origin: None })
+        Ok(Self {
+            service,
+            upstream,
+            jobs,
+            shared,
+            http,
+            surface,
+            config: config.clone(),
+            origin: None,
+        })
     }
 
     /// Reloads whenever the origin's files change, and on SIGHUP.
@@ -155,11 +187,16 @@ impl Bound {
     /// When a listener breaks.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         let readiness = Arc::new(Readiness::default());
-        let admin = axum::serve(self.admin_listener, http::admin_router(Arc::clone(&readiness)));
+        let admin_router = http::admin_router(Arc::clone(&readiness), self.app.jobs.clone());
+        let admin = axum::serve(self.admin_listener, admin_router);
         let admin_task = tokio::spawn(async move {
             let _ = admin.await;
         });
         let learner = learn_features(&self.app);
+        let follower = self.app.shared.map(|shared| {
+            let versions = Arc::clone(self.app.jobs.versions());
+            tokio::spawn(async move { shared.follow(&versions).await })
+        });
         let grace = self.app.config.server.shutdown_grace;
         let reloader = self.app.origin.map(|origin| {
             let (service, jobs) = (Arc::clone(&self.app.service), self.app.jobs);
@@ -194,7 +231,7 @@ impl Bound {
                 Ok(())
             }
         };
-        for task in [Some(learner), Some(admin_task), reloader].into_iter().flatten() {
+        for task in [Some(learner), Some(admin_task), reloader, follower].into_iter().flatten() {
             task.abort();
         }
         served

@@ -7,6 +7,8 @@ pub mod auth; // credential -> caller
 pub mod operation; // document -> operation: parsed once, limited, remembered
 pub mod graphql; // schema, resolvers, and the one mapping of errors
 pub mod jobs; // get, list, create, update: ownership, envelope, cursor. The heart
+pub mod cache; // what is known of jobs, and whole answers: for how long, and until which write
+pub mod shared_state; // Redis, where there are replicas: never fails a request, never waits over 20 ms
 pub mod upstream; // one call to Move: document, deadline, answer
 pub mod telemetry; // the log, from one record a call
 

@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::auth::Issuers;
+use crate::cache::Answers;
 use crate::config::{self, Config, Diagnostics, Node, Notice, Severity};
 use crate::graphql::{self, Gateways};
 use crate::http::{Rules, Service};
@@ -109,6 +110,7 @@ pub fn rules(
         },
         gateways: Gateways::new(jobs, policies.tenants().map(|tenant| &**tenant)),
         policies,
+        answers: Answers::new(config.cache.answers, Arc::clone(jobs.versions())),
     })
 }
 

@@ -89,7 +89,7 @@ fn caller(args: &Args, loaded: &Loaded) -> Result<Caller, Box<dyn std::error::Er
 /// A line a setting: what holds, and the place that says so.
 fn describe(caller: &Caller, node: &Node, key: Option<&Node>) -> String {
     let tenant = &caller.tenant;
-    let (metadata, limits) = (&tenant.metadata, &tenant.rate_limit);
+    let (metadata, limits, cache) = (&tenant.metadata, &tenant.rate_limit, &tenant.cache);
     let hidden = tenant.hidden_fields.iter().map(|f| format!("{}.{}", f.type_name, f.field));
     let hidden: Vec<_> = hidden.collect();
     let at = |path: &[&str]| node.at(path);
@@ -114,6 +114,9 @@ fn describe(caller: &Caller, node: &Node, key: Option<&Node>) -> String {
         ("queries *", rate(limits.queries.as_ref()), at(&["rate_limit", "queries"])),
         ("mutations *", rate(limits.mutations.as_ref()), at(&["rate_limit", "mutations"])),
         ("one request *", format!("{} units", limits.max_cost), at(&["rate_limit", "max_cost"])),
+        ("unfinished jobs", fresh(cache.unfinished), at(&["cache", "get_job", "unfinished"])),
+        ("finished jobs", fresh(cache.finished), at(&["cache", "get_job", "finished"])),
+        ("missing jobs", fresh(cache.not_found), at(&["cache", "get_job", "not_found"])),
         ("Move account", account(caller), at(&["upstream"])),
     ];
     let line = |(name, value, place): (&str, String, Option<&Node>)| {
@@ -129,6 +132,10 @@ fn rate(rate: Option<&Rate>) -> String {
     rate.map_or("unlimited".to_owned(), |rate| {
         format!("{} units in {:?}, {} at once", rate.units, rate.per, rate.burst)
     })
+}
+
+fn fresh(time: std::time::Duration) -> String {
+    format!("fresh for {time:?}")
 }
 
 fn account(caller: &Caller) -> String {

@@ -57,11 +57,25 @@ pub fn read(context: &Context<'_>, root: &Node, folder: &Path) -> Option<Config>
     if let Some(section) = top.section("limits") {
         limits(section, &mut config);
     }
+    if let Some(mut cache) = top.section("cache") {
+        for (key, size) in
+            [("jobs", &mut config.cache.jobs), ("answers", &mut config.cache.answers)]
+        {
+            if let Some(bytes) = cache.get(key, bytes) {
+                *size = bytes as u64;
+            }
+        }
+        cache.finish();
+    }
     config.cursor_key = top.secret("cursor_key", key_of_32_bytes);
     if let Some(section) = top.section("shared_state") {
-        shared_state(section);
+        let place = section.place().clone();
+        config.shared_state = shared_state(section);
+        if config.shared_state.is_some() && config.cursor_key.is_none() {
+            let problem = "replicas that share state need the same `cursor_key`: set it";
+            context.error(&place, problem);
+        }
     }
-    top.notice("shared_state");
     if let Some(section) = top.section("audit") {
         audit(context, section);
     }
@@ -270,12 +284,15 @@ fn limits(mut section: Section<'_, '_>, config: &mut Config) {
     section.finish();
 }
 
-fn shared_state(mut section: Section<'_, '_>) {
-    section.need("redis", |text| match url::Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "redis" | "rediss") => Ok(()),
+fn shared_state(mut section: Section<'_, '_>) -> Option<Secret> {
+    let redis = section.need("redis", |text| match url::Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "redis" | "rediss") && url.has_host() => {
+            Ok(Secret::new(text))
+        }
         _ => Err("must be a URL such as redis://127.0.0.1:6379".to_owned()),
     });
     section.finish();
+    redis
 }
 
 fn audit(context: &Context<'_>, mut section: Section<'_, '_>) {

@@ -34,6 +34,10 @@ pub struct Config {
     pub policies: PathBuf,
     /// How large one GraphQL request may be.
     pub limits: Limits,
+    /// How much memory cached answers may take.
+    pub cache: CacheSizes,
+    /// The Redis that replicas share: a URL, which may hold a password.
+    pub shared_state: Option<Secret>,
     /// What seals the cursors of listings; the same on every replica.
     pub cursor_key: Option<[u8; 32]>,
     /// The log.
@@ -106,6 +110,15 @@ pub enum KeySource {
     Secret(Secret),
 }
 
+/// How much memory cached answers may take, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheSizes {
+    /// What is known of jobs.
+    pub jobs: u64,
+    /// Whole answers.
+    pub answers: u64,
+}
+
 /// The log.
 #[derive(Debug, Clone)]
 pub struct Log {
@@ -140,6 +153,8 @@ impl Config {
             issuers: Vec::new(),
             policies: PathBuf::from("policies"),
             limits: Limits::default(),
+            cache: CacheSizes { jobs: 128 << 20, answers: 64 << 20 },
+            shared_state: None,
             cursor_key: None,
             log: Log { level: "info".to_owned(), format: Format::Json },
             notices: Vec::new(),
@@ -158,14 +173,15 @@ impl Config {
             // Policies take it over with the reload.
             server.public_url.clone_from(&running.server.public_url);
             format!(
-                "{server:?} {:?} {timeout:?} {connect_timeout:?} {} {:?} {:?}",
+                "{server:?} {:?} {timeout:?} {connect_timeout:?} {} {:?} {:?} {:?}",
                 config.admin,
                 config.policies.display(),
                 config.cursor_key,
+                config.cache,
                 config.log
             )
         };
-        fixed(self) != fixed(running)
+        fixed(self) != fixed(running) || self.shared_state != running.shared_state
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::errors::{self, ApiError};
-use crate::model::{ErrorCode, Failure};
+use crate::model::{CacheStatus, ErrorCode, Failure, Trail};
 
 /// A GraphQL answer.
 #[derive(Debug, Clone)]
@@ -21,9 +21,9 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Writes down what the engine answered.
+    /// Writes down what the engine answered, and what of it is stale.
     #[must_use]
-    pub fn of(response: Response) -> Self {
+    pub fn of(response: Response, trails: &[Trail]) -> Self {
         let errors: Vec<PlacedError> = response
             .errors
             .into_iter()
@@ -38,7 +38,7 @@ impl Answer {
             && !errors.is_empty()
             && errors.iter().all(|error| error.path.is_empty());
         let data = (!is_request_error).then_some(&response.data);
-        Self::write(data, &errors)
+        Self::write(data, &errors, Extensions::of(trails))
     }
 
     /// An answer of errors alone: nothing was executed.
@@ -49,13 +49,13 @@ impl Answer {
             let locations = api.position.into_iter().collect();
             PlacedError { api, path, locations }
         };
-        Self::write(None, &errors.into_iter().map(placed).collect::<Vec<_>>())
+        Self::write(None, &errors.into_iter().map(placed).collect::<Vec<_>>(), None)
     }
 
-    fn write(data: Option<&Value>, errors: &[PlacedError]) -> Self {
+    fn write(data: Option<&Value>, errors: &[PlacedError], extensions: Option<Extensions>) -> Self {
         let failures = errors.iter().map(PlacedError::failure).collect();
         // Engine values and raw JSON texts: nothing here can fail to become JSON.
-        let body = serde_json::to_vec(&Body { errors, data }).unwrap_or_default();
+        let body = serde_json::to_vec(&Body { errors, data, extensions }).unwrap_or_default();
         Self { body: body.into(), failures, has_data: data.is_some() }
     }
 }
@@ -66,6 +66,32 @@ struct Body<'a> {
     errors: &'a [PlacedError],
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extensions: Option<Extensions>,
+}
+
+/// What is said of the answer as a whole.
+#[derive(Serialize)]
+struct Extensions {
+    cache: Staleness,
+}
+
+/// Something in the answer is past its time.
+#[derive(Serialize)]
+struct Staleness {
+    status: &'static str,
+    /// Seconds since the oldest of it was fetched.
+    age: u64,
+}
+
+impl Extensions {
+    fn of(trails: &[Trail]) -> Option<Self> {
+        let stale = trails.iter().filter_map(|trail| {
+            trail.note(|notes| (notes.cache == Some(CacheStatus::Stale)).then_some(notes.age))
+        });
+        let age = stale.max()?.as_secs();
+        Some(Self { cache: Staleness { status: CacheStatus::Stale.as_str(), age } })
+    }
 }
 
 /// An error with its place in the answer and in the document.
@@ -99,11 +125,11 @@ impl Serialize for PlacedError {
             error_info: Option<&'a RawValue>,
             #[serde(skip_serializing_if = "Option::is_none")]
             data: Option<&'a RawValue>,
-            extensions: Extensions,
+            extensions: Code,
         }
 
         #[derive(Serialize)]
-        struct Extensions {
+        struct Code {
             code: ErrorCode,
         }
 
@@ -114,7 +140,7 @@ impl Serialize for PlacedError {
             error_type: &self.api.error_type,
             error_info: self.api.error_info.as_deref(),
             data: self.api.data.as_deref(),
-            extensions: Extensions { code: self.api.code },
+            extensions: Code { code: self.api.code },
         }
         .serialize(serializer)
     }

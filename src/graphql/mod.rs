@@ -9,6 +9,7 @@ mod query;
 mod selection;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use async_graphql::{EmptySubscription, SDLExportOptions, Schema, SchemaBuilder};
 
@@ -55,7 +56,8 @@ impl Gateways {
             [] => &self.whole,
             hidden => self.hiding.get(hidden).unwrap_or(&self.whole),
         };
-        Answer::of(engine.execute(operation.into_request().data(request)).await)
+        let trails = Arc::clone(&request.trails);
+        Answer::of(engine.execute(operation.into_request().data(request)).await, &trails)
     }
 }
 

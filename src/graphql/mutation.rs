@@ -5,7 +5,7 @@ use async_graphql::{Context, Object};
 use super::errors::ApiError;
 use super::query::{authorize, job};
 use super::selection;
-use crate::jobs::Update;
+use crate::jobs::{OwnedJob, Update};
 use crate::model::{JobId, RootField, TakeId};
 use crate::types::{AwsJson, ClipWindowInput, Job, OptionsInput, OutputType};
 use crate::upstream::NewJob;
@@ -102,14 +102,14 @@ impl Mutation {
         let update = Update { metadata: text(metadata), name };
         let answer =
             jobs.update(request, &trail, &id, update, &selection::below(ctx.field())).await;
-        job(ctx, answer)
+        job(ctx, answer, OwnedJob::into_job)
     }
 }
 
 async fn create(ctx: &Context<'_>, field: RootField, new: NewJob) -> Result<Job, ApiError> {
     let (jobs, request, trail) = authorize(ctx, field)?;
     let answer = jobs.create(request, &trail, new, &selection::below(ctx.field())).await;
-    job(ctx, answer)
+    job(ctx, answer, OwnedJob::into_job)
 }
 
 fn text(metadata: Option<AwsJson>) -> Option<String> {

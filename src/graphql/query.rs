@@ -1,10 +1,12 @@
 //! Root fields that read.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, ID, Object};
 
 use super::errors::{self, ApiError};
 use super::selection;
-use crate::jobs::{Answer, Jobs, ListArguments, OwnedJob};
+use crate::jobs::{Answer, Jobs, ListArguments};
 use crate::model::{ErrorCode, JobId, RequestContext, RootField, TakeId, Trail};
 use crate::types::{Job, JobsPage, JsonOrObject, SortDirection};
 
@@ -20,7 +22,7 @@ impl Query {
         let (jobs, request, trail) = authorize(ctx, RootField::GetJob)?;
         let id = JobId::parse(&job_id)?;
         let answer = jobs.get(request, &trail, &id, &selection::below(ctx.field())).await;
-        job(ctx, answer)
+        job(ctx, answer, |job| Arc::unwrap_or_clone(job).into_job())
     }
 
     /// A job by its key, for a federated graph: the same jobs, to the same callers, as `getJob`. A
@@ -84,14 +86,15 @@ pub fn authorize<'a>(
 }
 
 /// A job for the engine to resolve, and its errors beside it.
-pub fn job(
+pub fn job<T>(
     ctx: &Context<'_>,
-    answer: Result<Answer<OwnedJob>, crate::jobs::Error>,
+    answer: Result<Answer<T>, crate::jobs::Error>,
+    into_job: impl FnOnce(T) -> Job,
 ) -> Result<Job, ApiError> {
     match answer {
         Ok(Answer { value, errors }) => {
             errors::beside_value(ctx, &errors);
-            Ok(value.into_job())
+            Ok(into_job(value))
         }
         Err(error) => Err(errors::at_field(ctx, error)),
     }

@@ -7,8 +7,12 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, StatusCode};
-use axum::routing::get;
+use axum::routing::{get, post};
+use bytes::Bytes;
+use serde::Deserialize;
 
+use crate::jobs::Jobs;
+use crate::model::{JobId, TenantId};
 use crate::telemetry::metrics::prometheus_text;
 
 /// Whether the gateway takes requests: it stops being ready before it stops serving.
@@ -22,13 +26,21 @@ impl Readiness {
     }
 }
 
-/// `/livez`, `/readyz` and `/metrics`.
-pub fn router(readiness: Arc<Readiness>) -> Router {
+/// What the operators' endpoints need.
+#[derive(Debug, Clone)]
+struct Admin {
+    readiness: Arc<Readiness>,
+    jobs: Jobs,
+}
+
+/// `/livez`, `/readyz`, `/metrics` and `/cache/invalidate`.
+pub fn router(readiness: Arc<Readiness>, jobs: Jobs) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .with_state(readiness)
+        .route("/cache/invalidate", post(invalidate))
+        .with_state(Admin { readiness, jobs })
 }
 
 /// Prometheus' text format, version 0.0.4.
@@ -36,10 +48,35 @@ async fn metrics() -> ([(HeaderName, &'static str); 1], String) {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], prometheus_text())
 }
 
-async fn ready(State(readiness): State<Arc<Readiness>>) -> (StatusCode, &'static str) {
+async fn ready(State(Admin { readiness, .. }): State<Admin>) -> (StatusCode, &'static str) {
     if readiness.0.load(Ordering::Relaxed) {
         (StatusCode::OK, "ready\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
     }
+}
+
+/// What is to be forgotten: one job of a tenant, or all of them.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Invalidation {
+    tenant: String,
+    job: Option<String>,
+}
+
+/// Forgets cached answers on every replica; 204 when that is done.
+async fn invalidate(
+    State(Admin { jobs, .. }): State<Admin>,
+    body: Bytes,
+) -> Result<StatusCode, (StatusCode, String)> {
+    let refuse = |problem: &dyn std::fmt::Display| {
+        let hint = r#"send {"tenant": "acme"} or {"tenant": "acme", "job": "job-…"}"#;
+        (StatusCode::BAD_REQUEST, format!("{problem}; {hint}\n"))
+    };
+    let Invalidation { tenant, job } =
+        serde_json::from_slice(&body).map_err(|error| refuse(&error))?;
+    let tenant = TenantId::parse(&tenant).map_err(|error| refuse(&error))?;
+    let job = job.as_deref().map(JobId::parse).transpose().map_err(|error| refuse(&error))?;
+    jobs.forget(&tenant, job.as_ref()).await;
+    Ok(StatusCode::NO_CONTENT)
 }

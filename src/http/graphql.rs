@@ -9,12 +9,12 @@ use axum::http::{HeaderValue, Method};
 use axum::response::Response;
 use tokio::time::{Instant, timeout_at};
 
-use super::error::{Refusal, respond, status};
+use super::error::{self, Refusal};
 use super::media_type::MediaType;
-use super::{Rules, Service, credential, request};
+use super::{Rules, Service, caching, credential, request};
 use crate::auth;
 use crate::graphql::{Answer, ApiError};
-use crate::model::{CallRecord, Caller, ErrorCode, Kind, RequestContext, RequestId};
+use crate::model::{CacheStatus, CallRecord, Caller, ErrorCode, Kind, RequestContext, RequestId};
 use crate::operation::Operation;
 use crate::telemetry;
 
@@ -26,16 +26,14 @@ pub async fn handle(State(service): State<Arc<Service>>, request: Request) -> Re
     let peer = head.extensions.get::<ConnectInfo<SocketAddr>>();
     record.source = peer.map(|ConnectInfo(peer)| peer.ip());
     let mut response = match answer(&service, &head, body, deadline, &mut record).await {
-        Ok((media_type, answer)) => {
-            record.failures.clone_from(&answer.failures);
-            respond(status(&answer, media_type), media_type, answer)
-        }
+        Ok(response) => response,
         Err(refusal) => {
             let (response, failures) = refusal.into_parts();
             record.failures = failures;
             response
         }
     };
+    caching::announce(&record, response.headers_mut());
     if let Ok(id) = HeaderValue::from_str(&record.request_id.to_string()) {
         response.headers_mut().insert("x-request-id", id);
     }
@@ -50,7 +48,7 @@ async fn answer(
     body: Body,
     deadline: Instant,
     record: &mut CallRecord,
-) -> Result<(MediaType, Answer), Refusal> {
+) -> Result<Response, Refusal> {
     let media_type = MediaType::accepted(&head.headers).ok_or(request::Error::NotAcceptable)?;
     request::check_head(head, service.max_body)?;
 
@@ -61,16 +59,31 @@ async fn answer(
     record.identify(&caller);
     record.policy_version = Some(Arc::clone(policies.version()));
 
-    let request = timeout_at(deadline, request::read(head, body, service.max_body))
+    let text = timeout_at(deadline, request::read(head, body, service.max_body))
         .await
         .map_err(|_| request::Error::Slow)??;
 
+    let fresh = caching::wants_fresh(&head.headers, &caller.tenant);
+    let question = caching::question(&caller.tenant.id, head, media_type, text);
+    let now = service.clock.now();
+    if !fresh
+        && let Some(stored) = rules.answers.get(&question, now)
+        && caching::is_for(&stored, &caller)
+    {
+        caching::note_hit(record, &stored, now);
+        return Ok(caching::respond(&stored, head, media_type, now));
+    }
+
+    let request = request::parse(&head.method, &question.text)?;
     let operation = rules.documents.parse(&request.query).and_then(|document| {
         document.operation(request.operation_name.as_deref(), request.variables)
     });
     let operation = match operation {
         Ok(operation) => operation,
-        Err(error) => return Ok((media_type, Answer::refusal([ApiError::from(error)]))),
+        Err(error) => {
+            let answer = Answer::refusal([ApiError::from(error)]);
+            return Ok(respond(record, media_type, answer));
+        }
     };
     record.kind = Some(operation.kind);
     record.trails = operation.trails();
@@ -79,9 +92,26 @@ async fn answer(
     }
     permit(&caller, &operation)?;
 
+    let asking = caching::Asking::of(&operation);
     let trails = Arc::clone(&record.trails);
-    let request = RequestContext { caller, deadline, fresh: false, trails };
-    Ok((media_type, execute(rules, request, operation).await))
+    let request = RequestContext { caller, deadline, fresh, trails };
+    let answer = execute(Arc::clone(&rules), request, operation).await;
+    record.cache = record.trails.iter().filter_map(|trail| trail.note(|notes| notes.cache)).max();
+
+    let now = service.clock.now();
+    if let Some(stored) = asking.keep(&answer, &record.trails, now) {
+        record.cache = record.cache.or(Some(CacheStatus::Miss));
+        let stored = Arc::new(stored);
+        rules.answers.put(question, Arc::clone(&stored));
+        return Ok(caching::respond(&stored, head, media_type, now));
+    }
+    Ok(respond(record, media_type, answer))
+}
+
+/// An answer that is not kept.
+fn respond(record: &mut CallRecord, media_type: MediaType, answer: Answer) -> Response {
+    record.failures.clone_from(&answer.failures);
+    error::respond(error::status(&answer, media_type), media_type, answer)
 }
 
 /// Refuses an operation of which nothing is allowed. Where only some root fields are forbidden,

@@ -1,6 +1,7 @@
 //! HTTP: the router and its one ordered stack of layers, bytes in, bytes out.
 
 mod admin;
+mod caching;
 mod credential;
 mod error;
 mod graphql;
@@ -23,6 +24,7 @@ use tower_http::cors::CorsLayer;
 pub use admin::{Readiness, router as admin_router};
 
 use crate::auth::Issuers;
+use crate::cache::Answers;
 use crate::graphql::{ApiError, Gateways};
 use crate::model::{Clock, ErrorCode};
 use crate::operation::Documents;
@@ -52,6 +54,8 @@ pub struct Rules {
     pub documents: Documents,
     /// Schema and resolvers, as each tenant may see them.
     pub gateways: Gateways,
+    /// Whole answers, given by these rules.
+    pub answers: Answers,
 }
 
 /// What is served beside the GraphQL paths and how.

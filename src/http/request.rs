@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{Method, header};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
@@ -81,13 +81,13 @@ pub fn check_head(head: &Parts, max_body: usize) -> Result<(), Error> {
     }
 }
 
-/// Reads the request: a JSON body, or a GET's parameters.
+/// Reads the request's text: a body, or a GET's parameters.
 ///
 /// # Errors
-/// When it is not what `check_head` promised, or not a GraphQL request.
-pub async fn read(head: &Parts, body: Body, max_body: usize) -> Result<GraphqlRequest, Error> {
+/// When it is not what `check_head` promised.
+pub async fn read(head: &Parts, body: Body, max_body: usize) -> Result<Bytes, Error> {
     if head.method == Method::GET {
-        return from_parameters(head.uri.query().unwrap_or_default());
+        return Ok(Bytes::copy_from_slice(head.uri.query().unwrap_or_default().as_bytes()));
     }
     let mut bytes = BytesMut::new();
     let mut chunks = body.into_data_stream();
@@ -98,7 +98,19 @@ pub async fn read(head: &Parts, body: Body, max_body: usize) -> Result<GraphqlRe
         }
         bytes.extend_from_slice(&chunk);
     }
-    from_json(&bytes)
+    Ok(bytes.freeze())
+}
+
+/// Takes the text apart.
+///
+/// # Errors
+/// When it is no GraphQL request.
+pub fn parse(method: &Method, text: &[u8]) -> Result<GraphqlRequest, Error> {
+    match *method {
+        // Parameters are ASCII: whatever else there is, is percent-encoded.
+        Method::GET => from_parameters(std::str::from_utf8(text).unwrap_or_default()),
+        _ => from_json(text),
+    }
 }
 
 fn from_json(body: &[u8]) -> Result<GraphqlRequest, Error> {

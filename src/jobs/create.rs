@@ -41,7 +41,8 @@ impl Jobs {
         let answer = written(caller, reply.value, reply.errors)?;
         if let Some(id) = answer.value.job().id.get().and_then(|id| JobId::parse(id).ok()) {
             trail.note(|notes| notes.job = Some(id.clone()));
-            self.proven.insert((tenant.id.clone(), id), ());
+            self.proven.insert((tenant.id.clone(), id.clone()), ());
+            self.forget(&tenant.id, Some(&id)).await;
         }
         Ok(answer)
     }

@@ -3,7 +3,7 @@
 use crate::upstream::{self, FieldError};
 
 /// What went wrong. `graphql::errors` decides what callers read of it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// The job is missing, another tenant's or nobody's: one answer for all three.
     #[error("no such job")]

@@ -1,13 +1,43 @@
 //! `getJob`
 
-use crate::model::{Caller, JobId, RequestContext, Selection, Trail};
-use crate::types::Job;
-use crate::upstream::{self, Call, FieldError, Reply};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Answer, Error, Jobs, OwnedJob, needs};
+use crate::cache::{Entry, Key, Lifetime, Phase, SharedEntry, State};
+use crate::model::{
+    CacheStatus, Caller, Freshness, JobId, RequestContext, Selection, Trail, Version,
+};
+use crate::types::Job;
+use crate::upstream::{self, Call, FieldError, PathSegment, Reply};
+
+use super::{Answer, Error, Jobs, OwnedJob, needs, present};
+
+/// What is known of a job.
+#[derive(Debug, Clone)]
+pub(super) enum Known {
+    /// The job as its tenant sees it.
+    Job(Arc<OwnedJob>),
+    /// It is missing, foreign or nobody's.
+    NotFound,
+}
+
+/// What a fetch brought.
+#[derive(Debug, Clone)]
+pub(super) struct Brought {
+    /// What is known now.
+    entry: Arc<Entry<Known>>,
+    /// Errors of some of the job's fields.
+    errors: Arc<[FieldError]>,
+    /// Whether Move was asked for it or another replica had been.
+    status: CacheStatus,
+}
+
+/// How a fetch ended.
+pub(super) type Fetched = Result<Brought, Error>;
 
 impl Jobs {
-    /// One job of the caller's tenant.
+    /// One job of the caller's tenant: from the cache where what is known covers what is wanted,
+    /// else from Move, one call for all who ask at once.
     ///
     /// # Errors
     /// [`Error::JobNotFound`] for a job that is missing, foreign or nobody's; Move's own errors
@@ -18,13 +48,216 @@ impl Jobs {
         trail: &Trail,
         id: &JobId,
         wanted: &Selection,
-    ) -> Result<Answer<OwnedJob>, Error> {
+    ) -> Result<Answer<Arc<OwnedJob>>, Error> {
         trail.note(|notes| notes.job = Some(id.clone()));
-        let Reply { value, errors } = self.read(request, trail, id, &needs::of_job(wanted)).await?;
-        match value {
-            Some(job) => Ok(Answer { value: self.owned(&request.caller, id, job)?, errors }),
-            None => Err(self.refusal(request, trail, id, errors).await?),
+        let key = Key { tenant: request.caller.tenant.id.clone(), job: id.clone() };
+        let needed = needs::of_known_job(wanted);
+        let now = self.clock.now();
+        let known = if request.fresh { None } else { self.known(request, &key, &needed) };
+        match known {
+            Some(entry) if entry.lifetime.phase(now) == Phase::Fresh => {
+                self.answer(trail, CacheStatus::Hit, &entry)
+            }
+            Some(entry) if entry.lifetime.phase(now) == Phase::Revalidate => {
+                self.refresh(request, &key, needed);
+                self.answer(trail, CacheStatus::Stale, &entry)
+            }
+            _ => match self.ask(request, trail, &key, &needed).await {
+                (coalesced, Ok(Brought { entry, errors, status })) => {
+                    // Who joined another's fetch may want less than it brought.
+                    let asked = needs::of_job(wanted);
+                    let errors = errors.iter().filter(|error| concerns(error, &asked)).cloned();
+                    let errors: Vec<_> = errors.collect();
+                    let answer = self.answer(trail, coalesced.unwrap_or(status), &entry)?;
+                    if !errors.is_empty() {
+                        trail.note(|notes| notes.freshness.clear());
+                    }
+                    Ok(Answer { errors, ..answer })
+                }
+                (_, Err(Error::Upstream(error))) => match self.known(request, &key, &needed) {
+                    Some(entry)
+                        if !request.fresh && entry.lifetime.covers_error(self.clock.now()) =>
+                    {
+                        self.answer(trail, CacheStatus::Stale, &entry)
+                    }
+                    _ => Err(Error::Upstream(error)),
+                },
+                (_, Err(error)) => Err(error),
+            },
         }
+    }
+
+    /// What is known, if it covers what is needed.
+    fn known(
+        &self,
+        request: &RequestContext,
+        key: &Key,
+        needed: &Selection,
+    ) -> Option<Arc<Entry<Known>>> {
+        let entry = self.cache.get(key, &request.caller.tenant)?;
+        let covers = matches!(entry.value, Known::NotFound) || entry.selection.covers(needed);
+        covers.then_some(entry)
+    }
+
+    /// Gives what is known, and notes where it came from.
+    fn answer(
+        &self,
+        trail: &Trail,
+        status: CacheStatus,
+        entry: &Entry<Known>,
+    ) -> Result<Answer<Arc<OwnedJob>>, Error> {
+        let age = match status {
+            CacheStatus::Hit | CacheStatus::Stale => entry.lifetime.age(self.clock.now()),
+            CacheStatus::Coalesced | CacheStatus::Miss => Duration::ZERO,
+        };
+        trail.note_cache(status, age);
+        match &entry.value {
+            Known::NotFound => Err(Error::JobNotFound),
+            Known::Job(job) => {
+                let Lifetime { fetched, fresh_until: until, .. } = entry.lifetime;
+                let version = entry.version;
+                trail.note(|notes| notes.freshness.push(Freshness { fetched, until, version }));
+                Ok(Answer { value: Arc::clone(job), errors: Vec::new() })
+            }
+        }
+    }
+
+    /// Waits for a fetch that brings what is needed: one that is under way, or a new one.
+    async fn ask(
+        &self,
+        request: &RequestContext,
+        trail: &Trail,
+        key: &Key,
+        needed: &Selection,
+    ) -> (Option<CacheStatus>, Fetched) {
+        let version = self.versions.of(key);
+        if !request.fresh
+            && let Some(fetched) = self.flights.join(key, needed, version).await
+        {
+            return (Some(CacheStatus::Coalesced), fetched);
+        }
+        let fetched = self.fetch(request, trail, key, needed.clone(), version).await;
+        let panicked = || Err(upstream::Error::NotAnAnswer("not one that can be handled").into());
+        (None, fetched.unwrap_or_else(panicked))
+    }
+
+    /// Fetches in the background, unless somebody does already.
+    fn refresh(&self, request: &RequestContext, key: &Key, needed: Selection) {
+        let version = self.versions.of(key);
+        if !self.flights.is_flying(key, &needed, version) {
+            let trail = Trail::new("", crate::model::RootField::GetJob);
+            drop(self.fetch(request, &trail, key, needed, version));
+        }
+    }
+
+    /// Starts a fetch of what is needed and of what was known before, so that callers with
+    /// different selections do not take turns in replacing each other's entry.
+    fn fetch(
+        &self,
+        request: &RequestContext,
+        trail: &Trail,
+        key: &Key,
+        needed: Selection,
+        version: Version,
+    ) -> impl Future<Output = Option<Fetched>> + use<> {
+        let selection = match self.cache.get(key, &request.caller.tenant) {
+            Some(entry) => needed.union(&entry.selection),
+            None => needed,
+        };
+        // Others may join, who have more time.
+        let deadline = tokio::time::Instant::now() + self.fetch_time;
+        let request = RequestContext { deadline, ..request.clone() };
+        let (jobs, trail, id) = (self.clone(), trail.clone(), key.job.clone());
+        let wanted = selection.clone();
+        let fetch = async move { jobs.fetch_job(request, trail, id, wanted, version).await };
+        self.flights.start(key, selection, version, fetch)
+    }
+
+    async fn fetch_job(
+        self,
+        request: RequestContext,
+        trail: Trail,
+        id: JobId,
+        selection: Selection,
+        version: Version,
+    ) -> Fetched {
+        let tenant = &request.caller.tenant;
+        let key = Key { tenant: tenant.id.clone(), job: id };
+        let stamp = match &self.shared {
+            None => None,
+            Some(shared) => {
+                let (entry, stamp) = shared.get(&key).await;
+                let entry = entry
+                    .filter(|entry| !request.fresh && entry.selection.covers(&selection))
+                    .and_then(|entry| self.take_over(&request.caller, &key, entry, version));
+                if let Some(entry) = entry
+                    && entry.lifetime.phase(self.clock.now()) == Phase::Fresh
+                {
+                    return Ok(Brought { entry, errors: [].into(), status: CacheStatus::Hit });
+                }
+                stamp
+            }
+        };
+        let id = &key.job;
+        let asked_at = self.clock.now();
+        let Reply { value, errors, size } = self.read(&request, &trail, id, &selection).await?;
+        let as_sent = value.as_ref().filter(|_| stamp.is_some()).map(serde_json::to_string);
+        let found = match value {
+            Some(job) => self.owned(&request.caller, id, job),
+            None => match self.refusal(&request, &trail, id, errors.clone()).await {
+                Ok(error) | Err(error) => Err(error),
+            },
+        };
+        let (value, errors) = match found {
+            Ok(job) => (Known::Job(Arc::new(job)), errors),
+            Err(Error::JobNotFound) => (Known::NotFound, Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let lifetime = lifetime(&tenant.cache, &value, asked_at);
+        let tenant = Arc::clone(tenant);
+        let weight = 2 * size;
+        let entry = Arc::new(Entry { value, selection, tenant, lifetime, version, weight });
+        // What came with errors is told to those who wait and not remembered.
+        if errors.is_empty() {
+            let now = self.clock.now();
+            self.cache.put(key.clone(), Arc::clone(&entry), now);
+            if let (Some(shared), Some(stamp)) = (&self.shared, stamp) {
+                let job = match (&entry.value, as_sent) {
+                    (Known::Job(_), Some(Ok(text))) => Some(text),
+                    _ => None,
+                };
+                let stays = Duration::try_from(lifetime.end() - now).unwrap_or_default();
+                let selection = entry.selection.clone();
+                let known = SharedEntry { fetched: asked_at, selection, job };
+                shared.put(&key, known, stamp, stays).await;
+            }
+        }
+        Ok(Brought { entry, errors: errors.into(), status: CacheStatus::Miss })
+    }
+
+    /// Takes over what another replica fetched: judged by this replica's policies, as if Move had
+    /// sent it.
+    fn take_over(
+        &self,
+        caller: &Caller,
+        key: &Key,
+        known: SharedEntry,
+        version: Version,
+    ) -> Option<Arc<Entry<Known>>> {
+        let SharedEntry { fetched, selection, job } = known;
+        let weight = job.as_ref().map_or(0, |text| 2 * text.len());
+        let value = match job {
+            None => Known::NotFound,
+            Some(text) => {
+                let job = serde_json::from_str(&text).ok()?;
+                Known::Job(Arc::new(self.owned(caller, &key.job, job).ok()?))
+            }
+        };
+        let tenant = Arc::clone(&caller.tenant);
+        let lifetime = lifetime(&tenant.cache, &value, fetched);
+        let entry = Arc::new(Entry { value, selection, tenant, lifetime, version, weight });
+        self.cache.put(key.clone(), Arc::clone(&entry), self.clock.now());
+        Some(entry)
     }
 
     pub(super) async fn read(
@@ -72,4 +305,28 @@ impl Jobs {
         self.proven.insert((caller.tenant.id.clone(), id.clone()), ());
         Ok(owned)
     }
+}
+
+fn lifetime(
+    policy: &crate::model::CachePolicy,
+    known: &Known,
+    asked_at: jiff::Timestamp,
+) -> Lifetime {
+    let Known::Job(job) = known else {
+        return Lifetime::of(policy, State::NotFound, std::iter::empty(), asked_at);
+    };
+    let job = job.job();
+    let state = match job.state.as_deref() {
+        Some("FINISHED" | "FAILED") => State::Finished,
+        _ => State::Unfinished,
+    };
+    Lifetime::of(policy, state, present::signed_urls(job).into_iter(), asked_at)
+}
+
+/// Whether an error of Move's is about something that is selected.
+fn concerns(error: &FieldError, selection: &Selection) -> bool {
+    selection.reaches(error.path.iter().filter_map(|segment| match segment {
+        PathSegment::Field(name) => Some(name.as_str()),
+        PathSegment::Index(_) => None,
+    }))
 }

@@ -73,7 +73,7 @@ impl Jobs {
         needed: &Selection,
     ) -> Result<Answer<JobsPage>, Error> {
         let after = arguments.after.as_deref().filter(|cursor| *cursor != "null");
-        let Reply { value, errors } =
+        let Reply { value, errors, .. } =
             self.page(request, trail, first, after, arguments, needed).await?;
         let mut page = value.ok_or_else(|| Error::Refused(errors.clone()))?;
         for item in page.items.iter_mut().flatten() {
@@ -106,16 +106,16 @@ impl Jobs {
         let mut calls = 0;
         let next = loop {
             let after = position.page.as_deref();
-            let (page, errors) = match self
-                .page(request, trail, SIFTED_PAGE, after, arguments, needed)
-                .await
-            {
-                Ok(Reply { value: Some(page), errors }) if page.items.is_some() => (page, errors),
-                // What was found is a page cut short; the next one meets the error, if it lasts.
-                _ if !sifted.items.is_empty() => break Some(position),
-                Ok(Reply { errors, .. }) => return Err(Error::Refused(errors)),
-                Err(error) => return Err(error.into()),
-            };
+            let (page, errors) =
+                match self.page(request, trail, SIFTED_PAGE, after, arguments, needed).await {
+                    Ok(Reply { value: Some(page), errors, .. }) if page.items.is_some() => {
+                        (page, errors)
+                    }
+                    // What was found is a page cut short; the next one meets the error, if it lasts.
+                    _ if !sifted.items.is_empty() => break Some(position),
+                    Ok(Reply { errors, .. }) => return Err(Error::Refused(errors)),
+                    Err(error) => return Err(error.into()),
+                };
             calls += 1;
             let next = sifted
                 .take_from(page, errors, position)

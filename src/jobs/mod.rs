@@ -17,8 +17,11 @@ mod present;
 mod update;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use moka::sync::Cache;
+
+use get::{Fetched, Known};
 
 pub use cursor::CursorKey;
 pub use error::Error;
@@ -26,6 +29,7 @@ pub use list::ListArguments;
 pub use ownership::OwnedJob;
 pub use update::Update;
 
+use crate::cache::{Flights, JobCache, Key, SharedTier, Versions};
 use crate::model::{Clock, JobId, TenantId};
 use crate::upstream::{FieldError, Upstream};
 
@@ -35,6 +39,12 @@ pub struct Jobs {
     upstream: Arc<Upstream>,
     cursor_key: CursorKey,
     clock: Clock,
+    /// How long a fetch may take that several callers wait for.
+    fetch_time: Duration,
+    cache: Arc<JobCache<Known>>,
+    flights: Arc<Flights<Key, Fetched>>,
+    versions: Arc<Versions>,
+    shared: Option<Arc<SharedTier>>,
     /// Jobs whose owner was checked before. A job never changes its owner.
     proven: Cache<(TenantId, JobId), ()>,
 }
@@ -52,9 +62,59 @@ pub struct Answer<T> {
 }
 
 impl Jobs {
-    /// Binds the operations to an upstream, the key that seals cursors, and a clock.
+    /// Binds the operations to an upstream, the key that seals cursors, and a clock. What is known
+    /// of jobs may take `cache_bytes`; a fetch that several callers wait for, `fetch_time`.
     #[must_use]
-    pub fn new(upstream: Arc<Upstream>, cursor_key: CursorKey, clock: Clock) -> Self {
-        Self { upstream, cursor_key, clock, proven: Cache::new(PROVEN) }
+    pub fn new(
+        upstream: Arc<Upstream>,
+        cursor_key: CursorKey,
+        clock: Clock,
+        cache_bytes: u64,
+        fetch_time: Duration,
+    ) -> Self {
+        let versions = Arc::<Versions>::default();
+        Self {
+            upstream,
+            cursor_key,
+            clock,
+            fetch_time,
+            cache: Arc::new(JobCache::new(cache_bytes, Arc::clone(&versions))),
+            flights: Arc::default(),
+            versions,
+            shared: None,
+            proven: Cache::new(PROVEN),
+        }
+    }
+
+    /// Shares what is known with other replicas.
+    #[must_use]
+    pub fn sharing(self, shared: Arc<SharedTier>) -> Self {
+        Self { shared: Some(shared), ..self }
+    }
+
+    /// The versions of everything that was ever fetched.
+    #[must_use]
+    pub const fn versions(&self) -> &Arc<Versions> {
+        &self.versions
+    }
+
+    /// Nothing that is known of the tenant's job (of all its jobs, if none is named) may be given
+    /// any more: it was written, or may have been.
+    pub async fn forget(&self, tenant: &TenantId, job: Option<&JobId>) {
+        match job {
+            Some(job) => {
+                self.versions.forget_job(&Key { tenant: tenant.clone(), job: job.clone() });
+            }
+            None => self.versions.forget_tenant(tenant),
+        }
+        if let Some(shared) = &self.shared {
+            shared.forget(tenant, job).await;
+        }
+    }
+
+    /// How many jobs are known and how many bytes that takes, roughly.
+    #[must_use]
+    pub fn cache_size(&self) -> (u64, u64) {
+        self.cache.size()
     }
 }

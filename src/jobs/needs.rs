@@ -21,6 +21,14 @@ pub fn of_job(wanted: &Selection) -> Selection {
     needed
 }
 
+/// What has to be asked of a job that is to be remembered: its state says for how long.
+#[must_use]
+pub fn of_known_job(wanted: &Selection) -> Selection {
+    let mut needed = of_job(wanted);
+    needed.field("state");
+    needed
+}
+
 /// What has to be asked of a page whose jobs are wanted like `item`.
 #[must_use]
 pub fn of_page(item: &Selection) -> Selection {

@@ -123,6 +123,7 @@ pub mod fixture {
                 not_found: Duration::ZERO,
                 stale_while_revalidate: Duration::ZERO,
                 stale_if_error: Duration::ZERO,
+                heeds_no_cache: false,
             },
             account: Arc::new(Account {
                 owner: None,

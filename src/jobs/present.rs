@@ -53,6 +53,28 @@ fn additional_files(tenant: &Tenant, files: Option<&mut Vec<Option<AdditionalFil
     }
 }
 
+/// Every URL in a job that may be signed and end: those of its files.
+pub fn signed_urls(job: &Job) -> Vec<&str> {
+    let take = job.take.as_ref();
+    let volume = take.and_then(|take| take.volume.as_ref());
+    let volume = volume.map(|Volume::HumanVolume(volume)| volume);
+    let additional = [
+        job.outputs.as_ref(),
+        take.and_then(|take| take.additional_files.as_ref()),
+        volume.and_then(|volume| volume.outputs.as_ref()),
+    ];
+    let additional = additional.into_iter().flatten().flatten().flatten();
+    let of_take = take.and_then(|take| take.sources.as_ref()).into_iter().flatten().flatten();
+    let of_volume = volume.and_then(|volume| volume.sources.as_ref()).into_iter().flatten();
+    additional
+        .filter_map(|additional| additional.file.get())
+        .chain(of_take.chain(of_volume).filter_map(|source| source.file.as_ref()))
+        .chain(take.and_then(|take| take.video_file.as_ref()))
+        .flat_map(|file| [&file.presigned_url, &file.thumbnail_url])
+        .filter_map(|url| url.as_ref().map(|url| url.0.as_str()))
+        .collect()
+}
+
 fn sources<'a>(tenant: &Tenant, sources: impl Iterator<Item = &'a mut Source>) {
     for source in sources {
         file(tenant, source.file.as_mut());

@@ -36,7 +36,8 @@ impl Jobs {
         trail.note(|notes| notes.job = Some(id.clone()));
         note_metadata(trail, update.metadata.as_deref());
         check_metadata_size(caller, update.metadata.as_deref())?;
-        let Reply { value, errors } = self.read(request, trail, id, &needs::of_ownership()).await?;
+        let Reply { value, errors, .. } =
+            self.read(request, trail, id, &needs::of_ownership()).await?;
         let job = match value {
             Some(job) => self.owned(caller, id, job)?,
             None => return Err(self.refusal(request, trail, id, errors).await?),
@@ -50,8 +51,10 @@ impl Jobs {
         });
         let needed = needs::of_job(wanted);
         let call = Call::update_job(id, metadata.as_deref(), update.name.as_deref(), &needed);
-        let reply =
-            self.upstream.call::<Job>(request, trail, &call).await.map_err(Error::of_mutation)?;
+        let reply = self.upstream.call::<Job>(request, trail, &call).await;
+        // Also where no answer came: it may have been written.
+        self.forget(&caller.tenant.id, Some(id)).await;
+        let reply = reply.map_err(Error::of_mutation)?;
         written(caller, reply.value, reply.errors)
     }
 }

@@ -28,4 +28,4 @@ pub use tenant::{
     Account, ApiKey, CachePolicy, ClientView, FieldCoordinate, KeyHash, MetadataPolicy, Rate,
     RateLimits, Tenant, UnclaimedJobs,
 };
-pub use trail::{CacheStatus, Notes, Trail};
+pub use trail::{CacheStatus, Freshness, Notes, Trail, Version};

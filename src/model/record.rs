@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Caller, CredentialId, ErrorCode, Kind, RequestId, TenantId, Trail};
+use super::{CacheStatus, Caller, CredentialId, ErrorCode, Kind, RequestId, TenantId, Trail};
 
 /// The record of one request. Logs, metrics and audit read it; nothing else measures a call.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct CallRecord {
     pub kind: Option<Kind>,
     /// The root fields it asked for, in order, and what was learnt of each.
     pub trails: Arc<[Trail]>,
+    /// What the cache had for it: the worst that it had for one of its reads.
+    pub cache: Option<CacheStatus>,
     /// What it cost, in units of the tenant's limits.
     pub cost: u32,
     /// The errors of the answer, in order.
@@ -63,6 +66,7 @@ impl CallRecord {
             policy_version: None,
             kind: None,
             trails: Arc::default(),
+            cache: None,
             cost: 0,
             failures: Vec::new(),
             status: 0,
@@ -74,6 +78,13 @@ impl CallRecord {
         self.tenant = Some(caller.tenant.id.clone());
         self.credential = Some(caller.credential.clone());
         self.subject.clone_from(&caller.subject);
+    }
+
+    /// How old the oldest cached part of the answer is.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        let ages = self.trails.iter().map(|trail| trail.note(|notes| notes.age));
+        ages.max().unwrap_or_default()
     }
 
     /// What became of one of its root fields: the first error that is about it or about everything.

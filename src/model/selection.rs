@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// A tree of field names: what a caller selected with aliases, fragments and directives resolved,
 /// or what is asked of upstream. A leaf has an empty tree. The name may also be an inline
 /// fragment's head (`... on HumanVolume`).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Selection(BTreeMap<Box<str>, Selection>);
 
 impl Selection {
@@ -41,6 +44,16 @@ impl Selection {
     #[must_use]
     pub fn covers(&self, wanted: &Self) -> bool {
         wanted.0.iter().all(|(name, below)| self.get(name).is_some_and(|own| own.covers(below)))
+    }
+
+    /// Whether a path of fields leads to something that is selected, or below it.
+    #[must_use]
+    pub fn reaches<'a>(&self, mut path: impl Iterator<Item = &'a str>) -> bool {
+        let Some(first) = path.next() else { return true };
+        let in_fragments = self.0.iter().filter(|(name, _)| name.starts_with("... on "));
+        let here = std::iter::once(self).chain(in_fragments.map(|(_, below)| below));
+        let mut below = here.filter_map(|selection| selection.get(first));
+        below.next().is_some_and(|below| below.is_empty() || below.reaches(path))
     }
 
     /// Adds everything that `other` selects.
@@ -89,6 +102,16 @@ mod tests {
     fn a_selection_prints_as_a_selection_set() {
         assert_eq!(outputs_of("id").to_string(), " {id outputs {file {id}}}");
         assert_eq!(Selection::default().to_string(), "");
+    }
+
+    #[test]
+    fn a_path_reaches_what_is_selected_through_fragments_and_no_further() {
+        let mut selection = outputs_of("id");
+        selection.field("volume").field("... on HumanVolume").field("state");
+        let reaches = |path: &str| selection.reaches(path.split_whitespace());
+        assert!(reaches("") && reaches("outputs") && reaches("outputs file id"));
+        assert!(reaches("volume state"));
+        assert!(!reaches("outputs file name") && !reaches("state"));
     }
 
     #[test]

@@ -184,6 +184,8 @@ pub struct CachePolicy {
     pub stale_while_revalidate: Duration,
     /// How long past that an answer may still be given while upstream fails.
     pub stale_if_error: Duration,
+    /// Whether a caller's `Cache-Control: no-cache` forces a fresh read.
+    pub heeds_no_cache: bool,
 }
 
 #[cfg(test)]

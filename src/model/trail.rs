@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::{JobId, RootField, TakeId};
 
 /// One root field of a request on its way: resolvers, cache and upstream note on it what they
@@ -29,12 +31,37 @@ pub struct Notes {
     pub cache: Option<CacheStatus>,
     /// How old the answer was, if it came from the cache.
     pub age: Duration,
+    /// How long what was read stays fresh, for each job that was read; empty if it may not be
+    /// kept.
+    pub freshness: Vec<Freshness>,
     /// How many calls went to Move.
     pub upstream_calls: u32,
     /// The time they took together.
     pub upstream_time: Duration,
     /// Move's id of the last of them.
     pub upstream_request_id: Option<Box<str>>,
+}
+
+/// A state of a job's data; see `cache::Versions`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version {
+    /// The counter of the job.
+    pub job: u32,
+    /// The counter of its tenant.
+    pub tenant: u32,
+    /// What the counters were together.
+    pub sum: u64,
+}
+
+/// Until when what was read of one job may be given again, as long as its version stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Freshness {
+    /// When it was fetched.
+    pub fetched: Timestamp,
+    /// Until when it is fresh.
+    pub until: Timestamp,
+    /// What was fetched.
+    pub version: Version,
 }
 
 /// What the cache had for a read, from best to worst: a request with several reads is as good as

@@ -285,6 +285,7 @@ fn cache(top: &mut Section<'_, '_>) -> CachePolicy {
         not_found: Duration::from_secs(2),
         stale_while_revalidate: Duration::from_secs(5),
         stale_if_error: Duration::from_hours(1),
+        heeds_no_cache: false,
     };
     if let Some(mut outer) = top.section("cache") {
         if let Some(mut section) = outer.section("get_job") {
@@ -299,10 +300,12 @@ fn cache(top: &mut Section<'_, '_>) -> CachePolicy {
                     *time = set;
                 }
             }
+            if let Some(heeds) = section.get("no_cache", boolean) {
+                cache.heeds_no_cache = heeds;
+            }
             section.finish();
         }
         outer.finish();
     }
-    top.notice("cache");
     cache
 }

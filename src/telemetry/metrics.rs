@@ -16,6 +16,8 @@ struct Metrics {
     reloads: Counter<u64>,
     reload_ok: Gauge<u64>,
     issuer_ok: Gauge<u64>,
+    shared_state_ok: Gauge<u64>,
+    shared_state_errors: Counter<u64>,
 }
 
 fn metrics() -> Option<&'static Metrics> {
@@ -47,6 +49,14 @@ fn build() -> Option<Metrics> {
             .u64_gauge("jobs_gateway_issuer_keys_ok")
             .with_description("1 if the issuer's keys were fetched last time, 0 if not.")
             .build(),
+        shared_state_ok: meter
+            .u64_gauge("jobs_gateway_shared_state_ok")
+            .with_description("1 if Redis answers, 0 if this replica goes on alone.")
+            .build(),
+        shared_state_errors: meter
+            .u64_counter("jobs_gateway_shared_state_errors")
+            .with_description("Questions that Redis did not answer within 20 ms.")
+            .build(),
         registry,
         _provider: provider,
     })
@@ -66,6 +76,16 @@ pub fn issuer_keys(issuer: &str, ok: bool) {
     if let Some(metrics) = metrics() {
         let label = KeyValue::new("issuer", issuer.to_owned());
         metrics.issuer_ok.record(u64::from(ok), &[label]);
+    }
+}
+
+/// Redis answered, or did not.
+pub fn shared_state(ok: bool) {
+    if let Some(metrics) = metrics() {
+        metrics.shared_state_ok.record(u64::from(ok), &[]);
+        if !ok {
+            metrics.shared_state_errors.add(1, &[]);
+        }
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Reply<T> {
     pub value: Option<T>,
     /// Errors, in Move's order.
     pub errors: Vec<FieldError>,
+    /// How long the answer was, in bytes.
+    pub size: usize,
 }
 
 /// One error of an AppSync answer.
@@ -103,7 +105,7 @@ pub fn read<T: DeserializeOwned>(field: &str, body: &[u8]) -> Result<Reply<T>, E
     if value.is_none() && errors.is_empty() {
         return Err(Error::NotAnAnswer("without data and without errors"));
     }
-    Ok(Reply { value, errors })
+    Ok(Reply { value, errors, size: body.len() })
 }
 
 #[cfg(test)]

@@ -14,9 +14,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("policy", &["model", "config"]),
     ("upstream", &["model", "types"]),
     ("auth", &["model", "config", "policy", "telemetry"]),
-    ("jobs", &["model", "types", "upstream"]),
+    ("shared_state", &["model", "telemetry"]),
+    ("cache", &["model", "shared_state"]),
+    ("jobs", &["model", "types", "cache", "upstream"]),
     ("graphql", &["model", "types", "upstream", "jobs", "operation"]),
-    ("http", &["model", "operation", "policy", "auth", "graphql", "telemetry"]),
+    ("http", &["model", "operation", "policy", "auth", "cache", "jobs", "graphql", "telemetry"]),
     ("sandbox", &[]),
 ];
 
@@ -25,6 +27,7 @@ const STAYS_IN: &[(&str, &[&str])] = &[
     ("axum", &["http", "app", "sandbox"]),
     ("reqwest", &["upstream", "auth", "app", "reload", "sandbox"]),
     ("jsonwebtoken", &["auth"]),
+    ("redis", &["shared_state", "cache", "limit"]),
     ("async_graphql", &["graphql", "types", "operation", "sandbox", "cli"]),
 ];
 

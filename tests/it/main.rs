@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 #![allow(missing_docs, reason = "test modules explain themselves by their tests' names")]
 
+mod cache;
+mod cache_model;
 mod clients;
 mod configuration;
 mod documents;
@@ -10,6 +12,7 @@ mod listing;
 mod model;
 mod ownership;
 mod protocol;
+mod replicas;
 mod reload;
 mod schema;
 mod support;

@@ -1,5 +1,7 @@
 //! Starts gateways and sandboxes the way their users do: from files, on ports.
 
+pub mod redis;
+
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -90,7 +92,7 @@ impl World {
     pub async fn over(sandbox: Sandbox, tenants: &[(&str, String)], more: &str) -> Self {
         let files = tempfile::tempdir().unwrap();
         let origin = write_files(&files, &sandbox, tenants, more);
-        let clock = Clock::system();
+        let clock = Clock::starting_at(sandbox.now());
         let loaded = origin.load(clock.now()).unwrap_or_else(|problems| panic!("{problems}"));
         let app = App::build(&loaded.config, loaded.policies, clock, None).unwrap();
         let bound = app.reloading_from(origin).bind().await.unwrap();
@@ -121,6 +123,13 @@ impl World {
     /// The folder of gateway.yaml.
     pub fn folder(&self) -> &std::path::Path {
         self.files.path()
+    }
+
+    /// Lets time pass for gateway and sandbox, without waiting.
+    pub async fn pass(&self, time: std::time::Duration) {
+        tokio::time::pause();
+        tokio::time::advance(time).await;
+        tokio::time::resume();
     }
 
     /// A metric's value, as Prometheus would read it.
@@ -176,6 +185,11 @@ fn policy_text(name: &str, rest: &str) -> String {
         let hash = KeyHash::of(key(name).as_bytes());
         writeln!(text, "auth: {{ api_keys: [{{ id: main, sha256: {hash} }}] }}").unwrap();
     }
+    // Most tests count calls: those about the cache say so.
+    if !rest.contains("cache:") {
+        text += "cache: { get_job: { unfinished: 0, finished: 0, not_found: 0, \
+                 stale_while_revalidate: 0, stale_if_error: 0 } }\n";
+    }
     text + rest
 }
 
@@ -200,6 +214,7 @@ admin: { listen: 127.0.0.1:0 }\n";
     let env = move |name: &str| match name {
         "MOVE_API_URL" => Some(url.clone()),
         "MOVE_API_KEY" => Some("sandbox-move-key".to_owned()),
+        "CURSOR_KEY" => Some("07".repeat(32)),
         "OTHER_MOVE_API_KEY" => Some("other-move-key".to_owned()),
         "TOKEN_SECRET" => Some("a secret of thirty-two bytes or more".replace(' ', "-")),
         _ => None,

@@ -1,0 +1,116 @@
+//! Whole answers: the same question of the same tenant gets the stored bytes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+
+use super::Versions;
+use crate::model::{JobId, RootField, RootFields, TenantId, Version};
+
+/// What was asked, to the letter: two questions are the same if their bytes are.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Question {
+    /// Who asked: nothing is shared across tenants.
+    pub tenant: TenantId,
+    /// How the answer is to be written.
+    pub form: u8,
+    /// The request: a body, or a GET's parameters.
+    pub text: Bytes,
+}
+
+/// An answer that may be given again.
+#[derive(Debug)]
+pub struct StoredAnswer {
+    /// Its bytes.
+    pub body: Bytes,
+    /// Its strong validator (RFC 9110, section 8.8.3), with quotes.
+    pub etag: Box<str>,
+    /// When the oldest part of it was fetched.
+    pub fetched: Timestamp,
+    /// Until when it is fresh.
+    pub fresh_until: Timestamp,
+    /// The versions of the jobs in it.
+    pub versions: Box<[Version]>,
+    /// Its root fields of the Jobs API.
+    pub roots: Box<[Root]>,
+    /// What a caller must be allowed to get it.
+    pub needs: RootFields,
+    /// Whether it tells of the schema.
+    pub introspects: bool,
+}
+
+/// A root field of a stored answer.
+#[derive(Debug)]
+pub struct Root {
+    /// The key in the answer.
+    pub response_key: Arc<str>,
+    /// What was asked for.
+    pub field: RootField,
+    /// The job that was read.
+    pub job: Option<JobId>,
+}
+
+impl StoredAnswer {
+    /// How long ago the oldest part of it was fetched.
+    #[must_use]
+    pub fn age(&self, now: Timestamp) -> Duration {
+        Duration::try_from(now - self.fetched).unwrap_or_default()
+    }
+
+    /// How long it stays fresh.
+    #[must_use]
+    pub fn max_age(&self, now: Timestamp) -> Duration {
+        Duration::try_from(self.fresh_until - now).unwrap_or_default()
+    }
+}
+
+/// A cache of whole answers, bounded by bytes. It lives as long as the rules by which its answers
+/// were made: a reload begins with an empty one.
+#[derive(Debug)]
+pub struct Answers {
+    stored: Cache<Question, Arc<StoredAnswer>>,
+    versions: Arc<Versions>,
+}
+
+/// What an entry takes besides its texts.
+const OVERHEAD: usize = 500;
+
+impl Answers {
+    /// An empty cache that holds at most so many bytes.
+    #[must_use]
+    pub fn new(max_bytes: u64, versions: Arc<Versions>) -> Self {
+        let stored = Cache::builder()
+            .max_capacity(max_bytes)
+            .weigher(|question: &Question, answer: &Arc<StoredAnswer>| {
+                let bytes = question.text.len() + answer.body.len() + OVERHEAD;
+                u32::try_from(bytes).unwrap_or(u32::MAX)
+            })
+            .eviction_policy(EvictionPolicy::lru())
+            .build();
+        Self { stored, versions }
+    }
+
+    /// The answer to a question, if it is fresh and nothing in it was written since.
+    #[must_use]
+    pub fn get(&self, question: &Question, now: Timestamp) -> Option<Arc<StoredAnswer>> {
+        let answer = self.stored.get(question)?;
+        let is_good = now < answer.fresh_until
+            && answer.versions.iter().all(|version| self.versions.is_current(*version));
+        is_good.then_some(answer)
+    }
+
+    /// Remembers an answer.
+    pub fn put(&self, question: Question, answer: Arc<StoredAnswer>) {
+        self.stored.insert(question, answer);
+    }
+
+    /// How many answers there are and how many bytes they take, roughly.
+    #[must_use]
+    pub fn size(&self) -> (u64, u64) {
+        (self.stored.entry_count(), self.stored.weighted_size())
+    }
+}

@@ -1,0 +1,114 @@
+//! Coalescing: while a fetch is under way, others who want the same wait for it.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::hash::Hash;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::model::{Selection, Version};
+
+/// The fetches that are under way.
+#[derive(Debug)]
+pub struct Flights<K, T> {
+    flying: Arc<Mutex<HashMap<K, Vec<Flight<T>>>>>,
+    next_id: AtomicU64,
+}
+
+/// One fetch.
+#[derive(Debug)]
+struct Flight<T> {
+    id: u64,
+    selection: Selection,
+    version: Version,
+    result: watch::Receiver<Option<T>>,
+}
+
+impl<K, T> Default for Flights<K, T> {
+    fn default() -> Self {
+        Self { flying: Arc::default(), next_id: AtomicU64::new(0) }
+    }
+}
+
+impl<K, T> Flights<K, T>
+where
+    K: Clone + Eq + Hash + Send + 'static,
+    T: Clone + Send + Sync + 'static,
+{
+    /// The result of a fetch of this version and of at least this selection, if one is under way.
+    /// `None` also if it ended in a panic.
+    pub async fn join(&self, key: &K, selection: &Selection, version: Version) -> Option<T> {
+        let mut result = self.find(key, selection, version)?;
+        result.wait_for(Option::is_some).await.ok()?.clone()
+    }
+
+    /// Whether a fetch that [`Flights::join`] would wait for is under way.
+    #[must_use]
+    pub fn is_flying(&self, key: &K, selection: &Selection, version: Version) -> bool {
+        self.find(key, selection, version).is_some()
+    }
+
+    fn find(
+        &self,
+        key: &K,
+        selection: &Selection,
+        version: Version,
+    ) -> Option<watch::Receiver<Option<T>>> {
+        let flying = self.flying.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits =
+            |flight: &&Flight<T>| flight.version == version && flight.selection.covers(selection);
+        flying.get(key)?.iter().find(fits).map(|flight| flight.result.clone())
+    }
+
+    /// Starts a fetch in a task of its own: it goes on when its starter goes away. Who is waiting
+    /// when it ends gets its result; who comes later does not.
+    pub fn start<F>(
+        &self,
+        key: &K,
+        selection: Selection,
+        version: Version,
+        fetch: F,
+    ) -> impl Future<Output = Option<T>> + use<K, T, F>
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        let (done, mut result) = watch::channel(None);
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let flight = Flight { id, selection, version, result: result.clone() };
+        self.flying
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(key.clone())
+            .or_default()
+            .push(flight);
+        let landing = Landing { flying: Arc::clone(&self.flying), key: key.clone(), id };
+        tokio::spawn(async move {
+            let landing = landing;
+            let fetched = fetch.await;
+            drop(landing);
+            let _ = done.send(Some(fetched));
+        });
+        async move { result.wait_for(Option::is_some).await.ok()?.clone() }
+    }
+}
+
+/// Takes a flight off the board, also when its fetch panics.
+struct Landing<K: Eq + Hash, T> {
+    flying: Arc<Mutex<HashMap<K, Vec<Flight<T>>>>>,
+    key: K,
+    id: u64,
+}
+
+impl<K: Eq + Hash, T> Drop for Landing<K, T> {
+    fn drop(&mut self) {
+        let mut flying = self.flying.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(flights) = flying.get_mut(&self.key) {
+            flights.retain(|flight| flight.id != self.id);
+            if flights.is_empty() {
+                flying.remove(&self.key);
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What is known of each job.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use moka::Expiry;
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+
+use super::{Lifetime, Versions};
+use crate::model::{JobId, Selection, Tenant, TenantId, Version};
+
+/// A job of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// The tenant. Nothing is shared across tenants, a missing job neither.
+    pub tenant: TenantId,
+    /// The job.
+    pub job: JobId,
+}
+
+/// What is known of a job: `V` is what the tenant sees.
+#[derive(Debug)]
+pub struct Entry<V> {
+    /// What was fetched.
+    pub value: V,
+    /// What of it.
+    pub selection: Selection,
+    /// The policy by which it was judged; another one judges anew.
+    pub tenant: Arc<Tenant>,
+    /// How long it may be given.
+    pub lifetime: Lifetime,
+    /// The job's version before it was fetched.
+    pub version: Version,
+    /// What it takes of memory, in bytes, roughly.
+    pub weight: usize,
+}
+
+/// A cache of jobs, bounded by bytes.
+#[derive(Debug)]
+pub struct JobCache<V: Send + Sync + 'static> {
+    entries: Cache<Key, Arc<Entry<V>>>,
+    versions: Arc<Versions>,
+}
+
+/// What an entry takes besides what was fetched: key, policy, lifetime, moka's own nodes.
+const OVERHEAD: usize = 600;
+
+impl<V: Send + Sync + 'static> JobCache<V> {
+    /// An empty cache that holds at most so many bytes.
+    #[must_use]
+    pub fn new(max_bytes: u64, versions: Arc<Versions>) -> Self {
+        let entries = Cache::builder()
+            .max_capacity(max_bytes)
+            .weigher(|_: &Key, entry: &Arc<Entry<V>>| {
+                u32::try_from(entry.weight + OVERHEAD).unwrap_or(u32::MAX)
+            })
+            // A job that is polled for the first time is the one to keep: no admission by
+            // popularity.
+            .eviction_policy(EvictionPolicy::lru())
+            .expire_after(ByLifetime)
+            .build();
+        Self { entries, versions }
+    }
+
+    /// What is known of a job under this policy, if nothing was written since.
+    #[must_use]
+    pub fn get(&self, key: &Key, tenant: &Arc<Tenant>) -> Option<Arc<Entry<V>>> {
+        let entry = self.entries.get(key)?;
+        let is_good = Arc::ptr_eq(&entry.tenant, tenant) && self.versions.is_current(entry.version);
+        is_good.then_some(entry)
+    }
+
+    /// Remembers what was fetched, unless it may not be given any more already.
+    pub fn put(&self, key: Key, entry: Arc<Entry<V>>, now: Timestamp) {
+        if entry.lifetime.end() > now && self.versions.is_current(entry.version) {
+            self.entries.insert(key, entry);
+        }
+    }
+
+    /// How many entries there are and how many bytes they take, roughly.
+    #[must_use]
+    pub fn size(&self) -> (u64, u64) {
+        (self.entries.entry_count(), self.entries.weighted_size())
+    }
+}
+
+/// Lets go of entries that are of no use any more. Whether one may be given is decided by its
+/// lifetime and the gateway's clock; this only frees memory.
+struct ByLifetime;
+
+impl ByLifetime {
+    fn left<V>(entry: &Entry<V>) -> Duration {
+        Duration::try_from(entry.lifetime.end() - entry.lifetime.fetched).unwrap_or_default()
+    }
+}
+
+impl<V> Expiry<Key, Arc<Entry<V>>> for ByLifetime {
+    fn expire_after_create(&self, _: &Key, entry: &Arc<Entry<V>>, _: Instant) -> Option<Duration> {
+        Some(Self::left(entry))
+    }
+
+    fn expire_after_update(
+        &self,
+        _: &Key,
+        entry: &Arc<Entry<V>>,
+        _: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(Self::left(entry))
+    }
+}

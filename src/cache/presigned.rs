@@ -1,0 +1,61 @@
+//! Until when a presigned URL works.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+/// When the URL expires, read from its query: AWS Signature Version 4 (`X-Amz-Date` and
+/// `X-Amz-Expires`), or Version 2 and CloudFront (`Expires`, in seconds since 1970). `None` if it
+/// says neither.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html>
+#[must_use]
+pub fn expiry(url: &str) -> Option<Timestamp> {
+    let (_, query) = url.split_once('?')?;
+    let (mut signed_at, mut lifetime, mut expires) = (None, None, None);
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        match &*name.to_ascii_lowercase() {
+            "x-amz-date" => signed_at = DateTime::strptime("%Y%m%dT%H%M%SZ", &*value).ok(),
+            "x-amz-expires" => lifetime = value.parse::<u32>().ok(),
+            "expires" => expires = value.parse::<i64>().ok(),
+            _ => {}
+        }
+    }
+    match (signed_at, lifetime, expires) {
+        (Some(signed_at), Some(lifetime), _) => {
+            let signed_at = signed_at.to_zoned(TimeZone::UTC).ok()?.timestamp();
+            signed_at.checked_add(Duration::from_secs(lifetime.into())).ok()
+        }
+        (_, _, Some(expires)) => Timestamp::from_second(expires).ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_of_s3s_signature_styles_say_when_they_end() {
+        let v4 = "https://b.s3.amazonaws.com/k?X-Amz-Algorithm=AWS4-HMAC-SHA256\
+                  &X-Amz-Date=20261123T120000Z&X-Amz-Expires=3600&X-Amz-Signature=ab";
+        assert_eq!(expiry(v4), Some("2026-11-23T13:00:00Z".parse().expect("a time")));
+        let v2 = "https://b.s3.amazonaws.com/k?AWSAccessKeyId=a&Expires=1795435200&Signature=b%3D";
+        assert_eq!(expiry(v2), Timestamp::from_second(1_795_435_200).ok());
+    }
+
+    #[test]
+    fn a_url_that_does_not_say_it_readably_has_no_expiry() {
+        for url in [
+            "https://b/k",
+            "https://b/k?",
+            "https://b/k?Expires=soon",
+            "https://b/k?X-Amz-Date=20261123T120000Z",
+            "https://b/k?X-Amz-Date=20261323T120000Z&X-Amz-Expires=60",
+            "https://b/k?X-Amz-Date=20261123T120000Z&X-Amz-Expires=-60",
+        ] {
+            assert_eq!(expiry(url), None, "{url}");
+        }
+    }
+}

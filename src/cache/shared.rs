@@ -1,0 +1,295 @@
+//! The second tier: what one replica fetched is known to all, and what one writes, all forget.
+//!
+//! An entry holds the stamp that its job had before it was fetched (three counters in Redis: the
+//! job's, its tenant's, everybody's); it is good as long as the stamp stands. Entries are sealed
+//! with a key of the gateway's: Redis learns no metadata and no URL, and nobody who can write to it
+//! can make the gateway believe anything.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chacha20poly1305::aead::{Aead, Payload};
+use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
+use futures_util::StreamExt;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::{Key, Versions};
+use crate::model::{JobId, Selection, TenantId};
+use crate::shared_state::{PATIENCE, PREFIX, REST, SharedState};
+
+/// The bytes of a nonce, which stands before the sealed text.
+const NONCE: usize = 24;
+
+/// Longest time an entry stays, whatever policy says; counters stay longer.
+const LONGEST: Duration = Duration::from_hours(24 * 7);
+
+/// How long the counter of a job that is not written any more stays.
+const COUNTER_STAYS: Duration = Duration::from_hours(24 * 30);
+
+/// What all replicas know of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedEntry {
+    /// When upstream began to be asked.
+    pub fetched: Timestamp,
+    /// What was asked for.
+    pub selection: Selection,
+    /// The job as Move sent it, JSON text; `None` if it is not the tenant's to see.
+    pub job: Option<String>,
+}
+
+/// The counters of a job before it is fetched. Without one nothing is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp([u64; 3]);
+
+#[derive(Serialize, Deserialize)]
+struct Sealed {
+    stamp: Stamp,
+    entry: SharedEntry,
+}
+
+/// The tier in Redis.
+pub struct SharedTier {
+    state: Arc<SharedState>,
+    cipher: XChaCha20Poly1305,
+    replica: String,
+    /// Whether a write could not be told: then nothing in Redis is believed until it could.
+    owes: AtomicBool,
+    next_message: AtomicU64,
+    /// Writes that wait for the others to have forgotten, by message.
+    waiting: Mutex<HashMap<u64, Arc<Semaphore>>>,
+}
+
+impl fmt::Debug for SharedTier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedTier").field("replica", &self.replica).finish_non_exhaustive()
+    }
+}
+
+/// An entry and the three counters, as Redis has them.
+type Values = (Option<Vec<u8>>, Option<u64>, Option<u64>, Option<u64>);
+
+/// What is to be forgotten, told to all replicas: a job, all of a tenant's, or everything.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Message {
+    from: String,
+    id: u64,
+    tenant: Option<String>,
+    job: Option<String>,
+}
+
+fn forget_channel() -> String {
+    format!("{PREFIX}forget")
+}
+
+fn ack_channel(replica: &str) -> String {
+    format!("{PREFIX}forgotten:{replica}")
+}
+
+fn entry_key(key: &Key) -> String {
+    format!("{PREFIX}job:{}:{}", key.tenant, key.job)
+}
+
+fn counter_of_job(key: &Key) -> String {
+    format!("{PREFIX}writes:{}:{}", key.tenant, key.job)
+}
+
+fn counter_of_tenant(tenant: &TenantId) -> String {
+    format!("{PREFIX}writes:{tenant}")
+}
+
+fn counter_of_all() -> String {
+    format!("{PREFIX}writes")
+}
+
+impl SharedTier {
+    /// A tier whose entries are sealed with a key made of `secret`, the same on every replica.
+    #[must_use]
+    pub fn new(state: Arc<SharedState>, secret: &[u8; 32]) -> Self {
+        let key =
+            Sha256::new().chain_update(b"jobs-gateway cache v1").chain_update(secret).finalize();
+        Self {
+            state,
+            cipher: XChaCha20Poly1305::new(&key),
+            replica: uuid::Uuid::new_v4().to_string(),
+            owes: AtomicBool::new(false),
+            next_message: AtomicU64::new(0),
+            waiting: Mutex::default(),
+        }
+    }
+
+    /// What is known of a job, and its stamp now; no stamp if Redis is in trouble.
+    pub async fn get(&self, key: &Key) -> (Option<SharedEntry>, Option<Stamp>) {
+        if self.owes.load(Ordering::SeqCst) {
+            return (None, None);
+        }
+        let keys =
+            [entry_key(key), counter_of_job(key), counter_of_tenant(&key.tenant), counter_of_all()];
+        let ask = async |redis: &mut _| redis::cmd("MGET").arg(&keys).query_async(redis).await;
+        let Some((sealed, job, tenant, all)) = self.state.run::<Values>(ask).await else {
+            return (None, None);
+        };
+        let stamp = Stamp([job, tenant, all].map(Option::unwrap_or_default));
+        let entry = sealed
+            .and_then(|sealed| self.open(&keys[0], &sealed))
+            .filter(|sealed| sealed.stamp == stamp)
+            .map(|sealed| sealed.entry);
+        (entry, Some(stamp))
+    }
+
+    /// Stores what was fetched after `stamp` was read, for as long as it is of use.
+    pub async fn put(&self, key: &Key, entry: SharedEntry, stamp: Stamp, stays: Duration) {
+        let name = entry_key(key);
+        let stays = u64::try_from(stays.min(LONGEST).as_millis()).unwrap_or_default();
+        let Some(sealed) = self.seal(&name, &Sealed { stamp, entry }) else { return };
+        if stays > 0 && !self.owes.load(Ordering::SeqCst) {
+            let ask = async |redis: &mut _| {
+                redis::cmd("SET")
+                    .arg(&name)
+                    .arg(sealed)
+                    .arg("PX")
+                    .arg(stays)
+                    .query_async(redis)
+                    .await
+            };
+            let _stored: Option<()> = self.state.run(ask).await;
+        }
+    }
+
+    /// Makes all replicas forget a tenant's job, or all its jobs, and waits (20 ms at most) until
+    /// they have.
+    pub async fn forget(&self, tenant: &TenantId, job: Option<&JobId>) {
+        let mut pipeline = redis::pipe();
+        pipeline.atomic();
+        if let Some(job) = job {
+            let key = Key { tenant: tenant.clone(), job: job.clone() };
+            let counter = counter_of_job(&key);
+            pipeline.incr(&counter, 1).ignore();
+            pipeline.expire(&counter, COUNTER_STAYS.as_secs().cast_signed()).ignore();
+            pipeline.del(entry_key(&key)).ignore();
+        } else {
+            pipeline.incr(counter_of_tenant(tenant), 1).ignore();
+        }
+        let job = job.map(ToString::to_string);
+        if !self.tell(pipeline, Some(tenant.to_string()), job).await {
+            self.owes.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Publishes at the end of a pipeline, and waits for every other replica's word.
+    async fn tell(
+        &self,
+        mut pipeline: redis::Pipeline,
+        tenant: Option<String>,
+        job: Option<String>,
+    ) -> bool {
+        let (id, message) = self.message(tenant, job);
+        pipeline.publish(forget_channel(), message);
+        let forgotten = Arc::new(Semaphore::new(0));
+        self.waiting().insert(id, Arc::clone(&forgotten));
+        let told =
+            self.state.run(async |redis: &mut _| pipeline.query_async::<(u32,)>(redis).await).await;
+        if let Some((receivers,)) = told {
+            // Every replica answers, this one too.
+            let _ = timeout(PATIENCE, forgotten.acquire_many(receivers)).await;
+        }
+        self.waiting().remove(&id);
+        told.is_some()
+    }
+
+    fn message(&self, tenant: Option<String>, job: Option<String>) -> (u64, String) {
+        let id = self.next_message.fetch_add(1, Ordering::Relaxed);
+        let message = Message { from: self.replica.clone(), id, tenant, job };
+        (id, serde_json::to_string(&message).unwrap_or_default())
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Semaphore>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets what other replicas write, until the task is aborted. Whenever the connection was
+    /// lost, messages may have been too: then everything is forgotten.
+    pub async fn follow(&self, versions: &Versions) {
+        let (forget, ack) = (forget_channel(), ack_channel(&self.replica));
+        loop {
+            let Some(mut messages) = self.state.subscribe(&[&forget, &ack]).await else {
+                continue;
+            };
+            versions.forget_all();
+            let mut stream = messages.on_message();
+            let mut ticks = tokio::time::interval(REST);
+            loop {
+                let message = tokio::select! {
+                    message = stream.next() => message,
+                    _ = ticks.tick() => {
+                        self.state.probe().await;
+                        self.pay().await;
+                        continue;
+                    }
+                };
+                let Some(message) = message else { break };
+                if message.get_channel_name() == ack {
+                    let id = message.get_payload::<u64>().unwrap_or(u64::MAX);
+                    if let Some(waiting) = self.waiting().get(&id) {
+                        waiting.add_permits(1);
+                    }
+                } else if let Ok(text) = message.get_payload::<String>() {
+                    self.heed(&text, versions).await;
+                }
+            }
+        }
+    }
+
+    /// Tells everybody to forget everything, if a write could not be told while Redis was away.
+    async fn pay(&self) {
+        if self.owes.load(Ordering::SeqCst) {
+            let mut pipeline = redis::pipe();
+            let (_, message) = self.message(None, None);
+            pipeline.atomic().incr(counter_of_all(), 1).ignore();
+            pipeline.publish(forget_channel(), message).ignore();
+            let ask = async |redis: &mut _| pipeline.query_async::<()>(redis).await;
+            if self.state.run(ask).await.is_some() {
+                self.owes.store(false, Ordering::SeqCst);
+            }
+        }
+    }
+
+    async fn heed(&self, text: &str, versions: &Versions) {
+        let Ok(message) = serde_json::from_str::<Message>(text) else { return };
+        let tenant = message.tenant.as_deref().and_then(|text| TenantId::parse(text).ok());
+        let job = message.job.as_deref().and_then(|text| JobId::parse(text).ok());
+        match (tenant, job) {
+            (Some(tenant), Some(job)) => versions.forget_job(&Key { tenant, job }),
+            (Some(tenant), None) => versions.forget_tenant(&tenant),
+            (None, _) => versions.forget_all(),
+        }
+        let channel = ack_channel(&message.from);
+        let ask = async |redis: &mut _| {
+            redis::cmd("PUBLISH").arg(channel).arg(message.id).query_async(redis).await
+        };
+        let _told: Option<u32> = self.state.run(ask).await;
+    }
+
+    fn seal(&self, name: &str, sealed: &Sealed) -> Option<Vec<u8>> {
+        let text = serde_json::to_vec(sealed).ok()?;
+        let mut nonce = [0; NONCE];
+        getrandom::fill(&mut nonce).ok()?;
+        let payload = Payload { msg: &text, aad: name.as_bytes() };
+        let body = self.cipher.encrypt(&XNonce::from(nonce), payload).ok()?;
+        Some([nonce.as_slice(), &body].concat())
+    }
+
+    /// What does not open (another key, another version, somebody's tampering) is not there.
+    fn open(&self, name: &str, sealed: &[u8]) -> Option<Sealed> {
+        let (nonce, body) = sealed.split_first_chunk::<NONCE>()?;
+        let payload = Payload { msg: body, aad: name.as_bytes() };
+        let text = self.cipher.decrypt(&XNonce::from(*nonce), payload).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+}

@@ -1,0 +1,179 @@
+//! What HTTP and the whole-answer cache say of an answer: may it be kept, for how long, is it new?
+
+use std::sync::Arc;
+
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::media_type::MediaType;
+use crate::cache::{Question, Root, StoredAnswer};
+use crate::graphql::Answer;
+use crate::model::{
+    CacheStatus, CallRecord, Caller, JobId, Kind, RootField, RootFields, Tenant, TenantId, Trail,
+};
+use crate::operation::{Asked, Operation};
+
+/// How long an answer about the schema alone stays fresh, in seconds; a reload ends it earlier.
+const SCHEMA_FRESH: i64 = 3600;
+
+/// Whether the caller wants no cached answer and policy heeds that (RFC 9111, section 5.2.1.4).
+pub fn wants_fresh(headers: &HeaderMap, tenant: &Tenant) -> bool {
+    let no_cache = |value: &HeaderValue| {
+        value.to_str().is_ok_and(|text| {
+            text.split(',').any(|directive| directive.trim().eq_ignore_ascii_case("no-cache"))
+        })
+    };
+    tenant.cache.heeds_no_cache && headers.get_all(header::CACHE_CONTROL).iter().any(no_cache)
+}
+
+/// The question a request asks.
+pub fn question(tenant: &TenantId, head: &Parts, media_type: MediaType, text: Bytes) -> Question {
+    let form = u8::from(head.method == Method::GET) << 1 | u8::from(media_type == MediaType::Json);
+    Question { tenant: tenant.clone(), form, text }
+}
+
+/// Whether a stored answer is for this caller too: keys of one tenant may differ in rights.
+pub fn is_for(stored: &StoredAnswer, caller: &Caller) -> bool {
+    caller.grants.intersect(stored.needs) == stored.needs
+        && (caller.tenant.introspection || !stored.introspects)
+}
+
+/// What a stored answer tells the record.
+pub fn note_hit(record: &mut CallRecord, stored: &StoredAnswer, now: Timestamp) {
+    record.kind = Some(Kind::Query);
+    record.cache = Some(CacheStatus::Hit);
+    let age = stored.age(now);
+    let trail = |root: &Root| {
+        let trail = Trail::new(&root.response_key, root.field);
+        trail.note(|notes| notes.job.clone_from(&root.job));
+        trail.note_cache(CacheStatus::Hit, age);
+        trail
+    };
+    record.trails = stored.roots.iter().map(trail).collect();
+}
+
+/// What the operation asks for, as far as the whole-answer cache needs to know it.
+#[derive(Debug)]
+pub struct Asking {
+    /// What its answer needs a caller to be allowed to; `None` if it is never kept.
+    needs: Option<RootFields>,
+    introspects: bool,
+}
+
+impl Asking {
+    /// Only reads of single jobs and of the schema are kept.
+    pub fn of(operation: &Operation) -> Self {
+        let keeps = |asked| !matches!(asked, Asked::Operation(field) if field != RootField::GetJob);
+        let is_kept =
+            operation.kind == Kind::Query && operation.roots.iter().all(|root| keeps(root.asked));
+        let needs = operation.root_fields().map(|(_, field)| field).collect();
+        Self { needs: is_kept.then_some(needs), introspects: operation.introspects() }
+    }
+
+    /// The answer as it may be kept: whole, without errors, fresh, and of jobs whose versions are
+    /// known.
+    pub fn keep(&self, answer: &Answer, trails: &[Trail], now: Timestamp) -> Option<StoredAnswer> {
+        let needs = self.needs.filter(|_| answer.failures.is_empty())?;
+        let mut freshness = Vec::new();
+        let mut roots = Vec::new();
+        for trail in trails {
+            let (own, job): (_, Option<JobId>) = trail.note(|notes| {
+                let own = if notes.cache == Some(CacheStatus::Stale) {
+                    Vec::new()
+                } else {
+                    notes.freshness.clone()
+                };
+                (own, notes.job.clone())
+            });
+            if own.is_empty() {
+                return None;
+            }
+            freshness.extend(own);
+            roots.push(Root {
+                response_key: Arc::clone(&trail.response_key),
+                field: trail.field,
+                job,
+            });
+        }
+        let schema_until = Timestamp::from_second(now.as_second() + SCHEMA_FRESH).ok()?;
+        let until = freshness.iter().map(|fresh| fresh.until).min().unwrap_or(schema_until);
+        let fetched = freshness.iter().map(|fresh| fresh.fetched).min().unwrap_or(now);
+        (until > now).then(|| StoredAnswer {
+            body: answer.body.clone(),
+            etag: etag(&answer.body),
+            fetched,
+            fresh_until: until,
+            versions: freshness.iter().map(|fresh| fresh.version).collect(),
+            roots: roots.into(),
+            needs,
+            introspects: self.introspects,
+        })
+    }
+}
+
+fn etag(body: &[u8]) -> Box<str> {
+    let hash = Sha256::digest(body);
+    // Half of it is far more than two versions of one answer need to differ.
+    let half = hash.first_chunk().map_or(0, |half| u128::from_be_bytes(*half));
+    format!("\"{half:032x}\"").into()
+}
+
+/// A kept answer as the response to this request: a GET may be kept by the caller too, and is
+/// answered with 304 where the caller has the same bytes (RFC 9110, section 13.1.2).
+pub fn respond(
+    stored: &StoredAnswer,
+    head: &Parts,
+    media_type: MediaType,
+    now: Timestamp,
+) -> Response {
+    let mut headers = HeaderMap::with_capacity(8);
+    if head.method == Method::GET {
+        let max_age = format!("private, max-age={}", stored.max_age(now).as_secs());
+        let etag = HeaderValue::from_str(&stored.etag).ok();
+        headers.extend(
+            [
+                (Some(header::CACHE_CONTROL), HeaderValue::from_str(&max_age).ok()),
+                (Some(header::ETAG), etag),
+                (
+                    Some(header::VARY),
+                    Some(HeaderValue::from_static("accept, authorization, x-api-key")),
+                ),
+            ]
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?))),
+        );
+        if has_same(&head.headers, &stored.etag) {
+            return (StatusCode::NOT_MODIFIED, headers).into_response();
+        }
+    } else {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    headers.insert(header::CONTENT_TYPE, media_type.content_type());
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    (StatusCode::OK, headers, stored.body.clone()).into_response()
+}
+
+/// `If-None-Match` compares weakly (RFC 9110, section 13.1.2).
+fn has_same(headers: &HeaderMap, etag: &str) -> bool {
+    headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(
+        |list| {
+            list.split(',').map(str::trim).any(|candidate| {
+                candidate == "*" || candidate.strip_prefix("W/").unwrap_or(candidate) == etag
+            })
+        },
+    )
+}
+
+/// Says in the head what the cache had: `X-Cache`, and `Age` (RFC 9111, section 5.1) where the
+/// answer is not new.
+pub fn announce(record: &CallRecord, headers: &mut HeaderMap) {
+    let Some(status) = record.cache else { return };
+    headers.insert(HeaderName::from_static("x-cache"), HeaderValue::from_static(status.as_str()));
+    if matches!(status, CacheStatus::Hit | CacheStatus::Stale) {
+        headers.insert(header::AGE, HeaderValue::from(record.age().as_secs()));
+    }
+}
