@@ -3,6 +3,7 @@
 mod diagnostic;
 mod gateway;
 mod reader;
+mod schema;
 pub mod values;
 mod yaml;
 
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Notice, Place, Severity, Source};
-pub use reader::{Context, Env, Section, nearest};
+pub use reader::{Context, Env, Form, Section, nearest};
 pub use yaml::{Key, Node, Value, parse};
 
 use crate::model::Secret;
@@ -190,6 +191,31 @@ impl Config {
 #[expect(clippy::expect_used, reason = "every socket address is the authority of a URL")]
 pub fn public_url_of(listen: SocketAddr) -> url::Url {
     format!("http://{listen}/").parse().expect("an address makes a URL")
+}
+
+/// A JSON Schema of gateway.yaml.
+#[must_use]
+pub fn json_schema() -> serde_json::Value {
+    let folder = Path::new("");
+    record("gateway.yaml", include_str!("../../docs/configuration.md"), |context, blank| {
+        gateway::read(context, blank, folder);
+    })
+}
+
+/// A JSON Schema of what `read` reads when it is given a blank.
+pub fn record(
+    title: &str,
+    docs: &str,
+    read: impl FnOnce(&Context<'_>, &Node),
+) -> serde_json::Value {
+    let source = Arc::new(Source { name: "(blank)".to_owned(), text: String::new() });
+    let place = Place::start_of(&source);
+    let value = Value::Scalar { text: String::new(), plain: true };
+    let blank = Node { place: place.clone(), value };
+    let key = Key { text: String::new(), place };
+    let context = Context::recording(&|_| None, (key, blank.clone()));
+    read(&context, &blank);
+    schema::build(title, &context.reads(), docs)
 }
 
 /// Reads and checks a configuration file.

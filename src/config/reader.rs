@@ -14,13 +14,84 @@ pub struct Context<'a> {
     env: Env<'a>,
     found: RefCell<Vec<Diagnostic>>,
     notices: RefCell<Vec<Notice>>,
+    recording: Option<Recording>,
+}
+
+/// What readers asked for, and the blanks they were given.
+struct Recording {
+    reads: RefCell<Vec<Read>>,
+    blank: (Key, Node),
+}
+
+/// A key that a reader knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    /// Its full name; items of a list are below `name[]`.
+    pub path: String,
+    /// What it is read as.
+    pub form: Form,
+    /// Whether it must be set.
+    pub is_required: bool,
+}
+
+/// What a key is read as. Scalars are told by what their parser says would be right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Form {
+    /// Anything.
+    Any,
+    /// One value.
+    Scalar(String),
+    /// A reference to a secret.
+    Secret,
+    /// A list of values.
+    List(String),
+    /// A list of mappings.
+    Items,
+    /// A mapping.
+    Section,
+    /// A mapping whose keys the file chooses.
+    Members {
+        /// What the keys are.
+        names: Option<String>,
+        /// What the values are lists of; `None` where they are mappings.
+        values: Option<String>,
+    },
 }
 
 impl<'a> Context<'a> {
     /// Nothing found yet.
     #[must_use]
     pub const fn new(env: Env<'a>) -> Self {
-        Self { env, found: RefCell::new(Vec::new()), notices: RefCell::new(Vec::new()) }
+        Self {
+            env,
+            found: RefCell::new(Vec::new()),
+            notices: RefCell::new(Vec::new()),
+            recording: None,
+        }
+    }
+
+    /// Notes what is asked for, and gives blanks for it.
+    #[must_use]
+    pub fn recording(env: Env<'a>, blank: (Key, Node)) -> Self {
+        let recording = Recording { reads: RefCell::new(Vec::new()), blank };
+        Self { recording: Some(recording), ..Self::new(env) }
+    }
+
+    /// Everything that was asked for.
+    #[must_use]
+    pub fn reads(self) -> Vec<Read> {
+        self.recording.map(|recording| recording.reads.into_inner()).unwrap_or_default()
+    }
+
+    fn note(&self, path: String, form: Form, is_required: bool) {
+        let Some(recording) = &self.recording else { return };
+        let mut reads = recording.reads.borrow_mut();
+        match reads.iter_mut().find(|read| read.path == path) {
+            // A reader may look at a key before it reads it.
+            Some(known) if known.form == Form::Any => *known = Read { path, form, is_required },
+            Some(_) => {}
+            None => reads.push(Read { path, form, is_required }),
+        }
     }
 
     /// Notes a finding.
@@ -141,6 +212,10 @@ impl<'c, 'a> Section<'c, 'a> {
     /// A key's node; `None` if it is not set, or set to null.
     pub fn node(&mut self, key: &'static str) -> Option<&'c Node> {
         self.known.push(key);
+        if let Some(recording) = &self.context.recording {
+            self.context.note(self.name(key), Form::Any, false);
+            return Some(&recording.blank.1);
+        }
         let (_, node) = self.members.iter().find(|(own, _)| own.text == key)?;
         (!node.is_null()).then_some(node)
     }
@@ -151,6 +226,7 @@ impl<'c, 'a> Section<'c, 'a> {
         key: &'static str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
+        self.note(key, Form::Scalar(wanted(&parse)), false);
         let node = self.node(key)?;
         self.context.scalar(&self.name(key), node, parse)
     }
@@ -161,6 +237,7 @@ impl<'c, 'a> Section<'c, 'a> {
         key: &'static str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
+        self.note(key, Form::Scalar(wanted(&parse)), true);
         let Some(node) = self.node(key) else {
             self.missing(key);
             return None;
@@ -178,6 +255,7 @@ impl<'c, 'a> Section<'c, 'a> {
         key: &'static str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
+        self.note(key, Form::Secret, true);
         if self.node(key).is_none() {
             self.missing(key);
         }
@@ -191,6 +269,7 @@ impl<'c, 'a> Section<'c, 'a> {
         key: &'static str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
+        self.note(key, Form::Secret, false);
         let node = self.node(key)?;
         let report = |problem: &str| {
             let message = format!("`{}` at {}: {problem}", self.name(key), node.place);
@@ -219,6 +298,7 @@ impl<'c, 'a> Section<'c, 'a> {
         key: &'static str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Vec<T>> {
+        self.note(key, Form::List(wanted(&parse)), false);
         let name = self.name(key);
         let items = self.items(key)?;
         Some(items.iter().filter_map(|item| self.context.scalar(&name, item, &parse)).collect())
@@ -226,7 +306,11 @@ impl<'c, 'a> Section<'c, 'a> {
 
     /// A key's list of nodes.
     pub fn items(&mut self, key: &'static str) -> Option<&'c [Node]> {
+        self.note(key, Form::Items, false);
         let node = self.node(key)?;
+        if self.context.recording.is_some() {
+            return Some(std::slice::from_ref(node));
+        }
         if let Value::List(items) = &node.value {
             return Some(items);
         }
@@ -237,14 +321,24 @@ impl<'c, 'a> Section<'c, 'a> {
 
     /// A key's mapping as a section of its own; `None` if it is not set.
     pub fn section(&mut self, key: &'static str) -> Option<Section<'c, 'a>> {
+        self.note(key, Form::Section, false);
         let node = self.node(key)?;
         Some(Section::new(self.context, &self.name(key), node))
     }
 
     /// A key's mapping, whose keys the file chooses.
     pub fn members(&mut self, key: &'static str) -> Option<&'c [(Key, Node)]> {
+        self.note(key, Form::Members { names: None, values: None }, false);
         let node = self.node(key)?;
+        if let Some(recording) = &self.context.recording {
+            return Some(std::slice::from_ref(&recording.blank));
+        }
         Some(Section::new(self.context, &self.name(key), node).members)
+    }
+
+    /// Says what a key is read as, where its reader does not ask for it by a parser.
+    pub fn note(&self, key: &'static str, form: Form, is_required: bool) {
+        self.context.note(self.name(key), form, is_required);
     }
 
     /// Notes that a key is set and does nothing yet.
@@ -274,6 +368,11 @@ impl<'c, 'a> Section<'c, 'a> {
             self.context.report(diagnostic.help(help));
         }
     }
+}
+
+/// What a parser says would be right, asked with what nothing takes.
+fn wanted<T>(parse: impl Fn(&str) -> Result<T, String>) -> String {
+    parse("\0").err().unwrap_or_default()
 }
 
 /// The known word that is most like an unknown one, if one is like it.

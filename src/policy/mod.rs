@@ -14,7 +14,7 @@ pub use snapshot::Snapshot;
 pub use tenant::Policy;
 
 use crate::config::{self, Config, Context, Diagnostic, Diagnostics, Env, Node, Section, Source};
-use crate::model::{Account, ApiKey, FieldCoordinate, KeyHash, Tenant, TenantId};
+use crate::model::{Account, ApiKey, FieldCoordinate, KeyHash, Secret, Tenant, TenantId};
 
 /// The file that is laid under every tenant's.
 const DEFAULTS: &str = "defaults.yaml";
@@ -82,6 +82,23 @@ fn nodes(context: &Context<'_>, config: &Config, digest: &mut Sha256) -> Vec<Nod
         base = base.merged_under(&defaults);
     }
     tenants.iter().filter_map(read).map(|own| base.merged_under(&own)).collect()
+}
+
+/// A JSON Schema of a policy, `defaults.yaml` included.
+#[must_use]
+pub fn json_schema() -> serde_json::Value {
+    let docs = include_str!("../../docs/policies.md");
+    let mut schema = config::record("A tenant's policy", docs, |context, blank| {
+        let url = config::public_url_of(std::net::SocketAddr::from(([127, 0, 0, 1], 1)));
+        let config = Config::new(url.clone(), Secret::new("-"));
+        let shared = Arc::new(Account { owner: None, url, api_key: Secret::new("-") });
+        tenant::read(context, Section::new(context, "", blank), &config, &shared);
+    });
+    // What a tenant's file leaves out, `defaults.yaml` may say; that file has no tenant.
+    if let Some(schema) = schema.as_object_mut() {
+        schema.remove("required");
+    }
+    schema
 }
 
 /// A tenant of whom nothing is known but its name: every default of the gateway.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::config::values::{
     boolean, bytes, duration, parsed, positive, rate, secret, text, web_url,
 };
-use crate::config::{Config, Context, Diagnostic, Node, Place, Section, nearest};
+use crate::config::{Config, Context, Diagnostic, Form, Node, Place, Section, nearest};
 use crate::model::{
     Account, ApiKey, CachePolicy, ClientView, CredentialId, FieldCoordinate, KeyHash,
     MetadataPolicy, Namespace, Rate, RateLimits, RootField, RootFields, Tenant, TenantId,
@@ -98,8 +98,15 @@ pub fn read(
 
 /// A list of operations; `"*"` is all of them.
 fn operations(context: &Context<'_>, section: &mut Section<'_, '_>) -> Option<RootFields> {
+    section.note("operations", Form::List(one_of_operations()), false);
     let items = section.items("operations")?;
     Some(root_fields(context, "operations", items))
+}
+
+/// What an item of such a list may be.
+fn one_of_operations() -> String {
+    let names: Vec<_> = RootField::ALL.into_iter().map(RootField::name).chain(["*"]).collect();
+    format!("must be one of {}", names.join(", "))
 }
 
 fn root_fields(context: &Context<'_>, name: &str, items: &[Node]) -> RootFields {
@@ -172,6 +179,7 @@ fn credentials(
         keys.push(ApiKey { id, hash, expires, operations });
         places.push(place);
     }
+    auth.note("issuers", Form::List(String::new()), false);
     let issuers = auth.items("issuers").unwrap_or_default();
     let issuers = issuers
         .iter()
@@ -183,6 +191,8 @@ fn credentials(
 
 fn scopes(context: &Context<'_>, top: &mut Section<'_, '_>) -> Vec<(String, RootFields)> {
     let mut scopes = Vec::new();
+    let values = Some(one_of_operations());
+    top.note("scopes", Form::Members { names: None, values }, false);
     for (key, node) in top.members("scopes").unwrap_or_default() {
         if let crate::config::Value::List(items) = &node.value {
             scopes.push((key.text.clone(), root_fields(context, "scopes", items)));
@@ -251,6 +261,8 @@ fn rate_limit(context: &Context<'_>, top: &mut Section<'_, '_>) -> RateLimits {
     if let Some(mut section) = top.section("rate_limit") {
         limits.queries = section.section("queries").and_then(one_rate);
         limits.mutations = section.section("mutations").and_then(one_rate);
+        let names = Some(one_of_operations());
+        section.note("operations", Form::Members { names, values: None }, false);
         for (key, node) in section.members("operations").unwrap_or_default() {
             let rate = one_rate(Section::new(context, "rate_limit.operations", node));
             match RootField::from_name(&key.text) {

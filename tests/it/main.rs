@@ -20,4 +20,5 @@ mod tokens;
 mod upstream;
 mod engine;
 mod federation;
+mod json_schemas;
 mod layers;
