@@ -16,6 +16,7 @@ use crate::cache::SharedTier;
 use crate::config::{Config, Diagnostics};
 use crate::http::{self, Readiness, Service, Surface};
 use crate::jobs::{CursorKey, Jobs};
+use crate::limit::Limiter;
 use crate::model::Clock;
 use crate::policy::Snapshot;
 use crate::reload::{self, Origin};
@@ -94,6 +95,8 @@ impl App {
         let upstream = Arc::new(Upstream::new(upstream::Settings {
             timeout: config.upstream.timeout,
             connect_timeout: config.upstream.connect_timeout,
+            max_in_flight: config.upstream.max_in_flight,
+            max_wait: config.upstream.max_wait,
         })?);
         let cursor_key = if let Some(key) = &config.cursor_key {
             CursorKey::new(key)
@@ -111,9 +114,11 @@ impl App {
             config.cache.jobs,
             config.server.request_timeout,
         );
+        let mut limiter = Limiter::Local;
         let shared = match (&config.shared_state, &config.cursor_key) {
             (Some(url), Some(key)) => {
                 let state = Arc::new(SharedState::open(url).map_err(|_| Error::SharedState)?);
+                limiter = Limiter::shared(Arc::clone(&state));
                 Some(Arc::new(SharedTier::new(state, key)))
             }
             _ => None,
@@ -130,6 +135,7 @@ impl App {
         let rules = reload::rules(config, policies, &jobs, None, &http)?;
         let service = Arc::new(Service {
             rules: ArcSwap::from_pointee(rules),
+            limiter,
             clock,
             max_body: config.server.max_body,
             request_timeout: config.server.request_timeout,

@@ -14,6 +14,7 @@ use crate::config::{self, Config, Diagnostics, Node, Notice, Severity};
 use crate::graphql::{self, Gateways};
 use crate::http::{Rules, Service};
 use crate::jobs::Jobs;
+use crate::limit::Limits;
 use crate::model::TenantId;
 use crate::operation::Documents;
 use crate::policy::{self, Snapshot};
@@ -109,6 +110,11 @@ pub fn rules(
             _ => Documents::new(config.limits.clone()),
         },
         gateways: Gateways::new(jobs, policies.tenants().map(|tenant| &**tenant)),
+        limits: Limits::new(
+            policies.tenants().map(|tenant| &**tenant),
+            config.weights.clone(),
+            before.map(|rules| &rules.limits),
+        ),
         policies,
         answers: Answers::new(config.cache.answers, Arc::clone(jobs.versions())),
     })

@@ -2,6 +2,8 @@
 //! caller of [`SharedState::run`] gets nothing within 20 ms and goes on with its own memory.
 
 use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +32,7 @@ pub struct SharedState {
     connection: ConnectionManager,
     /// While there is trouble: until when Redis is left alone.
     resting_until: Mutex<Option<Instant>>,
+    replicas: AtomicU32,
 }
 
 impl fmt::Debug for SharedState {
@@ -51,7 +54,12 @@ impl SharedState {
             .set_response_timeout(Some(CONNECT))
             .set_max_delay(REST);
         let connection = client.get_connection_manager_lazy(config)?;
-        Ok(Self { client, connection, resting_until: Mutex::new(None) })
+        Ok(Self {
+            client,
+            connection,
+            resting_until: Mutex::new(None),
+            replicas: AtomicU32::new(1),
+        })
     }
 
     /// Asks Redis something; `None` if it is in trouble, or was a moment ago.
@@ -107,6 +115,22 @@ impl SharedState {
         if troubled {
             let ask = async |redis: &mut _| redis::cmd("PING").query_async(redis).await;
             let _pong: Option<String> = self.run(ask).await;
+        }
+    }
+
+    /// How many replicas there were when Redis last said it; at least this one.
+    #[must_use]
+    pub fn replicas(&self) -> NonZeroU32 {
+        NonZeroU32::new(self.replicas.load(Ordering::Relaxed)).unwrap_or(NonZeroU32::MIN)
+    }
+
+    /// Counts the replicas: those that listen to a channel.
+    pub async fn count_replicas(&self, channel: &str) {
+        let ask = async |redis: &mut _| {
+            redis::cmd("PUBSUB").arg("NUMSUB").arg(channel).query_async(redis).await
+        };
+        if let Some((_, count)) = self.run::<(String, u32)>(ask).await {
+            self.replicas.store(count, Ordering::Relaxed);
         }
     }
 

@@ -230,6 +230,7 @@ impl SharedTier {
                     _ = ticks.tick() => {
                         self.state.probe().await;
                         self.pay().await;
+                        self.state.count_replicas(&forget).await;
                         continue;
                     }
                 };

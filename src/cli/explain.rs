@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::auth::what_if;
 use crate::config::{Node, Value};
-use crate::model::{Caller, Clock, Kind, Rate, RootField, RootFields, TenantId};
+use crate::model::{Caller, Clock, Kind, Rate, RootField, RootFields, TenantId, Weights};
 use crate::operation::{Documents, Operation};
 use crate::reload::{Loaded, Origin};
 
@@ -111,9 +111,9 @@ fn describe(caller: &Caller, node: &Node, key: Option<&Node>) -> String {
             at(&["metadata", "unclaimed_jobs"]),
         ),
         ("owned takes only", tenant.takes_owned.to_string(), at(&["takes", "owned"])),
-        ("queries *", rate(limits.queries.as_ref()), at(&["rate_limit", "queries"])),
-        ("mutations *", rate(limits.mutations.as_ref()), at(&["rate_limit", "mutations"])),
-        ("one request *", format!("{} units", limits.max_cost), at(&["rate_limit", "max_cost"])),
+        ("queries", rate(limits.queries.as_ref()), at(&["rate_limit", "queries"])),
+        ("mutations", rate(limits.mutations.as_ref()), at(&["rate_limit", "mutations"])),
+        ("one request", format!("{} units", limits.max_cost), at(&["rate_limit", "max_cost"])),
         ("unfinished jobs", fresh(cache.unfinished), at(&["cache", "get_job", "unfinished"])),
         ("finished jobs", fresh(cache.finished), at(&["cache", "get_job", "finished"])),
         ("missing jobs", fresh(cache.not_found), at(&["cache", "get_job", "not_found"])),
@@ -124,8 +124,7 @@ fn describe(caller: &Caller, node: &Node, key: Option<&Node>) -> String {
         let place = place.map_or("default".to_owned(), |node| node.place.to_string());
         format!("{name:<20} {value:<50} {place}\n")
     };
-    let lines: String = rows.into_iter().map(line).collect();
-    format!("{lines}* not in force in this version\n")
+    rows.into_iter().map(line).collect()
 }
 
 fn rate(rate: Option<&Rate>) -> String {
@@ -161,14 +160,21 @@ fn describe_query(
     let mut told = format!("\n{}\n", path.display());
     for (key, field) in operation.root_fields() {
         let verdict = if caller.may(field) { "allowed" } else { "FORBIDDEN" };
-        told.push_str(&format!("  {key}: {field} is {verdict}, costs {}\n", field.weight()));
+        told.push_str(&format!(
+            "  {key}: {field} is {verdict}, costs {}\n",
+            loaded.config.weights.of(field)
+        ));
     }
-    told.push_str(&format!("  costs {} in all, {}\n", cost(&operation), cacheability(&operation)));
+    told.push_str(&format!(
+        "  costs {} in all, {}\n",
+        cost(&operation, &loaded.config.weights),
+        cacheability(&operation)
+    ));
     Ok(told)
 }
 
-fn cost(operation: &Operation) -> u32 {
-    operation.root_fields().map(|(_, field)| field.weight()).sum()
+fn cost(operation: &Operation, weights: &Weights) -> u32 {
+    operation.root_fields().map(|(_, field)| weights.of(field)).sum()
 }
 
 /// Only what `getJob` and introspection answer is ever kept.

@@ -9,7 +9,7 @@ use super::values::{
 };
 use super::yaml::Node;
 use super::{Config, Issuer, KeySource, Log, Server, Upstream, public_url_of};
-use crate::model::Secret;
+use crate::model::{RootField, Secret};
 use crate::telemetry::Format;
 
 /// Move's public endpoint.
@@ -56,6 +56,17 @@ pub fn read(context: &Context<'_>, root: &Node, folder: &Path) -> Option<Config>
     }
     if let Some(section) = top.section("limits") {
         limits(section, &mut config);
+    }
+    if let Some(mut weights) = top.section("weights") {
+        for field in RootField::ALL {
+            if let Some(weight) = weights.get(field.name(), positive) {
+                config.weights.set(field, weight.get());
+            }
+        }
+        if let Some(weight) = weights.get("cached", parsed("a whole number")) {
+            config.weights.cached = weight;
+        }
+        weights.finish();
     }
     if let Some(mut cache) = top.section("cache") {
         for (key, size) in
@@ -146,8 +157,8 @@ fn upstream(mut section: Section<'_, '_>) -> Option<Upstream> {
     let api_key = section.need_secret("api_key", secret);
     let timeout = section.get("timeout", some_time);
     let connect_timeout = section.get("connect_timeout", some_time);
-    section.get("max_in_flight", positive);
-    section.notice("max_in_flight");
+    let max_in_flight = section.get("max_in_flight", positive);
+    let max_wait = section.get("max_wait", some_time);
     if let Some(mut retries) = section.section("retries") {
         retries.get("max", parsed::<u32>("a whole number"));
         retries.get("budget", percentage);
@@ -166,6 +177,8 @@ fn upstream(mut section: Section<'_, '_>) -> Option<Upstream> {
     Some(Upstream {
         timeout: timeout.unwrap_or(defaults.timeout),
         connect_timeout: connect_timeout.unwrap_or(defaults.connect_timeout),
+        max_in_flight: max_in_flight.map_or(defaults.max_in_flight, |max| max.get() as usize),
+        max_wait: max_wait.unwrap_or(defaults.max_wait),
         ..defaults
     })
 }

@@ -16,7 +16,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, Notice, Place, Severity, Source};
 pub use reader::{Context, Env, Form, Section, nearest};
 pub use yaml::{Key, Node, Value, parse};
 
-use crate::model::Secret;
+use crate::model::{Secret, Weights};
 use crate::operation::Limits;
 use crate::telemetry::Format;
 
@@ -39,6 +39,8 @@ pub struct Config {
     pub cache: CacheSizes,
     /// The Redis that replicas share: a URL, which may hold a password.
     pub shared_state: Option<Secret>,
+    /// What each operation costs a tenant.
+    pub weights: Weights,
     /// What seals the cursors of listings; the same on every replica.
     pub cursor_key: Option<[u8; 32]>,
     /// The log.
@@ -77,6 +79,10 @@ pub struct Upstream {
     pub timeout: Duration,
     /// The time a connection may take to come about.
     pub connect_timeout: Duration,
+    /// Calls at once, all tenants together.
+    pub max_in_flight: usize,
+    /// How long a call may wait for its turn.
+    pub max_wait: Duration,
 }
 
 /// A token issuer that policies may name.
@@ -150,12 +156,15 @@ impl Config {
                 api_key,
                 timeout: Duration::from_secs(10),
                 connect_timeout: Duration::from_secs(2),
+                max_in_flight: 256,
+                max_wait: Duration::from_secs(5),
             },
             issuers: Vec::new(),
             policies: PathBuf::from("policies"),
             limits: Limits::default(),
             cache: CacheSizes { jobs: 128 << 20, answers: 64 << 20 },
             shared_state: None,
+            weights: Weights::default(),
             cursor_key: None,
             log: Log { level: "info".to_owned(), format: Format::Json },
             notices: Vec::new(),
@@ -169,12 +178,14 @@ impl Config {
     #[must_use]
     pub fn needs_restart(&self, running: &Self) -> bool {
         let fixed = |config: &Self| {
-            let Upstream { timeout, connect_timeout, .. } = config.upstream;
+            let Upstream { timeout, connect_timeout, max_in_flight, max_wait, .. } =
+                config.upstream;
             let mut server = config.server.clone();
             // Policies take it over with the reload.
             server.public_url.clone_from(&running.server.public_url);
             format!(
-                "{server:?} {:?} {timeout:?} {connect_timeout:?} {} {:?} {:?} {:?}",
+                "{server:?} {:?} {timeout:?} {connect_timeout:?} {max_in_flight} {max_wait:?} {} {:?} \
+                 {:?} {:?}",
                 config.admin,
                 config.policies.display(),
                 config.cursor_key,

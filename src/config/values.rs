@@ -73,11 +73,18 @@ pub fn bytes(text: &str) -> Result<usize, String> {
     number.checked_mul(factor).filter(|size| *size > 0).ok_or_else(problem)
 }
 
+/// No tenant does a million of anything in any of the times below: whoever writes more means
+/// something else.
+const MAX_UNITS: u32 = 1_000_000;
+
 /// Units in a time: `200/s`, `60/min`, `1000/h`.
 pub fn rate(text: &str) -> Result<(NonZeroU32, Duration), String> {
-    let problem = || "must be a rate of at least 1, such as 200/s, 60/min or 1000/h".to_owned();
+    let problem = || "must be a rate from 1 to 1000000, such as 200/s, 60/min or 1000/h".to_owned();
     let (units, per) = text.split_once('/').ok_or_else(problem)?;
-    let units = units.trim().parse().map_err(|_| problem())?;
+    let units: NonZeroU32 = units.trim().parse().map_err(|_| problem())?;
+    if units.get() > MAX_UNITS {
+        return Err(problem());
+    }
     let seconds = match per.trim() {
         "s" => 1,
         "min" => 60,
@@ -141,7 +148,7 @@ mod tests {
         for wrong in ["", "0", "KiB", "1KB", "-1", "99999999999GiB"] {
             assert!(bytes(wrong).is_err(), "{wrong:?}");
         }
-        for wrong in ["0/s", "-1/s", "1/day", "1", "1.5/s", "/s", "inf/s"] {
+        for wrong in ["0/s", "1000001/s", "-1/s", "1/day", "1", "1.5/s", "/s", "inf/s"] {
             assert!(rate(wrong).is_err(), "{wrong:?}");
         }
     }

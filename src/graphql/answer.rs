@@ -18,6 +18,8 @@ pub struct Answer {
     /// Whether execution began: an answer without `data` is a request error (GraphQL
     /// specification, section 7.1).
     pub has_data: bool,
+    /// Whether any root field has a value.
+    pub has_values: bool,
 }
 
 impl Answer {
@@ -56,7 +58,11 @@ impl Answer {
         let failures = errors.iter().map(PlacedError::failure).collect();
         // Engine values and raw JSON texts: nothing here can fail to become JSON.
         let body = serde_json::to_vec(&Body { errors, data, extensions }).unwrap_or_default();
-        Self { body: body.into(), failures, has_data: data.is_some() }
+        let has_values = match data {
+            Some(Value::Object(fields)) => fields.values().any(|value| *value != Value::Null),
+            _ => false,
+        };
+        Self { body: body.into(), failures, has_data: data.is_some(), has_values }
     }
 }
 

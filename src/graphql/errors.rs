@@ -121,6 +121,10 @@ impl From<&upstream::Error> for ApiError {
                 ErrorCode::UpstreamUnavailable,
                 "Move cannot take this call right now. Try again later.",
             ),
+            E::Overloaded => Self::new(
+                ErrorCode::Overloaded,
+                "The gateway makes as many calls to Move as it may. Come back in 1 s.",
+            ),
             E::Timeout | E::Status(504) => Self::new(
                 ErrorCode::UpstreamTimeout,
                 "Move did not answer in time. Try again later.",

@@ -1,6 +1,6 @@
 //! Refusals of HTTP's own, and the status of every answer.
 
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::media_type::MediaType;
@@ -14,24 +14,30 @@ use crate::model::{ErrorCode, Failure};
 pub struct Refusal {
     status: StatusCode,
     errors: Vec<ApiError>,
-    header: Option<(HeaderName, HeaderValue)>,
+    headers: HeaderMap,
 }
 
 impl Refusal {
     /// Refuses with the code's own status.
     #[must_use]
     pub fn of(error: ApiError) -> Self {
-        Self { status: status_of(error.code), errors: vec![error], header: None }
+        Self { status: status_of(error.code), errors: vec![error], headers: HeaderMap::new() }
     }
 
     /// Refuses with several errors of one code.
     #[must_use]
     pub fn of_all(code: ErrorCode, errors: Vec<ApiError>) -> Self {
-        Self { status: status_of(code), errors, header: None }
+        Self { status: status_of(code), errors, headers: HeaderMap::new() }
     }
 
-    fn with_header(self, name: HeaderName, value: &'static str) -> Self {
-        Self { header: Some((name, HeaderValue::from_static(value))), ..self }
+    fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.headers.insert(name, HeaderValue::from_static(value));
+        self
+    }
+
+    /// With more to say in the head.
+    pub fn with_headers(self, headers: HeaderMap) -> Self {
+        Self { headers, ..self }
     }
 }
 
@@ -67,9 +73,7 @@ impl Refusal {
         let answer = Answer::refusal(self.errors);
         let failures = answer.failures.clone();
         let mut response = respond(self.status, MediaType::Json, answer);
-        if let Some((name, value)) = self.header {
-            response.headers_mut().insert(name, value);
-        }
+        response.headers_mut().extend(self.headers);
         (response, failures)
     }
 }
@@ -84,7 +88,7 @@ impl IntoResponse for Refusal {
 pub fn not_found(paths: &str) -> Response {
     let message = format!("Nothing is served here; GraphQL is at {paths}.");
     let error = ApiError::new(ErrorCode::BadUserInput, message);
-    Refusal { status: StatusCode::NOT_FOUND, errors: vec![error], header: None }.into_response()
+    Refusal { status: StatusCode::NOT_FOUND, ..Refusal::of(error) }.into_response()
 }
 
 /// The status of an executed, or not executable, GraphQL request: to `application/json` a
@@ -92,6 +96,12 @@ pub fn not_found(paths: &str) -> Response {
 /// where nothing was executed.
 #[must_use]
 pub fn status(answer: &Answer, media_type: MediaType) -> StatusCode {
+    // What the gateway was too busy to do was not executed either.
+    let is_overload = |failure: &Failure| failure.code == ErrorCode::Overloaded;
+    if !answer.failures.is_empty() && !answer.has_values && answer.failures.iter().all(is_overload)
+    {
+        return status_of(ErrorCode::Overloaded);
+    }
     match (answer.failures.first(), media_type) {
         (Some(first), MediaType::GraphqlResponse) if !answer.has_data => status_of(first.code),
         _ => StatusCode::OK,

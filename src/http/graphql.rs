@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use tokio::time::{Instant, timeout_at};
 
 use super::error::{self, Refusal};
 use super::media_type::MediaType;
-use super::{Rules, Service, caching, credential, request};
+use super::{Rules, Service, caching, credential, limits, request};
 use crate::auth;
 use crate::graphql::{Answer, ApiError};
+use crate::limit::{Bucket, Charge, Level, Permit};
 use crate::model::{CacheStatus, CallRecord, Caller, ErrorCode, Kind, RequestContext, RequestId};
 use crate::operation::Operation;
 use crate::telemetry;
@@ -71,7 +72,16 @@ async fn answer(
         && caching::is_for(&stored, &caller)
     {
         caching::note_hit(record, &stored, now);
-        return Ok(caching::respond(&stored, head, media_type, now));
+        let fields = stored.roots.iter().map(|root| root.field);
+        let charge = Charge::of(fields, |_| rules.limits.weights.cached, stored.introspects);
+        record.cost = charge.total();
+        let mut response = caching::respond(&stored, head, media_type, now);
+        if let Some(limits) = rules.limits.of(&caller.tenant.id) {
+            let (tenant, credential) = (&caller.tenant.id, &caller.credential);
+            let levels = service.limiter.charge(tenant, limits, credential, &charge).await?;
+            announce(&levels, response.headers_mut());
+        }
+        return Ok(response);
     }
 
     let request = request::parse(&head.method, &question.text)?;
@@ -91,11 +101,23 @@ async fn answer(
         return Err(request::Error::MutationByGet.into());
     }
     permit(&caller, &operation)?;
+    let fields = operation.root_fields().map(|(_, field)| field);
+    let weights = &rules.limits.weights;
+    let charge = Charge::of(fields, |field| weights.of(field), operation.introspects());
+    record.cost = charge.total();
+    let permit = match rules.limits.of(&caller.tenant.id) {
+        Some(limits) => {
+            let (tenant, credential) = (&caller.tenant.id, &caller.credential);
+            Some(service.limiter.admit(tenant, limits, credential, &charge).await?)
+        }
+        None => None,
+    };
+    let levels = permit.as_ref().map(|permit| permit.levels.clone()).unwrap_or_default();
 
     let asking = caching::Asking::of(&operation);
     let trails = Arc::clone(&record.trails);
     let request = RequestContext { caller, deadline, fresh, trails };
-    let answer = execute(Arc::clone(&rules), request, operation).await;
+    let answer = execute(Arc::clone(&rules), request, operation, permit).await;
     record.cache = record.trails.iter().filter_map(|trail| trail.note(|notes| notes.cache)).max();
 
     let now = service.clock.now();
@@ -103,15 +125,28 @@ async fn answer(
         record.cache = record.cache.or(Some(CacheStatus::Miss));
         let stored = Arc::new(stored);
         rules.answers.put(question, Arc::clone(&stored));
-        return Ok(caching::respond(&stored, head, media_type, now));
+        let mut response = caching::respond(&stored, head, media_type, now);
+        announce(&levels, response.headers_mut());
+        return Ok(response);
     }
-    Ok(respond(record, media_type, answer))
+    let mut response = respond(record, media_type, answer);
+    announce(&levels, response.headers_mut());
+    Ok(response)
+}
+
+fn announce(levels: &[(Arc<Bucket>, Level)], headers: &mut HeaderMap) {
+    limits::announce(levels.iter().map(|(bucket, level)| (&**bucket, *level)), headers);
 }
 
 /// An answer that is not kept.
 fn respond(record: &mut CallRecord, media_type: MediaType, answer: Answer) -> Response {
     record.failures.clone_from(&answer.failures);
-    error::respond(error::status(&answer, media_type), media_type, answer)
+    let status = error::status(&answer, media_type);
+    let mut response = error::respond(status, media_type, answer);
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
 }
 
 /// Refuses an operation of which nothing is allowed. Where only some root fields are forbidden,
@@ -136,13 +171,21 @@ fn permit(caller: &Caller, operation: &Operation) -> Result<(), Refusal> {
 
 /// Executes within the deadline. A mutation that is on its way goes on when its caller hangs up:
 /// cancelling it half way would leave nobody who knows what became of it.
-async fn execute(rules: Arc<Rules>, request: RequestContext, operation: Operation) -> Answer {
+async fn execute(
+    rules: Arc<Rules>,
+    request: RequestContext,
+    operation: Operation,
+    permit: Option<Permit>,
+) -> Answer {
     let (kind, deadline) = (operation.kind, request.deadline);
     let executed = match kind {
         Kind::Query => timeout_at(deadline, rules.gateways.execute(request, operation)).await.ok(),
         Kind::Mutation => {
-            let task =
-                tokio::spawn(async move { rules.gateways.execute(request, operation).await });
+            let task = tokio::spawn(async move {
+                // It counts as under way for as long as it lasts, whoever waits for it.
+                let _permit = permit;
+                rules.gateways.execute(request, operation).await
+            });
             match timeout_at(deadline, task).await {
                 Ok(Ok(answer)) => Some(answer),
                 Ok(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),

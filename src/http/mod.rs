@@ -5,6 +5,7 @@ mod caching;
 mod credential;
 mod error;
 mod graphql;
+mod limits;
 mod media_type;
 mod request;
 
@@ -26,6 +27,7 @@ pub use admin::{Readiness, router as admin_router};
 use crate::auth::Issuers;
 use crate::cache::Answers;
 use crate::graphql::{ApiError, Gateways};
+use crate::limit::{Limiter, Limits};
 use crate::model::{Clock, ErrorCode};
 use crate::operation::Documents;
 use crate::policy::Snapshot;
@@ -35,6 +37,8 @@ use crate::policy::Snapshot;
 pub struct Service {
     /// What a reload swaps whole; a request takes it once, at its start, and keeps it.
     pub rules: ArcSwap<Rules>,
+    /// Admits requests.
+    pub limiter: Limiter,
     /// The time of day.
     pub clock: Clock,
     /// Longest request body, in bytes.
@@ -54,6 +58,8 @@ pub struct Rules {
     pub documents: Documents,
     /// Schema and resolvers, as each tenant may see them.
     pub gateways: Gateways,
+    /// How much each tenant may ask for, and how much it has.
+    pub limits: Limits,
     /// Whole answers, given by these rules.
     pub answers: Answers,
 }

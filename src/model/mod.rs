@@ -21,7 +21,7 @@ pub use ids::{CredentialId, JobId, Namespace, TakeId, TenantId};
 pub use ids::{IdError, RequestId};
 pub use record::{CallRecord, Failure};
 pub use request::RequestContext;
-pub use root_field::{Kind, RootField, RootFields};
+pub use root_field::{Kind, RootField, RootFields, Weights};
 pub use secret::Secret;
 pub use selection::Selection;
 pub use tenant::{

@@ -60,16 +60,6 @@ impl RootField {
         Self::ALL.into_iter().find(|field| field.name() == name)
     }
 
-    /// What one use of it costs a tenant, in units of its rate limit.
-    #[must_use]
-    pub const fn weight(self) -> u32 {
-        match self {
-            Self::GetJob => 1,
-            Self::ListJobs => 5,
-            _ => 10,
-        }
-    }
-
     /// Query or mutation.
     #[must_use]
     pub const fn kind(self) -> Kind {
@@ -83,6 +73,38 @@ impl RootField {
 impl fmt::Display for RootField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// What one use of each root field costs a tenant, in units of its rate limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Weights {
+    of: [u32; RootField::ALL.len()],
+    /// A `getJob` in an answer that was given before, whole.
+    pub cached: u32,
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        let of = RootField::ALL.map(|field| match field {
+            RootField::GetJob => 1,
+            RootField::ListJobs => 5,
+            _ => 10,
+        });
+        Self { of, cached: 1 }
+    }
+}
+
+impl Weights {
+    /// What one use of the field costs.
+    #[must_use]
+    pub const fn of(&self, field: RootField) -> u32 {
+        self.of[field as usize]
+    }
+
+    /// Sets what one use of the field costs.
+    pub const fn set(&mut self, field: RootField, weight: u32) {
+        self.of[field as usize] = weight;
     }
 }
 

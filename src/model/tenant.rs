@@ -156,6 +156,26 @@ pub struct Rate {
     pub burst: std::num::NonZeroU32,
 }
 
+impl Rate {
+    /// The time in which one unit comes back.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        self.per / self.units.get()
+    }
+}
+
+/// `200/s`, as policies write it.
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.per.as_secs() {
+            1 => write!(f, "{}/s", self.units),
+            60 => write!(f, "{}/min", self.units),
+            3600 => write!(f, "{}/h", self.units),
+            seconds => write!(f, "{} in {seconds} s", self.units),
+        }
+    }
+}
+
 /// How much a tenant may ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RateLimits {
@@ -165,6 +185,12 @@ pub struct RateLimits {
     pub mutations: Option<Rate>,
     /// Single operations, besides their class.
     pub operations: Vec<(RootField, Rate)>,
+    /// Requests about the schema alone; as `queries` if not set.
+    pub introspection: Option<Rate>,
+    /// The queries of each credential, besides the tenant's.
+    pub credential_queries: Option<Rate>,
+    /// The mutations of each credential, besides the tenant's.
+    pub credential_mutations: Option<Rate>,
     /// The dearest request allowed, in units.
     pub max_cost: u32,
     /// Requests at once.

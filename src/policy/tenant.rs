@@ -11,9 +11,9 @@ use crate::config::values::{
 };
 use crate::config::{Config, Context, Diagnostic, Form, Node, Place, Section, nearest};
 use crate::model::{
-    Account, ApiKey, CachePolicy, ClientView, CredentialId, FieldCoordinate, KeyHash,
+    Account, ApiKey, CachePolicy, ClientView, CredentialId, FieldCoordinate, KeyHash, Kind,
     MetadataPolicy, Namespace, Rate, RateLimits, RootField, RootFields, Tenant, TenantId,
-    UnclaimedJobs,
+    UnclaimedJobs, Weights,
 };
 
 /// A tenant with its keys and what the checks across tenants need.
@@ -61,7 +61,7 @@ pub fn read(
         }
         None => false,
     };
-    let rate_limit = rate_limit(context, &mut top);
+    let rate_limit = rate_limit(context, &mut top, &config.weights);
     let cache = cache(&mut top);
     let upstream = top.section("upstream").map(|mut upstream| {
         let url = upstream.get("url", web_url).unwrap_or_else(|| shared.url.clone());
@@ -250,17 +250,46 @@ fn metadata(
     })
 }
 
-fn rate_limit(context: &Context<'_>, top: &mut Section<'_, '_>) -> RateLimits {
+/// A burst that never lets a single operation through is a mistake.
+fn check_burst(
+    context: &Context<'_>,
+    place: &Place,
+    rate: Option<&Rate>,
+    weights: &Weights,
+    fields: impl Fn(RootField) -> bool,
+) {
+    let weighed = RootField::ALL.into_iter().filter(|field| fields(*field));
+    let cheapest = weighed.map(|field| (weights.of(field), field)).min();
+    if let (Some(rate), Some((weight, field))) = (rate, cheapest)
+        && rate.burst.get() < weight
+    {
+        let burst = rate.burst;
+        let message =
+            format!("a burst of {burst} never lets a {field} through, which costs {weight}");
+        context.error(place, message);
+    }
+}
+
+fn rate_limit(context: &Context<'_>, top: &mut Section<'_, '_>, weights: &Weights) -> RateLimits {
     let mut limits = RateLimits {
         queries: None,
         mutations: None,
         operations: Vec::new(),
+        introspection: None,
+        credential_queries: None,
+        credential_mutations: None,
         max_cost: 200,
         max_in_flight: 64,
     };
     if let Some(mut section) = top.section("rate_limit") {
         limits.queries = section.section("queries").and_then(one_rate);
         limits.mutations = section.section("mutations").and_then(one_rate);
+        limits.introspection = section.section("introspection").and_then(one_rate);
+        if let Some(mut credential) = section.section("per_credential") {
+            limits.credential_queries = credential.section("queries").and_then(one_rate);
+            limits.credential_mutations = credential.section("mutations").and_then(one_rate);
+            credential.finish();
+        }
         let names = Some(one_of_operations());
         section.note("operations", Form::Members { names, values: None }, false);
         for (key, node) in section.members("operations").unwrap_or_default() {
@@ -270,6 +299,18 @@ fn rate_limit(context: &Context<'_>, top: &mut Section<'_, '_>) -> RateLimits {
                 None => context.error(&key.place, format!("unknown operation `{}`", key.text)),
             }
         }
+        let place = section.place().clone();
+        for (kind, rates) in [
+            (Kind::Query, [&limits.queries, &limits.credential_queries]),
+            (Kind::Mutation, [&limits.mutations, &limits.credential_mutations]),
+        ] {
+            for rate in rates {
+                check_burst(context, &place, rate.as_ref(), weights, |field| field.kind() == kind);
+            }
+        }
+        for (single, rate) in &limits.operations {
+            check_burst(context, &place, Some(rate), weights, |field| field == *single);
+        }
         if let Some(cost) = section.get("max_cost", positive) {
             limits.max_cost = cost.get();
         }
@@ -278,7 +319,6 @@ fn rate_limit(context: &Context<'_>, top: &mut Section<'_, '_>) -> RateLimits {
         }
         section.finish();
     }
-    top.notice("rate_limit");
     limits
 }
 

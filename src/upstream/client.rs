@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::features::Features;
+use super::queue::FairQueue;
 use super::{Call, Error, Reply, wire};
 use crate::model::{Account, RequestContext, Trail};
 
@@ -29,6 +30,10 @@ pub struct Settings {
     pub timeout: Duration,
     /// The time a connection may take to come about.
     pub connect_timeout: Duration,
+    /// Calls at once, all tenants together.
+    pub max_in_flight: usize,
+    /// How long a call may wait for its turn.
+    pub max_wait: Duration,
 }
 
 /// The client for Move: one pool of connections for all accounts.
@@ -36,6 +41,7 @@ pub struct Settings {
 pub struct Upstream {
     http: reqwest::Client,
     pub(super) settings: Settings,
+    queue: FairQueue,
     pub(super) features: Features,
 }
 
@@ -58,7 +64,8 @@ impl Upstream {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()?;
-        Ok(Self { http, settings, features: Features::default() })
+        let queue = FairQueue::new(settings.max_in_flight);
+        Ok(Self { http, settings, queue, features: Features::default() })
     }
 
     /// Makes one call for a root field of a request and reads its answer.
@@ -72,14 +79,24 @@ impl Upstream {
         trail: &Trail,
         call: &Call,
     ) -> Result<Reply<T>, Error> {
+        let tenant = &request.caller.tenant;
+        let give_up = request.deadline.min(Instant::now() + self.settings.max_wait);
+        let _slot = self.queue.slot(&tenant.id, give_up).await.ok_or(Error::Overloaded)?;
         let began = Instant::now();
         let deadline = request.deadline.min(began + self.settings.timeout);
-        let result = self.call_once(&request.caller.tenant.account, call, deadline).await;
+        let result = self.call_once(&tenant.account, call, deadline).await;
         trail.note(|notes| {
             notes.upstream_calls += 1;
             notes.upstream_time += began.elapsed();
         });
         result
+    }
+
+    /// How many calls are under way or could be, and how many wait for their turn.
+    #[must_use]
+    pub fn load(&self) -> (usize, usize) {
+        let (free, waiting) = self.queue.load();
+        (self.settings.max_in_flight.saturating_sub(free), waiting)
     }
 
     /// Makes one call that no caller asked for.

@@ -24,6 +24,9 @@ pub enum Error {
         /// How long Move asks to wait.
         retry_after: Option<Duration>,
     },
+    /// Too many calls were under way for too long: nothing was sent.
+    #[error("no turn came for this call in time")]
+    Overloaded,
     /// Any other HTTP status than success.
     #[error("Move answered with HTTP {0}")]
     Status(u16),
@@ -40,7 +43,9 @@ impl Error {
     #[must_use]
     pub const fn outcome_is_unknown(&self) -> bool {
         match self {
-            Self::Unreachable | Self::KeyRefused(_) | Self::Throttled { .. } => false,
+            Self::Unreachable | Self::KeyRefused(_) | Self::Throttled { .. } | Self::Overloaded => {
+                false
+            }
             // A gateway in between answers 502 and 504 when it lost sight of a call it forwarded.
             Self::Status(status) => *status >= 500,
             Self::Interrupted | Self::Timeout | Self::TooLarge(_) | Self::NotAnAnswer(_) => true,

@@ -4,6 +4,7 @@ mod client;
 mod documents;
 mod error;
 mod features;
+mod queue;
 mod wire;
 
 pub use client::{Settings, Upstream};

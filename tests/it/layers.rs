@@ -16,9 +16,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("auth", &["model", "config", "policy", "telemetry"]),
     ("shared_state", &["model", "telemetry"]),
     ("cache", &["model", "shared_state"]),
+    ("limit", &["model", "shared_state"]),
     ("jobs", &["model", "types", "cache", "upstream"]),
     ("graphql", &["model", "types", "upstream", "jobs", "operation"]),
-    ("http", &["model", "operation", "policy", "auth", "cache", "jobs", "graphql", "telemetry"]),
+    (
+        "http",
+        &["model", "operation", "policy", "auth", "limit", "cache", "jobs", "graphql", "telemetry"],
+    ),
     ("sandbox", &[]),
 ];
 

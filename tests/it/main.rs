@@ -8,6 +8,7 @@ mod clients;
 mod configuration;
 mod documents;
 mod jobs;
+mod limits;
 mod listing;
 mod model;
 mod ownership;

@@ -190,6 +190,9 @@ fn policy_text(name: &str, rest: &str) -> String {
         text += "cache: { get_job: { unfinished: 0, finished: 0, not_found: 0, \
                  stale_while_revalidate: 0, stale_if_error: 0 } }\n";
     }
+    if !rest.contains("rate_limit:") {
+        text += "rate_limit: { queries: ~, mutations: ~, max_in_flight: 10000 }\n";
+    }
     text + rest
 }
 
@@ -205,9 +208,10 @@ fn write_files(
         std::fs::write(folder.join(format!("{name}.yaml")), policy_text(name, rest)).unwrap();
     }
     let path = files.path().join("gateway.yaml");
-    let base = "upstream: { url: '${MOVE_API_URL}', api_key: '${MOVE_API_KEY}' }
-policies: ./policies
-admin: { listen: 127.0.0.1:0 }\n";
+    let mut base = "policies: ./policies\nadmin: { listen: 127.0.0.1:0 }\n".to_owned();
+    if !more.contains("upstream:") {
+        base += "upstream: { url: '${MOVE_API_URL}', api_key: '${MOVE_API_KEY}' }\n";
+    }
     let server = if more.contains("server:") { "" } else { "server: { listen: 127.0.0.1:0 }\n" };
     std::fs::write(&path, format!("{base}{server}{more}")).unwrap();
     let url = sandbox.url().to_string();

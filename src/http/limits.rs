@@ -1,0 +1,62 @@
+//! What a limit says in an answer's head: `RateLimit` and `RateLimit-Policy`
+//! (draft-ietf-httpapi-ratelimit-headers-10), `Retry-After` (RFC 9110, section 10.2.3).
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::error::Refusal;
+use crate::graphql::ApiError;
+use crate::limit::{Bucket, Level, Refused, seconds};
+use crate::model::ErrorCode;
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// What the buckets that a request was charged to say of themselves.
+pub fn announce<'a>(levels: impl Iterator<Item = (&'a Bucket, Level)>, headers: &mut HeaderMap) {
+    let (mut policies, mut states) = (String::new(), String::new());
+    for (bucket, level) in levels {
+        if !policies.is_empty() {
+            policies.push_str(", ");
+            states.push_str(", ");
+        }
+        policies.push_str(&bucket.policy);
+        states.push_str(&state(&bucket.name, level));
+    }
+    insert(headers, policies, &states);
+}
+
+fn state(name: &str, level: Level) -> String {
+    let full_in = if level.full_in.is_zero() { 0 } else { seconds(level.full_in) };
+    format!("\"{name}\";r={};t={full_in}", level.remaining)
+}
+
+fn insert(headers: &mut HeaderMap, policies: String, states: &str) {
+    if policies.is_empty() {
+        return;
+    }
+    if let (Ok(policies), Ok(states)) =
+        (HeaderValue::try_from(policies), HeaderValue::from_str(states))
+    {
+        headers.insert(RATE_LIMIT_POLICY, policies);
+        headers.insert(RATE_LIMIT, states);
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        let code = match refused {
+            Refused::Rate { .. } | Refused::InFlight { .. } => ErrorCode::RateLimited,
+            Refused::NeverEnough { .. } | Refused::TooCostly { .. } => {
+                ErrorCode::OperationTooComplex
+            }
+        };
+        let mut headers = HeaderMap::new();
+        if let Some(wait) = refused.wait() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds(wait)));
+        }
+        if let Refused::Rate { name, level, policy, .. } = &refused {
+            insert(&mut headers, policy.to_string(), &state(name, *level));
+        }
+        Self::of(ApiError::new(code, refused.to_string())).with_headers(headers)
+    }
+}

@@ -1,0 +1,90 @@
+//! May this be done now? Rates (GCRA) per tenant, per credential and per operation; requests at
+//! once per tenant.
+
+mod bucket;
+mod shared;
+mod tenant;
+
+pub use bucket::{Bucket, Level};
+pub use shared::Limiter;
+pub use tenant::{Charge, Limits, TenantLimits};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+/// The right to do one request now. Only this module makes one; what it takes of the requests at
+/// once is given back when it is dropped.
+#[derive(Debug)]
+pub struct Permit {
+    /// The buckets that were charged, and what is left in each.
+    pub levels: Vec<(Arc<Bucket>, Level)>,
+    _slot: Option<OwnedSemaphorePermit>,
+}
+
+/// Why a request may not be done now.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// A rate is used up.
+    #[error("The limit of {name} ({rate}) is used up. Come back in {} s.", seconds(*.wait))]
+    Rate {
+        /// Which.
+        name: Box<str>,
+        /// How it is written in the policy.
+        rate: Box<str>,
+        /// When there is enough again.
+        wait: Duration,
+        /// The bucket's level, for the answer's head.
+        level: Level,
+        /// The bucket's policy, for the answer's head.
+        policy: Box<str>,
+    },
+    /// The request costs more than its bucket ever holds.
+    #[error(
+        "This request costs {cost} units of {name}, of which there are never more than {burst}. Ask for less at once."
+    )]
+    NeverEnough {
+        /// Which.
+        name: Box<str>,
+        /// What it costs.
+        cost: u32,
+        /// What the bucket holds.
+        burst: u32,
+    },
+    /// The request costs more than one request may.
+    #[error("This request costs {cost} units; one request may cost {max}. Ask for less at once.")]
+    TooCostly {
+        /// What it costs.
+        cost: u32,
+        /// What it may cost.
+        max: u32,
+    },
+    /// The tenant's requests at once are all under way.
+    #[error(
+        "{max} requests are under way, which is as many as there may be at once. Come back in 1 s."
+    )]
+    InFlight {
+        /// How many there may be.
+        max: u32,
+    },
+}
+
+impl Refused {
+    /// How long to wait before it is worth another try; `None` if waiting does not help.
+    #[must_use]
+    pub const fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::Rate { wait, .. } => Some(*wait),
+            Self::InFlight { .. } => Some(Duration::from_secs(1)),
+            Self::NeverEnough { .. } | Self::TooCostly { .. } => None,
+        }
+    }
+}
+
+/// Whole seconds, at least one, never too few.
+#[must_use]
+pub const fn seconds(time: Duration) -> u64 {
+    let whole = time.as_secs() + (time.subsec_nanos() > 0) as u64;
+    if whole == 0 { 1 } else { whole }
+}

@@ -1,0 +1,156 @@
+//! Where the buckets are: in this process, or in Redis for all replicas together.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::Script;
+
+use super::{Bucket, Charge, Level, Permit, Refused, TenantLimits};
+use crate::model::{CredentialId, TenantId};
+use crate::shared_state::{PREFIX, SharedState};
+
+/// Admits requests.
+#[derive(Debug)]
+pub enum Limiter {
+    /// Each process on its own.
+    Local,
+    /// All replicas together.
+    Shared(Shared),
+}
+
+/// Buckets in Redis.
+#[derive(Debug)]
+pub struct Shared {
+    state: Arc<SharedState>,
+    script: Script,
+}
+
+/// All buckets of a request at once, or none: GCRA over theoretical arrival times in microseconds of
+/// Redis' own clock. Answers the bucket that has not enough (0 for none), how long to wait for it,
+/// and for each bucket how long until it is full.
+const SCRIPT: &str = r"
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local arrivals = {}
+for i, key in ipairs(KEYS) do
+    local interval, burst, units = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])
+    local arrival = math.max(tonumber(redis.call('GET', key) or now), now)
+    arrivals[i] = arrival + interval * units
+    local wait = arrivals[i] - interval * burst - now
+    if wait > 0 then
+        return {i, math.ceil(wait), math.ceil(arrival - now)}
+    end
+end
+local answer = {0, 0}
+for i, key in ipairs(KEYS) do
+    local left = arrivals[i] - now
+    redis.call('SET', key, string.format('%.0f', arrivals[i]), 'PX', math.ceil(left / 1000) + 1)
+    answer[i + 2] = math.ceil(left)
+end
+return answer
+";
+
+impl Limiter {
+    /// Buckets in Redis.
+    #[must_use]
+    pub fn shared(state: Arc<SharedState>) -> Self {
+        Self::Shared(Shared { state, script: Script::new(SCRIPT) })
+    }
+
+    /// Charges a request and counts it among the tenant's requests at once.
+    ///
+    /// # Errors
+    /// When it costs too much, or too much now, or too many are under way. What a refused request
+    /// has taken from other buckets of this process stays taken.
+    pub async fn admit(
+        &self,
+        tenant: &TenantId,
+        limits: &TenantLimits,
+        credential: &CredentialId,
+        charge: &Charge,
+    ) -> Result<Permit, Refused> {
+        let (cost, max) = (charge.total(), limits.max_cost());
+        if cost > max {
+            return Err(Refused::TooCostly { cost, max });
+        }
+        let in_flight = || Refused::InFlight { max: limits.max_in_flight() };
+        let slot = Arc::clone(&limits.in_flight).try_acquire_owned().map_err(|_| in_flight())?;
+        let levels = self.charge(tenant, limits, credential, charge).await?;
+        Ok(Permit { levels, _slot: Some(slot) })
+    }
+
+    /// Charges a request that is answered at once.
+    ///
+    /// # Errors
+    /// As [`Limiter::admit`], but for the requests at once.
+    pub async fn charge(
+        &self,
+        tenant: &TenantId,
+        limits: &TenantLimits,
+        credential: &CredentialId,
+        charge: &Charge,
+    ) -> Result<Vec<(Arc<Bucket>, Level)>, Refused> {
+        let buckets = limits.buckets(credential, charge);
+        let share = match self {
+            Self::Shared(shared) if !buckets.is_empty() => {
+                match shared.take(tenant, credential, &buckets).await {
+                    Some(taken) => return taken,
+                    // Alone: its share of what all replicas may spend together.
+                    None => shared.state.replicas(),
+                }
+            }
+            _ => NonZeroU32::MIN,
+        };
+        let take = |(bucket, units): (Arc<Bucket>, NonZeroU32)| {
+            if units > bucket.rate.burst {
+                return Err(bucket.never_enough(units.get()));
+            }
+            let level = bucket.take(units.saturating_mul(share).min(bucket.rate.burst))?;
+            Ok((bucket, level))
+        };
+        buckets.into_iter().map(take).collect()
+    }
+}
+
+impl Shared {
+    /// `None` if Redis is in trouble.
+    async fn take(
+        &self,
+        tenant: &TenantId,
+        credential: &CredentialId,
+        buckets: &[(Arc<Bucket>, NonZeroU32)],
+    ) -> Option<Result<Vec<(Arc<Bucket>, Level)>, Refused>> {
+        let mut script = self.script.prepare_invoke();
+        for (bucket, units) in buckets {
+            if *units > bucket.rate.burst {
+                return Some(Err(bucket.never_enough(units.get())));
+            }
+            let of = if bucket.name.ends_with("credential") { credential.as_str() } else { "" };
+            script.key(format!("{PREFIX}rate:{tenant}:{}:{of}", bucket.name));
+            let interval = bucket.rate.interval().as_secs_f64() * 1e6;
+            script.arg(interval).arg(bucket.rate.burst.get()).arg(units.get());
+        }
+        let ask = async |redis: &mut _| script.invoke_async::<Vec<u64>>(redis).await;
+        let answer = self.state.run(ask).await?;
+        let (&refused, rest) = answer.split_first()?;
+        let (&wait, full_in) = rest.split_first()?;
+        let level = |bucket: &Bucket, full_in: u64| {
+            let full_in = Duration::from_micros(full_in);
+            let used = full_in.as_secs_f64() / bucket.rate.interval().as_secs_f64();
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range")]
+            let used = used.ceil() as u32;
+            Level { remaining: bucket.rate.burst.get().saturating_sub(used), full_in }
+        };
+        if let Some((bucket, _)) =
+            usize::try_from(refused).ok()?.checked_sub(1).and_then(|i| buckets.get(i))
+        {
+            let level = level(bucket, full_in.first().copied().unwrap_or_default());
+            return Some(Err(bucket.refusal(Duration::from_micros(wait), level)));
+        }
+        let levels = buckets.iter().zip(full_in);
+        let levels =
+            levels.map(|((bucket, _), full_in)| (Arc::clone(bucket), level(bucket, *full_in)));
+        Some(Ok(levels.collect()))
+    }
+}

@@ -1,0 +1,208 @@
+//! The limits of each tenant.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use moka::sync::Cache;
+use tokio::sync::Semaphore;
+
+use super::Bucket;
+use crate::model::{CredentialId, Kind, Rate, RateLimits, RootField, Tenant, TenantId, Weights};
+
+/// How many credentials of one tenant have buckets of their own at once.
+const CREDENTIALS: u64 = 10_000;
+
+/// The limits of all tenants. A reload makes others; the state of a bucket whose rate stays the
+/// same stays too.
+#[derive(Debug, Default)]
+pub struct Limits {
+    tenants: HashMap<TenantId, Arc<TenantLimits>>,
+    /// What each root field costs.
+    pub weights: Weights,
+}
+
+/// The limits of one tenant.
+#[derive(Debug)]
+pub struct TenantLimits {
+    limits: RateLimits,
+    buckets: HashMap<Name, Arc<Bucket>>,
+    /// Buckets of single credentials, made when they are first used and dropped when they are full
+    /// again.
+    credentials: Cache<(CredentialId, Name), Arc<Bucket>>,
+    pub(super) in_flight: Arc<Semaphore>,
+}
+
+/// What a bucket is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Name {
+    Queries,
+    Mutations,
+    Introspection,
+    Operation(RootField),
+}
+
+impl Name {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queries => "queries",
+            Self::Mutations => "mutations",
+            Self::Introspection => "introspection",
+            Self::Operation(field) => field.name(),
+        }
+    }
+}
+
+/// What a request costs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Charge {
+    /// Units, by operation.
+    operations: Vec<(RootField, u32)>,
+    /// Whether it asks for the schema.
+    introspects: bool,
+}
+
+impl Charge {
+    /// What these root fields cost by these weights, each as often as it is asked for.
+    pub fn of(
+        fields: impl Iterator<Item = RootField>,
+        weight: impl Fn(RootField) -> u32,
+        introspects: bool,
+    ) -> Self {
+        let mut operations: Vec<(RootField, u32)> = Vec::new();
+        for field in fields {
+            let units = weight(field);
+            match operations.iter_mut().find(|(known, _)| *known == field) {
+                Some((_, sum)) => *sum = sum.saturating_add(units),
+                None => operations.push((field, units)),
+            }
+        }
+        Self { operations, introspects }
+    }
+
+    /// All of it together.
+    #[must_use]
+    pub fn total(&self) -> u32 {
+        self.operations.iter().fold(0, |sum, (_, units)| sum.saturating_add(*units))
+    }
+
+    fn of_kind(&self, kind: Kind) -> u32 {
+        let own = self.operations.iter().filter(|(field, _)| field.kind() == kind);
+        own.fold(0, |sum, (_, units)| sum.saturating_add(*units))
+    }
+}
+
+impl Limits {
+    /// The limits of these tenants, with the state they had before.
+    pub fn new<'a>(
+        tenants: impl Iterator<Item = &'a Tenant>,
+        weights: Weights,
+        before: Option<&Self>,
+    ) -> Self {
+        let limits = |tenant: &Tenant| {
+            let before = before.and_then(|limits| limits.tenants.get(&tenant.id));
+            let limits = match before {
+                Some(before) if before.limits == tenant.rate_limit => Arc::clone(before),
+                _ => Arc::new(TenantLimits::new(&tenant.rate_limit, before.map(|b| &**b))),
+            };
+            (tenant.id.clone(), limits)
+        };
+        Self { tenants: tenants.map(limits).collect(), weights }
+    }
+
+    /// A tenant's.
+    #[must_use]
+    pub fn of(&self, tenant: &TenantId) -> Option<&Arc<TenantLimits>> {
+        self.tenants.get(tenant)
+    }
+}
+
+impl TenantLimits {
+    fn new(limits: &RateLimits, before: Option<&Self>) -> Self {
+        let single = limits.operations.iter();
+        let rates = [
+            (Name::Queries, limits.queries),
+            (Name::Mutations, limits.mutations),
+            (Name::Introspection, limits.introspection.or(limits.queries)),
+        ]
+        .into_iter()
+        .chain(single.map(|(field, rate)| (Name::Operation(*field), Some(*rate))));
+        let bucket = |(name, rate): (Name, Option<Rate>)| {
+            let rate = rate?;
+            let same = before.and_then(|before| before.buckets.get(&name));
+            let bucket = match same.filter(|bucket| bucket.rate == rate) {
+                Some(bucket) => Arc::clone(bucket),
+                None => Arc::new(Bucket::new(name.as_str(), rate)),
+            };
+            Some((name, bucket))
+        };
+        let longest = [limits.credential_queries, limits.credential_mutations];
+        let longest = longest.into_iter().flatten().map(|rate| rate.interval() * rate.burst.get());
+        let permits = limits.max_in_flight as usize;
+        Self {
+            limits: limits.clone(),
+            buckets: rates.filter_map(bucket).collect(),
+            credentials: Cache::builder()
+                .max_capacity(CREDENTIALS)
+                .time_to_idle(longest.max().unwrap_or_default())
+                .build(),
+            in_flight: match before {
+                Some(before) if before.limits.max_in_flight == limits.max_in_flight => {
+                    Arc::clone(&before.in_flight)
+                }
+                _ => Arc::new(Semaphore::new(permits)),
+            },
+        }
+    }
+
+    /// What one request may cost.
+    #[must_use]
+    pub const fn max_cost(&self) -> u32 {
+        self.limits.max_cost
+    }
+
+    /// How many requests may be under way at once.
+    #[must_use]
+    pub const fn max_in_flight(&self) -> u32 {
+        self.limits.max_in_flight
+    }
+
+    /// The buckets that a charge takes from, and how much from each; the narrowest first.
+    #[must_use]
+    pub(super) fn buckets(
+        &self,
+        credential: &CredentialId,
+        charge: &Charge,
+    ) -> Vec<(Arc<Bucket>, NonZeroU32)> {
+        let mut taken = Vec::with_capacity(3);
+        let mut add = |bucket: Option<Arc<Bucket>>, units: u32| {
+            if let (Some(bucket), Some(units)) = (bucket, NonZeroU32::new(units)) {
+                taken.push((bucket, units));
+            }
+        };
+        let own = |name| self.buckets.get(&name).cloned();
+        for (field, units) in &charge.operations {
+            add(own(Name::Operation(*field)), *units);
+        }
+        for (kind, name, credential_rate) in [
+            (Kind::Query, Name::Queries, self.limits.credential_queries),
+            (Kind::Mutation, Name::Mutations, self.limits.credential_mutations),
+        ] {
+            let units = charge.of_kind(kind);
+            if units > 0 {
+                add(credential_rate.map(|rate| self.of_credential(credential, name, rate)), units);
+                add(own(name), units);
+            }
+        }
+        if charge.introspects && charge.operations.is_empty() {
+            add(own(Name::Introspection), 1);
+        }
+        taken
+    }
+
+    fn of_credential(&self, credential: &CredentialId, name: Name, rate: Rate) -> Arc<Bucket> {
+        self.credentials.get_with((credential.clone(), name), || {
+            Arc::new(Bucket::new(&format!("{} of this credential", name.as_str()), rate))
+        })
+    }
+}
