@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::http::HeaderValue;
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::cache::SharedTier;
-use crate::config::{Config, Diagnostics};
+use crate::config::{Config, Diagnostics, Server};
 use crate::http::{self, Readiness, Service, Surface};
 use crate::jobs::{CursorKey, Jobs};
 use crate::limit::Limiter;
@@ -136,6 +136,7 @@ impl App {
         let service = Arc::new(Service {
             rules: ArcSwap::from_pointee(rules),
             limiter,
+            at_once: Semaphore::new(config.server.max_requests),
             clock,
             max_body: config.server.max_body,
             request_timeout: config.server.request_timeout,
@@ -194,16 +195,13 @@ impl Bound {
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         let readiness = Arc::new(Readiness::default());
         let admin_router = http::admin_router(Arc::clone(&readiness), self.app.jobs.clone());
-        let admin = axum::serve(self.admin_listener, admin_router);
-        let admin_task = tokio::spawn(async move {
-            let _ = admin.await;
-        });
+        let admin = serve_admin(self.admin_listener, admin_router)?;
         let learner = learn_features(&self.app);
         let follower = self.app.shared.map(|shared| {
             let versions = Arc::clone(self.app.jobs.versions());
             tokio::spawn(async move { shared.follow(&versions).await })
         });
-        let grace = self.app.config.server.shutdown_grace;
+        let Server { shutdown_grace: grace, max_connections, .. } = self.app.config.server;
         let reloader = self.app.origin.map(|origin| {
             let (service, jobs) = (Arc::clone(&self.app.service), self.app.jobs);
             tokio::spawn(reload::follow(origin, self.app.config, service, jobs, self.app.http))
@@ -219,29 +217,42 @@ impl Bound {
                 draining.notify_one();
             }
         };
-        // Small answers leave at once.
-        let listener = self.listener.tap_io(|stream| {
-            let _ = stream.set_nodelay(true);
-        });
-        let router = http::router(self.app.service, self.app.surface)
-            .into_make_service_with_connect_info::<SocketAddr>();
-        let serving = axum::serve(listener, router).with_graceful_shutdown(stopped).into_future();
+        let router = http::router(self.app.service, self.app.surface);
+        let serving = http::serve(self.listener, router, max_connections, stopped);
         let out_of_grace = async {
             draining.notified().await;
             tokio::time::sleep(grace).await;
         };
-        let served = tokio::select! {
-            served = serving => served,
+        tokio::select! {
+            () = serving => {}
             () = out_of_grace => {
                 tracing::warn!("requests were still under way when the grace was over");
-                Ok(())
             }
-        };
-        for task in [Some(learner), Some(admin_task), reloader, follower].into_iter().flatten() {
+        }
+        for task in [Some(learner), reloader, follower].into_iter().flatten() {
             task.abort();
         }
-        served
+        drop(admin);
+        Ok(())
     }
+}
+
+/// Serves operators from a thread of its own, until what is returned is dropped: however busy the
+/// gateway is, its health is told.
+fn serve_admin(listener: TcpListener, router: axum::Router) -> io::Result<oneshot::Sender<()>> {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let listener = listener.into_std()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            let Ok(listener) = TcpListener::from_std(listener) else { return };
+            tokio::select! {
+                _ = axum::serve(listener, router) => {}
+                _ = stopped => {}
+            }
+        });
+    })?;
+    Ok(stop)
 }
 
 /// Asks every account in use what its API has, beside the request path.

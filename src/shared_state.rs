@@ -137,6 +137,8 @@ impl SharedState {
     /// A connection for messages; `None` (after a rest) if there is none to be had.
     pub async fn subscribe(&self, channels: &[&str]) -> Option<PubSub> {
         let connecting = async {
+            // The requests' connection comes about here, where there is time for it.
+            let () = redis::cmd("PING").query_async(&mut self.connection.clone()).await?;
             let mut messages = self.client.get_async_pubsub().await?;
             messages.subscribe(channels).await?;
             RedisResult::Ok(messages)

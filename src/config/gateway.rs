@@ -118,6 +118,14 @@ fn server(mut section: Section<'_, '_>, server: &mut Server) {
     if let Some(time) = section.get("shutdown_grace", duration) {
         server.shutdown_grace = time;
     }
+    for (key, bound) in [
+        ("max_connections", &mut server.max_connections),
+        ("max_requests", &mut server.max_requests),
+    ] {
+        if let Some(max) = section.get(key, positive) {
+            *bound = max.get() as usize;
+        }
+    }
     if let Some(mut cors) = section.section("cors") {
         server.cors_origins = cors.list("origins", origin).unwrap_or_default();
         cors.finish();

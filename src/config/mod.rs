@@ -64,6 +64,10 @@ pub struct Server {
     pub request_timeout: Duration,
     /// The time that requests get to end once the gateway is told to stop.
     pub shutdown_grace: Duration,
+    /// Connections at once; more wait.
+    pub max_connections: usize,
+    /// Requests at once; more are refused.
+    pub max_requests: usize,
     /// Origins whose pages may call; none means that CORS is off.
     pub cors_origins: Vec<String>,
 }
@@ -148,6 +152,8 @@ impl Config {
                 max_body: 256 * 1024,
                 request_timeout: Duration::from_secs(15),
                 shutdown_grace: Duration::from_secs(20),
+                max_connections: 25_000,
+                max_requests: 1_024,
                 cors_origins: Vec::new(),
             },
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),

@@ -26,6 +26,9 @@ pub async fn handle(State(service): State<Arc<Service>>, request: Request) -> Re
     let (head, body) = request.into_parts();
     let peer = head.extensions.get::<ConnectInfo<SocketAddr>>();
     record.source = peer.map(|ConnectInfo(peer)| peer.ip());
+    let Ok(_at_once) = service.at_once.try_acquire() else {
+        return overloaded(&service);
+    };
     let mut response = match answer(&service, &head, body, deadline, &mut record).await {
         Ok(response) => response,
         Err(refusal) => {
@@ -38,6 +41,19 @@ pub async fn handle(State(service): State<Arc<Service>>, request: Request) -> Re
     if let Ok(id) = HeaderValue::from_str(&record.request_id.to_string()) {
         response.headers_mut().insert("x-request-id", id);
     }
+    record.status = response.status().as_u16();
+    telemetry::emit(&record);
+    response
+}
+
+/// Sheds load before anything is done for the caller: what was admitted before keeps its pace.
+fn overloaded(service: &Service) -> Response {
+    let message = "The gateway has as many requests under way as it may. Come back in 1 s.";
+    let refusal = Refusal::of(ApiError::new(ErrorCode::Overloaded, message));
+    let (mut response, failures) = refusal.into_parts();
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    let mut record = CallRecord::begin(RequestId::new(), service.clock.now());
+    record.failures = failures;
     record.status = response.status().as_u16();
     telemetry::emit(&record);
     response

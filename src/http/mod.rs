@@ -8,6 +8,7 @@ mod graphql;
 mod limits;
 mod media_type;
 mod request;
+mod serve;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,11 +19,13 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, Method, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{any, get};
+use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
 
 pub use admin::{Readiness, router as admin_router};
+pub use serve::serve;
 
 use crate::auth::Issuers;
 use crate::cache::Answers;
@@ -39,6 +42,8 @@ pub struct Service {
     pub rules: ArcSwap<Rules>,
     /// Admits requests.
     pub limiter: Limiter,
+    /// The requests that may be under way at once, all tenants together.
+    pub at_once: Semaphore,
     /// The time of day.
     pub clock: Clock,
     /// Longest request body, in bytes.

@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Gauge, MeterProvider};
+use opentelemetry::metrics::{Counter, Gauge, MeterProvider, UpDownCounter};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Encoder, Registry, TextEncoder};
 
@@ -16,6 +16,7 @@ struct Metrics {
     reloads: Counter<u64>,
     reload_ok: Gauge<u64>,
     issuer_ok: Gauge<u64>,
+    connections: UpDownCounter<i64>,
     shared_state_ok: Gauge<u64>,
     shared_state_errors: Counter<u64>,
 }
@@ -49,6 +50,10 @@ fn build() -> Option<Metrics> {
             .u64_gauge("jobs_gateway_issuer_keys_ok")
             .with_description("1 if the issuer's keys were fetched last time, 0 if not.")
             .build(),
+        connections: meter
+            .i64_up_down_counter("jobs_gateway_connections")
+            .with_description("Open connections of callers.")
+            .build(),
         shared_state_ok: meter
             .u64_gauge("jobs_gateway_shared_state_ok")
             .with_description("1 if Redis answers, 0 if this replica goes on alone.")
@@ -76,6 +81,13 @@ pub fn issuer_keys(issuer: &str, ok: bool) {
     if let Some(metrics) = metrics() {
         let label = KeyValue::new("issuer", issuer.to_owned());
         metrics.issuer_ok.record(u64::from(ok), &[label]);
+    }
+}
+
+/// Connections were opened (or, below zero, closed).
+pub fn connections(more: i64) {
+    if let Some(metrics) = metrics() {
+        metrics.connections.add(more, &[]);
     }
 }
 

@@ -239,3 +239,65 @@ async fn refusals_are_cheap_and_never_reach_move() {
     }
     assert!(world.sandbox.calls().is_empty());
 }
+
+/// Opens connections that say nothing, or half a request, and keeps them.
+async fn hold(address: std::net::SocketAddr, count: usize) -> Vec<tokio::net::TcpStream> {
+    use tokio::io::AsyncWriteExt;
+
+    let mut held = Vec::with_capacity(count);
+    for n in 0..count {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        if n % 2 == 0 {
+            stream.write_all(b"POST /graphql HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+        }
+        held.push(stream);
+    }
+    held
+}
+
+#[tokio::test]
+async fn more_connections_than_allowed_wait_and_health_is_told_all_the_same() {
+    let server = "server: { listen: 127.0.0.1:0, max_connections: 20 }\n";
+    let world = world_with("queries: ~", server).await;
+    let held = hold(world.address, 20).await;
+    let waiting = world.ask("globex", MISSING, json!({}));
+    tokio::pin!(waiting);
+    tokio::select! {
+        reply = &mut waiting => panic!("there was no place for it: {reply:?}"),
+        () = tokio::time::sleep(Duration::from_millis(200)) => {}
+    }
+    let health = send(world.http.get(format!("http://{}/readyz", world.admin))).await;
+    assert_eq!(health.status, 200);
+    assert_eq!(world.metric("jobs_gateway_connections").await, Some(20.0));
+    drop(held);
+    assert_eq!(waiting.await.code(), "NOT_FOUND");
+}
+
+#[tokio::test]
+async fn more_requests_than_allowed_are_refused_before_anything_is_done_for_them() {
+    let server = "server: { listen: 127.0.0.1:0, max_requests: 2 }\n";
+    let world = world_with("queries: ~", server).await;
+    world.sandbox.set_latency(Duration::from_millis(300));
+    let query = |n: usize| format!("{{ getJob(jobId: \"job-{n}\") {{ id }} }}");
+    let replies = join_all((0..4).map(|n| {
+        let world = &world;
+        async move { world.ask("globex", &query(n), json!({})).await }
+    }))
+    .await;
+    let refused: Vec<_> = replies.iter().filter(|reply| reply.status == 503).collect();
+    assert_eq!(refused.len(), 2, "{replies:?}");
+    for reply in refused {
+        assert_eq!((reply.code().as_str(), header(reply, "retry-after")), ("OVERLOADED", "1"));
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused() {
+    let world = world_with("queries: ~", "").await;
+    let ask = |size: usize| {
+        let request = world.http.post(world.url()).header("authorization", key("acme"));
+        request.header("x-filler", "x".repeat(size)).body("{}").send()
+    };
+    assert_eq!(ask(1_000).await.unwrap().status().as_u16(), 415);
+    assert_eq!(ask(40_000).await.unwrap().status().as_u16(), 431);
+}

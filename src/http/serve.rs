@@ -1,0 +1,127 @@
+//! Connections: accepted, bounded, and drained.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+use tower::ServiceExt;
+
+use crate::telemetry::metrics;
+
+/// How long a new connection may say nothing.
+const FIRST_BYTE: Duration = Duration::from_secs(30);
+
+/// How long a connection may be idle, and a request's head may take: longer than the 90 s for which
+/// common clients keep a connection, so that they are the ones to close it.
+const IDLE: Duration = Duration::from_secs(100);
+
+/// The most that a request's head may take, in bytes.
+const MAX_HEAD: usize = 32 * 1024;
+
+/// How many headers a request may have.
+const MAX_HEADERS: usize = 64;
+
+/// How many requests one HTTP/2 connection may have under way.
+const MAX_STREAMS: u32 = 128;
+
+/// How long to wait when the system has no more sockets to give.
+const BREATHER: Duration = Duration::from_millis(50);
+
+/// Serves until `stop` resolves; then takes no more connections and ends when the last request has
+/// its answer. More connections than `max_connections` wait in the system's backlog.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    max_connections: usize,
+    stop: impl Future<Output = ()>,
+) {
+    let places = Arc::new(Semaphore::new(max_connections));
+    let builder = builder();
+    let draining = GracefulShutdown::new();
+    // Held for as long as connections are taken.
+    let (taking, closing) = watch::channel(());
+    tokio::pin!(stop);
+    loop {
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await.ok()?;
+            Some((place, listener.accept().await))
+        };
+        let (place, accepted) = tokio::select! {
+            () = &mut stop => break,
+            Some(accepted) = accepted => accepted,
+        };
+        let Ok((stream, peer)) = accepted else {
+            tokio::time::sleep(BREATHER).await;
+            continue;
+        };
+        let (builder, router) = (builder.clone(), router.clone());
+        let (watcher, mut closing) = (draining.watcher(), closing.clone());
+        tokio::spawn(async move {
+            let _place = place;
+            let _counted = Counted::new();
+            // Small answers leave at once.
+            let _ = stream.set_nodelay(true);
+            // Who says nothing costs a socket and no buffers, and not for long.
+            let spoke = tokio::select! {
+                spoke = timeout(FIRST_BYTE, stream.readable()) => matches!(spoke, Ok(Ok(()))),
+                _ = closing.changed() => false,
+            };
+            if !spoke {
+                return;
+            }
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(ConnectInfo(peer));
+                router.clone().oneshot(request.map(Body::new))
+            });
+            let connection = builder.serve_connection(TokioIo::new(stream), service);
+            // How a connection ends is its caller's business.
+            let _ = watcher.watch(connection).await;
+        });
+    }
+    drop((listener, taking));
+    draining.shutdown().await;
+}
+
+/// An open connection, as the metric counts it.
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        metrics::connections(1);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        metrics::connections(-1);
+    }
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
+        .keep_alive_interval(IDLE)
+        .keep_alive_timeout(FIRST_BYTE);
+    builder
+}
