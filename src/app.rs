@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -12,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::audit::{self, Journal, Segments, Sink};
 use crate::cache::SharedTier;
 use crate::config::{Config, Diagnostics, Server};
 use crate::http::{self, Readiness, Service, Surface};
@@ -25,6 +27,9 @@ use crate::upstream::{self, Upstream};
 
 /// How often the gateway asks each account's API what it has.
 const LEARN_EVERY: Duration = Duration::from_mins(10);
+
+/// How long the audit file, and then its sinks, get to write what is left.
+const FLUSH: Duration = Duration::from_secs(5);
 
 /// How long it waits to ask again where no answer came.
 const LEARN_AGAIN: Duration = Duration::from_secs(15);
@@ -44,6 +49,9 @@ pub enum Error {
     /// Redis' address cannot be used. It may hold a password, so the error does not repeat it.
     #[error("`shared_state.redis` is no address that can be connected to")]
     SharedState,
+    /// The audit file cannot be read or written.
+    #[error("the audit file cannot be opened: {0}")]
+    Audit(io::Error),
     /// An address cannot be listened on.
     #[error("cannot listen on {address} ({key}): {source}")]
     Listen {
@@ -127,6 +135,13 @@ impl App {
             Some(shared) => jobs.sharing(Arc::clone(shared)),
             None => jobs,
         };
+        let journal = if let Some(audit) = &config.audit {
+            Journal::open(&audit.journal).map_err(Error::Audit)?
+        } else {
+            tracing::warn!("`audit` is not set: no records are kept of what tenants do");
+            Journal::none()
+        };
+        let jobs = jobs.recording(journal.clone());
         // For the issuers' keys; like the one for Move it follows nobody elsewhere.
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -136,6 +151,7 @@ impl App {
         let service = Arc::new(Service {
             rules: ArcSwap::from_pointee(rules),
             limiter,
+            journal: journal.clone(),
             at_once: Semaphore::new(config.server.max_requests),
             clock,
             max_body: config.server.max_body,
@@ -194,8 +210,15 @@ impl Bound {
     /// When a listener breaks.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         let readiness = Arc::new(Readiness::default());
-        let admin_router = http::admin_router(Arc::clone(&readiness), self.app.jobs.clone());
+        let admin_router = http::admin_router(
+            Arc::clone(&readiness),
+            self.app.jobs.clone(),
+            self.app.service.journal.clone(),
+        );
         let admin = serve_admin(self.admin_listener, admin_router)?;
+        let stopped_sinks = Arc::new(AtomicBool::new(false));
+        let sinks = follow_audit(&self.app, &stopped_sinks)?;
+        let journal = self.app.service.journal.clone();
         let learner = learn_features(&self.app);
         let follower = self.app.shared.map(|shared| {
             let versions = Arc::clone(self.app.jobs.versions());
@@ -232,9 +255,35 @@ impl Bound {
         for task in [Some(learner), reloader, follower].into_iter().flatten() {
             task.abort();
         }
+        // What is recorded is kept, and the sinks get what they can of it.
+        journal.flush(FLUSH).await;
+        stopped_sinks.store(true, Ordering::SeqCst);
+        let sinks_ended = tokio::task::spawn_blocking(move || {
+            for sink in sinks {
+                drop(sink.join());
+            }
+        });
+        let _ = tokio::time::timeout(FLUSH, sinks_ended).await;
         drop(admin);
         Ok(())
     }
+}
+
+/// Starts what follows the audit file.
+fn follow_audit(app: &App, stop: &Arc<AtomicBool>) -> io::Result<Vec<std::thread::JoinHandle<()>>> {
+    let Some(settings) = &app.config.audit else { return Ok(Vec::new()) };
+    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+    if settings.stdout {
+        sinks.push(Box::new(audit::Stdout));
+    }
+    if let Some(url) = &settings.otlp {
+        sinks.push(Box::new(audit::Otlp::new(app.http.clone(), url.clone())));
+    }
+    let follow = |sink| {
+        let segments = Segments::of(&settings.journal.file);
+        audit::follow(segments, app.service.journal.clone(), sink, Arc::clone(stop))
+    };
+    sinks.into_iter().map(follow).collect()
 }
 
 /// Serves operators from a thread of its own, until what is returned is dropped: however busy the

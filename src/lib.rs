@@ -11,6 +11,7 @@ pub mod jobs; // get, list, create, update: ownership, envelope, cursor. The hea
 pub mod cache; // what is known of jobs, and whole answers: for how long, and until which write
 pub mod shared_state; // Redis, where there are replicas: never fails a request, never waits over 20 ms
 pub mod upstream; // one call to Move: document, deadline, answer
+pub mod audit; // what happened, on disk: intents before mutations, a chain of hashes, sinks
 pub mod telemetry; // the log, from one record a call
 
 pub mod model; // ids, tenants, callers, root fields, error codes: the words all others speak

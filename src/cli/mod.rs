@@ -1,5 +1,6 @@
 //! The command line: a file a command.
 
+pub mod audit;
 pub mod check;
 #[cfg(feature = "sandbox")]
 pub mod dev;
@@ -35,6 +36,8 @@ enum Command {
     Check(check::Args),
     /// Tell what a caller may do and which file and line says so.
     Explain(explain::Args),
+    /// Verify, search and follow audit records.
+    Audit(audit::Args),
     /// Test policies against expectations.
     Policy(policy::Args),
     /// Make API keys.
@@ -52,6 +55,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Dev(args) => dev::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Audit(args) => audit::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Key(args) => key::run(&args),
         Command::Schema(args) => schema::run(&args),

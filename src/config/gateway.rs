@@ -1,6 +1,7 @@
 //! The sections of `gateway.yaml`.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::reader::{Context, Section};
 use super::values::{
@@ -8,7 +9,8 @@ use super::values::{
     text, web_url,
 };
 use super::yaml::Node;
-use super::{Config, Issuer, KeySource, Log, Server, Upstream, public_url_of};
+use super::{Audit, Config, Issuer, KeySource, Log, Server, Upstream, public_url_of};
+use crate::audit;
 use crate::model::{RootField, Secret};
 use crate::telemetry::Format;
 
@@ -88,9 +90,8 @@ pub fn read(context: &Context<'_>, root: &Node, folder: &Path) -> Option<Config>
         }
     }
     if let Some(section) = top.section("audit") {
-        audit(context, section);
+        config.audit = audit_of(context, section, folder);
     }
-    top.notice("audit");
     if let Some(section) = top.section("telemetry") {
         telemetry(section, &mut config.log);
     }
@@ -316,20 +317,39 @@ fn shared_state(mut section: Section<'_, '_>) -> Option<Secret> {
     redis
 }
 
-fn audit(context: &Context<'_>, mut section: Section<'_, '_>) {
-    section.get("on_full", |text| match text {
-        "wait" | "drop" => Ok(()),
+fn audit_of(context: &Context<'_>, mut section: Section<'_, '_>, folder: &Path) -> Option<Audit> {
+    let may_drop = section.get("on_full", |text| match text {
+        "wait" => Ok(false),
+        "drop" => Ok(true),
         _ => Err("must be `wait` or `drop`".to_owned()),
     });
+    let place = section.place().clone();
+    let (mut journal, mut stdout, mut otlp) = (None, false, None);
     for node in section.items("sinks").unwrap_or_default() {
         let mut sink = Section::new(context, "audit.sinks[]", node);
-        sink.get("file", text);
-        sink.get("rotate", bytes);
-        sink.get("keep", positive);
-        sink.get("stdout", boolean);
+        let file = sink.get("file", text);
+        let rotate = sink.get("rotate", bytes).unwrap_or(100 << 20);
+        let rotate_after = sink.get("rotate_after", some_time).unwrap_or(Duration::from_hours(24));
+        let keep = sink.get("keep", positive).map_or(30, |keep| keep.get() as usize);
+        stdout |= sink.get("stdout", boolean).unwrap_or(false);
+        otlp = sink.get("otlp", web_url).or(otlp);
+        if let Some(file) = file {
+            if journal.is_some() {
+                context.error(&node.place, "there is one audit file: other sinks follow it");
+            }
+            let file = folder.join(file.trim_start_matches("./"));
+            let may_drop = may_drop.unwrap_or(false);
+            let rotate = rotate as u64;
+            journal = Some(audit::Settings { file, rotate, rotate_after, keep, may_drop });
+        }
         sink.finish();
     }
     section.finish();
+    if journal.is_none() {
+        let problem = "`audit.sinks` must have a `file`: it is what the other sinks follow";
+        context.error(&place, problem);
+    }
+    Some(Audit { journal: journal?, stdout, otlp })
 }
 
 fn telemetry(mut section: Section<'_, '_>, log: &mut Log) {

@@ -43,6 +43,8 @@ pub struct Config {
     pub weights: Weights,
     /// What seals the cursors of listings; the same on every replica.
     pub cursor_key: Option<[u8; 32]>,
+    /// Where audit records go; `None` keeps none.
+    pub audit: Option<Audit>,
     /// The log.
     pub log: Log,
     /// What is set and does nothing yet.
@@ -121,6 +123,17 @@ pub enum KeySource {
     Secret(Secret),
 }
 
+/// Where audit records go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// The file, which is the record of truth.
+    pub journal: crate::audit::Settings,
+    /// Whether standard output follows it.
+    pub stdout: bool,
+    /// The OTLP endpoint that follows it.
+    pub otlp: Option<url::Url>,
+}
+
 /// How much memory cached answers may take, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheSizes {
@@ -172,6 +185,7 @@ impl Config {
             shared_state: None,
             weights: Weights::default(),
             cursor_key: None,
+            audit: None,
             log: Log { level: "info".to_owned(), format: Format::Json },
             notices: Vec::new(),
         }
@@ -199,7 +213,9 @@ impl Config {
                 config.log
             )
         };
-        fixed(self) != fixed(running) || self.shared_state != running.shared_state
+        fixed(self) != fixed(running)
+            || self.audit != running.audit
+            || self.shared_state != running.shared_state
     }
 }
 

@@ -152,6 +152,10 @@ impl From<jobs::Error> for ApiError {
                 ErrorCode::Forbidden,
                 "This job was not created through the gateway and can only be read.",
             ),
+            E::AuditUnavailable => Self::new(
+                ErrorCode::AuditUnavailable,
+                "The call cannot be recorded right now, so it was not made. Try again later.",
+            ),
             E::Argument { argument, problem } => Self::new(
                 ErrorCode::BadUserInput,
                 format!("Bad argument \"{argument}\": {problem}."),

@@ -27,7 +27,7 @@ pub async fn handle(State(service): State<Arc<Service>>, request: Request) -> Re
     let peer = head.extensions.get::<ConnectInfo<SocketAddr>>();
     record.source = peer.map(|ConnectInfo(peer)| peer.ip());
     let Ok(_at_once) = service.at_once.try_acquire() else {
-        return overloaded(&service);
+        return overloaded(&service).await;
     };
     let mut response = match answer(&service, &head, body, deadline, &mut record).await {
         Ok(response) => response,
@@ -43,11 +43,12 @@ pub async fn handle(State(service): State<Arc<Service>>, request: Request) -> Re
     }
     record.status = response.status().as_u16();
     telemetry::emit(&record);
+    service.journal.record(record).await;
     response
 }
 
 /// Sheds load before anything is done for the caller: what was admitted before keeps its pace.
-fn overloaded(service: &Service) -> Response {
+async fn overloaded(service: &Service) -> Response {
     let message = "The gateway has as many requests under way as it may. Come back in 1 s.";
     let refusal = Refusal::of(ApiError::new(ErrorCode::Overloaded, message));
     let (mut response, failures) = refusal.into_parts();
@@ -56,6 +57,7 @@ fn overloaded(service: &Service) -> Response {
     record.failures = failures;
     record.status = response.status().as_u16();
     telemetry::emit(&record);
+    service.journal.record(record).await;
     response
 }
 
@@ -132,7 +134,8 @@ async fn answer(
 
     let asking = caching::Asking::of(&operation);
     let trails = Arc::clone(&record.trails);
-    let request = RequestContext { caller, deadline, fresh, trails };
+    let (id, source) = (record.request_id, record.source);
+    let request = RequestContext { id, source, caller, deadline, fresh, trails };
     let answer = execute(Arc::clone(&rules), request, operation, permit).await;
     record.cache = record.trails.iter().filter_map(|trail| trail.note(|notes| notes.cache)).max();
 

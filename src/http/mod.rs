@@ -27,6 +27,7 @@ use tower_http::cors::CorsLayer;
 pub use admin::{Readiness, router as admin_router};
 pub use serve::serve;
 
+use crate::audit::Journal;
 use crate::auth::Issuers;
 use crate::cache::Answers;
 use crate::graphql::{ApiError, Gateways};
@@ -42,6 +43,8 @@ pub struct Service {
     pub rules: ArcSwap<Rules>,
     /// Admits requests.
     pub limiter: Limiter,
+    /// Where records go.
+    pub journal: Journal,
     /// The requests that may be under way at once, all tenants together.
     pub at_once: Semaphore,
     /// The time of day.

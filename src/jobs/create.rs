@@ -36,6 +36,7 @@ impl Jobs {
         job.metadata = Some(envelope::wrap(tenant, &caller.credential, value));
         let field = self.upstream.creation_field(&tenant.account, trail.field);
         let call = Call::create_job(field, &job, &needs::of_job(wanted));
+        self.intend(request, trail).await?;
         let reply =
             self.upstream.call::<Job>(request, trail, &call).await.map_err(Error::of_mutation)?;
         let answer = written(caller, reply.value, reply.errors)?;

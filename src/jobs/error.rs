@@ -14,6 +14,9 @@ pub enum Error {
     /// A job that no tenant created may be read under this tenant's policy, not changed.
     #[error("the job was not created through the gateway and can only be read")]
     ReadOnly,
+    /// The call cannot be recorded, so it was not made.
+    #[error("the call cannot be recorded")]
+    AuditUnavailable,
     /// An argument is not what it must be.
     #[error("argument `{argument}`: {problem}")]
     Argument {

@@ -29,8 +29,9 @@ pub use list::ListArguments;
 pub use ownership::OwnedJob;
 pub use update::Update;
 
+use crate::audit::Journal;
 use crate::cache::{Flights, JobCache, Key, SharedTier, Versions};
-use crate::model::{Clock, JobId, TenantId};
+use crate::model::{Clock, JobId, RequestContext, TenantId, Trail};
 use crate::upstream::{FieldError, Upstream};
 
 /// What the operations need besides their caller and arguments.
@@ -45,6 +46,7 @@ pub struct Jobs {
     flights: Arc<Flights<Key, Fetched>>,
     versions: Arc<Versions>,
     shared: Option<Arc<SharedTier>>,
+    journal: Journal,
     /// Jobs whose owner was checked before. A job never changes its owner.
     proven: Cache<(TenantId, JobId), ()>,
 }
@@ -82,6 +84,7 @@ impl Jobs {
             flights: Arc::default(),
             versions,
             shared: None,
+            journal: Journal::none(),
             proven: Cache::new(PROVEN),
         }
     }
@@ -90,6 +93,18 @@ impl Jobs {
     #[must_use]
     pub fn sharing(self, shared: Arc<SharedTier>) -> Self {
         Self { shared: Some(shared), ..self }
+    }
+
+    /// Records every mutation before it is sent.
+    #[must_use]
+    pub fn recording(self, journal: Journal) -> Self {
+        Self { journal, ..self }
+    }
+
+    /// Records that a mutation is about to be sent.
+    async fn intend(&self, request: &RequestContext, trail: &Trail) -> Result<(), Error> {
+        let recorded = self.journal.intent(request, trail, self.clock.now()).await;
+        recorded.map_err(|_| Error::AuditUnavailable)
     }
 
     /// The versions of everything that was ever fetched.

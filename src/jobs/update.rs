@@ -51,6 +51,7 @@ impl Jobs {
         });
         let needed = needs::of_job(wanted);
         let call = Call::update_job(id, metadata.as_deref(), update.name.as_deref(), &needed);
+        self.intend(request, trail).await?;
         let reply = self.upstream.call::<Job>(request, trail, &call).await;
         // Also where no answer came: it may have been written.
         self.forget(&caller.tenant.id, Some(id)).await;

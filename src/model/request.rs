@@ -1,14 +1,19 @@
 //! What the resolvers of one request share.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Caller, RootField, Trail};
+use super::{Caller, RequestId, RootField, Trail};
 
 /// One request while it is executed: whose it is, until when, and how its answer may be had.
 #[derive(Debug, Clone)]
 pub struct RequestContext {
+    /// Its id.
+    pub id: RequestId,
+    /// Where it came from.
+    pub source: Option<IpAddr>,
     /// Who asks.
     pub caller: Caller,
     /// When the caller stops waiting.

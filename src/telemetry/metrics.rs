@@ -17,6 +17,10 @@ struct Metrics {
     reload_ok: Gauge<u64>,
     issuer_ok: Gauge<u64>,
     connections: UpDownCounter<i64>,
+    audit_records: Counter<u64>,
+    audit_dropped: Counter<u64>,
+    audit_writable: Gauge<u64>,
+    audit_lag: Gauge<u64>,
     shared_state_ok: Gauge<u64>,
     shared_state_errors: Counter<u64>,
 }
@@ -50,6 +54,26 @@ fn build() -> Option<Metrics> {
             .u64_gauge("jobs_gateway_issuer_keys_ok")
             .with_description("1 if the issuer's keys were fetched last time, 0 if not.")
             .build(),
+        audit_records: meter
+            .u64_counter("jobs_gateway_audit_records")
+            .with_description("Audit records written to the file.")
+            .build(),
+        audit_dropped: meter
+            .u64_counter("jobs_gateway_audit_dropped")
+            .with_description(
+                "Audit records of queries that were dropped because the queue was full.",
+            )
+            .build(),
+        audit_writable: meter
+            .u64_gauge("jobs_gateway_audit_writable")
+            .with_description(
+                "1 if audit records can be written; 0 if not, and mutations are refused.",
+            )
+            .build(),
+        audit_lag: meter
+            .u64_gauge("jobs_gateway_audit_sink_lag_records")
+            .with_description("Records that a sink has not taken yet.")
+            .build(),
         connections: meter
             .i64_up_down_counter("jobs_gateway_connections")
             .with_description("Open connections of callers.")
@@ -81,6 +105,34 @@ pub fn issuer_keys(issuer: &str, ok: bool) {
     if let Some(metrics) = metrics() {
         let label = KeyValue::new("issuer", issuer.to_owned());
         metrics.issuer_ok.record(u64::from(ok), &[label]);
+    }
+}
+
+/// Audit records were written.
+pub fn audit_records(count: u64) {
+    if let Some(metrics) = metrics() {
+        metrics.audit_records.add(count, &[]);
+    }
+}
+
+/// The audit record of a query was dropped.
+pub fn audit_dropped() {
+    if let Some(metrics) = metrics() {
+        metrics.audit_dropped.add(1, &[]);
+    }
+}
+
+/// Audit records can be written, or cannot.
+pub fn audit_writable(writable: bool) {
+    if let Some(metrics) = metrics() {
+        metrics.audit_writable.record(u64::from(writable), &[]);
+    }
+}
+
+/// How many records a sink has not taken yet.
+pub fn audit_lag(sink: &'static str, records: u64) {
+    if let Some(metrics) = metrics() {
+        metrics.audit_lag.record(records, &[KeyValue::new("sink", sink)]);
     }
 }
 

@@ -68,7 +68,7 @@ async fn a_query_is_served_when_what_is_known_covers_it_and_else_the_union_is_fe
 
 #[tokio::test]
 async fn a_thousand_concurrent_reads_of_a_cold_job_make_one_call() {
-    let world = world().await;
+    let world = world_with(SandboxOptions::default(), "unfinished: 60s").await;
     let id = world.create("acme", "{}").await;
     world.sandbox.set_latency(Duration::from_millis(200));
     let replies = join_all((0..1000).map(|_| world.get("acme", &id, "id state"))).await;

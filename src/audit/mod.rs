@@ -1,0 +1,35 @@
+//! Audit: one record for every root field of every call, in a chain of hashes on disk.
+//!
+//! A mutation's intent is on disk before the call goes upstream; everything else follows through a
+//! bounded queue. The file is the record of truth; other sinks follow it.
+
+mod chain;
+mod event;
+mod follow;
+mod journal;
+pub mod reader;
+mod segments;
+pub mod verify;
+
+pub use chain::{Hash, Head};
+pub use event::Phase;
+pub use follow::{Otlp, Sink, Stdout, follow};
+pub use journal::{Journal, Unavailable};
+pub use segments::Segments;
+
+use std::path::PathBuf;
+
+/// How records are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The file that is written; closed segments lie beside it.
+    pub file: PathBuf,
+    /// The size at which a segment is closed, in bytes.
+    pub rotate: u64,
+    /// The age at which a segment is closed.
+    pub rotate_after: std::time::Duration,
+    /// How many closed segments are kept.
+    pub keep: usize,
+    /// Whether a record of a query may be dropped when the queue is full; otherwise its caller waits.
+    pub may_drop: bool,
+}

@@ -1,0 +1,213 @@
+//! Finds any edit, removal, reordering or truncation.
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::chain::{Hash, Head, link_of};
+use super::segments::{self, Segments};
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// How many records are whole and in their place.
+    pub records: u64,
+    /// The end of the chain, as the records have it.
+    pub head: Head,
+    /// Bytes of a torn last line: the end of a write that was cut short.
+    pub torn: u64,
+}
+
+/// Why records cannot be trusted.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// A file cannot be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// Which.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A line is no record.
+    #[error("{path}, line {line}: this is no record; record {seq} should be here")]
+    NotARecord {
+        /// The file.
+        path: String,
+        /// The line in it, from 1.
+        line: u64,
+        /// The record that should be here.
+        seq: u64,
+    },
+    /// A record is not the one that should come here.
+    #[error("{path}, line {line}: record {found} stands where record {seq} should be")]
+    OutOfPlace {
+        /// The file.
+        path: String,
+        /// The line in it, from 1.
+        line: u64,
+        /// The record that should be here.
+        seq: u64,
+        /// The record that is.
+        found: u64,
+    },
+    /// The record before was changed.
+    #[error("{path}, line {line}: record {seq} does not follow from record {} as it is: one of them was changed", seq - 1)]
+    Changed {
+        /// The file.
+        path: String,
+        /// The line in it, from 1.
+        line: u64,
+        /// The later of the two.
+        seq: u64,
+    },
+    /// Records at the end are missing.
+    #[error("the last record is {found}; {expected} were written: the end is missing")]
+    EndMissing {
+        /// The last that is there.
+        found: u64,
+        /// How many were written.
+        expected: u64,
+    },
+    /// Records at the beginning are missing that retention did not remove.
+    #[error(
+        "the first record is {found}; from {expected} on they are kept: the beginning is missing"
+    )]
+    BeginningMissing {
+        /// The first that is there.
+        found: u64,
+        /// The first that should be.
+        expected: u64,
+    },
+    /// The last record is another than the head says.
+    #[error("record {seq} is not the one that was written: the head names another hash")]
+    HeadDiffers {
+        /// The record.
+        seq: u64,
+    },
+    /// The journal itself found that records were missing.
+    #[error("record {seq} says: {message}")]
+    Told {
+        /// The record.
+        seq: u64,
+        /// What it says.
+        message: String,
+    },
+    /// There is no head to compare with.
+    #[error(
+        "there is no head: name the one that was exported (--head COUNT:HASH), or give the file beside the records back"
+    )]
+    NoHead,
+}
+
+/// Verifies the files of a journal against its head. `progress` is told the bytes that were read.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn verify(
+    segments: &Segments,
+    exported: Option<Head>,
+    mut progress: impl FnMut(u64),
+) -> Result<Report, Broken> {
+    let unreadable = |path: &std::path::Path, source: io::Error| Broken::Read {
+        path: path.display().to_string(),
+        source,
+    };
+    let head_file = segments.head_file();
+    let kept = segments.head().map_err(|error| unreadable(&head_file, error))?;
+    let files = segments.files().map_err(|error| unreadable(segments.current(), error))?;
+    let (expected, is_kept) = match (exported, kept) {
+        (Some(head), _) => (head, false),
+        (None, Some(head)) => (head, true),
+        (None, None) if files.is_empty() => {
+            return Ok(Report { records: 0, head: Head::default(), torn: 0 });
+        }
+        (None, None) => return Err(Broken::NoHead),
+    };
+    let mut chain = Chain { head: None, first: None, records: 0, torn: 0, expected };
+    let last = files.len().saturating_sub(1);
+    for (index, path) in files.iter().enumerate() {
+        let mut text = Vec::new();
+        segments::open(path)
+            .and_then(|mut source| source.read_to_end(&mut text))
+            .map_err(|error| unreadable(path, error))?;
+        chain.read(path, &text, index == last)?;
+        progress(text.len() as u64);
+    }
+    chain.end(is_kept)
+}
+
+struct Chain {
+    head: Option<Head>,
+    first: Option<u64>,
+    records: u64,
+    torn: u64,
+    expected: Head,
+}
+
+impl Chain {
+    fn read(&mut self, path: &Path, text: &[u8], is_last: bool) -> Result<(), Broken> {
+        let path = path.display().to_string();
+        let mut rest = text;
+        let mut line_number = 0;
+        while !rest.is_empty() {
+            line_number += 1;
+            let end = rest.iter().position(|byte| *byte == b'\n');
+            let (line, is_whole) = match end {
+                Some(end) => (&rest[..end], true),
+                None => (rest, false),
+            };
+            rest = &rest[end.map_or(rest.len(), |end| end + 1)..];
+            let seq = self.head.map_or(0, |head| head.count) + 1;
+            // A torn line is an accident only where a crash can leave one, and only of a record
+            // that the head does not know.
+            if !is_whole && is_last && seq > self.expected.count && self.head.is_some() {
+                self.torn = line.len() as u64;
+                return Ok(());
+            }
+            let path = || path.clone();
+            let Some(place) = link_of(line).filter(|_| is_whole) else {
+                return Err(Broken::NotARecord { path: path(), line: line_number, seq });
+            };
+            if let Some(head) = self.head {
+                if place.seq != seq {
+                    let found = place.seq;
+                    return Err(Broken::OutOfPlace { path: path(), line: line_number, seq, found });
+                }
+                if place.prev != head.hash {
+                    return Err(Broken::Changed { path: path(), line: line_number, seq });
+                }
+            }
+            self.take(place.seq, line)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, seq: u64, line: &[u8]) -> Result<(), Broken> {
+        let first = *self.first.get_or_insert(seq);
+        self.records += 1;
+        self.head = Some(Head { count: seq, hash: Hash::of(line), first });
+        if seq == self.expected.count && Hash::of(line) != self.expected.hash {
+            return Err(Broken::HeadDiffers { seq });
+        }
+        let value: serde_json::Value = serde_json::from_slice(line).unwrap_or_default();
+        match value["message"].as_str() {
+            Some(message) if message.starts_with("records are missing") => {
+                Err(Broken::Told { seq, message: message.to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn end(self, is_kept: bool) -> Result<Report, Broken> {
+        let head = self.head.unwrap_or_default();
+        let (found, expected) = (head.count, self.expected.count);
+        if found < expected {
+            return Err(Broken::EndMissing { found, expected });
+        }
+        let (found, expected) = (self.first.unwrap_or(1), self.expected.first.max(1));
+        if found > expected && is_kept {
+            return Err(Broken::BeginningMissing { found, expected });
+        }
+        Ok(Report { records: self.records, head, torn: self.torn })
+    }
+}
