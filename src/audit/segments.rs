@@ -164,12 +164,19 @@ pub(super) fn compress(plain: &Path) -> io::Result<()> {
     fs::remove_file(plain)
 }
 
-/// Opens a segment for reading, compressed or not.
+/// Opens a segment for reading, compressed or not, or compressed since its name was looked up.
 ///
 /// # Errors
 /// When it cannot be opened.
 pub(super) fn open(path: &Path) -> io::Result<Box<dyn Read + Send>> {
-    let file = File::open(path)?;
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut name = path.as_os_str().to_owned();
+            name.push(".gz");
+            return Ok(Box::new(MultiGzDecoder::new(File::open(name)?)));
+        }
+        file => file?,
+    };
     Ok(if path.extension().is_some_and(|extension| extension == "gz") {
         Box::new(MultiGzDecoder::new(file))
     } else {

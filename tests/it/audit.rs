@@ -28,8 +28,9 @@ fn file_of(folder: &Path) -> PathBuf {
 
 fn records_in(file: &Path) -> Vec<Value> {
     let files = Segments::of(file).files().unwrap();
-    let lines = jobs_gateway::audit::reader::all_lines(files).map(|line| line.unwrap());
-    lines.filter_map(|line| serde_json::from_slice(&line).ok()).collect()
+    let lines = jobs_gateway::audit::reader::all_lines(files);
+    // A file that is being closed this moment is read the next time.
+    lines.filter_map(|line| serde_json::from_slice(&line.ok()?).ok()).collect()
 }
 
 /// The records, once there are so many: they are written behind the answers.
