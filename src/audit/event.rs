@@ -49,6 +49,7 @@ pub struct Event {
     cost: u32,
     latency: Duration,
     message: Option<String>,
+    trace_id: Option<Box<str>>,
 }
 
 impl Event {
@@ -74,6 +75,7 @@ impl Event {
             cost: record.cost,
             latency,
             message: None,
+            trace_id: record.trace_id.clone(),
         };
         if record.trails.is_empty() {
             vec![event(None)]
@@ -100,6 +102,7 @@ impl Event {
             cost: 0,
             latency: Duration::ZERO,
             message: None,
+            trace_id: None,
         }
     }
 
@@ -121,6 +124,7 @@ impl Event {
             cost: 0,
             latency: Duration::ZERO,
             message: Some(message),
+            trace_id: None,
         }
     }
 
@@ -232,7 +236,7 @@ impl Event {
                     "request_id": notes.upstream_request_id,
                 },
                 "policy_version": self.policy_version,
-                "trace_id": Value::Null,
+                "trace_id": self.trace_id,
             },
         });
         // A tree of texts and numbers: it cannot fail to become JSON.

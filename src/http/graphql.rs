@@ -25,6 +25,7 @@ pub async fn handle(State(service): State<Arc<Service>>, request: Request) -> Re
     let deadline = Instant::now() + service.request_timeout;
     let (head, body) = request.into_parts();
     let peer = head.extensions.get::<ConnectInfo<SocketAddr>>();
+    record.trace_id = trace_id(&head.headers);
     record.source = peer.map(|ConnectInfo(peer)| peer.ip());
     let Ok(_at_once) = service.at_once.try_acquire() else {
         return overloaded(&service).await;
@@ -45,6 +46,14 @@ pub async fn handle(State(service): State<Arc<Service>>, request: Request) -> Re
     telemetry::emit(&record);
     service.journal.record(record).await;
     response
+}
+
+/// The trace id of `traceparent` (W3C Trace Context, section 3.2.2), if that is one.
+fn trace_id(headers: &HeaderMap) -> Option<Box<str>> {
+    let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
+    let (_version, id) = (parts.next()?, parts.next()?);
+    let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (is_id && id.bytes().any(|byte| byte != b'0')).then(|| id.to_ascii_lowercase().into())
 }
 
 /// Sheds load before anything is done for the caller: what was admitted before keeps its pace.

@@ -200,7 +200,7 @@ impl Jobs {
         };
         let id = &key.job;
         let asked_at = self.clock.now();
-        let Reply { value, errors, size } = self.read(&request, &trail, id, &selection).await?;
+        let Reply { value, errors, size, .. } = self.read(&request, &trail, id, &selection).await?;
         let as_sent = value.as_ref().filter(|_| stamp.is_some()).map(serde_json::to_string);
         let found = match value {
             Some(job) => self.owned(&request.caller, id, job),

@@ -18,6 +18,8 @@ pub struct CallRecord {
     pub began: Instant,
     /// The same moment by the clock on the wall.
     pub at: Timestamp,
+    /// The trace it is part of, as its caller says (W3C Trace Context): 32 hexadecimal digits.
+    pub trace_id: Option<Box<str>>,
     /// Where it came from.
     pub source: Option<IpAddr>,
     /// Whose it was, once that was known.
@@ -59,6 +61,7 @@ impl CallRecord {
             request_id,
             began: Instant::now(),
             at,
+            trace_id: None,
             source: None,
             tenant: None,
             credential: None,

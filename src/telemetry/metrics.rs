@@ -4,15 +4,20 @@
 use std::sync::OnceLock;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Gauge, MeterProvider, UpDownCounter};
+use opentelemetry::metrics::{Counter, Gauge, Histogram, MeterProvider, UpDownCounter};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Encoder, Registry, TextEncoder};
+
+use crate::model::{CallRecord, ErrorCode, TenantId};
 
 /// The gateway's instruments.
 struct Metrics {
     registry: Registry,
     // Instruments report as long as their provider lives.
     _provider: SdkMeterProvider,
+    requests: Counter<u64>,
+    durations: Histogram<f64>,
+    cache_results: Counter<u64>,
     reloads: Counter<u64>,
     reload_ok: Gauge<u64>,
     issuer_ok: Gauge<u64>,
@@ -42,6 +47,23 @@ fn build() -> Option<Metrics> {
     let provider = SdkMeterProvider::builder().with_reader(exporter).build();
     let meter = provider.meter("jobs-gateway");
     Some(Metrics {
+        requests: meter
+            .u64_counter("jobs_gateway_requests")
+            .with_description("Root fields that were asked for, by tenant, operation and code; one without any counts once.")
+            .build(),
+        durations: meter
+            .f64_histogram("jobs_gateway_request_duration")
+            .with_unit("s")
+            .with_boundaries(vec![
+                0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+                5.0, 10.0, 15.0,
+            ])
+            .with_description("Seconds from a request's head to its answer, by tenant and operation.")
+            .build(),
+        cache_results: meter
+            .u64_counter("jobs_gateway_cache_results")
+            .with_description("Reads of single jobs, by tenant and by what the cache had: HIT, STALE, COALESCED, MISS.")
+            .build(),
         reloads: meter
             .u64_counter("jobs_gateway_policy_reloads")
             .with_description("Reloads of policies, by outcome: ok or error.")
@@ -89,6 +111,32 @@ fn build() -> Option<Metrics> {
         registry,
         _provider: provider,
     })
+}
+
+/// A call ended. Labels are bounded: tenants are those of the policies, operations and codes are
+/// enums.
+pub fn call(record: &CallRecord) {
+    let Some(metrics) = metrics() else { return };
+    let tenant = record.tenant.as_ref().map_or("none", TenantId::as_str);
+    let tenant = KeyValue::new("tenant", tenant.to_owned());
+    let seconds = record.began.elapsed().as_secs_f64();
+    let count = |operation: &'static str, code: Option<ErrorCode>| {
+        let operation = KeyValue::new("operation", operation);
+        let code = KeyValue::new("code", code.map_or("OK", ErrorCode::as_str));
+        metrics.requests.add(1, &[tenant.clone(), operation.clone(), code]);
+        metrics.durations.record(seconds, &[tenant.clone(), operation]);
+    };
+    if record.trails.is_empty() {
+        let operation = if record.kind.is_some() { "introspection" } else { "none" };
+        count(operation, record.failures.first().map(|failure| failure.code));
+    }
+    for trail in record.trails.iter() {
+        count(trail.field.name(), record.code_of(trail));
+        if let Some(status) = trail.note(|notes| notes.cache) {
+            let result = KeyValue::new("result", status.as_str());
+            metrics.cache_results.add(1, &[tenant.clone(), result]);
+        }
+    }
 }
 
 /// A reload ended.

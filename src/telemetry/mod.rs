@@ -9,6 +9,7 @@ use crate::model::CallRecord;
 
 /// Tells a finished call, once.
 pub fn emit(record: &CallRecord) {
+    metrics::call(record);
     let microseconds = u64::try_from(record.began.elapsed().as_micros()).unwrap_or(u64::MAX);
     tracing::info!(
         target: "call",

@@ -88,6 +88,9 @@ impl Upstream {
         trail.note(|notes| {
             notes.upstream_calls += 1;
             notes.upstream_time += began.elapsed();
+            if let Ok(reply) = &result {
+                notes.upstream_request_id.clone_from(&reply.request_id);
+            }
         });
         result
     }
@@ -107,7 +110,9 @@ impl Upstream {
         deadline: Instant,
     ) -> Result<Reply<T>, Error> {
         let result = match tokio::time::timeout_at(deadline, self.exchange(account, call)).await {
-            Ok(Ok(body)) => wire::read(call.field, &body),
+            Ok(Ok((body, request_id))) => {
+                wire::read(call.field, &body).map(|reply| Reply { request_id, ..reply })
+            }
             Ok(Err(error)) => Err(error),
             Err(_) => Err(Error::Timeout),
         };
@@ -120,7 +125,12 @@ impl Upstream {
         result
     }
 
-    async fn exchange(&self, account: &Account, call: &Call) -> Result<Bytes, Error> {
+    /// The answer's body, and Move's id of the call.
+    async fn exchange(
+        &self,
+        account: &Account,
+        call: &Call,
+    ) -> Result<(Bytes, Option<Box<str>>), Error> {
         let body = serde_json::to_vec(&Body { query: &call.document, variables: &call.variables })
             .map_err(|_| Error::NotAnAnswer("impossible: the call cannot be written"))?;
         let response = self
@@ -133,7 +143,8 @@ impl Upstream {
             .map_err(|error| failure(&error))?;
         check_status(&response)?;
         check_media_type(&response)?;
-        read_body(response).await
+        let request_id = request_id(&response);
+        Ok((read_body(response).await?, request_id))
     }
 }
 
@@ -180,6 +191,12 @@ fn check_media_type(response: &Response) -> Result<(), Error> {
         Some(media_type) if media_type.contains("json") => Ok(()),
         _ => Err(Error::NotAnAnswer("not JSON")),
     }
+}
+
+/// AppSync's name for a call, as far as it is one: it goes into records.
+fn request_id(response: &Response) -> Option<Box<str>> {
+    let id = response.headers().get("x-amzn-requestid")?.to_str().ok()?;
+    (id.len() <= 128 && id.bytes().all(|byte| byte.is_ascii_graphic())).then(|| id.into())
 }
 
 async fn read_body(mut response: Response) -> Result<Bytes, Error> {

@@ -17,6 +17,8 @@ pub struct Reply<T> {
     pub errors: Vec<FieldError>,
     /// How long the answer was, in bytes.
     pub size: usize,
+    /// Move's id of the call, if it gave one.
+    pub request_id: Option<Box<str>>,
 }
 
 /// One error of an AppSync answer.
@@ -105,7 +107,7 @@ pub fn read<T: DeserializeOwned>(field: &str, body: &[u8]) -> Result<Reply<T>, E
     if value.is_none() && errors.is_empty() {
         return Err(Error::NotAnAnswer("without data and without errors"));
     }
-    Ok(Reply { value, errors, size: body.len() })
+    Ok(Reply { value, errors, size: body.len(), request_id: None })
 }
 
 #[cfg(test)]

@@ -113,6 +113,7 @@ async fn allowed_denied_and_failed_calls_leave_a_record_of_each_root_field() {
         outcome["unmapped"]["metadata"]["sha256"],
         KeyHash::of(given.as_bytes()).to_string()
     );
+    assert!(outcome["unmapped"].get("trace_id").is_none(), "none was sent");
     let text = std::fs::read_to_string(file_of(world.folder())).unwrap();
     for secret in ["secret", &key("acme"), &key("nobody"), "sandbox-move-key"] {
         assert!(!text.contains(secret), "{secret}");
@@ -526,4 +527,34 @@ async fn records_are_found_by_tenant_time_operation_and_outcome() {
         serde_json::from_str(&query(&["--tenant", "globex", "--format", "json"])[0]).unwrap();
     assert_eq!(json["resources"][0]["uid"], json!(id));
     assert!(query(&["--job", &id]).iter().any(|row| row.contains("createSingleCamJob")));
+}
+
+#[tokio::test]
+async fn a_callers_trace_is_in_the_record_if_it_is_one() {
+    let world = audited(AUDIT).await;
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    for parent in [format!("00-{trace}-b7ad6b7169203331-01"), "00-00-evil\"-1".to_owned()] {
+        let request = world.http.post(world.url()).header("authorization", key("acme"));
+        let request =
+            request.header("content-type", "application/json").header("traceparent", parent);
+        request.body(r#"{"query":"{ getJob(jobId: \"job-none\") { id } }"}"#).send().await.unwrap();
+    }
+    let records = records(&world, 2).await;
+    assert_eq!(records[0]["unmapped"]["trace_id"], trace);
+    assert!(records[1]["unmapped"].get("trace_id").is_none());
+}
+
+#[tokio::test]
+async fn refused_credentials_and_forbidden_operations_are_counted() {
+    let policy = "operations: [getJob]\n".to_owned();
+    let tenants = vec![("counted", policy)];
+    let world = World::set_up(Setup { tenants, ..Setup::default() }).await;
+    world.ask("nobody", "{ getJob(jobId: \"x\") { id } }", json!({})).await;
+    world.ask("counted", "{ listJobs { first } }", json!({})).await;
+    let forbidden =
+        "jobs_gateway_requests_total{code=\"FORBIDDEN\",operation=\"listJobs\",tenant=\"counted\"";
+    assert_eq!(world.metric(forbidden).await, Some(1.0));
+    let refused =
+        "jobs_gateway_requests_total{code=\"UNAUTHENTICATED\",operation=\"none\",tenant=\"none\"";
+    assert!(world.metric(refused).await.is_some_and(|count| count >= 1.0));
 }

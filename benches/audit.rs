@@ -1,0 +1,119 @@
+//! What a record costs the request that leaves it, and how many mutations a second the journal lets
+//! through, beside what the disk's own syncs allow. Every figure is of one run.
+#![expect(clippy::unwrap_used, reason = "a bench that meets an error has failed")]
+#![allow(missing_docs, reason = "a bench explains itself by its first lines")]
+
+mod support;
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jobs_gateway::audit::{Journal, Settings};
+use jobs_gateway::auth::{Issuers, authenticate};
+use jobs_gateway::model::{CallRecord, Kind, RequestContext, RequestId, RootField, Trail};
+use support::{folder, key, load};
+
+fn settings(folder: &std::path::Path) -> Settings {
+    Settings {
+        file: folder.join("audit.jsonl"),
+        rotate: 1 << 30,
+        rotate_after: Duration::from_hours(24),
+        keep: 30,
+        may_drop: false,
+    }
+}
+
+fn record(request: &RequestContext) -> CallRecord {
+    let mut record = CallRecord::begin(request.id, jiff::Timestamp::now());
+    record.identify(&request.caller);
+    record.kind = Some(Kind::Query);
+    record.trails = [Trail::new("getJob", RootField::GetJob)].into();
+    record
+}
+
+/// CPU time of this thread.
+fn cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
+}
+
+fn disk(folder: &std::path::Path) -> f64 {
+    let mut file = std::fs::File::create(folder.join("probe")).unwrap();
+    let (began, mut syncs) = (Instant::now(), 0_u32);
+    while began.elapsed() < Duration::from_secs(2) {
+        file.write_all(&[b'x'; 1_024]).unwrap();
+        file.sync_data().unwrap();
+        syncs += 1;
+    }
+    f64::from(syncs) / began.elapsed().as_secs_f64()
+}
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let policies = folder(1, None, "");
+        let loaded = load(policies.path());
+        let now = jiff::Timestamp::now();
+        let caller =
+            authenticate(&key(0, 0), &loaded.policies, &Issuers::none(), now).await.unwrap();
+        let request = RequestContext {
+            id: RequestId::new(),
+            source: None,
+            caller,
+            deadline: tokio::time::Instant::now() + Duration::from_mins(1),
+            fresh: false,
+            trails: Arc::default(),
+        };
+        let files = tempfile::tempdir().unwrap();
+        let journal = Journal::open(&settings(files.path())).unwrap();
+
+        // Fewer at once than the queue holds: what is measured is handing over, not waiting.
+        let (rounds, each) = (20, 4_000);
+        let mut spent = Duration::ZERO;
+        for _ in 0..rounds {
+            let records: Vec<_> = (0..each).map(|_| record(&request)).collect();
+            let before = cpu();
+            for record in records {
+                journal.record(record).await;
+            }
+            spent += cpu().saturating_sub(before);
+            journal.flush(Duration::from_secs(10)).await;
+        }
+        println!("a record costs its request {:.2?} of CPU", spent / (rounds * each));
+        let (began, count) = (Instant::now(), 100_000);
+        for _ in 0..count {
+            journal.record(record(&request)).await;
+        }
+        journal.flush(Duration::from_mins(1)).await;
+        println!(
+            "the writer takes {:.0} records a second",
+            f64::from(count) / began.elapsed().as_secs_f64()
+        );
+
+        for callers in [1, 16, 64] {
+            let began = Instant::now();
+            let mut tasks = Vec::new();
+            for _ in 0..callers {
+                let (journal, request) = (journal.clone(), request.clone());
+                tasks.push(tokio::spawn(async move {
+                    let trail = Trail::new("createJob", RootField::CreateJob);
+                    let mut written = 0_u32;
+                    while began.elapsed() < Duration::from_secs(3) {
+                        journal.intent(&request, &trail, jiff::Timestamp::now()).await.unwrap();
+                        journal.record(record(&request)).await;
+                        written += 1;
+                    }
+                    written
+                }));
+            }
+            let mut written = 0;
+            for task in tasks {
+                written += task.await.unwrap();
+            }
+            let rate = f64::from(written) / began.elapsed().as_secs_f64();
+            println!("{callers} callers: {rate:.0} audited mutations a second");
+        }
+        println!("the disk alone: {:.0} syncs a second", disk(files.path()));
+    });
+}
