@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use crate::auth::what_if;
 use crate::config::{Node, Value};
-use crate::model::{Caller, Clock, Kind, Rate, RootField, RootFields, TenantId, Weights};
+use crate::model::{
+    Caller, Clock, Kind, Rate, RateLimits, RootField, RootFields, TenantId, Weights,
+};
 use crate::operation::{Documents, Operation};
 use crate::reload::{Loaded, Origin};
 
@@ -113,24 +115,51 @@ fn describe(caller: &Caller, node: &Node, key: Option<&Node>) -> String {
         ("owned takes only", tenant.takes_owned.to_string(), at(&["takes", "owned"])),
         ("queries", rate(limits.queries.as_ref()), at(&["rate_limit", "queries"])),
         ("mutations", rate(limits.mutations.as_ref()), at(&["rate_limit", "mutations"])),
+        (
+            "at once",
+            format!("{} requests", limits.max_in_flight),
+            at(&["rate_limit", "max_in_flight"]),
+        ),
         ("one request", format!("{} units", limits.max_cost), at(&["rate_limit", "max_cost"])),
         ("unfinished jobs", fresh(cache.unfinished), at(&["cache", "get_job", "unfinished"])),
         ("finished jobs", fresh(cache.finished), at(&["cache", "get_job", "finished"])),
         ("missing jobs", fresh(cache.not_found), at(&["cache", "get_job", "not_found"])),
         ("Move account", account(caller), at(&["upstream"])),
     ];
-    let line = |(name, value, place): (&str, String, Option<&Node>)| {
+    let rows = rows.into_iter().map(|(name, value, place)| (name.to_owned(), value, place));
+    let rows = rows.chain(special_limits(limits, node));
+    let line = |(name, value, place): (String, String, Option<&Node>)| {
         let value = if value.is_empty() { "-".to_owned() } else { value };
         let place = place.map_or("default".to_owned(), |node| node.place.to_string());
         format!("{name:<20} {value:<50} {place}\n")
     };
-    rows.into_iter().map(line).collect()
+    rows.map(line).collect()
 }
 
 fn rate(rate: Option<&Rate>) -> String {
-    rate.map_or("unlimited".to_owned(), |rate| {
-        format!("{} units in {:?}, {} at once", rate.units, rate.per, rate.burst)
-    })
+    rate.map_or("unlimited".to_owned(), |rate| format!("{rate}, {} at once", rate.burst))
+}
+
+/// The limits that only some policies have.
+fn special_limits<'a>(
+    limits: &RateLimits,
+    node: &'a Node,
+) -> Vec<(String, String, Option<&'a Node>)> {
+    let at = |path: &[&str]| node.at(&[&["rate_limit"], path].concat());
+    let single = limits.operations.iter().map(|(field, own)| {
+        (field.name().to_owned(), rate(Some(own)), at(&["operations", field.name()]))
+    });
+    let of_credential =
+        [("queries", limits.credential_queries), ("mutations", limits.credential_mutations)];
+    let of_credential = of_credential.into_iter().filter_map(|(name, own)| {
+        let place = at(&["per_credential", name]);
+        Some((format!("its own {name}"), rate(Some(&own?)), place))
+    });
+    let introspection = limits
+        .introspection
+        .as_ref()
+        .map(|own| ("introspection rate".to_owned(), rate(Some(own)), at(&["introspection"])));
+    single.chain(of_credential).chain(introspection).collect()
 }
 
 fn fresh(time: std::time::Duration) -> String {
