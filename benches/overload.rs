@@ -1,10 +1,12 @@
 //! What one tenant's noise costs another, and what idle connections cost: a gateway as a process of
 //! its own, and callers in this one. Every figure is of one run; all traffic stays on this machine.
+//! The idle connections are held by processes of their own, each within the limit of open files.
 #![expect(clippy::unwrap_used, reason = "a bench that meets an error has failed")]
 #![allow(missing_docs, reason = "a bench explains itself by its first lines")]
 
 mod support;
 
+use std::io::{BufRead as _, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -144,18 +146,60 @@ fn resident_of(pid: u32) -> u64 {
     statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
 
+/// How many connections one process holds.
+const HELD_EACH: usize = 5_000;
+
+/// A process that holds connections to a gateway, half of them with half a head sent.
+struct Holder(Child);
+
+impl Holder {
+    fn start(address: SocketAddr) -> Self {
+        let itself = std::env::current_exe().unwrap();
+        let child = Command::new(itself)
+            .args(["hold", &address.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+
+    /// Waits until it holds what it is to hold; gives how many connections that is.
+    fn held(&mut self) -> usize {
+        let mut line = String::new();
+        std::io::BufReader::new(self.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        line.trim().parse().unwrap()
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What a [`Holder`] does: connects, says how often that worked, and stays until its input ends.
+fn hold(address: &str) {
+    let mut held = Vec::new();
+    for n in 0..HELD_EACH {
+        let Ok(mut stream) = std::net::TcpStream::connect(address) else { break };
+        if n % 2 == 0 {
+            let _ = stream.write_all(b"POST /graphql HTTP/1.1\r\nHost: x\r\n");
+        }
+        held.push(stream);
+    }
+    println!("{}", held.len());
+    let _ = std::io::stdin().read(&mut [0]);
+}
+
 async fn connections(sandbox: &Sandbox) {
     let folder = folder(2, None, "");
     let gateway = start(folder.path(), sandbox).await;
     let before = resident_of(gateway.process.id());
-    let mut held = Vec::new();
-    for n in 0..20_000 {
-        let Ok(stream) = TcpStream::connect(gateway.address).await else { break };
-        if n % 2 == 0 {
-            let _ = stream.try_write(b"POST /graphql HTTP/1.1\r\nHost: x\r\n");
-        }
-        held.push(stream);
-    }
+    let mut holders: Vec<_> = (0..4).map(|_| Holder::start(gateway.address)).collect();
+    let asked_for: usize = holders.iter_mut().map(Holder::held).sum();
+    // Those that the gateway did not accept wait in the system's backlog.
     let http = reqwest::Client::new();
     let mut slowest = Duration::ZERO;
     for _ in 0..50 {
@@ -164,17 +208,23 @@ async fn connections(sandbox: &Sandbox) {
         assert_eq!(ready.status(), 200);
         slowest = slowest.max(asked.elapsed());
     }
+    let metrics = http.get(format!("http://{}/metrics", gateway.admin)).send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    let accepted =
+        metrics.lines().find(|line| line.starts_with("jobs_gateway_connections")).unwrap();
     let after = resident_of(gateway.process.id());
     println!(
-        "{} connections, half of them idle and half with half a head: {} MiB resident ({} MiB before), \
-         health answers within {slowest:.2?}",
-        held.len(),
+        "{asked_for} connections, half of them idle and half with half a head ({accepted}): {} MiB \
+         resident ({} MiB before), health answers within {slowest:.2?}",
         after >> 20,
         before >> 20
     );
 }
 
 fn main() {
+    if let Some(address) = std::env::args().skip_while(|word| word != "hold").nth(1) {
+        return hold(&address);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();

@@ -241,7 +241,15 @@ impl Bound {
             }
         };
         let router = http::router(self.app.service, self.app.surface);
-        let serving = http::serve(self.listener, router, max_connections, stopped);
+        let possible = http::connections_possible(max_connections);
+        if possible < max_connections {
+            tracing::warn!(
+                max_connections,
+                possible,
+                "the system's limit of open files allows fewer connections"
+            );
+        }
+        let serving = http::serve(self.listener, router, possible, stopped);
         let out_of_grace = async {
             draining.notified().await;
             tokio::time::sleep(grace).await;

@@ -25,7 +25,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
 
 pub use admin::{Readiness, router as admin_router};
-pub use serve::serve;
+pub use serve::{connections_possible, serve};
 
 use crate::audit::Journal;
 use crate::auth::Issuers;

@@ -11,6 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
@@ -36,6 +37,24 @@ const MAX_STREAMS: u32 = 128;
 
 /// How long to wait when the system has no more sockets to give.
 const BREATHER: Duration = Duration::from_millis(50);
+
+/// What the process needs open besides its callers' connections: calls to Move, Redis, the audit
+/// file, the operators' requests.
+const OWN_FILES: usize = 512;
+
+/// How many of `wanted` connections this process can have open, after it has raised its limit of
+/// open files (`RLIMIT_NOFILE`) as far as it may: a gateway that runs out of files could not even say
+/// that it is well.
+#[must_use]
+pub fn connections_possible(wanted: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    let is_raised = setrlimit(Resource::Nofile, raised).is_ok();
+    let files = if is_raised { raised.current } else { limit.current };
+    // None is no limit at all.
+    let files = files.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
+    wanted.min(files.saturating_sub(OWN_FILES).max(files / 2))
+}
 
 /// Serves until `stop` resolves; then takes no more connections and ends when the last request has
 /// its answer. More connections than `max_connections` wait in the system's backlog.
