@@ -63,6 +63,8 @@ fn main() {
             caller,
             deadline: tokio::time::Instant::now() + Duration::from_mins(1),
             fresh: false,
+            forward: None,
+            mark: None,
             trails: Arc::default(),
         };
         let files = tempfile::tempdir().unwrap();

@@ -3,30 +3,39 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use axum::http::HeaderValue;
-use tokio::net::TcpListener;
+use axum::http::{HeaderName, HeaderValue};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use crate::audit::{self, Journal, Segments, Sink};
 use crate::cache::SharedTier;
-use crate::config::{Config, Diagnostics, Server};
-use crate::http::{self, Readiness, Service, Surface};
+use crate::config::{self, Config, Diagnostics, Server};
+use crate::http::{self, Readiness, Service, Surface, Tls, TlsError, TlsFiles};
+use crate::idempotency::{self, Idempotency};
 use crate::jobs::{CursorKey, Jobs};
 use crate::limit::Limiter;
 use crate::model::Clock;
 use crate::policy::Snapshot;
 use crate::reload::{self, Origin};
 use crate::shared_state::SharedState;
-use crate::upstream::{self, Upstream};
+use crate::telemetry::metrics;
+use crate::upstream::Upstream;
 
 /// How often the gateway asks each account's API what it has.
 const LEARN_EVERY: Duration = Duration::from_mins(10);
+
+/// How often it forgets old idempotency keys.
+const SWEEP_EVERY: Duration = Duration::from_hours(1);
+
+/// How often it shows how much its caches hold.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
 
 /// How long the audit file, and then its sinks, get to write what is left.
 const FLUSH: Duration = Duration::from_secs(5);
@@ -49,6 +58,20 @@ pub enum Error {
     /// Redis' address cannot be used. It may hold a password, so the error does not repeat it.
     #[error("`shared_state.redis` is no address that can be connected to")]
     SharedState,
+    /// Certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The file of idempotency keys cannot be used.
+    #[error("`idempotency.file` cannot be opened: {0}")]
+    Idempotency(#[from] idempotency::OpenError),
+    /// A file that the configuration names cannot be read.
+    #[error("cannot read {path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The audit file cannot be read or written.
     #[error("the audit file cannot be opened: {0}")]
     Audit(io::Error),
@@ -73,6 +96,7 @@ pub struct App {
     shared: Option<Arc<SharedTier>>,
     http: reqwest::Client,
     surface: Surface,
+    tls: Option<Arc<Tls>>,
     config: Config,
     origin: Option<Origin>,
 }
@@ -100,12 +124,9 @@ impl App {
         clock: Clock,
         page: Option<String>,
     ) -> Result<Self, Error> {
-        let upstream = Arc::new(Upstream::new(upstream::Settings {
-            timeout: config.upstream.timeout,
-            connect_timeout: config.upstream.connect_timeout,
-            max_in_flight: config.upstream.max_in_flight,
-            max_wait: config.upstream.max_wait,
-        })?);
+        let authorities = config.upstream.ca.as_deref().map(read).transpose()?;
+        let upstream = Upstream::new(config.upstream.calls.clone(), authorities.as_deref())?;
+        let upstream = Arc::new(upstream);
         let cursor_key = if let Some(key) = &config.cursor_key {
             CursorKey::new(key)
         } else {
@@ -122,15 +143,29 @@ impl App {
             config.cache.jobs,
             config.server.request_timeout,
         );
+        let keep = config.idempotency.keep;
         let mut limiter = Limiter::Local;
         let shared = match (&config.shared_state, &config.cursor_key) {
             (Some(url), Some(key)) => {
                 let state = Arc::new(SharedState::open(url).map_err(|_| Error::SharedState)?);
                 limiter = Limiter::shared(Arc::clone(&state));
-                Some(Arc::new(SharedTier::new(state, key)))
+                Some((Arc::new(SharedTier::new(Arc::clone(&state), key)), state))
             }
             _ => None,
         };
+        let idempotency = match (&shared, &config.idempotency.file) {
+            (Some((_, state)), _) => Idempotency::shared(Arc::clone(state), keep, clock),
+            (None, Some(file)) => match Idempotency::in_file(file, keep, clock) {
+                Err(error) if !config.idempotency.is_explicit => {
+                    let file = file.display();
+                    tracing::warn!(%error, %file, "idempotency keys are forgotten with this process");
+                    Idempotency::in_memory(keep, clock)
+                }
+                opened => opened?,
+            },
+            (None, None) => Idempotency::in_memory(keep, clock),
+        };
+        let shared = shared.map(|(tier, _)| tier);
         let jobs = match &shared {
             Some(shared) => jobs.sharing(Arc::clone(shared)),
             None => jobs,
@@ -148,15 +183,26 @@ impl App {
             .no_proxy()
             .build()?;
         let rules = reload::rules(config, policies, &jobs, None, &http)?;
+        let forward_headers = config.upstream.forward_headers.iter();
         let service = Arc::new(Service {
             rules: ArcSwap::from_pointee(rules),
             limiter,
+            idempotency,
+            forward_headers: forward_headers
+                .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
+                .collect(),
             journal: journal.clone(),
             at_once: Semaphore::new(config.server.max_requests),
             clock,
             max_body: config.server.max_body,
             request_timeout: config.server.request_timeout,
         });
+        let tls = match config.server.tls.clone() {
+            Some(config::Tls { cert, key, client_ca }) => {
+                Some(Arc::new(Tls::open(TlsFiles { cert, key, client_ca })?))
+            }
+            None => None,
+        };
         let cors_origins = config.server.cors_origins.iter();
         let surface = Surface {
             paths: config.server.paths.clone(),
@@ -170,6 +216,7 @@ impl App {
             shared,
             http,
             surface,
+            tls,
             config: config.clone(),
             origin: None,
         })
@@ -185,50 +232,53 @@ impl App {
     ///
     /// # Errors
     /// When one of them is taken or not this machine's.
-    pub async fn bind(self) -> Result<Bound, Error> {
-        let (listener, address) = listen(self.config.server.listen, "server.listen").await?;
-        let (admin_listener, admin_address) = listen(self.config.admin, "admin.listen").await?;
+    pub fn bind(self) -> Result<Bound, Error> {
+        let (listener, address) = listen(self.config.server.listen, "server.listen")?;
+        let (admin_listener, admin_address) = listen(self.config.admin, "admin.listen")?;
         Ok(Bound { app: self, listener, admin_listener, address, admin_address })
     }
 }
 
-async fn listen(
-    address: SocketAddr,
-    key: &'static str,
-) -> Result<(TcpListener, SocketAddr), Error> {
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })
+}
+
+/// How many connections the system keeps until they are accepted.
+const BACKLOG: u32 = 4096;
+
+fn listen(address: SocketAddr, key: &'static str) -> Result<(TcpListener, SocketAddr), Error> {
     let failed = |source| Error::Listen { address, key, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let socket = socket.map_err(failed)?;
+    // A restart takes its address back at once.
+    socket.set_reuseaddr(true).map_err(failed)?;
+    socket.bind(address).map_err(failed)?;
+    let listener = socket.listen(BACKLOG).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
 }
 
 impl Bound {
-    /// Serves until `stop` resolves, then drains: not ready any more, no new connections, and the
-    /// requests that are under way get the configured grace.
+    /// Serves until `stop` resolves, then drains: not ready any more, but taking requests for
+    /// `drain_delay`, until whoever balances load has noticed; then no new connections, and the
+    /// requests that are under way get what is left of the grace.
     ///
     /// # Errors
     /// When a listener breaks.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+        let Self { app, listener, admin_listener, .. } = self;
+        let Server { shutdown_grace: grace, drain_delay, max_connections, .. } = app.config.server;
+        let (service, journal) = (Arc::clone(&app.service), app.service.journal.clone());
         let readiness = Arc::new(Readiness::default());
-        let admin_router = http::admin_router(
-            Arc::clone(&readiness),
-            self.app.jobs.clone(),
-            self.app.service.journal.clone(),
-        );
-        let admin = serve_admin(self.admin_listener, admin_router)?;
+        let admin_router =
+            http::admin_router(Arc::clone(&readiness), app.jobs.clone(), journal.clone());
+        let admin = serve_admin(admin_listener, admin_router)?;
         let stopped_sinks = Arc::new(AtomicBool::new(false));
-        let sinks = follow_audit(&self.app, &stopped_sinks)?;
-        let journal = self.app.service.journal.clone();
-        let learner = learn_features(&self.app);
-        let follower = self.app.shared.map(|shared| {
-            let versions = Arc::clone(self.app.jobs.versions());
-            tokio::spawn(async move { shared.follow(&versions).await })
-        });
-        let Server { shutdown_grace: grace, max_connections, .. } = self.app.config.server;
-        let reloader = self.app.origin.map(|origin| {
-            let (service, jobs) = (Arc::clone(&self.app.service), self.app.jobs);
-            tokio::spawn(reload::follow(origin, self.app.config, service, jobs, self.app.http))
-        });
+        let sinks = follow_audit(&app, &stopped_sinks)?;
+        let tls = app.tls.clone();
+        let surface = app.surface.clone();
+        // What goes on beside the requests ends with this function.
+        let _background = background(app);
         readiness.set(true);
 
         let draining = Arc::new(tokio::sync::Notify::new());
@@ -238,9 +288,9 @@ impl Bound {
                 stop.await;
                 readiness.set(false);
                 draining.notify_one();
+                tokio::time::sleep(drain_delay).await;
             }
         };
-        let router = http::router(self.app.service, self.app.surface);
         let possible = http::connections_possible(max_connections);
         if possible < max_connections {
             tracing::warn!(
@@ -249,7 +299,8 @@ impl Bound {
                 "the system's limit of open files allows fewer connections"
             );
         }
-        let serving = http::serve(self.listener, router, possible, stopped);
+        let router = http::router(service, surface);
+        let serving = http::serve(listener, router, possible, tls, readiness, stopped);
         let out_of_grace = async {
             draining.notified().await;
             tokio::time::sleep(grace).await;
@@ -259,9 +310,6 @@ impl Bound {
             () = out_of_grace => {
                 tracing::warn!("requests were still under way when the grace was over");
             }
-        }
-        for task in [Some(learner), reloader, follower].into_iter().flatten() {
-            task.abort();
         }
         // What is recorded is kept, and the sinks get what they can of it.
         journal.flush(FLUSH).await;
@@ -275,6 +323,32 @@ impl Bound {
         drop(admin);
         Ok(())
     }
+}
+
+/// Starts what goes on beside the requests; it ends when what is returned is dropped.
+fn background(app: App) -> JoinSet<()> {
+    let App { service, upstream, jobs, shared, http, tls, config, origin, .. } = app;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(learn_features(Arc::clone(&service), Arc::clone(&upstream)));
+    tasks.spawn(report(Arc::clone(&service), upstream, jobs.clone()));
+    if let Some(shared) = shared {
+        let versions = Arc::clone(jobs.versions());
+        tasks.spawn(async move { shared.follow(&versions).await });
+    }
+    if let Some(tls) = tls {
+        tasks.spawn(async move { tls.follow().await });
+    }
+    let sweeping = Arc::clone(&service);
+    tasks.spawn(async move {
+        loop {
+            tokio::time::sleep(SWEEP_EVERY).await;
+            sweeping.idempotency.sweep().await;
+        }
+    });
+    if let Some(origin) = origin {
+        tasks.spawn(reload::follow(origin, config, service, jobs, http));
+    }
+    tasks
 }
 
 /// Starts what follows the audit file.
@@ -312,20 +386,31 @@ fn serve_admin(listener: TcpListener, router: axum::Router) -> io::Result<onesho
     Ok(stop)
 }
 
-/// Asks every account in use what its API has, beside the request path.
-fn learn_features(app: &App) -> JoinHandle<()> {
-    let (service, upstream) = (Arc::clone(&app.service), Arc::clone(&app.upstream));
-    tokio::spawn(async move {
-        loop {
-            let accounts = service.rules.load().policies.accounts();
-            let mut wait = LEARN_EVERY;
-            for account in accounts {
-                if let Err(error) = upstream.learn_features(&account).await {
-                    tracing::warn!(%error, "cannot learn what Move's API has; will ask again");
-                    wait = LEARN_AGAIN;
-                }
-            }
-            tokio::time::sleep(wait).await;
+/// Shows what has no moment of its own to be counted at.
+async fn report(service: Arc<Service>, upstream: Arc<Upstream>, jobs: Jobs) {
+    loop {
+        for (account, condition) in upstream.conditions() {
+            metrics::breaker_state(&account, condition as u8);
         }
-    })
+        let (entries, bytes) = jobs.cache_size();
+        metrics::cache_size("jobs", entries, bytes);
+        let (entries, bytes) = service.rules.load().answers.size();
+        metrics::cache_size("answers", entries, bytes);
+        tokio::time::sleep(REPORT_EVERY).await;
+    }
+}
+
+/// Asks every account in use what its API has, beside the request path.
+async fn learn_features(service: Arc<Service>, upstream: Arc<Upstream>) {
+    loop {
+        let accounts = service.rules.load().policies.accounts();
+        let mut wait = LEARN_EVERY;
+        for account in accounts {
+            if let Err(error) = upstream.learn_features(&account).await {
+                tracing::warn!(%error, "cannot learn what Move's API has; will ask again");
+                wait = LEARN_AGAIN;
+            }
+        }
+        tokio::time::sleep(wait).await;
+    }
 }

@@ -6,6 +6,7 @@ pub mod http; // bytes in, bytes out: the one pipeline
 pub mod auth; // credential -> caller
 pub mod operation; // document -> operation: parsed once, limited, remembered
 pub mod limit; // may it be done now: rates, requests at once
+pub mod idempotency; // was it done before: mutations that may be sent again
 pub mod graphql; // schema, resolvers, and the one mapping of errors
 pub mod jobs; // get, list, create, update: ownership, envelope, cursor. The heart
 pub mod cache; // what is known of jobs, and whole answers: for how long, and until which write

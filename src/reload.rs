@@ -10,9 +10,9 @@ use tokio::sync::mpsc;
 
 use crate::auth::Issuers;
 use crate::cache::Answers;
-use crate::config::{self, Config, Diagnostics, Node, Notice, Severity};
+use crate::config::{self, Config, Diagnostic, Diagnostics, Node, Notice, Severity};
 use crate::graphql::{self, Gateways};
-use crate::http::{Rules, Service};
+use crate::http::{Rules, Service, Tls, TlsFiles};
 use crate::jobs::Jobs;
 use crate::limit::Limits;
 use crate::model::TenantId;
@@ -78,6 +78,11 @@ impl Origin {
     pub fn load(&self, now: jiff::Timestamp) -> Result<Loaded, Diagnostics> {
         let (config, mut warnings) = config::load(&self.path, &*self.env)?;
         let mut found = Issuers::check(&config.issuers);
+        if let Some(config::Tls { cert, key, client_ca }) = config.server.tls.clone()
+            && let Err(problem) = Tls::open(TlsFiles { cert, key, client_ca })
+        {
+            found.0.push(Diagnostic::error(format!("`server.tls`: {problem}"), None));
+        }
         match policy::load(&config, &*self.env, now, graphql::has_field) {
             Ok((policies, more)) if !found.has_errors() => {
                 warnings.0.extend(more.0);
@@ -103,6 +108,7 @@ pub fn rules(
     before: Option<&Rules>,
     http: &reqwest::Client,
 ) -> Result<Rules, Diagnostics> {
+    metrics::key_expiries(policies.key_expiries());
     Ok(Rules {
         issuers: Issuers::build(&config.issuers, before.map(|rules| &rules.issuers), http)?,
         documents: match before {

@@ -84,7 +84,9 @@ impl Journal {
             if open.may_drop && !is_mutation {
                 metrics::audit_dropped();
             } else {
-                let _ = open.queue.send(message).await;
+                // The caller waits; its record is kept also if it goes away meanwhile.
+                let queue = open.queue.clone();
+                let _ = tokio::spawn(async move { queue.send(message).await }).await;
             }
         }
     }

@@ -23,7 +23,7 @@ struct Flight<T> {
     id: u64,
     selection: Selection,
     version: Version,
-    result: watch::Receiver<Option<T>>,
+    done: Arc<watch::Sender<Option<T>>>,
 }
 
 impl<K, T> Default for Flights<K, T> {
@@ -38,7 +38,7 @@ where
     T: Clone + Send + Sync + 'static,
 {
     /// The result of a fetch of this version and of at least this selection, if one is under way.
-    /// `None` also if it ended in a panic.
+    /// `None` also if it ended without one.
     pub async fn join(&self, key: &K, selection: &Selection, version: Version) -> Option<T> {
         let mut result = self.find(key, selection, version)?;
         result.wait_for(Option::is_some).await.ok()?.clone()
@@ -59,11 +59,12 @@ where
         let flying = self.flying.lock().unwrap_or_else(PoisonError::into_inner);
         let fits =
             |flight: &&Flight<T>| flight.version == version && flight.selection.covers(selection);
-        flying.get(key)?.iter().find(fits).map(|flight| flight.result.clone())
+        flying.get(key)?.iter().find(fits).map(|flight| flight.done.subscribe())
     }
 
-    /// Starts a fetch in a task of its own: it goes on when its starter goes away. Who is waiting
-    /// when it ends gets its result; who comes later does not.
+    /// Starts a fetch in a task of its own: it goes on when its starter goes away, and ends when
+    /// nobody waits for it any more. Who is waiting when it ends gets its result; who comes later
+    /// does not.
     pub fn start<F>(
         &self,
         key: &K,
@@ -75,8 +76,9 @@ where
         F: Future<Output = T> + Send + 'static,
     {
         let (done, mut result) = watch::channel(None);
+        let done = Arc::new(done);
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let flight = Flight { id, selection, version, result: result.clone() };
+        let flight = Flight { id, selection, version, done: Arc::clone(&done) };
         self.flying
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -86,9 +88,12 @@ where
         let landing = Landing { flying: Arc::clone(&self.flying), key: key.clone(), id };
         tokio::spawn(async move {
             let landing = landing;
-            let fetched = fetch.await;
+            let fetched = tokio::select! {
+                fetched = fetch => Some(fetched),
+                () = done.closed() => None,
+            };
             drop(landing);
-            let _ = done.send(Some(fetched));
+            done.send_replace(fetched);
         });
         async move { result.wait_for(Option::is_some).await.ok()?.clone() }
     }

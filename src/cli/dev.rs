@@ -70,6 +70,8 @@ async fn start(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     config.server.listen = args.listen;
     config.server.public_url = public_url_of(args.listen);
     config.admin = args.admin_listen;
+    // Nobody balances load over it.
+    config.server.drain_delay = std::time::Duration::ZERO;
     // As secret as the demo keys.
     config.cursor_key = Some([0; 32]);
     let page = GraphiQLSource::build()
@@ -78,7 +80,7 @@ async fn start(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         .title("Jobs Gateway (dev)")
         .finish();
     let policies = demo_policies(&config)?;
-    let bound = App::build(&config, policies, Clock::system(), Some(page))?.bind().await?;
+    let bound = App::build(&config, policies, Clock::system(), Some(page))?.bind()?;
     announce(bound.address, bound.admin_address);
     bound.serve(interrupted()).await?;
     Ok(())

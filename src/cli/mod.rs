@@ -73,7 +73,7 @@ fn block_on(future: impl Future<Output = ExitCode>) -> ExitCode {
     }
 }
 
-/// Resolves at SIGTERM or SIGINT.
+/// Resolves at SIGTERM or SIGINT. A second signal ends the process at once.
 async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut int)) =
@@ -82,8 +82,17 @@ async fn interrupted() {
         // Without signals nothing asks the process to stop but its end.
         return std::future::pending().await;
     };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
+    let mut signal = async move || {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    };
+    signal().await;
+    tracing::info!("draining; a second signal stops at once");
+    tokio::spawn(async move {
+        signal().await;
+        tracing::warn!("stopped at once");
+        std::process::exit(1);
+    });
 }

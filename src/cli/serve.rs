@@ -60,7 +60,7 @@ async fn start(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let Loaded { config, policies, .. } = loaded;
     let app = App::build(&config, policies, clock, None)?.reloading_from(origin);
-    let bound = app.bind().await?;
+    let bound = app.bind()?;
     tracing::info!(address = %bound.address, admin = %bound.admin_address, "listening");
     bound.serve(interrupted()).await?;
     tracing::info!("stopped");

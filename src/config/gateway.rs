@@ -1,6 +1,7 @@
 //! The sections of `gateway.yaml`.
 
-use std::path::Path;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::reader::{Context, Section};
@@ -9,10 +10,11 @@ use super::values::{
     text, web_url,
 };
 use super::yaml::Node;
-use super::{Audit, Config, Issuer, KeySource, Log, Server, Upstream, public_url_of};
+use super::{Audit, Config, Issuer, KeySource, Log, Server, Tls, Upstream, public_url_of};
 use crate::audit;
 use crate::model::{RootField, Secret};
 use crate::telemetry::Format;
+use crate::upstream;
 
 /// Move's public endpoint.
 const MOVE_API: &str = "https://api.move.ai/ugc/graphql";
@@ -28,7 +30,7 @@ const ALGORITHMS: [&str; 10] =
 pub fn read(context: &Context<'_>, root: &Node, folder: &Path) -> Option<Config> {
     let mut top = Section::new(context, "", root);
     let upstream = if let Some(section) = top.section("upstream") {
-        upstream(section)
+        upstream(section, folder)
     } else {
         context.error(top.place(), "`upstream` must be set, at least with its `api_key`");
         None
@@ -44,7 +46,7 @@ pub fn read(context: &Context<'_>, root: &Node, folder: &Path) -> Option<Config>
         config.upstream = upstream;
     }
     if let Some(section) = top.section("server") {
-        server(section, &mut config.server);
+        server(section, &mut config.server, folder);
     }
     if let Some(mut admin) = top.section("admin") {
         config.admin = admin
@@ -89,6 +91,17 @@ pub fn read(context: &Context<'_>, root: &Node, folder: &Path) -> Option<Config>
             context.error(&place, problem);
         }
     }
+    config.idempotency.file = Some(folder.join("state/idempotency.redb"));
+    if let Some(mut section) = top.section("idempotency") {
+        if let Some(file) = section.get("file", |path| below(folder, path)) {
+            config.idempotency.file = Some(file);
+            config.idempotency.is_explicit = true;
+        }
+        if let Some(keep) = section.get("keep", some_time) {
+            config.idempotency.keep = keep;
+        }
+        section.finish();
+    }
     if let Some(section) = top.section("audit") {
         config.audit = audit_of(context, section, folder);
     }
@@ -99,7 +112,7 @@ pub fn read(context: &Context<'_>, root: &Node, folder: &Path) -> Option<Config>
     is_usable.then_some(config)
 }
 
-fn server(mut section: Section<'_, '_>, server: &mut Server) {
+fn server(mut section: Section<'_, '_>, server: &mut Server, folder: &Path) {
     if let Some(listen) = section.get("listen", parsed("an address such as 127.0.0.1:4000")) {
         server.listen = listen;
         server.public_url = public_url_of(listen);
@@ -107,17 +120,17 @@ fn server(mut section: Section<'_, '_>, server: &mut Server) {
     if let Some(paths) = section.list("paths", path) {
         server.paths = paths;
     }
-    if let Some(url) = section.get("public_url", web_url) {
-        server.public_url = url;
-    }
+    let public_url = section.get("public_url", web_url);
     if let Some(size) = section.get("max_body", bytes) {
         server.max_body = size;
     }
     if let Some(time) = section.get("request_timeout", some_time) {
         server.request_timeout = time;
     }
-    if let Some(time) = section.get("shutdown_grace", duration) {
-        server.shutdown_grace = time;
+    for (key, time) in
+        [("shutdown_grace", &mut server.shutdown_grace), ("drain_delay", &mut server.drain_delay)]
+    {
+        *time = section.get(key, duration).unwrap_or(*time);
     }
     for (key, bound) in [
         ("max_connections", &mut server.max_connections),
@@ -132,13 +145,49 @@ fn server(mut section: Section<'_, '_>, server: &mut Server) {
         cors.finish();
     }
     if let Some(mut tls) = section.section("tls") {
-        tls.need("cert", text);
-        tls.need("key", text);
-        tls.get("client_ca", text);
+        let file = |text: &str| below(folder, text);
+        let (cert, key) = (tls.need("cert", file), tls.need("key", file));
+        let client_ca = tls.get("client_ca", file);
         tls.finish();
+        if let (Some(cert), Some(key)) = (cert, key) {
+            server.tls = Some(Tls { cert, key, client_ca });
+            let _ = server.public_url.set_scheme("https");
+        }
     }
-    section.notice("tls");
+    server.public_url = public_url.unwrap_or_else(|| server.public_url.clone());
     section.finish();
+}
+
+/// A path, relative to the configuration's folder.
+fn below(folder: &Path, path: &str) -> Result<PathBuf, String> {
+    text(path).map(|path| folder.join(path.trim_start_matches("./")))
+}
+
+/// The name of a header that may go on to Move: not one that carries a credential, belongs to the
+/// connection or describes the body.
+fn forwarded_header(name: &str) -> Result<String, String> {
+    const OWN: [&str; 9] = [
+        "authorization",
+        "connection",
+        "cookie",
+        "host",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "x-api-key",
+    ];
+    let name = name.to_ascii_lowercase();
+    let is_name = !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    let is_own = OWN.contains(&name.as_str())
+        || ["accept", "content-", "proxy-", "keep-", "if-"].iter().any(|own| name.starts_with(own));
+    if is_name && !is_own {
+        Ok(name)
+    } else {
+        Err("must be the name of a header such as x-correlation-id, none of HTTP's own and none that \
+             carries a credential".to_owned())
+    }
 }
 
 fn path(text: &str) -> Result<String, String> {
@@ -158,38 +207,40 @@ fn origin(text: &str) -> Result<String, String> {
     }
 }
 
-fn upstream(mut section: Section<'_, '_>) -> Option<Upstream> {
+fn upstream(mut section: Section<'_, '_>, folder: &Path) -> Option<Upstream> {
     let url = match section.node("url") {
         Some(_) => section.get("url", web_url),
         None => url::Url::parse(MOVE_API).ok(),
     };
     let api_key = section.need_secret("api_key", secret);
-    let timeout = section.get("timeout", some_time);
-    let connect_timeout = section.get("connect_timeout", some_time);
-    let max_in_flight = section.get("max_in_flight", positive);
-    let max_wait = section.get("max_wait", some_time);
-    if let Some(mut retries) = section.section("retries") {
-        retries.get("max", parsed::<u32>("a whole number"));
-        retries.get("budget", percentage);
-        retries.finish();
+    let ca = section.get("ca", |path| below(folder, path));
+    let forward_headers = section.list("forward_headers", forwarded_header).unwrap_or_default();
+    let mut calls = upstream::Settings::default();
+    for (key, time) in [
+        ("timeout", &mut calls.timeout),
+        ("connect_timeout", &mut calls.connect_timeout),
+        ("max_wait", &mut calls.max_wait),
+    ] {
+        *time = section.get(key, some_time).unwrap_or(*time);
     }
-    section.notice("retries");
-    if let Some(mut breaker) = section.section("circuit_breaker") {
-        breaker.get("failures", positive);
-        breaker.get("window", some_time);
-        breaker.get("open_for", some_time);
-        breaker.finish();
+    if let Some(max) = section.get("max_in_flight", positive) {
+        calls.max_in_flight = max.get() as usize;
     }
-    section.notice("circuit_breaker");
+    if let Some(mut own) = section.section("retries") {
+        let retries = &mut calls.retries;
+        retries.max = own.get("max", parsed("a whole number")).unwrap_or(retries.max);
+        retries.budget = own.get("budget", percentage).unwrap_or(retries.budget);
+        own.finish();
+    }
+    if let Some(mut own) = section.section("circuit_breaker") {
+        let breaker = &mut calls.breaker;
+        breaker.failures = own.get("failures", positive).map_or(breaker.failures, NonZeroU32::get);
+        breaker.window = own.get("window", some_time).unwrap_or(breaker.window);
+        breaker.open_for = own.get("open_for", some_time).unwrap_or(breaker.open_for);
+        own.finish();
+    }
     section.finish();
-    let defaults = Config::new(url?, api_key?).upstream;
-    Some(Upstream {
-        timeout: timeout.unwrap_or(defaults.timeout),
-        connect_timeout: connect_timeout.unwrap_or(defaults.connect_timeout),
-        max_in_flight: max_in_flight.map_or(defaults.max_in_flight, |max| max.get() as usize),
-        max_wait: max_wait.unwrap_or(defaults.max_wait),
-        ..defaults
-    })
+    Some(Upstream { url: url?, api_key: api_key?, ca, forward_headers, calls })
 }
 
 fn issuers(context: &Context<'_>, top: &mut Section<'_, '_>, folder: &Path) -> Vec<Issuer> {

@@ -19,6 +19,7 @@ pub use yaml::{Key, Node, Value, parse};
 use crate::model::{Secret, Weights};
 use crate::operation::Limits;
 use crate::telemetry::Format;
+use crate::upstream;
 
 /// How the gateway runs.
 #[derive(Debug, Clone)]
@@ -43,6 +44,8 @@ pub struct Config {
     pub weights: Weights,
     /// What seals the cursors of listings; the same on every replica.
     pub cursor_key: Option<[u8; 32]>,
+    /// What is remembered of mutations.
+    pub idempotency: Idempotency,
     /// Where audit records go; `None` keeps none.
     pub audit: Option<Audit>,
     /// The log.
@@ -66,12 +69,16 @@ pub struct Server {
     pub request_timeout: Duration,
     /// The time that requests get to end once the gateway is told to stop.
     pub shutdown_grace: Duration,
+    /// How much of it new requests are still taken, though the gateway is not ready any more.
+    pub drain_delay: Duration,
     /// Connections at once; more wait.
     pub max_connections: usize,
     /// Requests at once; more are refused.
     pub max_requests: usize,
     /// Origins whose pages may call; none means that CORS is off.
     pub cors_origins: Vec<String>,
+    /// Certificates; `None` serves plain HTTP.
+    pub tls: Option<Tls>,
 }
 
 /// The Move API.
@@ -81,14 +88,34 @@ pub struct Upstream {
     pub url: url::Url,
     /// The key of the account that tenants share.
     pub api_key: Secret,
-    /// The time one call may take.
-    pub timeout: Duration,
-    /// The time a connection may take to come about.
-    pub connect_timeout: Duration,
-    /// Calls at once, all tenants together.
-    pub max_in_flight: usize,
-    /// How long a call may wait for its turn.
-    pub max_wait: Duration,
+    /// Authorities (a PEM file) that are trusted besides the system's.
+    pub ca: Option<PathBuf>,
+    /// Headers of a caller's request that go on to Move, in lower case.
+    pub forward_headers: Vec<String>,
+    /// How calls are made.
+    pub calls: upstream::Settings,
+}
+
+/// Certificates for the listener that internal apps use. PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate and those between it and its authority.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// The authorities whose certificates callers must present.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// What is remembered of mutations that carry an `Idempotency-Key`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The file, unless replicas share their state; `None` is this process's memory.
+    pub file: Option<PathBuf>,
+    /// Whether the configuration names the file: then the gateway does not start without it.
+    pub is_explicit: bool,
+    /// For how long.
+    pub keep: Duration,
 }
 
 /// A token issuer that policies may name.
@@ -165,18 +192,19 @@ impl Config {
                 max_body: 256 * 1024,
                 request_timeout: Duration::from_secs(15),
                 shutdown_grace: Duration::from_secs(20),
+                drain_delay: Duration::from_secs(3),
                 max_connections: 25_000,
                 max_requests: 1_024,
                 cors_origins: Vec::new(),
+                tls: None,
             },
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
             upstream: Upstream {
                 url: upstream_url,
                 api_key,
-                timeout: Duration::from_secs(10),
-                connect_timeout: Duration::from_secs(2),
-                max_in_flight: 256,
-                max_wait: Duration::from_secs(5),
+                ca: None,
+                forward_headers: Vec::new(),
+                calls: upstream::Settings::default(),
             },
             issuers: Vec::new(),
             policies: PathBuf::from("policies"),
@@ -185,6 +213,11 @@ impl Config {
             shared_state: None,
             weights: Weights::default(),
             cursor_key: None,
+            idempotency: Idempotency {
+                file: None,
+                is_explicit: false,
+                keep: Duration::from_hours(24),
+            },
             audit: None,
             log: Log { level: "info".to_owned(), format: Format::Json },
             notices: Vec::new(),
@@ -198,17 +231,16 @@ impl Config {
     #[must_use]
     pub fn needs_restart(&self, running: &Self) -> bool {
         let fixed = |config: &Self| {
-            let Upstream { timeout, connect_timeout, max_in_flight, max_wait, .. } =
-                config.upstream;
+            let Upstream { ca, forward_headers, calls, .. } = &config.upstream;
             let mut server = config.server.clone();
             // Policies take it over with the reload.
             server.public_url.clone_from(&running.server.public_url);
             format!(
-                "{server:?} {:?} {timeout:?} {connect_timeout:?} {max_in_flight} {max_wait:?} {} {:?} \
-                 {:?} {:?}",
+                "{server:?} {:?} {ca:?} {forward_headers:?} {calls:?} {} {:?} {:?} {:?} {:?}",
                 config.admin,
                 config.policies.display(),
                 config.cursor_key,
+                config.idempotency,
                 config.cache,
                 config.log
             )

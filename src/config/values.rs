@@ -94,13 +94,12 @@ pub fn rate(text: &str) -> Result<(NonZeroU32, Duration), String> {
     Ok((units, Duration::from_secs(seconds)))
 }
 
-/// `20%`, from 0 to 100, as a fraction.
-pub fn percentage(text: &str) -> Result<f64, String> {
+/// `20%`, from 0 to 100.
+pub fn percentage(text: &str) -> Result<u32, String> {
     text.strip_suffix('%')
-        .and_then(|number| number.parse::<f64>().ok())
-        .filter(|percentage| (0.0..=100.0).contains(percentage))
-        .map(|percentage| percentage / 100.0)
-        .ok_or_else(|| "must be a percentage such as 20%".to_owned())
+        .and_then(|number| number.parse().ok())
+        .filter(|percentage| *percentage <= 100)
+        .ok_or_else(|| "must be a whole percentage such as 20%".to_owned())
 }
 
 /// A secret of at least one character that can stand in an HTTP header.
@@ -141,7 +140,7 @@ mod tests {
         assert_eq!(duration("0"), Ok(Duration::ZERO));
         assert_eq!(bytes("256KiB"), Ok(262_144));
         assert_eq!(rate("60/min").map(|(n, per)| (n.get(), per.as_secs())), Ok((60, 60)));
-        assert_eq!(percentage("20%"), Ok(0.2));
+        assert_eq!(percentage("20%"), Ok(20));
         for wrong in ["", "s", "-1s", "1.5s", "1 s", "5", "99999999999999999999s"] {
             assert!(duration(wrong).is_err(), "{wrong:?}");
         }

@@ -20,6 +20,8 @@ pub struct Answer {
     pub has_data: bool,
     /// Whether any root field has a value.
     pub has_values: bool,
+    /// Whether all of them have.
+    pub has_all_values: bool,
 }
 
 impl Answer {
@@ -54,15 +56,26 @@ impl Answer {
         Self::write(None, &errors.into_iter().map(placed).collect::<Vec<_>>(), None)
     }
 
+    /// An answer that was given before: one with all its values.
+    #[must_use]
+    pub const fn again(body: Bytes) -> Self {
+        let failures = Vec::new();
+        Self { body, failures, has_data: true, has_values: true, has_all_values: true }
+    }
+
     fn write(data: Option<&Value>, errors: &[PlacedError], extensions: Option<Extensions>) -> Self {
         let failures = errors.iter().map(PlacedError::failure).collect();
         // Engine values and raw JSON texts: nothing here can fail to become JSON.
         let body = serde_json::to_vec(&Body { errors, data, extensions }).unwrap_or_default();
-        let has_values = match data {
-            Some(Value::Object(fields)) => fields.values().any(|value| *value != Value::Null),
-            _ => false,
+        let is_value = |value: &Value| *value != Value::Null;
+        let (has_values, has_all_values) = match data {
+            Some(Value::Object(fields)) => {
+                (fields.values().any(is_value), fields.values().all(is_value))
+            }
+            _ => (false, false),
         };
-        Self { body: body.into(), failures, has_data: data.is_some(), has_values }
+        let has_data = data.is_some();
+        Self { body: body.into(), failures, has_data, has_values, has_all_values }
     }
 }
 

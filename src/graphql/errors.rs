@@ -55,6 +55,13 @@ impl ApiError {
         Self::new(ErrorCode::Forbidden, message)
     }
 
+    /// The gateway's own fault.
+    #[must_use]
+    pub fn internal() -> Self {
+        let message = "The gateway failed on this request. Tell the platform team.";
+        Self::new(ErrorCode::Internal, message)
+    }
+
     /// The same error at a root field, by its response key.
     #[must_use]
     pub fn at(mut self, response_key: &str) -> Self {
@@ -117,10 +124,12 @@ impl From<&upstream::Error> for ApiError {
     fn from(error: &upstream::Error) -> Self {
         use upstream::Error as E;
         match error {
-            E::Unreachable | E::Throttled { .. } | E::Status(503) => Self::new(
-                ErrorCode::UpstreamUnavailable,
-                "Move cannot take this call right now. Try again later.",
-            ),
+            E::Unreachable | E::Throttled { .. } | E::CircuitOpen { .. } | E::Status(503) => {
+                Self::new(
+                    ErrorCode::UpstreamUnavailable,
+                    "Move cannot take this call right now. Try again later.",
+                )
+            }
             E::Overloaded => Self::new(
                 ErrorCode::Overloaded,
                 "The gateway makes as many calls to Move as it may. Come back in 1 s.",
@@ -167,7 +176,7 @@ impl From<jobs::Error> for ApiError {
             E::OutcomeUnknown(_) => Self::new(
                 ErrorCode::OutcomeUnknown,
                 "The call was sent to Move and no answer came: it may or may not have happened. \
-                 Look before you send it again.",
+                 Look before you send it again, or send it again with the same Idempotency-Key.",
             ),
             E::Upstream(error) => Self::from(&error),
         }

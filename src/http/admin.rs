@@ -25,6 +25,12 @@ impl Readiness {
     pub fn set(&self, ready: bool) {
         self.0.store(ready, Ordering::Relaxed);
     }
+
+    /// Whether requests are taken.
+    #[must_use]
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// What the operators' endpoints need.
@@ -51,12 +57,18 @@ async fn metrics() -> ([(HeaderName, &'static str); 1], String) {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], prometheus_text())
 }
 
-async fn ready(State(Admin { readiness, .. }): State<Admin>) -> (StatusCode, &'static str) {
-    if readiness.0.load(Ordering::Relaxed) {
-        (StatusCode::OK, "ready\n")
+/// Whether requests are taken, and how Move's accounts are. An account in trouble does not make the
+/// gateway unready: it answers from its cache, and every replica would be unready at once.
+async fn ready(State(Admin { readiness, jobs, .. }): State<Admin>) -> (StatusCode, String) {
+    let (status, mut text) = if readiness.get() {
+        (StatusCode::OK, "ready\n".to_owned())
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned())
+    };
+    for (account, condition) in jobs.upstream_conditions() {
+        text.push_str(&format!("circuit breaker {account}: {}\n", condition.as_str()));
     }
+    (status, text)
 }
 
 /// The end of the audit chain, `COUNT:HASH`, as `jobs-gateway audit verify --head` takes it: kept

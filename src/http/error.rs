@@ -30,7 +30,8 @@ impl Refusal {
         Self { status: status_of(code), errors, headers: HeaderMap::new() }
     }
 
-    fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
+    /// With one more header.
+    pub fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
         self.headers.insert(name, HeaderValue::from_static(value));
         self
     }
@@ -62,7 +63,7 @@ impl From<request::Error> for Refusal {
             E::NotAcceptable => Self { status: StatusCode::NOT_ACCEPTABLE, ..refusal },
             E::TooLarge(_) => Self { status: StatusCode::PAYLOAD_TOO_LARGE, ..refusal },
             E::Slow => Self { status: StatusCode::REQUEST_TIMEOUT, ..refusal },
-            E::Interrupted | E::NotJson(_) | E::Shape(_) => refusal,
+            E::Interrupted | E::NotJson(_) | E::Shape(_) | E::Time | E::IdempotencyKey => refusal,
         }
     }
 }

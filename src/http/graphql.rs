@@ -5,46 +5,46 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
+use super::emission::Emission;
 use super::error::{self, Refusal};
+use super::execution::{self, Executed};
 use super::media_type::MediaType;
 use super::{Rules, Service, caching, credential, limits, request};
 use crate::auth;
 use crate::graphql::{Answer, ApiError};
-use crate::limit::{Bucket, Charge, Level, Permit};
-use crate::model::{CacheStatus, CallRecord, Caller, ErrorCode, Kind, RequestContext, RequestId};
+use crate::limit::{Bucket, Charge, Level, Refused};
+use crate::model::{CacheStatus, CallRecord, Caller, ErrorCode, Kind, RequestContext, TenantId};
 use crate::operation::Operation;
-use crate::telemetry;
+use crate::telemetry::metrics;
 
 /// Answers a request and emits its record.
 pub async fn handle(State(service): State<Arc<Service>>, request: Request) -> Response {
-    let mut record = CallRecord::begin(RequestId::new(), service.clock.now());
-    let deadline = Instant::now() + service.request_timeout;
     let (head, body) = request.into_parts();
+    let mut emission = Emission::begin(Arc::clone(&service));
+    let (record, _) = emission.parts();
     let peer = head.extensions.get::<ConnectInfo<SocketAddr>>();
     record.trace_id = trace_id(&head.headers);
     record.source = peer.map(|ConnectInfo(peer)| peer.ip());
-    let Ok(_at_once) = service.at_once.try_acquire() else {
-        return overloaded(&service).await;
+    let answered = match service.at_once.try_acquire() {
+        Ok(_at_once) => answer(&service, &head, body, &mut emission).await,
+        Err(_) => Err(overloaded()),
     };
-    let mut response = match answer(&service, &head, body, deadline, &mut record).await {
-        Ok(response) => response,
-        Err(refusal) => {
-            let (response, failures) = refusal.into_parts();
-            record.failures = failures;
-            response
-        }
-    };
-    caching::announce(&record, response.headers_mut());
+    let (record, _) = emission.parts();
+    let mut response = answered.unwrap_or_else(|refusal| {
+        let (response, failures) = refusal.into_parts();
+        record.failures = failures;
+        response
+    });
+    caching::announce(record, response.headers_mut());
     if let Ok(id) = HeaderValue::from_str(&record.request_id.to_string()) {
         response.headers_mut().insert("x-request-id", id);
     }
     record.status = response.status().as_u16();
-    telemetry::emit(&record);
-    service.journal.record(record).await;
+    emission.tell().await;
     response
 }
 
@@ -57,26 +57,19 @@ fn trace_id(headers: &HeaderMap) -> Option<Box<str>> {
 }
 
 /// Sheds load before anything is done for the caller: what was admitted before keeps its pace.
-async fn overloaded(service: &Service) -> Response {
+fn overloaded() -> Refusal {
     let message = "The gateway has as many requests under way as it may. Come back in 1 s.";
-    let refusal = Refusal::of(ApiError::new(ErrorCode::Overloaded, message));
-    let (mut response, failures) = refusal.into_parts();
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    let mut record = CallRecord::begin(RequestId::new(), service.clock.now());
-    record.failures = failures;
-    record.status = response.status().as_u16();
-    telemetry::emit(&record);
-    service.journal.record(record).await;
-    response
+    Refusal::of(ApiError::new(ErrorCode::Overloaded, message)).with_header(header::RETRY_AFTER, "1")
 }
 
 async fn answer(
     service: &Arc<Service>,
     head: &axum::http::request::Parts,
     body: Body,
-    deadline: Instant,
-    record: &mut CallRecord,
+    emission: &mut Emission,
 ) -> Result<Response, Refusal> {
+    let (record, running) = emission.parts();
+    let deadline = record.began + request::time_for(&head.headers, service.request_timeout)?;
     let media_type = MediaType::accepted(&head.headers).ok_or(request::Error::NotAcceptable)?;
     request::check_head(head, service.max_body)?;
 
@@ -105,7 +98,8 @@ async fn answer(
         let mut response = caching::respond(&stored, head, media_type, now);
         if let Some(limits) = rules.limits.of(&caller.tenant.id) {
             let (tenant, credential) = (&caller.tenant.id, &caller.credential);
-            let levels = service.limiter.charge(tenant, limits, credential, &charge).await?;
+            let charged = service.limiter.charge(tenant, limits, credential, &charge).await;
+            let levels = decided(tenant, charged)?;
             announce(&levels, response.headers_mut());
         }
         return Ok(response);
@@ -135,17 +129,31 @@ async fn answer(
     let permit = match rules.limits.of(&caller.tenant.id) {
         Some(limits) => {
             let (tenant, credential) = (&caller.tenant.id, &caller.credential);
-            Some(service.limiter.admit(tenant, limits, credential, &charge).await?)
+            let admitted = service.limiter.admit(tenant, limits, credential, &charge).await;
+            Some(decided(tenant, admitted)?)
         }
         None => None,
+    };
+    let key = match operation.kind {
+        Kind::Mutation => execution::key(&head.headers, &caller.tenant.id)?,
+        Kind::Query => None,
     };
     let levels = permit.as_ref().map(|permit| permit.levels.clone()).unwrap_or_default();
 
     let asking = caching::Asking::of(&operation);
     let trails = Arc::clone(&record.trails);
     let (id, source) = (record.request_id, record.source);
-    let request = RequestContext { id, source, caller, deadline, fresh, trails };
-    let answer = execute(Arc::clone(&rules), request, operation, permit).await;
+    let forward = forwarded(&service.forward_headers, &head.headers);
+    let mark = None;
+    let request = RequestContext { id, source, caller, deadline, fresh, forward, mark, trails };
+    let executed =
+        execution::execute(service, &rules, request, operation, key, permit, running).await;
+    let (answer, is_replay) = match executed {
+        Executed::Answer(answer) => (answer, false),
+        Executed::Replay(answer) => (answer, true),
+        Executed::Conflict => return Err(conflict()),
+    };
+    record.is_replay = is_replay;
     record.cache = record.trails.iter().filter_map(|trail| trail.note(|notes| notes.cache)).max();
 
     let now = service.clock.now();
@@ -159,7 +167,31 @@ async fn answer(
     }
     let mut response = respond(record, media_type, answer);
     announce(&levels, response.headers_mut());
+    if is_replay {
+        response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
+    }
     Ok(response)
+}
+
+/// The headers that configuration lets through to Move.
+fn forwarded(names: &[HeaderName], headers: &HeaderMap) -> Option<Arc<HeaderMap>> {
+    let all = names.iter().flat_map(|name| {
+        headers.get_all(name).iter().map(move |value| (name.clone(), value.clone()))
+    });
+    let forwarded: HeaderMap = all.collect();
+    (!forwarded.is_empty()).then(|| Arc::new(forwarded))
+}
+
+fn conflict() -> Refusal {
+    let message = "This Idempotency-Key was used before with another operation or other variables. A \
+                   new mutation needs a new key.";
+    Refusal::of(ApiError::new(ErrorCode::IdempotencyConflict, message))
+}
+
+/// Counts what the limiter decided.
+fn decided<T>(tenant: &TenantId, decision: Result<T, Refused>) -> Result<T, Refused> {
+    metrics::limiter_decision(tenant, decision.as_ref().map_or_else(Refused::kind, |_| "admitted"));
+    decision
 }
 
 fn announce(levels: &[(Arc<Bucket>, Level)], headers: &mut HeaderMap) {
@@ -195,45 +227,4 @@ fn permit(caller: &Caller, operation: &Operation) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::of_all(ErrorCode::Forbidden, forbidden))
-}
-
-/// Executes within the deadline. A mutation that is on its way goes on when its caller hangs up:
-/// cancelling it half way would leave nobody who knows what became of it.
-async fn execute(
-    rules: Arc<Rules>,
-    request: RequestContext,
-    operation: Operation,
-    permit: Option<Permit>,
-) -> Answer {
-    let (kind, deadline) = (operation.kind, request.deadline);
-    let executed = match kind {
-        Kind::Query => timeout_at(deadline, rules.gateways.execute(request, operation)).await.ok(),
-        Kind::Mutation => {
-            let task = tokio::spawn(async move {
-                // It counts as under way for as long as it lasts, whoever waits for it.
-                let _permit = permit;
-                rules.gateways.execute(request, operation).await
-            });
-            match timeout_at(deadline, task).await {
-                Ok(Ok(answer)) => Some(answer),
-                Ok(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
-                Err(_) => None,
-            }
-        }
-    };
-    executed.unwrap_or_else(|| Answer::refusal([too_late(kind)]))
-}
-
-fn too_late(kind: Kind) -> ApiError {
-    match kind {
-        Kind::Query => ApiError::new(
-            ErrorCode::UpstreamTimeout,
-            "Move did not answer in time. Try again later.",
-        ),
-        Kind::Mutation => ApiError::new(
-            ErrorCode::OutcomeUnknown,
-            "Move did not answer in time: the call may or may not have happened. Look before you \
-             send it again.",
-        ),
-    }
 }

@@ -3,12 +3,15 @@
 mod admin;
 mod caching;
 mod credential;
+mod emission;
 mod error;
+mod execution;
 mod graphql;
 mod limits;
 mod media_type;
 mod request;
 mod serve;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,23 +19,27 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderValue, Method, header};
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{any, get};
 use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::SizeAbove;
 use tower_http::cors::CorsLayer;
 
 pub use admin::{Readiness, router as admin_router};
 pub use serve::{connections_possible, serve};
+pub use tls::{Error as TlsError, Files as TlsFiles, Tls};
 
 use crate::audit::Journal;
 use crate::auth::Issuers;
 use crate::cache::Answers;
 use crate::graphql::{ApiError, Gateways};
+use crate::idempotency::Idempotency;
 use crate::limit::{Limiter, Limits};
-use crate::model::{Clock, ErrorCode};
+use crate::model::Clock;
 use crate::operation::Documents;
 use crate::policy::Snapshot;
 
@@ -43,12 +50,16 @@ pub struct Service {
     pub rules: ArcSwap<Rules>,
     /// Admits requests.
     pub limiter: Limiter,
+    /// What became of mutations that may be sent again.
+    pub idempotency: Idempotency,
     /// Where records go.
     pub journal: Journal,
     /// The requests that may be under way at once, all tenants together.
     pub at_once: Semaphore,
     /// The time of day.
     pub clock: Clock,
+    /// Headers of callers that go on to Move.
+    pub forward_headers: Vec<HeaderName>,
     /// Longest request body, in bytes.
     pub max_body: usize,
     /// The time one request may take.
@@ -73,7 +84,7 @@ pub struct Rules {
 }
 
 /// What is served beside the GraphQL paths and how.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Surface {
     /// The paths of the GraphQL endpoint.
     pub paths: Vec<String>,
@@ -96,6 +107,8 @@ pub fn router(service: Arc<Service>, surface: Surface) -> Router {
     let layers = ServiceBuilder::new()
         // A panic is a bug, and one caller's: the process and the others go on.
         .layer(CatchPanicLayer::custom(|_| internal_error()))
+        // What is small is sent sooner as it is.
+        .layer(CompressionLayer::new().compress_when(SizeAbove::new(1024)))
         // Outside authentication: a preflight carries no credential.
         .option_layer(cors(surface.cors_origins));
     router
@@ -114,18 +127,23 @@ fn cors(origins: Vec<HeaderValue>) -> Option<CorsLayer> {
             .allow_headers([
                 header::AUTHORIZATION,
                 header::CONTENT_TYPE,
-                header::HeaderName::from_static("x-api-key"),
+                HeaderName::from_static("idempotency-key"),
+                HeaderName::from_static("x-api-key"),
+                HeaderName::from_static("x-request-timeout"),
             ])
-            .expose_headers([header::HeaderName::from_static("x-request-id")])
+            .expose_headers([
+                header::RETRY_AFTER,
+                HeaderName::from_static("idempotent-replayed"),
+                HeaderName::from_static("ratelimit"),
+                HeaderName::from_static("ratelimit-policy"),
+                HeaderName::from_static("x-cache"),
+                HeaderName::from_static("x-request-id"),
+            ])
             .max_age(Duration::from_hours(1))
     })
 }
 
 fn internal_error() -> Response {
     tracing::error!("a request panicked");
-    error::Refusal::of(ApiError::new(
-        ErrorCode::Internal,
-        "The gateway failed on this request. Tell the platform team.",
-    ))
-    .into_response()
+    error::Refusal::of(ApiError::internal()).into_response()
 }

@@ -1,8 +1,10 @@
 //! A GraphQL request out of an HTTP request (GraphQL over HTTP, "Request").
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::request::Parts;
-use axum::http::{Method, header};
+use axum::http::{HeaderMap, Method, header};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use serde::Deserialize;
@@ -53,12 +55,37 @@ pub enum Error {
     /// A body that broke off.
     #[error("The body broke off.")]
     Interrupted,
+    /// A time that is none.
+    #[error("`X-Request-Timeout` is a time such as 2s or 500ms.")]
+    Time,
+    /// A key that cannot be one.
+    #[error("`Idempotency-Key` is a text of up to 255 visible ASCII characters.")]
+    IdempotencyKey,
     /// Not JSON.
     #[error("The body is not JSON: {0}.")]
     NotJson(String),
     /// JSON of another shape.
     #[error("This is not a GraphQL request: {0}.")]
     Shape(String),
+}
+
+/// How long the request may take: what its caller wishes, and no longer than `longest`.
+///
+/// # Errors
+/// When the wish cannot be read.
+pub fn time_for(headers: &HeaderMap, longest: Duration) -> Result<Duration, Error> {
+    let Some(wish) = headers.get("x-request-timeout") else { return Ok(longest) };
+    let text = wish.to_str().map_err(|_| Error::Time)?.trim();
+    let (number, unit) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
+        (Some(number), _) => (number, 0.001),
+        (None, Some(number)) => (number, 1.0),
+        (None, None) => (text, 1.0),
+    };
+    let seconds = number.parse::<f64>().map_err(|_| Error::Time)? * unit;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(wish) if !wish.is_zero() => Ok(wish.min(longest)),
+        _ => Err(Error::Time),
+    }
 }
 
 /// What is clear from the head alone: method, media types, announced length.

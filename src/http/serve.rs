@@ -1,11 +1,14 @@
 //! Connections: accepted, bounded, and drained.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -17,7 +20,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tower::ServiceExt;
 
-use crate::telemetry::metrics;
+use super::admin::Readiness;
+use super::tls::Tls;
+use crate::telemetry::metrics::{self, Counted};
 
 /// How long a new connection may say nothing.
 const FIRST_BYTE: Duration = Duration::from_secs(30);
@@ -56,12 +61,15 @@ pub fn connections_possible(wanted: usize) -> usize {
     wanted.min(files.saturating_sub(OWN_FILES).max(files / 2))
 }
 
-/// Serves until `stop` resolves; then takes no more connections and ends when the last request has
-/// its answer. More connections than `max_connections` wait in the system's backlog.
+/// Serves until `stop` resolves; as soon as the gateway is not ready any more, it sends callers away
+/// with their answers. Once stopped it takes no more connections and ends when the last request
+/// has its answer. More connections than `max_connections` wait in the system's backlog.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     max_connections: usize,
+    tls: Option<Arc<Tls>>,
+    readiness: Arc<Readiness>,
     stop: impl Future<Output = ()>,
 ) {
     let places = Arc::new(Semaphore::new(max_connections));
@@ -83,11 +91,12 @@ pub async fn serve(
             tokio::time::sleep(BREATHER).await;
             continue;
         };
-        let (builder, router) = (builder.clone(), router.clone());
+        let (builder, router, tls) = (builder.clone(), router.clone(), tls.clone());
+        let readiness = Arc::clone(&readiness);
         let (watcher, mut closing) = (draining.watcher(), closing.clone());
         tokio::spawn(async move {
             let _place = place;
-            let _counted = Counted::new();
+            let _counted = Counted::by(metrics::connections);
             // Small answers leave at once.
             let _ = stream.set_nodelay(true);
             // Who says nothing costs a socket and no buffers, and not for long.
@@ -100,31 +109,34 @@ pub async fn serve(
             }
             let service = service_fn(move |mut request: Request<Incoming>| {
                 request.extensions_mut().insert(ConnectInfo(peer));
-                router.clone().oneshot(request.map(Body::new))
+                let leaves = !readiness.get() && request.version() == Version::HTTP_11;
+                let answering = router.clone().oneshot(request.map(Body::new));
+                async move {
+                    let mut response = answering.await?;
+                    if leaves {
+                        // The caller's next request goes to another replica.
+                        let close = HeaderValue::from_static("close");
+                        response.headers_mut().insert(CONNECTION, close);
+                    }
+                    Ok::<_, Infallible>(response)
+                }
             });
-            let connection = builder.serve_connection(TokioIo::new(stream), service);
             // How a connection ends is its caller's business.
-            let _ = watcher.watch(connection).await;
+            match tls {
+                None => {
+                    let connection = builder.serve_connection(TokioIo::new(stream), service);
+                    let _ = watcher.watch(connection).await;
+                }
+                Some(tls) => {
+                    let Some(stream) = tls.accept(stream).await else { return };
+                    let connection = builder.serve_connection(TokioIo::new(stream), service);
+                    let _ = watcher.watch(connection).await;
+                }
+            }
         });
     }
     drop((listener, taking));
     draining.shutdown().await;
-}
-
-/// An open connection, as the metric counts it.
-struct Counted;
-
-impl Counted {
-    fn new() -> Self {
-        metrics::connections(1);
-        Self
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        metrics::connections(-1);
-    }
 }
 
 fn builder() -> Builder<TokioExecutor> {

@@ -1,13 +1,23 @@
 //! `createJob`, `createSingleCamJob`, `createMultiCamJob`
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::model::{Caller, JobId, RequestContext, Selection, TakeId, Trail};
-use crate::types::{Job, Take};
-use crate::upstream::{self, Call, FieldError, NewJob};
+use crate::types::{Job, JobsPage, SortDirection, Take};
+use crate::upstream::{self, Call, FieldError, Listing, NewJob, Reply};
 
 use super::envelope::{self, Reading};
 use super::{Answer, Error, Jobs, OwnedJob, needs};
+
+/// How many jobs are looked at in one call, and in how many calls, when a mutation is made again.
+const LOOK_AT: i32 = 100;
+const MAX_LOOKS: usize = 20;
+
+/// How far Move's clock may be from this machine's.
+const CLOCKS: Duration = Duration::from_mins(5);
 
 impl Jobs {
     /// Creates a job of the caller's tenant: its metadata goes upstream in an envelope.
@@ -33,7 +43,15 @@ impl Jobs {
         // Move's Python client cannot read a job without metadata, so there is always a value: the
         // empty object that Move's clients send themselves.
         let value = job.metadata.as_deref().unwrap_or("{}");
-        job.metadata = Some(envelope::wrap(tenant, &caller.credential, value));
+        let mark = request.mark.as_ref().map(|mark| mark.of(&trail.response_key));
+        if let (Some(mark), Some(since)) =
+            (&mark, request.mark.as_ref().and_then(|mark| mark.look_since))
+            && let Some(made) =
+                self.find_made(request, trail, &job.take, mark, since, wanted).await?
+        {
+            return Ok(made);
+        }
+        job.metadata = Some(envelope::wrap(tenant, &caller.credential, mark.as_deref(), value));
         let field = self.upstream.creation_field(&tenant.account, trail.field);
         let call = Call::create_job(field, &job, &needs::of_job(wanted));
         self.intend(request, trail).await?;
@@ -46,6 +64,56 @@ impl Jobs {
             self.forget(&tenant.id, Some(&id)).await;
         }
         Ok(answer)
+    }
+
+    /// The job that a mutation of this mark made when it was sent before. Looks through the jobs of
+    /// the take from the newest back to `since`.
+    async fn find_made(
+        &self,
+        request: &RequestContext,
+        trail: &Trail,
+        take: &TakeId,
+        mark: &str,
+        since: Timestamp,
+        wanted: &Selection,
+    ) -> Result<Option<Answer<OwnedJob>>, Error> {
+        let tenant = &request.caller.tenant;
+        let mut after = None;
+        for _ in 0..MAX_LOOKS {
+            let newest_first = Some(SortDirection::Desc);
+            let (first, take) = (LOOK_AT, Some(take));
+            let listing =
+                Listing { first, after: after.as_deref(), sort_direction: newest_first, take };
+            let call = Call::list_jobs(&listing, &needs::of_marks());
+            let Reply { value, errors, .. } =
+                self.upstream.call::<JobsPage>(request, trail, &call).await?;
+            let page = value.ok_or(Error::Refused(errors))?;
+            let mut is_past = false;
+            for job in page.items.into_iter().flatten().flatten() {
+                let stored = job.metadata.as_ref().map(|metadata| metadata.0.as_str());
+                let is_it = match envelope::read(stored) {
+                    Reading::Envelope(envelope) => {
+                        *envelope.owner() == tenant.id && envelope.mark() == Some(mark)
+                    }
+                    _ => false,
+                };
+                if is_it && let Some(id) = job.id.get().and_then(|id| JobId::parse(id).ok()) {
+                    trail.note(|notes| notes.job = Some(id.clone()));
+                    let Reply { value, errors, .. } =
+                        self.read(request, trail, &id, &needs::of_job(wanted)).await?;
+                    return written(&request.caller, value, errors).map(Some);
+                }
+                is_past |= job.created.as_ref().is_some_and(|created| {
+                    created.0.parse::<Timestamp>().is_ok_and(|created| created < since - CLOCKS)
+                });
+            }
+            after = page.after.map(|cursor| cursor.0).filter(|cursor| cursor != "null");
+            if is_past || after.is_none() {
+                return Ok(None);
+            }
+        }
+        // Too many jobs since then to be certain.
+        Err(Error::OutcomeUnknown(upstream::Error::Timeout))
     }
 
     /// With `takes.owned`, a take must carry the tenant's envelope.

@@ -26,6 +26,8 @@ struct NewRecord<'a> {
     owner: &'a str,
     by: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    mark: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     stamp: Option<&'a RawValue>,
 }
 
@@ -34,6 +36,7 @@ struct NewRecord<'a> {
 struct Record {
     v: u32,
     owner: String,
+    mark: Option<String>,
 }
 
 /// An upstream metadata text that was taken apart.
@@ -51,14 +54,17 @@ pub enum Reading<'a> {
 #[derive(Debug)]
 pub struct Envelope<'a> {
     owner: TenantId,
+    mark: Option<String>,
     members: Members<'a>,
 }
 
-/// Wraps a tenant's metadata. `value` is its JSON text, already checked to be one JSON value.
+/// Wraps a tenant's metadata. `value` is its JSON text, already checked to be one JSON value; `mark`
+/// finds the job again (see [`crate::model::CreationMark`]).
 #[must_use]
-pub fn wrap(tenant: &Tenant, by: &CredentialId, value: &str) -> String {
+pub fn wrap(tenant: &Tenant, by: &CredentialId, mark: Option<&str>, value: &str) -> String {
     let stamp = tenant.metadata.stamp.as_deref().and_then(|text| serde_json::from_str(text).ok());
-    let record = NewRecord { v: VERSION, owner: tenant.id.as_str(), by: by.as_str(), stamp };
+    let (owner, by) = (tenant.id.as_str(), by.as_str());
+    let record = NewRecord { v: VERSION, owner, by, mark, stamp };
     let (namespace, record) = (json(tenant.metadata.namespace.as_str()), json(&record));
     format!(r#"{{{namespace}:{},"{RECORD}":{record}}}"#, trimmed(value))
 }
@@ -71,13 +77,13 @@ pub fn read(metadata: Option<&str>) -> Reading<'_> {
         return Reading::Plain;
     };
     let mut records = members.0.iter().filter(|(name, _)| name == RECORD);
-    let owner = match (records.next(), records.next()) {
+    let record = match (records.next(), records.next()) {
         (None, _) => return Reading::Plain,
-        (Some((_, record)), None) => owner_of(record),
+        (Some((_, record)), None) => record_of(record),
         _ => None,
     };
-    match owner {
-        Some(owner) => Reading::Envelope(Envelope { owner, members }),
+    match record {
+        Some((owner, mark)) => Reading::Envelope(Envelope { owner, mark, members }),
         None => Reading::Broken,
     }
 }
@@ -87,9 +93,9 @@ fn trimmed(text: &str) -> &str {
     text.trim_matches([' ', '\t', '\r', '\n'])
 }
 
-fn owner_of(record: &RawValue) -> Option<TenantId> {
-    let record: Record = serde_json::from_str(record.get()).ok()?;
-    (record.v == VERSION).then(|| TenantId::parse(&record.owner).ok()).flatten()
+fn record_of(record: &RawValue) -> Option<(TenantId, Option<String>)> {
+    let Record { v, owner, mark } = serde_json::from_str(record.get()).ok()?;
+    (v == VERSION).then(|| Some((TenantId::parse(&owner).ok()?, mark))).flatten()
 }
 
 impl<'a> Envelope<'a> {
@@ -97,6 +103,12 @@ impl<'a> Envelope<'a> {
     #[must_use]
     pub const fn owner(&self) -> &TenantId {
         &self.owner
+    }
+
+    /// The mark it was created with.
+    #[must_use]
+    pub fn mark(&self) -> Option<&str> {
+        self.mark.as_deref()
     }
 
     /// The tenant's own value, to the letter; `None` if it stored none.
@@ -186,14 +198,14 @@ mod tests {
             r#"{"acme":1}"#,
             r#""\u0000\ud83d\ude00""#,
         ] {
-            let wrapped = wrap(&acme, &by(), value);
+            let wrapped = wrap(&acme, &by(), None, value);
             assert_eq!(unwrapped(&acme, &wrapped).as_deref(), Some(value));
         }
     }
 
     #[test]
     fn the_envelope_has_the_documented_form() {
-        let wrapped = wrap(&tenant("acme"), &by(), r#"{"shot": 1}"#);
+        let wrapped = wrap(&tenant("acme"), &by(), None, r#"{"shot": 1}"#);
         assert_eq!(
             wrapped,
             r#"{"acme":{"shot": 1},"_gateway":{"v":1,"owner":"acme","by":"key-1"}}"#

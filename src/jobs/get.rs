@@ -146,7 +146,8 @@ impl Jobs {
         let version = self.versions.of(key);
         if !self.flights.is_flying(key, &needed, version) {
             let trail = Trail::new("", crate::model::RootField::GetJob);
-            drop(self.fetch(request, &trail, key, needed, version));
+            // Somebody has to wait for it.
+            tokio::spawn(self.fetch(request, &trail, key, needed, version));
         }
     }
 

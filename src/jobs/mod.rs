@@ -32,7 +32,7 @@ pub use update::Update;
 use crate::audit::Journal;
 use crate::cache::{Flights, JobCache, Key, SharedTier, Versions};
 use crate::model::{Clock, JobId, RequestContext, TenantId, Trail};
-use crate::upstream::{FieldError, Upstream};
+use crate::upstream::{self, FieldError, Upstream};
 
 /// What the operations need besides their caller and arguments.
 #[derive(Debug, Clone)]
@@ -125,6 +125,12 @@ impl Jobs {
         if let Some(shared) = &self.shared {
             shared.forget(tenant, job).await;
         }
+    }
+
+    /// What the circuit breaker of each Move account does.
+    #[must_use]
+    pub fn upstream_conditions(&self) -> Vec<(String, upstream::Condition)> {
+        self.upstream.conditions()
     }
 
     /// How many jobs are known and how many bytes that takes, roughly.

@@ -43,6 +43,14 @@ pub fn of_ownership() -> Selection {
     Selection::of_leaves(OWNERSHIP)
 }
 
+/// What has to be asked of a page of jobs to find one by its mark.
+#[must_use]
+pub fn of_marks() -> Selection {
+    let mut needed = Selection::of_leaves(["after"]);
+    needed.field("items").merge(&Selection::of_leaves(["id", "metadata", "created"]));
+    needed
+}
+
 fn without_client_secrets(name: &str, selection: &Selection) -> Selection {
     let mut kept = Selection::default();
     for (field, below) in selection.iter() {

@@ -47,7 +47,7 @@ impl Jobs {
         }
         let metadata = update.metadata.map(|value| match job.envelope() {
             Some(envelope) => envelope.with_value(&caller.tenant, &value),
-            None => envelope::wrap(&caller.tenant, &caller.credential, &value),
+            None => envelope::wrap(&caller.tenant, &caller.credential, None, &value),
         });
         let needed = needs::of_job(wanted);
         let call = Call::update_job(id, metadata.as_deref(), update.name.as_deref(), &needed);

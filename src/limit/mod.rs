@@ -71,6 +71,16 @@ pub enum Refused {
 }
 
 impl Refused {
+    /// As metrics name it.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Rate { .. } | Self::NeverEnough { .. } => "rate_limited",
+            Self::TooCostly { .. } => "too_costly",
+            Self::InFlight { .. } => "too_many_in_flight",
+        }
+    }
+
     /// How long to wait before it is worth another try; `None` if waiting does not help.
     #[must_use]
     pub const fn wait(&self) -> Option<Duration> {

@@ -20,7 +20,7 @@ pub use error_code::ErrorCode;
 pub use ids::{CredentialId, JobId, Namespace, TakeId, TenantId};
 pub use ids::{IdError, RequestId};
 pub use record::{CallRecord, Failure};
-pub use request::RequestContext;
+pub use request::{CreationMark, RequestContext};
 pub use root_field::{Kind, RootField, RootFields, Weights};
 pub use secret::Secret;
 pub use selection::Selection;

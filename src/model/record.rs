@@ -36,6 +36,8 @@ pub struct CallRecord {
     pub trails: Arc<[Trail]>,
     /// What the cache had for it: the worst that it had for one of its reads.
     pub cache: Option<CacheStatus>,
+    /// Whether it was answered as the same mutation was before.
+    pub is_replay: bool,
     /// What it cost, in units of the tenant's limits.
     pub cost: u32,
     /// The errors of the answer, in order.
@@ -70,6 +72,7 @@ impl CallRecord {
             kind: None,
             trails: Arc::default(),
             cache: None,
+            is_replay: false,
             cost: 0,
             failures: Vec::new(),
             status: 0,

@@ -17,6 +17,7 @@ use async_graphql::parser::types::{
 use async_graphql::{Positioned, Request, Variables};
 use moka::sync::Cache;
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 pub use error::Error;
 pub use measure::Limits;
@@ -230,6 +231,21 @@ impl Operation {
     #[must_use]
     pub fn introspects(&self) -> bool {
         self.roots.iter().any(|root| root.asked == Asked::Introspection)
+    }
+
+    /// SHA-256 of the document, the operation's name and the variables, whatever the order in which
+    /// they were given.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let mut variables = serde_json::to_value(&self.variables).unwrap_or_default();
+        variables.sort_all_objects();
+        let hash = Sha256::new()
+            .chain_update(self.document.text.as_bytes())
+            .chain_update([0])
+            .chain_update(self.name.as_deref().unwrap_or_default())
+            .chain_update([0])
+            .chain_update(variables.to_string());
+        hash.finalize().into()
     }
 
     /// The request for the engine: already parsed, with defaults of variables filled in (which

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::Notice;
-use crate::model::{Account, ApiKey, KeyHash, Tenant, TenantId};
+use crate::model::{Account, ApiKey, CredentialId, KeyHash, Tenant, TenantId};
 
 /// The policies in force. Immutable: a reload makes another.
 #[derive(Debug, Default)]
@@ -72,6 +72,15 @@ impl Snapshot {
     #[must_use]
     pub fn key_count(&self) -> usize {
         self.keys.len()
+    }
+
+    /// When keys expire, in seconds since 1970; those without an end are left out.
+    #[must_use]
+    pub fn key_expiries(&self) -> Vec<(TenantId, CredentialId, i64)> {
+        let expiry = |(tenant, key): &(Arc<Tenant>, ApiKey)| {
+            Some((tenant.id.clone(), key.id.clone(), key.expires?.as_second()))
+        };
+        self.keys.values().filter_map(expiry).collect()
     }
 
     /// The Move accounts in use, each once.

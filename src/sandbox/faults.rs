@@ -28,6 +28,8 @@ pub enum Fault {
     },
     /// Half of the answer, as if it were all of it.
     Truncate,
+    /// Half of the answer, and the other half so much later.
+    SlowBody(Duration),
     /// The connection ends before anything is answered; the call is not carried out.
     Reset,
     /// The connection ends in the middle of the answer.
@@ -82,7 +84,11 @@ impl Fault {
             | Self::Reset
             | Self::Stall
             | Self::Huge(_) => true,
-            Self::Delay(_) | Self::Truncate | Self::ResetMidBody | Self::LoseAnswer => false,
+            Self::Delay(_)
+            | Self::SlowBody(_)
+            | Self::Truncate
+            | Self::ResetMidBody
+            | Self::LoseAnswer => false,
         }
     }
 }

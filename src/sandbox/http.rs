@@ -201,6 +201,16 @@ fn afterwards(
             halve(&mut answer);
             Ok(text(status, answer))
         }
+        Some(Fault::SlowBody(time)) => {
+            let time = *time;
+            let rest = answer.split_off(answer.floor_char_boundary(answer.len() / 2));
+            let half = Ok(Frame::data(Bytes::from(answer)));
+            let slow = stream::once(async { half }).chain(stream::once(async move {
+                pause(time).await;
+                Ok(Frame::data(Bytes::from(rest)))
+            }));
+            Ok(with_headers(status, BodyExt::boxed(StreamBody::new(slow))))
+        }
         Some(Fault::ResetMidBody) => {
             halve(&mut answer);
             let half = Ok(Frame::data(Bytes::from(answer)));

@@ -1,39 +1,29 @@
-//! Metrics: OpenTelemetry's instruments, shown to Prometheus. Labels are bounded: nothing that a
-//! caller chooses is one.
+//! What happens, counted. Metrics are OpenTelemetry's, shown to Prometheus; `instruments` has them
+//! all.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Gauge, Histogram, MeterProvider, UpDownCounter};
+use opentelemetry::metrics::{AsyncInstrument, MeterProvider};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Encoder, Registry, TextEncoder};
 
-use crate::model::{CallRecord, ErrorCode, TenantId};
+use super::instruments::Instruments;
+use crate::model::{CallRecord, CredentialId, ErrorCode, TenantId};
 
-/// The gateway's instruments.
 struct Metrics {
     registry: Registry,
     // Instruments report as long as their provider lives.
     _provider: SdkMeterProvider,
-    requests: Counter<u64>,
-    durations: Histogram<f64>,
-    cache_results: Counter<u64>,
-    reloads: Counter<u64>,
-    reload_ok: Gauge<u64>,
-    issuer_ok: Gauge<u64>,
-    connections: UpDownCounter<i64>,
-    audit_records: Counter<u64>,
-    audit_dropped: Counter<u64>,
-    audit_writable: Gauge<u64>,
-    audit_lag: Gauge<u64>,
-    shared_state_ok: Gauge<u64>,
-    shared_state_errors: Counter<u64>,
+    instruments: Instruments,
 }
 
-fn metrics() -> Option<&'static Metrics> {
-    static METRICS: OnceLock<Option<Metrics>> = OnceLock::new();
-    METRICS.get_or_init(build).as_ref()
+fn metrics() -> Option<&'static Instruments> {
+    METRICS.get_or_init(build).as_ref().map(|metrics| &metrics.instruments)
 }
+
+static METRICS: OnceLock<Option<Metrics>> = OnceLock::new();
 
 /// Without an exporter (it refuses only names that are taken) there are no metrics, and everything
 /// else goes on.
@@ -45,72 +35,14 @@ fn build() -> Option<Metrics> {
         .build()
         .ok()?;
     let provider = SdkMeterProvider::builder().with_reader(exporter).build();
-    let meter = provider.meter("jobs-gateway");
-    Some(Metrics {
-        requests: meter
-            .u64_counter("jobs_gateway_requests")
-            .with_description("Root fields that were asked for, by tenant, operation and code; one without any counts once.")
-            .build(),
-        durations: meter
-            .f64_histogram("jobs_gateway_request_duration")
-            .with_unit("s")
-            .with_boundaries(vec![
-                0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
-                5.0, 10.0, 15.0,
-            ])
-            .with_description("Seconds from a request's head to its answer, by tenant and operation.")
-            .build(),
-        cache_results: meter
-            .u64_counter("jobs_gateway_cache_results")
-            .with_description("Reads of single jobs, by tenant and by what the cache had: HIT, STALE, COALESCED, MISS.")
-            .build(),
-        reloads: meter
-            .u64_counter("jobs_gateway_policy_reloads")
-            .with_description("Reloads of policies, by outcome: ok or error.")
-            .build(),
-        reload_ok: meter
-            .u64_gauge("jobs_gateway_policy_reload_ok")
-            .with_description("1 if the last reload of policies succeeded, 0 if it was refused.")
-            .build(),
-        issuer_ok: meter
-            .u64_gauge("jobs_gateway_issuer_keys_ok")
-            .with_description("1 if the issuer's keys were fetched last time, 0 if not.")
-            .build(),
-        audit_records: meter
-            .u64_counter("jobs_gateway_audit_records")
-            .with_description("Audit records written to the file.")
-            .build(),
-        audit_dropped: meter
-            .u64_counter("jobs_gateway_audit_dropped")
-            .with_description(
-                "Audit records of queries that were dropped because the queue was full.",
-            )
-            .build(),
-        audit_writable: meter
-            .u64_gauge("jobs_gateway_audit_writable")
-            .with_description(
-                "1 if audit records can be written; 0 if not, and mutations are refused.",
-            )
-            .build(),
-        audit_lag: meter
-            .u64_gauge("jobs_gateway_audit_sink_lag_records")
-            .with_description("Records that a sink has not taken yet.")
-            .build(),
-        connections: meter
-            .i64_up_down_counter("jobs_gateway_connections")
-            .with_description("Open connections of callers.")
-            .build(),
-        shared_state_ok: meter
-            .u64_gauge("jobs_gateway_shared_state_ok")
-            .with_description("1 if Redis answers, 0 if this replica goes on alone.")
-            .build(),
-        shared_state_errors: meter
-            .u64_counter("jobs_gateway_shared_state_errors")
-            .with_description("Questions that Redis did not answer within 20 ms.")
-            .build(),
-        registry,
-        _provider: provider,
-    })
+    let instruments = Instruments::new(&provider.meter("jobs-gateway"));
+    let version = KeyValue::new("version", env!("CARGO_PKG_VERSION"));
+    instruments.build_info.record(1.0, &[version]);
+    Some(Metrics { registry, _provider: provider, instruments })
+}
+
+const fn one_if(holds: bool) -> f64 {
+    if holds { 1.0 } else { 0.0 }
 }
 
 /// A call ended. Labels are bounded: tenants are those of the policies, operations and codes are
@@ -139,12 +71,102 @@ pub fn call(record: &CallRecord) {
     }
 }
 
+/// How much a cache holds.
+pub fn cache_size(cache: &'static str, entries: u64, bytes: u64) {
+    #[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
+    if let Some(metrics) = metrics() {
+        let label = [KeyValue::new("cache", cache)];
+        metrics.cache_entries.record(entries as f64, &label);
+        metrics.cache_bytes.record(bytes as f64, &label);
+    }
+}
+
+/// The limiter decided on a request.
+pub fn limiter_decision(tenant: &TenantId, decision: &'static str) {
+    if let Some(metrics) = metrics() {
+        let tenant = KeyValue::new("tenant", tenant.as_str().to_owned());
+        metrics.limiter_decisions.add(1, &[tenant, KeyValue::new("decision", decision)]);
+    }
+}
+
+/// A call to Move ended, or was not made (`took` is `None` then).
+pub fn upstream_call(field: &'static str, outcome: &'static str, took: Option<Duration>) {
+    if let Some(metrics) = metrics() {
+        let field = KeyValue::new("field", field);
+        metrics.upstream_calls.add(1, &[field.clone(), KeyValue::new("outcome", outcome)]);
+        if let Some(took) = took {
+            metrics.upstream_durations.record(took.as_secs_f64(), &[field]);
+        }
+    }
+}
+
+/// Calls that are at Move.
+pub fn upstream_in_flight(more: i64) {
+    if let Some(metrics) = metrics() {
+        metrics.upstream_in_flight.add(more, &[]);
+    }
+}
+
+/// Calls that wait for their turn.
+pub fn upstream_waiting(more: i64) {
+    if let Some(metrics) = metrics() {
+        metrics.upstream_waiting.add(more, &[]);
+    }
+}
+
+/// A call to Move is made again.
+pub fn upstream_retry() {
+    if let Some(metrics) = metrics() {
+        metrics.upstream_retries.add(1, &[]);
+    }
+}
+
+/// What an account's circuit breaker does: 0 closed, 1 half-open, 2 open.
+pub fn breaker_state(account: &str, state: u8) {
+    if let Some(metrics) = metrics() {
+        let account = KeyValue::new("account", account.to_owned());
+        metrics.breaker_state.record(f64::from(state), &[account]);
+    }
+}
+
+/// What became of a mutation with an `Idempotency-Key`.
+pub fn idempotent_mutation(result: &'static str) {
+    if let Some(metrics) = metrics() {
+        metrics.idempotency.add(1, &[KeyValue::new("result", result)]);
+    }
+}
+
 /// A reload ended.
 pub fn reloaded(ok: bool) {
     if let Some(metrics) = metrics() {
         let outcome = if ok { "ok" } else { "error" };
         metrics.reloads.add(1, &[KeyValue::new("outcome", outcome)]);
-        metrics.reload_ok.record(u64::from(ok), &[]);
+        metrics.reload_ok.record(one_if(ok), &[]);
+    }
+}
+
+/// When API keys expire: tenant, key and seconds since 1970. Replaces what was told before.
+pub fn key_expiries(expiries: Vec<(TenantId, CredentialId, i64)>) {
+    *KEY_EXPIRIES.lock().unwrap_or_else(PoisonError::into_inner) = expiries;
+}
+
+static KEY_EXPIRIES: Mutex<Vec<(TenantId, CredentialId, i64)>> = Mutex::new(Vec::new());
+
+/// Shows them at every look, so that a key that is gone is gone here too.
+#[expect(clippy::cast_precision_loss, reason = "seconds fit for millions of years")]
+pub(super) fn observe_key_expiries(observer: &dyn AsyncInstrument<f64>) {
+    for (tenant, key, expires) in KEY_EXPIRIES.lock().unwrap_or_else(PoisonError::into_inner).iter()
+    {
+        let tenant = KeyValue::new("tenant", tenant.as_str().to_owned());
+        observer.observe(*expires as f64, &[tenant, KeyValue::new("key", key.as_str().to_owned())]);
+    }
+}
+
+/// When the listener's certificate expires, in seconds since 1970.
+pub fn certificate_expiry(expires: i64) {
+    #[expect(clippy::cast_precision_loss, reason = "seconds fit for millions of years")]
+    if let Some(metrics) = metrics() {
+        metrics.certificate_expiry.record(expires as f64, &[]);
     }
 }
 
@@ -152,7 +174,7 @@ pub fn reloaded(ok: bool) {
 pub fn issuer_keys(issuer: &str, ok: bool) {
     if let Some(metrics) = metrics() {
         let label = KeyValue::new("issuer", issuer.to_owned());
-        metrics.issuer_ok.record(u64::from(ok), &[label]);
+        metrics.issuer_ok.record(one_if(ok), &[label]);
     }
 }
 
@@ -173,18 +195,38 @@ pub fn audit_dropped() {
 /// Audit records can be written, or cannot.
 pub fn audit_writable(writable: bool) {
     if let Some(metrics) = metrics() {
-        metrics.audit_writable.record(u64::from(writable), &[]);
+        metrics.audit_writable.record(one_if(writable), &[]);
     }
 }
 
 /// How many records a sink has not taken yet.
 pub fn audit_lag(sink: &'static str, records: u64) {
+    #[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
     if let Some(metrics) = metrics() {
-        metrics.audit_lag.record(records, &[KeyValue::new("sink", sink)]);
+        metrics.audit_lag.record(records as f64, &[KeyValue::new("sink", sink)]);
     }
 }
 
-/// Connections were opened (or, below zero, closed).
+/// Counts as one, in one of the functions below, for as long as it lives.
+#[derive(Debug)]
+pub struct Counted(fn(i64));
+
+impl Counted {
+    /// Counts from now on.
+    #[must_use]
+    pub fn by(count: fn(i64)) -> Self {
+        count(1);
+        Self(count)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        (self.0)(-1);
+    }
+}
+
+/// Open connections of callers.
 pub fn connections(more: i64) {
     if let Some(metrics) = metrics() {
         metrics.connections.add(more, &[]);
@@ -194,7 +236,7 @@ pub fn connections(more: i64) {
 /// Redis answered, or did not.
 pub fn shared_state(ok: bool) {
     if let Some(metrics) = metrics() {
-        metrics.shared_state_ok.record(u64::from(ok), &[]);
+        metrics.shared_state_ok.record(one_if(ok), &[]);
         if !ok {
             metrics.shared_state_errors.add(1, &[]);
         }
@@ -205,7 +247,7 @@ pub fn shared_state(ok: bool) {
 #[must_use]
 pub fn prometheus_text() -> String {
     let mut text = Vec::new();
-    if let Some(metrics) = metrics() {
+    if let Some(metrics) = METRICS.get_or_init(build) {
         // Writing into memory does not fail.
         let _ = TextEncoder::new().encode(&metrics.registry.gather(), &mut text);
     }

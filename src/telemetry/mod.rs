@@ -1,5 +1,6 @@
 //! What the gateway says of itself.
 
+pub mod instruments;
 pub mod metrics;
 mod subscriber;
 

@@ -12,10 +12,14 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
+use super::accounts::Accounts;
+use super::breaker::{BreakerSettings, Condition};
 use super::features::Features;
 use super::queue::FairQueue;
+use super::retry::{self, RetrySettings};
 use super::{Call, Error, Reply, wire};
 use crate::model::{Account, RequestContext, Trail};
+use crate::telemetry::metrics::{self, Counted};
 
 /// Longest answer taken from Move, in bytes.
 const MAX_ANSWER: usize = 8 * 1024 * 1024;
@@ -34,6 +38,24 @@ pub struct Settings {
     pub max_in_flight: usize,
     /// How long a call may wait for its turn.
     pub max_wait: Duration,
+    /// Which calls are made again.
+    pub retries: RetrySettings,
+    /// When an account that fails is left alone.
+    pub breaker: BreakerSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            timeout: seconds(10),
+            connect_timeout: seconds(2),
+            max_in_flight: 256,
+            max_wait: seconds(5),
+            retries: RetrySettings { max: 2, budget: 20 },
+            breaker: BreakerSettings { failures: 20, window: seconds(10), open_for: seconds(5) },
+        }
+    }
 }
 
 /// The client for Move: one pool of connections for all accounts.
@@ -42,6 +64,7 @@ pub struct Upstream {
     http: reqwest::Client,
     pub(super) settings: Settings,
     queue: FairQueue,
+    accounts: Accounts,
     pub(super) features: Features,
 }
 
@@ -52,23 +75,29 @@ struct Body<'a> {
 }
 
 impl Upstream {
-    /// Makes the client. No redirect is followed and no proxy is taken from the environment: the
-    /// account's key goes where the configuration says and nowhere else.
+    /// Makes the client, which trusts the system's authorities and those in `authorities` (PEM). No
+    /// redirect is followed and no proxy is taken from the environment: the account's key goes
+    /// where the configuration says and nowhere else.
     ///
     /// # Errors
-    /// When the TLS backend cannot start.
-    pub fn new(settings: Settings) -> Result<Self, reqwest::Error> {
+    /// When the TLS backend cannot start, or `authorities` are no certificates.
+    pub fn new(settings: Settings, authorities: Option<&[u8]>) -> Result<Self, reqwest::Error> {
+        let authorities = reqwest::Certificate::from_pem_bundle(authorities.unwrap_or_default())?;
         let http = reqwest::Client::builder()
             .connect_timeout(settings.connect_timeout)
             .pool_idle_timeout(POOL_IDLE)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
+            .tls_certs_merge(authorities)
             .build()?;
         let queue = FairQueue::new(settings.max_in_flight);
-        Ok(Self { http, settings, queue, features: Features::default() })
+        let accounts = Accounts::new(settings.breaker, settings.retries);
+        Ok(Self { http, settings, queue, accounts, features: Features::default() })
     }
 
-    /// Makes one call for a root field of a request and reads its answer.
+    /// Makes one call for a root field of a request and reads its answer. A query that failed is
+    /// made again while that makes sense, there is time and the account's budget allows it; a
+    /// mutation only if it was never sent.
     ///
     /// # Errors
     /// When no answer came, or one that is no GraphQL answer. Errors *in* an answer are part of
@@ -79,20 +108,58 @@ impl Upstream {
         trail: &Trail,
         call: &Call,
     ) -> Result<Reply<T>, Error> {
+        let budget = &self.accounts.of(&request.caller.tenant.account).budget;
+        budget.earn();
+        let mut pauses = retry::pauses(self.settings.retries);
+        loop {
+            let error = match self.attempt(request, trail, call).await {
+                Err(error) if retry::is_worthwhile(call.kind, &error) => error,
+                result => return result,
+            };
+            let Some(pause) = pauses.next() else { return Err(error) };
+            let pause = match error {
+                Error::Throttled { retry_after: Some(wait) } => pause.max(wait),
+                _ => pause,
+            };
+            if Instant::now() + pause >= request.deadline || !budget.spend() {
+                return Err(error);
+            }
+            metrics::upstream_retry();
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// One attempt: a turn, the breaker, the call.
+    async fn attempt<T: DeserializeOwned>(
+        &self,
+        request: &RequestContext,
+        trail: &Trail,
+        call: &Call,
+    ) -> Result<Reply<T>, Error> {
         let tenant = &request.caller.tenant;
         let give_up = request.deadline.min(Instant::now() + self.settings.max_wait);
+        let waiting = Counted::by(metrics::upstream_waiting);
         let _slot = self.queue.slot(&tenant.id, give_up).await.ok_or(Error::Overloaded)?;
+        drop(waiting);
+        let _in_flight = Counted::by(metrics::upstream_in_flight);
         let began = Instant::now();
         let deadline = request.deadline.min(began + self.settings.timeout);
-        let result = self.call_once(&tenant.account, call, deadline).await;
+        let forward = request.forward.as_deref();
+        let result = self.call_once(&tenant.account, call, forward, deadline).await;
         trail.note(|notes| {
-            notes.upstream_calls += 1;
+            notes.upstream_calls += u32::from(!matches!(result, Err(Error::CircuitOpen { .. })));
             notes.upstream_time += began.elapsed();
             if let Ok(reply) = &result {
                 notes.upstream_request_id.clone_from(&reply.request_id);
             }
         });
         result
+    }
+
+    /// What the circuit breaker of each account that was called does.
+    #[must_use]
+    pub fn conditions(&self) -> Vec<(String, Condition)> {
+        self.accounts.conditions()
     }
 
     /// How many calls are under way or could be, and how many wait for their turn.
@@ -102,20 +169,30 @@ impl Upstream {
         (self.settings.max_in_flight.saturating_sub(free), waiting)
     }
 
-    /// Makes one call that no caller asked for.
+    /// Makes a call, once, if the account's breaker lets it through.
     pub(super) async fn call_once<T: DeserializeOwned>(
         &self,
         account: &Account,
         call: &Call,
+        forward: Option<&HeaderMap>,
         deadline: Instant,
     ) -> Result<Reply<T>, Error> {
-        let result = match tokio::time::timeout_at(deadline, self.exchange(account, call)).await {
+        let health = self.accounts.of(account);
+        let pass = health.breaker.enter().map_err(|retry_after| Error::CircuitOpen { retry_after });
+        let pass =
+            pass.inspect_err(|error| metrics::upstream_call(call.field, error.kind(), None))?;
+        let began = Instant::now();
+        let exchange = self.exchange(account, call, forward);
+        let result = match tokio::time::timeout_at(deadline, exchange).await {
             Ok(Ok((body, request_id))) => {
                 wire::read(call.field, &body).map(|reply| Reply { request_id, ..reply })
             }
             Ok(Err(error)) => Err(error),
             Err(_) => Err(Error::Timeout),
         };
+        pass.settle(!result.as_ref().is_err_and(Error::is_outage));
+        let outcome = result.as_ref().map_or_else(Error::kind, |_| "ok");
+        metrics::upstream_call(call.field, outcome, Some(began.elapsed()));
         match &result {
             Ok(reply) => {
                 tracing::debug!(operation = call.field, errors = reply.errors.len(), "upstream");
@@ -130,13 +207,16 @@ impl Upstream {
         &self,
         account: &Account,
         call: &Call,
+        forward: Option<&HeaderMap>,
     ) -> Result<(Bytes, Option<Box<str>>), Error> {
         let body = serde_json::to_vec(&Body { query: &call.document, variables: &call.variables })
             .map_err(|_| Error::NotAnAnswer("impossible: the call cannot be written"))?;
+        let mut head = forward.cloned().unwrap_or_default();
+        head.extend(headers(account)?);
         let response = self
             .http
             .post(account.url.clone())
-            .headers(headers(account)?)
+            .headers(head)
             .body(body)
             .send()
             .await

@@ -27,6 +27,12 @@ pub enum Error {
     /// Too many calls were under way for too long: nothing was sent.
     #[error("no turn came for this call in time")]
     Overloaded,
+    /// Move has been failing, and is left alone for a while: nothing was sent.
+    #[error("Move has been failing; no call is made for another {} ms", .retry_after.as_millis())]
+    CircuitOpen {
+        /// When a call may be made again.
+        retry_after: Duration,
+    },
     /// Any other HTTP status than success.
     #[error("Move answered with HTTP {0}")]
     Status(u16),
@@ -43,12 +49,44 @@ impl Error {
     #[must_use]
     pub const fn outcome_is_unknown(&self) -> bool {
         match self {
-            Self::Unreachable | Self::KeyRefused(_) | Self::Throttled { .. } | Self::Overloaded => {
-                false
-            }
+            Self::Unreachable
+            | Self::KeyRefused(_)
+            | Self::Throttled { .. }
+            | Self::Overloaded
+            | Self::CircuitOpen { .. } => false,
             // A gateway in between answers 502 and 504 when it lost sight of a call it forwarded.
             Self::Status(status) => *status >= 500,
             Self::Interrupted | Self::Timeout | Self::TooLarge(_) | Self::NotAnAnswer(_) => true,
+        }
+    }
+
+    /// Whether it says that Move is unwell, rather than that it did not like the call.
+    #[must_use]
+    pub const fn is_outage(&self) -> bool {
+        match self {
+            Self::Unreachable | Self::Interrupted | Self::Timeout | Self::NotAnAnswer(_) => true,
+            Self::Status(status) => *status >= 500,
+            Self::KeyRefused(_)
+            | Self::Throttled { .. }
+            | Self::Overloaded
+            | Self::CircuitOpen { .. }
+            | Self::TooLarge(_) => false,
+        }
+    }
+
+    /// As metrics name it.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Interrupted => "interrupted",
+            Self::Timeout => "timeout",
+            Self::KeyRefused(_) => "key_refused",
+            Self::Throttled { .. } => "throttled",
+            Self::Overloaded => "overloaded",
+            Self::CircuitOpen { .. } => "circuit_open",
+            Self::Status(_) => "status",
+            Self::TooLarge(_) | Self::NotAnAnswer(_) => "bad_answer",
         }
     }
 }

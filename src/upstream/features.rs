@@ -56,8 +56,9 @@ impl Upstream {
     /// When Move gives no answer; what was known before stays.
     pub async fn learn_features(&self, account: &Account) -> Result<(), Error> {
         let deadline = Instant::now() + self.settings.timeout;
-        let reply =
-            self.call_once::<MutationType>(account, &Call::mutation_names(), deadline).await?;
+        let reply = self
+            .call_once::<MutationType>(account, &Call::mutation_names(), None, deadline)
+            .await?;
         let mutations = reply.value.ok_or(Error::NotAnAnswer("without its mutations"))?;
         let create_job =
             mutations.fields.iter().any(|field| field.name == RootField::CreateJob.name());

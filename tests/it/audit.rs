@@ -1,6 +1,6 @@
 //! Every call leaves a record that can be trusted.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,36 +14,13 @@ use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use serde_json::{Value, json};
 
+use crate::support::audit::{file_of, records, records_in};
 use crate::support::{Setup, World, key};
 
 const AUDIT: &str = "audit: { sinks: [{ file: ./audit/audit.jsonl }] }\n";
 
 async fn audited(config: &str) -> World {
     World::set_up(Setup { config: config.to_owned(), ..Setup::default() }).await
-}
-
-fn file_of(folder: &Path) -> PathBuf {
-    folder.join("audit/audit.jsonl")
-}
-
-fn records_in(file: &Path) -> Vec<Value> {
-    let files = Segments::of(file).files().unwrap();
-    let lines = jobs_gateway::audit::reader::all_lines(files);
-    // A file that is being closed this moment is read the next time.
-    lines.filter_map(|line| serde_json::from_slice(&line.ok()?).ok()).collect()
-}
-
-/// The records, once there are so many: they are written behind the answers.
-async fn records(world: &World, count: usize) -> Vec<Value> {
-    let give_up = Instant::now() + Duration::from_secs(10);
-    loop {
-        let records = records_in(&file_of(world.folder()));
-        if records.len() >= count {
-            return records;
-        }
-        assert!(Instant::now() < give_up, "{} of {count} records: {records:#?}", records.len());
-        tokio::task::yield_now().await;
-    }
 }
 
 fn create() -> String {

@@ -1,0 +1,168 @@
+//! Every metric, in one table: what makes it and what docs/metrics.md says of it.
+
+use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, ObservableGauge, UpDownCounter};
+
+use super::metrics;
+
+/// A metric as docs/metrics.md describes it.
+#[derive(Debug, Clone, Copy)]
+pub struct Described {
+    /// Its name, as Prometheus shows it.
+    pub name: &'static str,
+    /// As Prometheus calls it.
+    pub kind: &'static str,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    /// What it tells.
+    pub help: &'static str,
+}
+
+/// What a table's entry is made into.
+trait Instrument {
+    const KIND: &'static str;
+    fn make(meter: &Meter, name: &'static str, help: &'static str) -> Self;
+}
+
+impl Instrument for Counter<u64> {
+    const KIND: &'static str = "counter";
+    fn make(meter: &Meter, name: &'static str, help: &'static str) -> Self {
+        // Prometheus' exporter ends the name in `_total` by itself.
+        meter.u64_counter(name.trim_end_matches("_total")).with_description(help).build()
+    }
+}
+
+impl Instrument for UpDownCounter<i64> {
+    const KIND: &'static str = "gauge";
+    fn make(meter: &Meter, name: &'static str, help: &'static str) -> Self {
+        meter.i64_up_down_counter(name).with_description(help).build()
+    }
+}
+
+impl Instrument for Gauge<f64> {
+    const KIND: &'static str = "gauge";
+    fn make(meter: &Meter, name: &'static str, help: &'static str) -> Self {
+        meter.f64_gauge(name).with_description(help).build()
+    }
+}
+
+/// API keys' ends, looked up whenever metrics are read.
+#[derive(Debug)]
+pub struct KeyExpiries(ObservableGauge<f64>);
+
+impl Instrument for KeyExpiries {
+    const KIND: &'static str = "gauge";
+    fn make(meter: &Meter, name: &'static str, help: &'static str) -> Self {
+        let gauge = meter.f64_observable_gauge(name).with_description(help);
+        Self(gauge.with_callback(|observer| metrics::observe_key_expiries(observer)).build())
+    }
+}
+
+/// From a quarter of a millisecond, which an answer from memory takes, to the longest request.
+const SECONDS: [f64; 16] = [
+    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    10.0, 15.0,
+];
+
+impl Instrument for Histogram<f64> {
+    const KIND: &'static str = "histogram";
+    fn make(meter: &Meter, name: &'static str, help: &'static str) -> Self {
+        let histogram = meter.f64_histogram(name.trim_end_matches("_seconds")).with_unit("s");
+        histogram.with_boundaries(SECONDS.to_vec()).with_description(help).build()
+    }
+}
+
+macro_rules! instruments {
+    ($($field:ident: $kind:ty = $name:literal [$($label:literal),*] $help:literal;)*) => {
+        /// The gateway's instruments.
+        #[derive(Debug)]
+        pub struct Instruments {
+            $(#[doc = $help] pub $field: $kind,)*
+        }
+
+        impl Instruments {
+            /// Makes them all.
+            pub fn new(meter: &Meter) -> Self {
+                Self { $($field: <$kind as Instrument>::make(meter, $name, $help),)* }
+            }
+        }
+
+        /// All of them, in the order of docs/metrics.md.
+        pub const ALL: &[Described] = &[$(Described {
+            name: $name,
+            kind: <$kind as Instrument>::KIND,
+            labels: &[$($label),*],
+            help: $help,
+        },)*];
+    };
+}
+
+instruments! {
+    build_info: Gauge<f64> = "jobs_gateway_build_info" ["version"]
+        "Always 1; the label tells the gateway's version.";
+    requests: Counter<u64> = "jobs_gateway_requests_total" ["tenant", "operation", "code"]
+        "Root fields that were asked for; a request without any counts once, as `introspection` or `none`. `code` is `OK` or one of docs/errors.md.";
+    durations: Histogram<f64> = "jobs_gateway_request_duration_seconds" ["tenant", "operation"]
+        "From a request's head to its answer.";
+    connections: UpDownCounter<i64> = "jobs_gateway_connections" []
+        "Open connections of callers.";
+    cache_results: Counter<u64> = "jobs_gateway_cache_results_total" ["tenant", "result"]
+        "Reads of single jobs, by what the cache had: `HIT`, `STALE`, `COALESCED` or `MISS`.";
+    cache_bytes: Gauge<f64> = "jobs_gateway_cache_bytes" ["cache"]
+        "Memory that a cache takes, by weight: `jobs` or `answers`.";
+    cache_entries: Gauge<f64> = "jobs_gateway_cache_entries" ["cache"]
+        "Entries of a cache: `jobs` or `answers`.";
+    limiter_decisions: Counter<u64> = "jobs_gateway_limiter_decisions_total" ["tenant", "decision"]
+        "Requests that met the limiter: `admitted`, `rate_limited`, `too_costly` or `too_many_in_flight`.";
+    upstream_calls: Counter<u64> = "jobs_gateway_upstream_calls_total" ["field", "outcome"]
+        "Calls to Move by root field: `ok`, or `unreachable`, `interrupted`, `timeout`, `key_refused`, `throttled`, `circuit_open` (not sent), `status`, `bad_answer`.";
+    upstream_durations: Histogram<f64> = "jobs_gateway_upstream_call_duration_seconds" ["field"]
+        "From the sending of a call to the end of its answer.";
+    upstream_in_flight: UpDownCounter<i64> = "jobs_gateway_upstream_in_flight" []
+        "Calls that are at Move.";
+    upstream_waiting: UpDownCounter<i64> = "jobs_gateway_upstream_waiting" []
+        "Calls that wait for their turn.";
+    upstream_retries: Counter<u64> = "jobs_gateway_upstream_retries_total" []
+        "Calls to Move that were made again.";
+    breaker_state: Gauge<f64> = "jobs_gateway_circuit_breaker_state" ["account"]
+        "0 closed, 1 half-open, 2 open; `account` is `shared` or the tenant that owns it.";
+    idempotency: Counter<u64> = "jobs_gateway_idempotent_mutations_total" ["result"]
+        "Mutations with an `Idempotency-Key`: `first`, `replayed`, `conflict`, `looked_up`, or `unremembered` (the store did not answer).";
+    shared_state_ok: Gauge<f64> = "jobs_gateway_shared_state_ok" []
+        "1 if Redis answers, 0 if this replica goes on alone.";
+    shared_state_errors: Counter<u64> = "jobs_gateway_shared_state_errors_total" []
+        "Questions that Redis did not answer within 20 ms.";
+    audit_records: Counter<u64> = "jobs_gateway_audit_records_total" []
+        "Audit records written to the file.";
+    audit_dropped: Counter<u64> = "jobs_gateway_audit_dropped_total" []
+        "Audit records of queries that were dropped because the queue was full.";
+    audit_writable: Gauge<f64> = "jobs_gateway_audit_writable" []
+        "1 if audit records can be written; 0 if not, and mutations are refused.";
+    audit_lag: Gauge<f64> = "jobs_gateway_audit_sink_lag_records" ["sink"]
+        "Records that a sink has not taken yet.";
+    reloads: Counter<u64> = "jobs_gateway_policy_reloads_total" ["outcome"]
+        "Reloads of policies: `ok` or `error`.";
+    reload_ok: Gauge<f64> = "jobs_gateway_policy_reload_ok" []
+        "1 if the last reload of policies succeeded, 0 if it was refused.";
+    issuer_ok: Gauge<f64> = "jobs_gateway_issuer_keys_ok" ["issuer"]
+        "1 if the issuer's keys were fetched last time, 0 if not.";
+    key_expiry: KeyExpiries = "jobs_gateway_api_key_expiry_timestamp_seconds" ["tenant", "key"]
+        "When an API key expires, in seconds since 1970; keys without an end have none.";
+    certificate_expiry: Gauge<f64> = "jobs_gateway_tls_certificate_expiry_timestamp_seconds" []
+        "When the certificate of `server.tls` expires, in seconds since 1970.";
+}
+
+/// docs/metrics.md.
+#[must_use]
+pub fn markdown() -> String {
+    let mut text = "# Metrics\n\nServed at `/metrics` of the admin address, and sent over OTLP where \
+                    `telemetry.otlp` is set. Made by `jobs-gateway metrics`.\n\nLabels are bounded: \
+                    tenants, keys, issuers and accounts come from policies and configuration, \
+                    operations from the schema; nothing that a caller chooses is a label.\n\n\
+                    | metric | kind | labels | what it tells |\n|---|---|---|---|\n"
+        .to_owned();
+    for Described { name, kind, labels, help } in ALL {
+        let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+        text.push_str(&format!("| `{name}` | {kind} | {} | {help} |\n", labels.join(", ")));
+    }
+    text
+}

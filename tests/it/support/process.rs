@@ -1,0 +1,84 @@
+//! The gateway as a process of its own.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use jobs_gateway::model::KeyHash;
+use jobs_gateway::sandbox::Sandbox;
+
+use super::key;
+
+/// A gateway over a sandbox; killed when it is dropped.
+pub struct Process {
+    pub child: Child,
+    pub address: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Writes a configuration for [`Process::start`] with one tenant, `acme`, that may do everything.
+pub fn prepare(folder: &Path, sandbox: &Sandbox, more: &str) -> (SocketAddr, SocketAddr) {
+    let (address, admin) = (free_address(), free_address());
+    let policies = folder.join("policies");
+    std::fs::create_dir_all(&policies).unwrap();
+    let hash = KeyHash::of(key("acme").as_bytes());
+    let policy = format!(
+        "tenant: acme\noperations: [\"*\"]\nauth: {{ api_keys: [{{ id: main, sha256: {hash} }}] }}\n\
+         rate_limit: {{ queries: ~, mutations: ~, max_in_flight: 1000 }}\n"
+    );
+    std::fs::write(policies.join("acme.yaml"), policy).unwrap();
+    let config = format!(
+        "server: {{ listen: {address}, drain_delay: 1s, request_timeout: 3s }}\nadmin: {{ listen: {admin} }}\n\
+         policies: ./policies\n\
+         upstream: {{ url: '{}', api_key: '${{MOVE_API_KEY}}' }}\n\
+         telemetry: {{ log: {{ level: warn }} }}\n{more}",
+        sandbox.url()
+    );
+    std::fs::write(folder.join("gateway.yaml"), config).unwrap();
+    (address, admin)
+}
+
+impl Process {
+    /// Starts a gateway on what [`prepare`] wrote, and waits until it takes connections.
+    pub async fn start(folder: &Path, (address, admin): (SocketAddr, SocketAddr)) -> Self {
+        let child = Command::new(env!("CARGO_BIN_EXE_jobs-gateway"))
+            .args(["serve", "--config"])
+            .arg(folder.join("gateway.yaml"))
+            .env("MOVE_API_KEY", "sandbox-move-key")
+            .env("CURSOR_KEY", "07".repeat(32))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let process = Self { child, address, admin };
+        let give_up = Instant::now() + Duration::from_secs(20);
+        while tokio::net::TcpStream::connect(address).await.is_err() {
+            assert!(Instant::now() < give_up, "the gateway does not start");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        process
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/graphql", self.address)
+    }
+}
