@@ -87,7 +87,7 @@ async fn the_breaker_opens_in_an_outage_answers_at_once_and_closes_by_itself() {
         "upstream: {{ url: '${{MOVE_API_URL}}', api_key: '${{MOVE_API_KEY}}', {upstream} }}\n"
     );
     let tenants = vec![("acme", cached.to_owned())];
-    let world = World::set_up(Setup { config, tenants, ..Setup::default() }).await;
+    let world = World::set_up(Setup { tenants, config, ..Setup::default() }).await;
     let known = world.create("acme", "{}").await;
     world.get("acme", &known, "id").await;
     world.pass(Duration::from_secs(20)).await;
@@ -146,8 +146,8 @@ async fn a_caller_who_hangs_up_ends_its_query_and_leaves_a_record() {
             }
         } => {}
     }
-    let records = crate::support::audit::records(&world, before + 1).await;
-    let last = records.last().unwrap();
+    let told = crate::support::audit::records(&world, before + 1).await;
+    let last = told.last().unwrap();
     assert_eq!(last["api"]["operation"], "listJobs");
     assert_eq!(last["api"]["response"]["code"], 499);
     assert_eq!(world.get("acme", &id, "id").await.data("/getJob/id"), id);
@@ -167,8 +167,8 @@ async fn a_mutation_whose_caller_hung_up_is_recorded_with_its_outcome() {
             }
         } => {}
     }
-    let records = crate::support::audit::records(&world, 2).await;
-    let last = records.last().unwrap();
+    let told = crate::support::audit::records(&world, 2).await;
+    let last = told.last().unwrap();
     assert_eq!(last["status"], "Success");
     assert_eq!(last["api"]["response"]["code"], 499);
     let made = world.sandbox.jobs()[0].id.clone();
