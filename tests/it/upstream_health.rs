@@ -147,9 +147,9 @@ async fn a_caller_who_hangs_up_ends_its_query_and_leaves_a_record() {
         } => {}
     }
     let told = crate::support::audit::records(&world, before + 1).await;
-    let last = told.last().unwrap();
-    assert_eq!(last["api"]["operation"], "listJobs");
-    assert_eq!(last["api"]["response"]["code"], 499);
+    let newest = told.last().unwrap();
+    assert_eq!(newest["api"]["operation"], "listJobs");
+    assert_eq!(newest["api"]["response"]["code"], 499);
     assert_eq!(world.get("acme", &id, "id").await.data("/getJob/id"), id);
 }
 
@@ -168,11 +168,11 @@ async fn a_mutation_whose_caller_hung_up_is_recorded_with_its_outcome() {
         } => {}
     }
     let told = crate::support::audit::records(&world, 2).await;
-    let last = told.last().unwrap();
-    assert_eq!(last["status"], "Success");
-    assert_eq!(last["api"]["response"]["code"], 499);
+    let newest = told.last().unwrap();
+    assert_eq!(newest["status"], "Success");
+    assert_eq!(newest["api"]["response"]["code"], 499);
     let made = world.sandbox.jobs()[0].id.clone();
-    assert_eq!(last["resources"][0]["uid"], made.as_str());
+    assert_eq!(newest["resources"][0]["uid"], made.as_str());
 }
 
 #[tokio::test]
