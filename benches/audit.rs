@@ -63,6 +63,7 @@ fn main() {
             caller,
             deadline: tokio::time::Instant::now() + Duration::from_mins(1),
             fresh: false,
+            trace: None,
             forward: None,
             mark: None,
             trails: Arc::default(),

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::auth::Issuers;
 use crate::cache::Answers;
-use crate::config::{self, Config, Diagnostic, Diagnostics, Node, Notice, Severity};
+use crate::config::{self, Config, Diagnostic, Diagnostics, Node, Severity};
 use crate::graphql::{self, Gateways};
 use crate::http::{Rules, Service, Tls, TlsFiles};
 use crate::jobs::Jobs;
@@ -49,13 +49,6 @@ pub struct Loaded {
     pub policies: Snapshot,
     /// What is worth a look.
     pub warnings: Diagnostics,
-}
-
-impl Loaded {
-    /// What is set and does nothing yet.
-    pub fn notices(&self) -> impl Iterator<Item = &Notice> {
-        self.config.notices.iter().chain(&self.policies.notices)
-    }
 }
 
 impl Origin {

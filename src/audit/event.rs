@@ -75,7 +75,7 @@ impl Event {
             cost: record.cost,
             latency,
             message: None,
-            trace_id: record.trace_id.clone(),
+            trace_id: record.trace.map(|trace| trace.trace.to_string().into()),
         };
         if record.trails.is_empty() {
             vec![event(None)]

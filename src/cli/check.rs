@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::config::{Diagnostics, Notice, Severity};
+use crate::config::{Diagnostics, Severity};
 use crate::model::Clock;
 use crate::reload::Origin;
 
@@ -23,9 +23,9 @@ pub fn run(args: &Args) -> ExitCode {
     let report = match origin.load(Clock::system().now()) {
         Ok(loaded) => {
             let counts = (loaded.policies.tenant_count(), loaded.policies.key_count());
-            summary(&loaded.warnings, loaded.notices(), Some(counts))
+            summary(&loaded.warnings, Some(counts))
         }
-        Err(found) => summary(&found, [].iter(), None),
+        Err(found) => summary(&found, None),
     };
     print!("{}", report.text);
     if report.has_errors { ExitCode::FAILURE } else { ExitCode::SUCCESS }
@@ -36,15 +36,8 @@ struct Report {
     has_errors: bool,
 }
 
-fn summary<'a>(
-    found: &Diagnostics,
-    notices: impl Iterator<Item = &'a Notice>,
-    counts: Option<(usize, usize)>,
-) -> Report {
+fn summary(found: &Diagnostics, counts: Option<(usize, usize)>) -> Report {
     let mut text = found.to_string();
-    for notice in notices {
-        text.push_str(&format!("note: {notice}\n"));
-    }
     let (errors, warnings) = (found.count(Severity::Error), found.count(Severity::Warning));
     let counts = counts.map_or_else(String::new, |(tenants, keys)| {
         format!("{}, {}, ", counted(tenants, "tenant"), counted(keys, "key"))

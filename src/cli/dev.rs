@@ -44,8 +44,8 @@ pub struct Args {
 /// Runs until SIGTERM or SIGINT.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
-    if let Err(error) = telemetry::init(&args.log, Format::Text) {
-        eprintln!("error: the log cannot start: {error}");
+    if let Err(error) = telemetry::init(&args.log, Format::Text, None) {
+        eprintln!("error: {error}");
         return ExitCode::FAILURE;
     }
     block_on(async {
@@ -110,7 +110,7 @@ fn demo_policies(config: &Config) -> Result<Snapshot, Box<dyn std::error::Error>
         };
         policies.push((tenant, vec![key]));
     }
-    Ok(Snapshot::new(policies, "dev".to_owned(), Vec::new()))
+    Ok(Snapshot::new(policies, "dev".to_owned()))
 }
 
 fn announce(address: SocketAddr, admin: SocketAddr) {

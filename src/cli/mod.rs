@@ -5,6 +5,7 @@ pub mod check;
 #[cfg(feature = "sandbox")]
 pub mod dev;
 pub mod explain;
+pub mod healthcheck;
 pub mod key;
 pub mod policy;
 pub mod schema;
@@ -44,6 +45,10 @@ enum Command {
     Key(key::Args),
     /// Print the GraphQL schema.
     Schema(schema::Args),
+    /// Print the table of all metrics (docs/metrics.md).
+    Metrics,
+    /// Ask a gateway on this machine whether it is well.
+    Healthcheck(healthcheck::Args),
 }
 
 /// Runs a command to its end.
@@ -59,6 +64,11 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Policy(args) => policy::run(&args),
         Command::Key(args) => key::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::Metrics => {
+            print!("{}", crate::telemetry::instruments::markdown());
+            ExitCode::SUCCESS
+        }
+        Command::Healthcheck(args) => healthcheck::run(&args),
     }
 }
 

@@ -122,7 +122,7 @@ fn expectations(folder: &Path) -> Result<Vec<Expectation>, Diagnostics> {
             Err(problem) => context.report(problem),
         }
     }
-    let (found, _) = context.finish();
+    let found = context.finish();
     if found.has_errors() { Err(found) } else { Ok(expectations) }
 }
 

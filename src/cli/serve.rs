@@ -3,12 +3,17 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{BAD_CONFIGURATION, block_on, interrupted};
 use crate::app::App;
+use crate::config::Config;
 use crate::model::Clock;
 use crate::reload::{Loaded, Origin};
 use crate::telemetry;
+
+/// How long the collector gets for what is left.
+const FLUSH: Duration = Duration::from_secs(5);
 
 /// Runs the gateway with a configuration file.
 #[derive(Debug, clap::Args)]
@@ -30,18 +35,16 @@ pub fn run(args: &Args) -> ExitCode {
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
-    if let Err(error) = telemetry::init(&loaded.config.log.level, loaded.config.log.format) {
-        eprintln!("error: the log cannot start: {error}");
-        return ExitCode::FAILURE;
-    }
-    for notice in loaded.notices() {
-        tracing::warn!(setting = %notice.key, "{notice}");
-    }
-    for warning in &loaded.warnings.0 {
-        let place = warning.place.as_ref().map(ToString::to_string);
-        tracing::warn!(place, "{}", warning.message);
-    }
     block_on(async {
+        let Config { log, otlp, .. } = &loaded.config;
+        if let Err(error) = telemetry::init(&log.level, log.format, otlp.as_ref()) {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+        for warning in &loaded.warnings.0 {
+            let place = warning.place.as_ref().map(ToString::to_string);
+            tracing::warn!(place, "{}", warning.message);
+        }
         match start(loaded, origin, clock).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -64,5 +67,6 @@ async fn start(
     tracing::info!(address = %bound.address, admin = %bound.admin_address, "listening");
     bound.serve(interrupted()).await?;
     tracing::info!("stopped");
+    telemetry::flush(FLUSH).await;
     Ok(())
 }

@@ -149,18 +149,3 @@ impl fmt::Display for Diagnostics {
 }
 
 impl std::error::Error for Diagnostics {}
-
-/// A setting that is read and checked and does nothing yet.
-#[derive(Debug, Clone)]
-pub struct Notice {
-    /// The setting.
-    pub key: String,
-    /// Where it is set.
-    pub place: Place,
-}
-
-impl fmt::Display for Notice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: `{}` is checked and has no effect in this version", self.place, self.key)
-    }
-}

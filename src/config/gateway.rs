@@ -10,10 +10,11 @@ use super::values::{
     text, web_url,
 };
 use super::yaml::Node;
-use super::{Audit, Config, Issuer, KeySource, Log, Server, Tls, Upstream, public_url_of};
+use super::{Audit, Config, Issuer, KeySource, Server, Tls, Upstream, public_url_of};
 use crate::audit;
 use crate::model::{RootField, Secret};
-use crate::telemetry::Format;
+use crate::telemetry::otlp::Transport;
+use crate::telemetry::{Format, Otlp};
 use crate::upstream;
 
 /// Move's public endpoint.
@@ -106,7 +107,7 @@ pub fn read(context: &Context<'_>, root: &Node, folder: &Path) -> Option<Config>
         config.audit = audit_of(context, section, folder);
     }
     if let Some(section) = top.section("telemetry") {
-        telemetry(section, &mut config.log);
+        telemetry(section, &mut config);
     }
     top.finish();
     is_usable.then_some(config)
@@ -403,7 +404,8 @@ fn audit_of(context: &Context<'_>, mut section: Section<'_, '_>, folder: &Path) 
     Some(Audit { journal: journal?, stdout, otlp })
 }
 
-fn telemetry(mut section: Section<'_, '_>, log: &mut Log) {
+fn telemetry(mut section: Section<'_, '_>, config: &mut Config) {
+    let log = &mut config.log;
     if let Some(mut own) = section.section("log") {
         if let Some(level) = own.get("level", level) {
             log.level = level;
@@ -413,15 +415,18 @@ fn telemetry(mut section: Section<'_, '_>, log: &mut Log) {
         }
         own.finish();
     }
-    if let Some(mut otlp) = section.section("otlp") {
-        otlp.need("endpoint", web_url);
-        otlp.get("protocol", |text| match text {
-            "grpc" | "http" => Ok(()),
+    if let Some(mut own) = section.section("otlp") {
+        let endpoint = own.need("endpoint", web_url);
+        let protocol = own.get("protocol", |text| match text {
+            "grpc" => Ok(Transport::Grpc),
+            "http" => Ok(Transport::Http),
             _ => Err("must be `grpc` or `http`".to_owned()),
         });
-        otlp.finish();
+        let sample = own.get("sample", percentage).unwrap_or(100);
+        own.finish();
+        let protocol = protocol.unwrap_or(Transport::Grpc);
+        config.otlp = endpoint.map(|endpoint| Otlp { endpoint, protocol, sample });
     }
-    section.notice("otlp");
     section.finish();
 }
 

@@ -12,13 +12,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use diagnostic::{Diagnostic, Diagnostics, Notice, Place, Severity, Source};
+pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity, Source};
 pub use reader::{Context, Env, Form, Section, nearest};
 pub use yaml::{Key, Node, Value, parse};
 
 use crate::model::{Secret, Weights};
 use crate::operation::Limits;
 use crate::telemetry::Format;
+use crate::telemetry::Otlp;
 use crate::upstream;
 
 /// How the gateway runs.
@@ -50,8 +51,8 @@ pub struct Config {
     pub audit: Option<Audit>,
     /// The log.
     pub log: Log,
-    /// What is set and does nothing yet.
-    pub notices: Vec<Notice>,
+    /// The collector that traces, metrics and logs go to.
+    pub otlp: Option<Otlp>,
 }
 
 /// Where and how internal apps are served.
@@ -220,7 +221,7 @@ impl Config {
             },
             audit: None,
             log: Log { level: "info".to_owned(), format: Format::Json },
-            notices: Vec::new(),
+            otlp: None,
         }
     }
 }
@@ -248,6 +249,7 @@ impl Config {
         fixed(self) != fixed(running)
             || self.audit != running.audit
             || self.shared_state != running.shared_state
+            || self.otlp != running.otlp
     }
 }
 
@@ -304,9 +306,9 @@ pub fn load_text(
     let root = parse(source).map_err(|problem| Diagnostics(vec![problem]))?;
     let context = Context::new(env);
     let config = gateway::read(&context, &root, folder);
-    let (found, notices) = context.finish();
+    let found = context.finish();
     match config {
-        Some(config) if !found.has_errors() => Ok((Config { notices, ..config }, found)),
+        Some(config) if !found.has_errors() => Ok((config, found)),
         _ => Err(found),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use super::diagnostic::{Diagnostic, Diagnostics, Notice, Place};
+use super::diagnostic::{Diagnostic, Diagnostics, Place};
 use super::yaml::{Key, Node, Value};
 
 /// Reads environment variables; injected, so that tests need not change the process's own.
@@ -13,7 +13,6 @@ pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 pub struct Context<'a> {
     env: Env<'a>,
     found: RefCell<Vec<Diagnostic>>,
-    notices: RefCell<Vec<Notice>>,
     recording: Option<Recording>,
 }
 
@@ -62,12 +61,7 @@ impl<'a> Context<'a> {
     /// Nothing found yet.
     #[must_use]
     pub const fn new(env: Env<'a>) -> Self {
-        Self {
-            env,
-            found: RefCell::new(Vec::new()),
-            notices: RefCell::new(Vec::new()),
-            recording: None,
-        }
+        Self { env, found: RefCell::new(Vec::new()), recording: None }
     }
 
     /// Notes what is asked for, and gives blanks for it.
@@ -106,8 +100,8 @@ impl<'a> Context<'a> {
 
     /// Everything that was found, in the files' order, each finding once.
     #[must_use]
-    pub fn finish(self) -> (Diagnostics, Vec<Notice>) {
-        (Diagnostics::in_order(self.found.into_inner()), self.notices.into_inner())
+    pub fn finish(self) -> Diagnostics {
+        Diagnostics::in_order(self.found.into_inner())
     }
 
     /// A scalar's text with `${NAME}` and `${file:/path}` replaced; `None` after reporting why not.
@@ -339,18 +333,6 @@ impl<'c, 'a> Section<'c, 'a> {
     /// Says what a key is read as, where its reader does not ask for it by a parser.
     pub fn note(&self, key: &'static str, form: Form, is_required: bool) {
         self.context.note(self.name(key), form, is_required);
-    }
-
-    /// Notes that a key is set and does nothing yet.
-    pub fn notice(&mut self, key: &'static str) {
-        if let Some(node) = self.node(key) {
-            let notice = Notice { key: self.name(key), place: node.place.clone() };
-            let mut notices = self.context.notices.borrow_mut();
-            // A default is met once for every tenant that has it.
-            if !notices.iter().any(|known| known.place.is(&notice.place)) {
-                notices.push(notice);
-            }
-        }
     }
 
     /// Ends the section: what was not read is unknown.

@@ -22,6 +22,7 @@ impl Query {
         let (jobs, request, trail) = authorize(ctx, RootField::GetJob)?;
         let id = JobId::parse(&job_id)?;
         let answer = jobs.get(request, &trail, &id, &selection::below(ctx.field())).await;
+        trail.end();
         job(ctx, answer, |job| Arc::unwrap_or_clone(job).into_job())
     }
 
@@ -60,7 +61,9 @@ async fn list(
     let after = after.map(|cursor| cursor.0);
     let arguments = ListArguments { first, after, sort_direction, take };
     let item = selection::of_subfield(ctx.field(), "items");
-    match jobs.list(request, &trail, arguments, &item).await {
+    let listed = jobs.list(request, &trail, arguments, &item).await;
+    trail.end();
+    match listed {
         Ok(Answer { value, errors }) => {
             errors::beside_value(ctx, &errors);
             Ok(value)
@@ -82,7 +85,9 @@ pub fn authorize<'a>(
         return Err(ApiError::forbidden(field));
     }
     let asked = ctx.field();
-    Ok((jobs, request, request.trail(asked.alias().unwrap_or(asked.name()), field)))
+    let trail = request.trail(asked.alias().unwrap_or(asked.name()), field);
+    trail.begin();
+    Ok((jobs, request, trail))
 }
 
 /// A job for the engine to resolve, and its errors beside it.

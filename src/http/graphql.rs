@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use super::emission::Emission;
 use super::error::{self, Refusal};
@@ -19,7 +19,7 @@ use crate::graphql::{Answer, ApiError};
 use crate::limit::{Bucket, Charge, Level, Refused};
 use crate::model::{CacheStatus, CallRecord, Caller, ErrorCode, Kind, RequestContext, TenantId};
 use crate::operation::Operation;
-use crate::telemetry::metrics;
+use crate::telemetry::{self, metrics};
 
 /// Answers a request and emits its record.
 pub async fn handle(State(service): State<Arc<Service>>, request: Request) -> Response {
@@ -27,7 +27,13 @@ pub async fn handle(State(service): State<Arc<Service>>, request: Request) -> Re
     let mut emission = Emission::begin(Arc::clone(&service));
     let (record, _) = emission.parts();
     let peer = head.extensions.get::<ConnectInfo<SocketAddr>>();
-    record.trace_id = trace_id(&head.headers);
+    let traceparent = head.headers.get("traceparent").and_then(|value| value.to_str().ok());
+    record.trace = telemetry::trace_of(traceparent);
+    record.method = match head.method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        _ => "OTHER",
+    };
     record.source = peer.map(|ConnectInfo(peer)| peer.ip());
     let answered = match service.at_once.try_acquire() {
         Ok(_at_once) => answer(&service, &head, body, &mut emission).await,
@@ -46,14 +52,6 @@ pub async fn handle(State(service): State<Arc<Service>>, request: Request) -> Re
     record.status = response.status().as_u16();
     emission.tell().await;
     response
-}
-
-/// The trace id of `traceparent` (W3C Trace Context, section 3.2.2), if that is one.
-fn trace_id(headers: &HeaderMap) -> Option<Box<str>> {
-    let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
-    let (_version, id) = (parts.next()?, parts.next()?);
-    let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    (is_id && id.bytes().any(|byte| byte != b'0')).then(|| id.to_ascii_lowercase().into())
 }
 
 /// Sheds load before anything is done for the caller: what was admitted before keeps its pace.
@@ -142,12 +140,15 @@ async fn answer(
 
     let asking = caching::Asking::of(&operation);
     let trails = Arc::clone(&record.trails);
-    let (id, source) = (record.request_id, record.source);
+    let (id, source, trace) = (record.request_id, record.source, record.trace);
     let forward = forwarded(&service.forward_headers, &head.headers);
     let mark = None;
-    let request = RequestContext { id, source, caller, deadline, fresh, forward, mark, trails };
+    let request =
+        RequestContext { id, source, caller, deadline, fresh, trace, forward, mark, trails };
+    let began = Instant::now();
     let executed =
         execution::execute(service, &rules, request, operation, key, permit, running).await;
+    record.execution = Some((began, began.elapsed()));
     let (answer, is_replay) = match executed {
         Executed::Answer(answer) => (answer, false),
         Executed::Replay(answer) => (answer, true),

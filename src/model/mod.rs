@@ -12,6 +12,7 @@ mod root_field;
 mod secret;
 mod selection;
 mod tenant;
+mod trace;
 mod trail;
 
 pub use caller::Caller;
@@ -28,4 +29,5 @@ pub use tenant::{
     Account, ApiKey, CachePolicy, ClientView, FieldCoordinate, KeyHash, MetadataPolicy, Rate,
     RateLimits, Tenant, UnclaimedJobs,
 };
+pub use trace::{TraceContext, UpstreamSpan, new_span};
 pub use trail::{CacheStatus, Freshness, Notes, Trail, Version};

@@ -7,7 +7,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{CacheStatus, Caller, CredentialId, ErrorCode, Kind, RequestId, TenantId, Trail};
+use super::{
+    CacheStatus, Caller, CredentialId, ErrorCode, Kind, RequestId, TenantId, TraceContext, Trail,
+};
 
 /// The record of one request. Logs, metrics and audit read it; nothing else measures a call.
 #[derive(Debug, Clone)]
@@ -18,8 +20,10 @@ pub struct CallRecord {
     pub began: Instant,
     /// The same moment by the clock on the wall.
     pub at: Timestamp,
-    /// The trace it is part of, as its caller says (W3C Trace Context): 32 hexadecimal digits.
-    pub trace_id: Option<Box<str>>,
+    /// The trace it is part of.
+    pub trace: Option<TraceContext>,
+    /// `POST`, `GET` or `OTHER`.
+    pub method: &'static str,
     /// Where it came from.
     pub source: Option<IpAddr>,
     /// Whose it was, once that was known.
@@ -34,6 +38,8 @@ pub struct CallRecord {
     pub kind: Option<Kind>,
     /// The root fields it asked for, in order, and what was learnt of each.
     pub trails: Arc<[Trail]>,
+    /// When it was executed, and how long that took.
+    pub execution: Option<(Instant, Duration)>,
     /// What the cache had for it: the worst that it had for one of its reads.
     pub cache: Option<CacheStatus>,
     /// Whether it was answered as the same mutation was before.
@@ -63,7 +69,8 @@ impl CallRecord {
             request_id,
             began: Instant::now(),
             at,
-            trace_id: None,
+            trace: None,
+            method: "OTHER",
             source: None,
             tenant: None,
             credential: None,
@@ -71,6 +78,7 @@ impl CallRecord {
             policy_version: None,
             kind: None,
             trails: Arc::default(),
+            execution: None,
             cache: None,
             is_replay: false,
             cost: 0,

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::{Caller, RequestId, RootField, Trail};
+use super::{Caller, RequestId, RootField, TraceContext, Trail};
 
 /// One request while it is executed: whose it is, until when, and how its answer may be had.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub struct RequestContext {
     pub deadline: Instant,
     /// Whether cached answers are passed over (`Cache-Control: no-cache`, where policy heeds it).
     pub fresh: bool,
+    /// The trace it is part of.
+    pub trace: Option<TraceContext>,
     /// Headers that go on to Move with each of its calls.
     pub forward: Option<Arc<HeaderMap>>,
     /// What marks the jobs it creates, if its caller may send it again.

@@ -12,6 +12,17 @@ pub enum Kind {
     Mutation,
 }
 
+impl Kind {
+    /// As GraphQL writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Mutation => "mutation",
+        }
+    }
+}
+
 /// An operation of the Jobs API, by its root field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
-use super::{JobId, RootField, TakeId};
+use super::{JobId, RootField, TakeId, UpstreamSpan};
 
 /// One root field of a request on its way: resolvers, cache and upstream note on it what they
 /// learn, and the record tells it at the end. Clones share their notes.
@@ -34,6 +35,12 @@ pub struct Notes {
     /// How long what was read stays fresh, for each job that was read; empty if it may not be
     /// kept.
     pub freshness: Vec<Freshness>,
+    /// When its work began and ended.
+    pub began: Option<Instant>,
+    /// See `began`.
+    pub ended: Option<Instant>,
+    /// The calls to Move, where its trace is kept.
+    pub calls: Vec<UpstreamSpan>,
     /// How many calls went to Move.
     pub upstream_calls: u32,
     /// The time they took together.
@@ -102,6 +109,16 @@ impl Trail {
     pub fn note<T>(&self, note: impl FnOnce(&mut Notes) -> T) -> T {
         // A panic while noting leaves notes that are still worth telling.
         note(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes that its work begins.
+    pub fn begin(&self) {
+        self.note(|notes| notes.began = Some(Instant::now()));
+    }
+
+    /// Notes that its work is done.
+    pub fn end(&self) {
+        self.note(|notes| notes.ended = Some(Instant::now()));
     }
 
     /// Notes where the cache's answer came from and how old it is.

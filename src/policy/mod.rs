@@ -47,14 +47,14 @@ pub fn load(
         })
         .collect();
     check::all(&context, config, &policies, now, has_field);
-    let (found, notices) = context.finish();
+    let found = context.finish();
     if found.has_errors() {
         return Err(found);
     }
     let version = KeyHash(digest.finalize().into()).to_string().chars().take(12).collect();
     let tenants: Vec<(Tenant, Vec<ApiKey>)> =
         policies.into_iter().map(|policy| (policy.tenant, policy.keys)).collect();
-    Ok((Snapshot::new(tenants, version, notices), found))
+    Ok((Snapshot::new(tenants, version), found))
 }
 
 /// A tenant's policy as it stands in its files, defaults laid under it: every value knows its place.
@@ -115,7 +115,7 @@ pub fn default_tenant(
     let source = Arc::new(Source { name: "(built in)".to_owned(), text });
     let policy = read(&context, &source)
         .and_then(|node| tenant::read(&context, Section::new(&context, "", &node), config, shared));
-    let (found, _) = context.finish();
+    let found = context.finish();
     policy.map(|policy| policy.tenant).ok_or(found)
 }
 

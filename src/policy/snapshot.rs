@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::config::Notice;
 use crate::model::{Account, ApiKey, CredentialId, KeyHash, Tenant, TenantId};
 
 /// The policies in force. Immutable: a reload makes another.
@@ -12,21 +11,15 @@ pub struct Snapshot {
     tenants: HashMap<TenantId, Arc<Tenant>>,
     keys: HashMap<KeyHash, (Arc<Tenant>, ApiKey)>,
     version: Arc<str>,
-    /// What is set and does nothing yet.
-    pub notices: Vec<Notice>,
 }
 
 impl Snapshot {
     /// Indexes tenants and their keys. Names and hashes are each other's only once: `load` has
     /// checked that.
     #[must_use]
-    pub fn new(
-        policies: Vec<(Tenant, Vec<ApiKey>)>,
-        version: String,
-        notices: Vec<Notice>,
-    ) -> Self {
+    pub fn new(policies: Vec<(Tenant, Vec<ApiKey>)>, version: String) -> Self {
         let version = version.into();
-        let mut snapshot = Self { version, notices, ..Self::default() };
+        let mut snapshot = Self { version, ..Self::default() };
         for (tenant, keys) in policies {
             let tenant = Arc::new(tenant);
             for key in keys {

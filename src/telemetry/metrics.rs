@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, MeterProvider};
-use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry_otlp::MetricExporter;
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use prometheus::{Encoder, Registry, TextEncoder};
 
 use super::instruments::Instruments;
@@ -15,30 +16,53 @@ use crate::model::{CallRecord, CredentialId, ErrorCode, TenantId};
 struct Metrics {
     registry: Registry,
     // Instruments report as long as their provider lives.
-    _provider: SdkMeterProvider,
+    provider: SdkMeterProvider,
     instruments: Instruments,
-}
-
-fn metrics() -> Option<&'static Instruments> {
-    METRICS.get_or_init(build).as_ref().map(|metrics| &metrics.instruments)
 }
 
 static METRICS: OnceLock<Option<Metrics>> = OnceLock::new();
 
+fn metrics() -> Option<&'static Instruments> {
+    METRICS.get_or_init(|| build(None)).as_ref().map(|metrics| &metrics.instruments)
+}
+
+/// Makes the instruments, which report to a collector too. To be called before anything is counted.
+pub(super) fn start(collector: Option<PeriodicReader<MetricExporter>>) {
+    let _ = METRICS.get_or_init(|| build(collector));
+}
+
 /// Without an exporter (it refuses only names that are taken) there are no metrics, and everything
 /// else goes on.
-fn build() -> Option<Metrics> {
+fn build(collector: Option<PeriodicReader<MetricExporter>>) -> Option<Metrics> {
     let registry = Registry::new();
     let exporter = opentelemetry_prometheus::exporter()
         .with_registry(registry.clone())
         .without_target_info()
         .build()
         .ok()?;
-    let provider = SdkMeterProvider::builder().with_reader(exporter).build();
+    let mut provider =
+        SdkMeterProvider::builder().with_reader(exporter).with_resource(super::otlp::resource());
+    if let Some(collector) = collector {
+        provider = provider.with_reader(collector);
+    }
+    let provider = provider.build();
     let instruments = Instruments::new(&provider.meter("jobs-gateway"));
     let version = KeyValue::new("version", env!("CARGO_PKG_VERSION"));
     instruments.build_info.record(1.0, &[version]);
-    Some(Metrics { registry, _provider: provider, instruments })
+    // What never happened is 0, not absent: alerts can tell the difference.
+    let Instruments { upstream_retries, shared_state_errors, audit_records, audit_dropped, .. } =
+        &instruments;
+    for counter in [upstream_retries, shared_state_errors, audit_records, audit_dropped] {
+        counter.add(0, &[]);
+    }
+    Some(Metrics { registry, provider, instruments })
+}
+
+/// Sends a collector the latest figures.
+pub(super) fn flush() {
+    if let Some(Some(metrics)) = METRICS.get() {
+        let _ = metrics.provider.force_flush();
+    }
 }
 
 const fn one_if(holds: bool) -> f64 {
@@ -247,7 +271,7 @@ pub fn shared_state(ok: bool) {
 #[must_use]
 pub fn prometheus_text() -> String {
     let mut text = Vec::new();
-    if let Some(metrics) = METRICS.get_or_init(build) {
+    if let Some(metrics) = METRICS.get_or_init(|| build(None)) {
         // Writing into memory does not fail.
         let _ = TextEncoder::new().encode(&metrics.registry.gather(), &mut text);
     }

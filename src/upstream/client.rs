@@ -18,7 +18,7 @@ use super::features::Features;
 use super::queue::FairQueue;
 use super::retry::{self, RetrySettings};
 use super::{Call, Error, Reply, wire};
-use crate::model::{Account, RequestContext, Trail};
+use crate::model::{Account, RequestContext, Trail, UpstreamSpan};
 use crate::telemetry::metrics::{self, Counted};
 
 /// Longest answer taken from Move, in bytes.
@@ -144,11 +144,21 @@ impl Upstream {
         let _in_flight = Counted::by(metrics::upstream_in_flight);
         let began = Instant::now();
         let deadline = request.deadline.min(began + self.settings.timeout);
-        let forward = request.forward.as_deref();
-        let result = self.call_once(&tenant.account, call, forward, deadline).await;
+        let mut head = request.forward.as_deref().cloned().unwrap_or_default();
+        let traced = request.trace.map(|trace| trace.traceparent());
+        if let Some((traceparent, _)) = &traced
+            && let Ok(value) = HeaderValue::from_str(traceparent)
+        {
+            head.insert("traceparent", value);
+        }
+        let result = self.call_once(&tenant.account, call, head, deadline).await;
         trail.note(|notes| {
             notes.upstream_calls += u32::from(!matches!(result, Err(Error::CircuitOpen { .. })));
             notes.upstream_time += began.elapsed();
+            if let Some((_, id)) = traced {
+                let (took, outcome) = (began.elapsed(), outcome(&result));
+                notes.calls.push(UpstreamSpan { id, began, took, outcome });
+            }
             if let Ok(reply) = &result {
                 notes.upstream_request_id.clone_from(&reply.request_id);
             }
@@ -174,7 +184,7 @@ impl Upstream {
         &self,
         account: &Account,
         call: &Call,
-        forward: Option<&HeaderMap>,
+        mut head: HeaderMap,
         deadline: Instant,
     ) -> Result<Reply<T>, Error> {
         let health = self.accounts.of(account);
@@ -182,7 +192,8 @@ impl Upstream {
         let pass =
             pass.inspect_err(|error| metrics::upstream_call(call.field, error.kind(), None))?;
         let began = Instant::now();
-        let exchange = self.exchange(account, call, forward);
+        head.extend(headers(account)?);
+        let exchange = self.exchange(account, call, head);
         let result = match tokio::time::timeout_at(deadline, exchange).await {
             Ok(Ok((body, request_id))) => {
                 wire::read(call.field, &body).map(|reply| Reply { request_id, ..reply })
@@ -191,8 +202,7 @@ impl Upstream {
             Err(_) => Err(Error::Timeout),
         };
         pass.settle(!result.as_ref().is_err_and(Error::is_outage));
-        let outcome = result.as_ref().map_or_else(Error::kind, |_| "ok");
-        metrics::upstream_call(call.field, outcome, Some(began.elapsed()));
+        metrics::upstream_call(call.field, outcome(&result), Some(began.elapsed()));
         match &result {
             Ok(reply) => {
                 tracing::debug!(operation = call.field, errors = reply.errors.len(), "upstream");
@@ -207,12 +217,10 @@ impl Upstream {
         &self,
         account: &Account,
         call: &Call,
-        forward: Option<&HeaderMap>,
+        head: HeaderMap,
     ) -> Result<(Bytes, Option<Box<str>>), Error> {
         let body = serde_json::to_vec(&Body { query: &call.document, variables: &call.variables })
             .map_err(|_| Error::NotAnAnswer("impossible: the call cannot be written"))?;
-        let mut head = forward.cloned().unwrap_or_default();
-        head.extend(headers(account)?);
         let response = self
             .http
             .post(account.url.clone())
@@ -226,6 +234,11 @@ impl Upstream {
         let request_id = request_id(&response);
         Ok((read_body(response).await?, request_id))
     }
+}
+
+/// As metrics and traces name it.
+fn outcome<T>(result: &Result<T, Error>) -> &'static str {
+    result.as_ref().map_or_else(Error::kind, |_| "ok")
 }
 
 fn headers(account: &Account) -> Result<HeaderMap, Error> {

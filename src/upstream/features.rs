@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -57,7 +58,7 @@ impl Upstream {
     pub async fn learn_features(&self, account: &Account) -> Result<(), Error> {
         let deadline = Instant::now() + self.settings.timeout;
         let reply = self
-            .call_once::<MutationType>(account, &Call::mutation_names(), None, deadline)
+            .call_once::<MutationType>(account, &Call::mutation_names(), HeaderMap::new(), deadline)
             .await?;
         let mutations = reply.value.ok_or(Error::NotAnAnswer("without its mutations"))?;
         let create_job =

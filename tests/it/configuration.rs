@@ -96,18 +96,6 @@ fn the_samples_load_with_the_move_key_alone() {
 }
 
 #[test]
-fn what_is_set_and_does_nothing_yet_is_said() {
-    let path =
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/contract/gateway.yaml");
-    let (config, policies, _) = load(&path).unwrap_or_else(|problems| panic!("{problems}"));
-    let keys = config.notices.iter().chain(&policies.notices).map(|notice| notice.key.as_str());
-    let mut keys: Vec<_> = keys.collect();
-    keys.sort_unstable();
-    keys.dedup();
-    insta::assert_snapshot!(keys.join("\n"));
-}
-
-#[test]
 fn everything_wrong_with_a_configuration_is_said_at_once_and_at_its_place() {
     let files = Files::new(
         "server:

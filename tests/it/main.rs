@@ -21,6 +21,7 @@ mod reload;
 mod schema;
 mod stopping;
 mod support;
+mod telemetry;
 mod tls;
 mod tokens;
 mod upstream;

@@ -8,10 +8,10 @@ use serde_json::json;
 
 use crate::support::{Setup, World, key, send};
 
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
@@ -25,7 +25,7 @@ impl Authority {
         (certificate.pem(), key.serialize_pem())
     }
 
-    fn write_server(&self, folder: &Path) {
+    pub fn write_server(&self, folder: &Path) {
         let (certificate, key) = self.issue();
         std::fs::write(folder.join("cert.pem"), certificate).unwrap();
         std::fs::write(folder.join("key.pem"), key).unwrap();
