@@ -7,6 +7,7 @@ mod cache;
 mod cache_model;
 mod clients;
 mod configuration;
+mod dashboards;
 mod documents;
 mod faults;
 mod idempotency;

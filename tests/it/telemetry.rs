@@ -91,7 +91,7 @@ impl trace::trace_service_server::TraceService for Collector {
         request: Request<trace::ExportTraceServiceRequest>,
     ) -> Result<Response<trace::ExportTraceServiceResponse>, Status> {
         self.take_spans(request.into_inner());
-        Ok(Response::new(Default::default()))
+        Ok(Response::new(trace::ExportTraceServiceResponse::default()))
     }
 }
 
@@ -102,7 +102,7 @@ impl metrics::metrics_service_server::MetricsService for Collector {
         request: Request<metrics::ExportMetricsServiceRequest>,
     ) -> Result<Response<metrics::ExportMetricsServiceResponse>, Status> {
         self.take_metrics(request.into_inner());
-        Ok(Response::new(Default::default()))
+        Ok(Response::new(metrics::ExportMetricsServiceResponse::default()))
     }
 }
 
@@ -113,7 +113,7 @@ impl logs::logs_service_server::LogsService for Collector {
         request: Request<logs::ExportLogsServiceRequest>,
     ) -> Result<Response<logs::ExportLogsServiceResponse>, Status> {
         self.take_logs(request.into_inner());
-        Ok(Response::new(Default::default()))
+        Ok(Response::new(logs::ExportLogsServiceResponse::default()))
     }
 }
 
