@@ -6,16 +6,13 @@
 #![expect(clippy::unwrap_used, reason = "a bench that meets an error has failed")]
 #![allow(missing_docs, reason = "a bench explains itself by its first lines")]
 
-use aws_lc_rs::encoding::AsDer;
-use aws_lc_rs::rsa::{KeyPair, KeySize};
-use aws_lc_rs::signature::KeyPair as _;
+#[path = "../support/mod.rs"]
+mod support;
+
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::post;
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
 const JSON: [(axum::http::HeaderName, &str); 1] = [(CONTENT_TYPE, "application/json")];
@@ -70,33 +67,12 @@ async fn serve(address: &str, router: Router) {
 }
 
 /// A JWK set in the first line, then a token in each.
-fn tokens(count: u32) {
-    let key = KeyPair::generate(KeySize::Rsa2048).unwrap();
-    let public = key.public_key();
-    let part = |bytes: &[u8]| BASE64.encode(bytes);
-    let modulus = public.modulus().big_endian_without_leading_zero().to_vec();
-    let exponent = public.exponent().big_endian_without_leading_zero().to_vec();
-    println!(
-        "{}",
-        json!({"keys": [{"kty": "RSA", "kid": "bench", "alg": "RS256", "use": "sig",
-            "n": part(&modulus), "e": part(&exponent)}]})
-    );
-    let private: aws_lc_rs::encoding::Pkcs8V1Der<'_> = key.as_der().unwrap();
-    let signing = EncodingKey::from_rsa_der(&pkcs1_of(private.as_ref()));
-    let header = Header { kid: Some("bench".to_owned()), ..Header::new(Algorithm::RS256) };
+fn tokens(count: usize) {
+    let signer = support::Signer::new();
+    println!("{}", json!({"keys": [signer.jwk]}));
     for n in 0..count {
-        let claims = json!({"iss": "https://issuer.test/", "aud": "jobs-gateway", "team": "tenant-0",
-            "sub": "bench", "exp": 4_000_000_000_u64, "jti": n, "scope": "jobs"});
-        println!("{}", jsonwebtoken::encode(&header, &claims, &signing).unwrap());
+        println!("{}", signer.token(0, n));
     }
-}
-
-/// PKCS#8 wraps the PKCS#1 key in an OCTET STRING, its last element (RFC 5958, section 2).
-fn pkcs1_of(pkcs8: &[u8]) -> Vec<u8> {
-    let at = (0..pkcs8.len()).find(|at| {
-        pkcs8[*at..].starts_with(&[0x04, 0x82]) && pkcs8[at + 4..].starts_with(&[0x30, 0x82])
-    });
-    pkcs8[at.unwrap() + 4..].to_vec()
 }
 
 #[tokio::main]

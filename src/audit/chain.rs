@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
+use crate::model::write_hex;
+
 /// SHA-256 of a line without its newline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Hash([u8; 32]);
@@ -19,7 +21,7 @@ impl Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        write_hex(&self.0, f)
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::Settings;
 use super::chain::Head;
 use super::event::Event;
+use super::line;
 use super::segments::{self, Segments};
 use crate::model::{CallRecord, RequestContext, Trail};
 use crate::telemetry::metrics;
@@ -23,6 +24,9 @@ const QUEUE: usize = 8_192;
 
 /// How many are written at once.
 const BATCH: usize = 1_024;
+
+/// How long the records of queries are gathered.
+const GATHER: Duration = Duration::from_millis(5);
 
 /// How long a mutation waits for its intent to be on disk.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -44,6 +48,7 @@ struct Open {
     queue: mpsc::Sender<Message>,
     may_drop: bool,
     head: Arc<ArcSwap<Head>>,
+    writer: Thread,
     /// Whether the last write failed: until one succeeds no mutation is let through.
     failing: Arc<AtomicBool>,
 }
@@ -69,9 +74,11 @@ impl Journal {
         let writer = Writer::open(settings.clone())?;
         let (head, failing) = (Arc::clone(&writer.shown), Arc::clone(&writer.failing));
         let (queue, messages) = mpsc::channel(QUEUE);
-        thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run(messages))?;
+        let running = thread::Builder::new().name("audit".to_owned());
+        let writer = running.spawn(move || writer.run(messages))?.thread().clone();
         metrics::audit_writable(true);
-        Ok(Self(Some(Arc::new(Open { queue, may_drop: settings.may_drop, head, failing }))))
+        let may_drop = settings.may_drop;
+        Ok(Self(Some(Arc::new(Open { queue, may_drop, head, writer, failing }))))
     }
 
     /// Records a finished call. When the queue is full its caller waits, or the record of a query is
@@ -109,6 +116,7 @@ impl Journal {
         let message = Message::Intent(Box::new(Event::intent(request, trail, at)), done);
         let recorded = async {
             open.queue.send(message).await.map_err(|_| Unavailable)?;
+            open.writer.unpark();
             written.await.map_err(|_| Unavailable)
         };
         tokio::time::timeout(PATIENCE, recorded).await.unwrap_or(Err(Unavailable))
@@ -120,6 +128,7 @@ impl Journal {
         let (done, written) = oneshot::channel();
         let flushed = async {
             if open.queue.send(Message::Flush(done)).await.is_ok() {
+                open.writer.unpark();
                 let _ = written.await;
             }
         };
@@ -203,6 +212,16 @@ impl Writer {
     fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         let mut waiting = Vec::with_capacity(BATCH);
         while messages.blocking_recv_many(&mut waiting, BATCH) > 0 {
+            // Nobody waits for the records of queries: they are written many at once. Whoever waits
+            // wakes this thread.
+            if waiting.iter().all(|message| matches!(message, Message::Call(_))) {
+                thread::park_timeout(GATHER);
+                while waiting.len() < BATCH
+                    && let Ok(message) = messages.try_recv()
+                {
+                    waiting.push(message);
+                }
+            }
             let mut events = Vec::with_capacity(waiting.len());
             let mut told = Vec::new();
             for message in waiting.drain(..) {
@@ -259,9 +278,9 @@ impl Writer {
         let mut batch = Vec::with_capacity(events.len() * 1_024);
         let mut head = self.head;
         for event in events {
-            let line = event.line(head.next());
-            head = head.after(&line);
-            batch.extend_from_slice(&line);
+            let begin = batch.len();
+            line::of(event, head.next(), &mut batch);
+            head = head.after(&batch[begin..]);
             batch.push(b'\n');
         }
         segments::append(&mut self.file, &batch, self.length)?;

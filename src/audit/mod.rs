@@ -7,6 +7,7 @@ mod chain;
 mod event;
 mod follow;
 mod journal;
+mod line;
 pub mod reader;
 mod segments;
 pub mod verify;

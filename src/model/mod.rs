@@ -5,6 +5,7 @@
 mod caller;
 mod clock;
 mod error_code;
+mod hex;
 mod ids;
 mod record;
 mod request;
@@ -18,6 +19,7 @@ mod trail;
 pub use caller::Caller;
 pub use clock::Clock;
 pub use error_code::ErrorCode;
+pub use hex::write_hex;
 pub use ids::{CredentialId, JobId, Namespace, TakeId, TenantId};
 pub use ids::{IdError, RequestId};
 pub use record::{CallRecord, Failure};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{CredentialId, Namespace, RootField, RootFields, Secret, TenantId};
+use super::{CredentialId, Namespace, RootField, RootFields, Secret, TenantId, write_hex};
 
 /// An internal team: everything the gateway needs to know of it. Immutable; a reload makes others.
 #[derive(Debug, Clone)]
@@ -95,7 +95,7 @@ impl KeyHash {
 
 impl fmt::Display for KeyHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        write_hex(&self.0, f)
     }
 }
 

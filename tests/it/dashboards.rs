@@ -80,7 +80,7 @@ impl Drop for Prometheus {
 }
 
 impl Prometheus {
-    async fn scraping(world: &World) -> Self {
+    fn scraping(world: &World) -> Self {
         let (folder, address) = (tempfile::tempdir().unwrap(), free_address());
         let config = format!(
             "scrape_configs:\n  - job_name: gateway\n    scrape_interval: 250ms\n    scrape_timeout: 250ms\n    \
@@ -131,7 +131,7 @@ async fn a_prometheus_that_scrapes_a_busy_gateway_answers_every_query() {
     let files = TlsFiles { cert: file("cert.pem"), key: file("key.pem"), client_ca: None };
     Tls::open(files).unwrap();
     world.write_policy("globex", "operations: [getJob]\n");
-    let prometheus = Prometheus::scraping(&world).await;
+    let prometheus = Prometheus::scraping(&world);
     let create = json!({"query": format!(
         "mutation {{ createSingleCamJob(takeId: \"{SINGLECAM_TAKE}\") {{ id }} }}"
     )});

@@ -50,7 +50,7 @@ impl Collector {
         self.logs.lock().unwrap().extend(ids);
     }
 
-    async fn serve_grpc(&self) -> SocketAddr {
+    fn serve_grpc(&self) -> SocketAddr {
         let address = crate::support::process::free_address();
         let router = tonic::transport::Server::builder()
             .add_service(trace::trace_service_server::TraceServiceServer::new(self.clone()))
@@ -120,7 +120,7 @@ impl logs::logs_service_server::LogsService for Collector {
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join("")
+    bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
 /// Starts a gateway that tells a collector everything, asks it for a job, stops it.
@@ -175,7 +175,7 @@ fn check_trace(collector: &Collector, sandbox: &Sandbox) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_arrives_over_grpc_with_the_callers_id_and_the_call_to_move() {
     let collector = Collector::default();
-    let sandbox = one_traced_call(collector.serve_grpc().await, "grpc").await;
+    let sandbox = one_traced_call(collector.serve_grpc(), "grpc").await;
     check_trace(&collector, &sandbox);
 }
 
