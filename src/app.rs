@@ -228,6 +228,11 @@ impl App {
         Self { origin: Some(origin), ..self }
     }
 
+    /// What internal apps meet, without a listener.
+    pub fn router(&self) -> axum::Router {
+        http::router(Arc::clone(&self.service), self.surface.clone())
+    }
+
     /// Listens on both addresses.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 
 mod create;
 mod cursor;
-mod envelope;
+pub mod envelope;
 mod error;
 #[cfg(fuzzing)]
 #[expect(clippy::expect_used, reason = "a fuzz target panics to say what it found")]

@@ -15,4 +15,4 @@ pub use client::{Settings, Upstream};
 pub use documents::{Call, Listing, NewJob};
 pub use error::Error;
 pub use retry::RetrySettings;
-pub use wire::{FieldError, PathSegment, Reply};
+pub use wire::{FieldError, PathSegment, Reply, read};
