@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use jobs_gateway::cli::{self, Cli};
 
-/// Every request makes some dozen small allocations; see docs/performance.md for what this saves.
+/// musl's own allocator is slow with many threads. With glibc's, none that was tried was faster, and
+/// all took more memory: see docs/performance.md.
+#[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,6 +1,8 @@
 //! Whole answers: the same question of the same tenant gets the stored bytes.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -74,10 +76,17 @@ impl StoredAnswer {
 pub struct Answers {
     stored: Cache<Question, Arc<StoredAnswer>>,
     versions: Arc<Versions>,
+    max_bytes: u64,
+    /// Hashes of questions that were asked once.
+    asked: Box<[AtomicU64]>,
+    hasher: RandomState,
 }
 
 /// What an entry takes besides its texts.
 const OVERHEAD: usize = 500;
+
+/// How many questions that were asked once are kept in mind.
+const ASKED: usize = 16_384;
 
 impl Answers {
     /// An empty cache that holds at most so many bytes.
@@ -91,7 +100,8 @@ impl Answers {
             })
             .eviction_policy(EvictionPolicy::lru())
             .build();
-        Self { stored, versions }
+        let asked = std::iter::repeat_with(AtomicU64::default).take(ASKED).collect();
+        Self { stored, versions, max_bytes, asked, hasher: RandomState::new() }
     }
 
     /// The answer to a question, if it is fresh and nothing in it was written since.
@@ -103,9 +113,19 @@ impl Answers {
         is_good.then_some(answer)
     }
 
-    /// Remembers an answer.
+    /// Remembers an answer. Where others would have to make room, only one whose question was asked
+    /// before: what nobody repeats is not worth the work.
     pub fn put(&self, question: Question, answer: Arc<StoredAnswer>) {
-        self.stored.insert(question, answer);
+        let is_full = self.stored.weighted_size() / 9 * 10 > self.max_bytes;
+        if !is_full || self.was_asked(&question) {
+            self.stored.insert(question, answer);
+        }
+    }
+
+    fn was_asked(&self, question: &Question) -> bool {
+        let hash = self.hasher.hash_one(question).max(1);
+        let place = &self.asked[usize::try_from(hash).unwrap_or(0) % ASKED];
+        place.swap(hash, Ordering::Relaxed) == hash
     }
 
     /// How many answers there are and how many bytes they take, roughly.

@@ -83,26 +83,28 @@ fn block_on(future: impl Future<Output = ExitCode>) -> ExitCode {
     }
 }
 
-/// Resolves at SIGTERM or SIGINT. A second signal ends the process at once.
-async fn interrupted() {
+/// Hears signals from now on; what is returned resolves at SIGTERM or SIGINT. A second signal ends the
+/// process at once.
+fn interrupted() -> impl Future<Output = ()> + Send + 'static {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        // Without signals nothing asks the process to stop but its end.
-        return std::future::pending().await;
-    };
-    let mut signal = async move || {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
-    };
-    signal().await;
-    tracing::info!("draining; a second signal stops at once");
-    tokio::spawn(async move {
+    let heard = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async move {
+        let (Ok(mut term), Ok(mut int)) = heard else {
+            // Without signals nothing asks the process to stop but its end.
+            return std::future::pending().await;
+        };
+        let mut signal = async move || {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+        };
         signal().await;
-        tracing::warn!("stopped at once");
-        std::process::exit(1);
-    });
+        tracing::info!("draining; a second signal stops at once");
+        tokio::spawn(async move {
+            signal().await;
+            tracing::warn!("stopped at once");
+            std::process::exit(1);
+        });
+    }
 }

@@ -61,11 +61,12 @@ async fn start(
     origin: Origin,
     clock: Clock,
 ) -> Result<(), Box<dyn std::error::Error>> {
+    let interrupted = interrupted();
     let Loaded { config, policies, .. } = loaded;
     let app = App::build(&config, policies, clock, None)?.reloading_from(origin);
     let bound = app.bind()?;
     tracing::info!(address = %bound.address, admin = %bound.admin_address, "listening");
-    bound.serve(interrupted()).await?;
+    bound.serve(interrupted).await?;
     tracing::info!("stopped");
     telemetry::flush(FLUSH).await;
     Ok(())

@@ -146,8 +146,10 @@ async fn answer(
     let request =
         RequestContext { id, source, caller, deadline, fresh, trace, forward, mark, trails };
     let began = Instant::now();
+    // On the heap: a request that is answered from memory does not carry it about.
     let executed =
-        execution::execute(service, &rules, request, operation, key, permit, running).await;
+        Box::pin(execution::execute(service, &rules, request, operation, key, permit, running))
+            .await;
     record.execution = Some((began, began.elapsed()));
     let (answer, is_replay) = match executed {
         Executed::Answer(answer) => (answer, false),

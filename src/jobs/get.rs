@@ -170,7 +170,9 @@ impl Jobs {
         let request = RequestContext { deadline, ..request.clone() };
         let (jobs, trail, id) = (self.clone(), trail.clone(), key.job.clone());
         let wanted = selection.clone();
-        let fetch = async move { jobs.fetch_job(request, trail, id, wanted, version).await };
+        // On the heap: it is moved several times before it runs, and it is large.
+        let fetch =
+            Box::pin(async move { jobs.fetch_job(request, trail, id, wanted, version).await });
         self.flights.start(key, selection, version, fetch)
     }
 
@@ -205,7 +207,7 @@ impl Jobs {
         let as_sent = value.as_ref().filter(|_| stamp.is_some()).map(serde_json::to_string);
         let found = match value {
             Some(job) => self.owned(&request.caller, id, job),
-            None => match self.refusal(&request, &trail, id, errors.clone()).await {
+            None => match Box::pin(self.refusal(&request, &trail, id, errors.clone())).await {
                 Ok(error) | Err(error) => Err(error),
             },
         };

@@ -112,7 +112,8 @@ impl Upstream {
         budget.earn();
         let mut pauses = retry::pauses(self.settings.retries);
         loop {
-            let error = match self.attempt(request, trail, call).await {
+            // On the heap: an HTTP exchange in flight is large, and everybody above holds it.
+            let error = match Box::pin(self.attempt(request, trail, call)).await {
                 Err(error) if retry::is_worthwhile(call.kind, &error) => error,
                 result => return result,
             };
