@@ -38,13 +38,13 @@ const METADATA: &str =
     r#"{"tenant-0":{"shot":12},"_gateway":{"v":1,"owner":"tenant-0","by":"key-0"}}"#;
 
 /// A job as Move sends it, about a kilobyte.
-fn answer() -> String {
+fn answer(id: &str) -> String {
     let url = "https://files.example.test/outputs/job-1/1.fbx?X-Amz-Algorithm=AWS4-HMAC-SHA256&\
         X-Amz-Date=20990101T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host&\
         X-Amz-Signature=0a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9";
     let output = json!({"key": "output-1", "file": {"type": "fbx", "presignedUrl": url}});
     json!({"data": {"getJob": {
-        "id": "job-1", "name": "scene 12", "state": "FINISHED",
+        "id": id, "name": "scene 12", "state": "FINISHED",
         "created": "2026-01-01T00:00:00.000Z", "metadata": METADATA,
         "progress": {"state": "FINISHED", "percentageComplete": 100},
         "client": {"id": "client-1", "name": "studio"}, "take": {"id": "take-1"},
@@ -53,17 +53,17 @@ fn answer() -> String {
     .to_string()
 }
 
-fn variables(extra: Option<u64>) -> Map<String, Value> {
+fn variables(id: &str, extra: Option<u64>) -> Map<String, Value> {
     let mut variables = Map::new();
-    variables.insert("id".into(), "job-1".into());
+    variables.insert("id".into(), id.into());
     if let Some(extra) = extra {
         variables.insert("n".into(), extra.into());
     }
     variables
 }
 
-fn request(extra: Option<u64>) -> Request<Body> {
-    let body = json!({"query": QUERY, "variables": variables(extra)}).to_string();
+fn request(id: &str, extra: Option<u64>) -> Request<Body> {
+    let body = json!({"query": QUERY, "variables": variables(id, extra)}).to_string();
     Request::post("/graphql")
         .header("authorization", key(0, 0))
         .header("content-type", "application/json")
@@ -78,10 +78,12 @@ fn gateway(runtime: &Runtime) -> (axum::Router, tempfile::TempDir) {
     let folder = folder(10, None, limits);
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let url = format!("http://{}/graphql", listener.local_addr().unwrap());
-    let upstream = axum::Router::new().route(
-        "/graphql",
-        post(async || ([(axum::http::header::CONTENT_TYPE, "application/json")], answer())),
-    );
+    let upstream = async |asked: String| {
+        let (_, id) = asked.split_once("\"jobId\":\"").unwrap();
+        let id = id.split('"').next().unwrap();
+        ([(axum::http::header::CONTENT_TYPE, "application/json")], answer(id))
+    };
+    let upstream = axum::Router::new().route("/graphql", post(upstream));
     runtime.spawn(axum::serve(listener, upstream).into_future());
     let path = folder.path().join("gateway.yaml");
     let config = std::fs::read_to_string(&path).unwrap();
@@ -109,17 +111,17 @@ fn stages(runtime: &Arc<Runtime>) -> Vec<Stage> {
     let mut selection = Selection::of_leaves(["id", "state", "name", "created", "metadata"]);
     selection.field("client").merge(&Selection::of_leaves(["id", "name"]));
     selection.field("outputs").merge(&Selection::of_leaves(["key"]));
-    let (bytes, by) = (answer(), CredentialId::parse("key-0").unwrap());
-    let other = Arc::clone(&tenant);
+    let (bytes, by) = (answer("job-1"), CredentialId::parse("key-0").unwrap());
+    let owner = Arc::clone(&tenant);
     let (router, kept) = gateway(runtime);
-    let (whole, covered) = (router.clone(), router);
-    let (whole_runtime, covered_runtime) = (Arc::clone(runtime), Arc::clone(runtime));
+    let [whole, covered, forward] = [router.clone(), router.clone(), router];
+    let [whole_runtime, covered_runtime, forward_runtime] = [(); 3].map(|()| Arc::clone(runtime));
     let ask = |runtime: &Runtime, router: &axum::Router, request| {
         let answer: axum::response::Response =
             runtime.block_on(router.clone().oneshot(request)).unwrap();
         assert_eq!(answer.status(), 200);
     };
-    let (mut first, mut extra) = (0, 0);
+    let (mut first, mut extra, mut other) = (0, 0, 1);
     vec![
         (
             "key",
@@ -133,13 +135,14 @@ fn stages(runtime: &Arc<Runtime>) -> Vec<Stage> {
             Box::new(move || {
                 first += 1;
                 let document = firsts.parse(&format!("{QUERY} # {first}")).unwrap();
-                document.operation(None, variables(None)).unwrap();
+                document.operation(None, variables("job-1", None)).unwrap();
             }),
         ),
         (
             "operation, remembered",
             Box::new(move || {
-                documents.parse(QUERY).unwrap().operation(None, variables(None)).unwrap();
+                let document = documents.parse(QUERY).unwrap();
+                document.operation(None, variables("job-1", None)).unwrap();
             }),
         ),
         (
@@ -166,21 +169,29 @@ fn stages(runtime: &Arc<Runtime>) -> Vec<Stage> {
         (
             "envelope out",
             Box::new(move || {
-                std::hint::black_box(envelope::wrap(&other, &by, None, "{\"shot\":12}"));
+                std::hint::black_box(envelope::wrap(&owner, &by, None, "{\"shot\":12}"));
             }),
         ),
         (
             "whole-answer hit",
             Box::new(move || {
                 let _folder = &kept;
-                ask(&whole_runtime, &whole, request(None));
+                ask(&whole_runtime, &whole, request("job-1", None));
             }),
         ),
         (
             "covered hit",
             Box::new(move || {
                 extra += 1;
-                ask(&covered_runtime, &covered, request(Some(extra)));
+                ask(&covered_runtime, &covered, request("job-1", Some(extra)));
+            }),
+        ),
+        (
+            // With the upstream, which is in this process too.
+            "forward",
+            Box::new(move || {
+                other += 1;
+                ask(&forward_runtime, &forward, request(&format!("job-{other}"), None));
             }),
         ),
     ]

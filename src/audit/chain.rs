@@ -48,7 +48,7 @@ impl<'de> Deserialize<'de> for Hash {
 }
 
 /// Where a line stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Link {
     /// Its number, from 1.
     pub seq: u64,

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
 
 use crate::model::{
     CallRecord, CredentialId, ErrorCode, Notes, RequestContext, RequestId, RootField, TenantId,
@@ -16,8 +15,7 @@ use crate::model::{
 };
 
 /// Which half of a mutation a record tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// It is about to be sent.
     Intent,
@@ -25,6 +23,18 @@ pub enum Phase {
     Outcome,
     /// A segment ends, or the journal found something odd: no call at all.
     Journal,
+}
+
+impl Phase {
+    /// As records show it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Intent => "intent",
+            Self::Outcome => "outcome",
+            Self::Journal => "journal",
+        }
+    }
 }
 
 /// One record before it has its place in the chain.
@@ -52,7 +62,6 @@ pub struct Event {
 impl Event {
     /// The records of a finished call: one for each root field, or one if it asked for none.
     pub fn of_call(record: &CallRecord) -> Vec<Self> {
-        let latency = record.began.elapsed();
         let event = |trail: Option<&Trail>| Self {
             phase: Phase::Outcome,
             at: record.at,
@@ -71,7 +80,7 @@ impl Event {
             http_status: Some(record.status),
             is_replay: record.is_replay,
             cost: record.cost,
-            latency,
+            latency: record.took,
             message: None,
             trace_id: record.trace.map(|trace| trace.trace.to_string().into()),
         };

@@ -83,10 +83,10 @@ impl Journal {
 
     /// Records a finished call. When the queue is full its caller waits, or the record of a query is
     /// dropped and counted, as the configuration says.
-    pub async fn record(&self, record: CallRecord) {
+    pub async fn record(&self, record: Box<CallRecord>) {
         let Some(open) = &self.0 else { return };
         let is_mutation = record.kind == Some(crate::model::Kind::Mutation);
-        let message = Message::Call(Box::new(record));
+        let message = Message::Call(record);
         if let Err(mpsc::error::TrySendError::Full(message)) = open.queue.try_send(message) {
             if open.may_drop && !is_mutation {
                 metrics::audit_dropped();

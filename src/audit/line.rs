@@ -1,8 +1,9 @@
-//! A record as one line of JSON, written without a detour: every call costs one.
+//! A record as one line of JSON, put together by hand: most of it is the same in every line, and every
+//! call costs one.
 
 use std::fmt::Display;
-
-use serde::{Serialize, Serializer};
+use std::io::Write as _;
+use std::time::Duration;
 
 use super::chain::Link;
 use super::event::{Event, Phase};
@@ -10,253 +11,144 @@ use crate::model::{CacheStatus, CredentialId, ErrorCode, KeyHash, RootField, Ten
 
 const CLASS: u32 = 6003;
 
+/// A line that is being written.
+struct Line<'a>(&'a mut Vec<u8>);
+
+impl Line<'_> {
+    /// JSON, as it stands.
+    fn json(&mut self, json: &str) -> &mut Self {
+        self.0.extend_from_slice(json.as_bytes());
+        self
+    }
+
+    /// A number, or a text in which nothing needs an escape.
+    fn plain(&mut self, value: impl Display) -> &mut Self {
+        // Writing into memory does not fail.
+        let _ = write!(self.0, "{value}");
+        self
+    }
+
+    /// Any text, as a JSON string.
+    fn text(&mut self, text: &str) -> &mut Self {
+        let _ = serde_json::to_writer(&mut *self.0, text);
+        self
+    }
+
+    /// A member that OCSF leaves out where it is not known.
+    fn maybe_text(&mut self, name: &str, text: Option<&str>) -> &mut Self {
+        match text {
+            Some(text) => self.json(name).text(text),
+            None => self,
+        }
+    }
+}
+
 /// Appends the line of an event at its place in the chain, without its end.
 pub fn of(event: &Event, link: Link, text: &mut Vec<u8>) {
-    // Texts and numbers: it cannot fail to become JSON.
-    let _ = serde_json::to_writer(text, &record(event, link));
-}
-
-/// A value as its text.
-struct Shown<T>(T);
-
-impl<T: Display> Serialize for Shown<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-// OCSF leaves out what is not known.
-#[derive(Serialize)]
-struct Record<'a> {
-    activity_id: u32,
-    activity_name: &'static str,
-    actor: Actor<'a>,
-    api: Api<'a>,
-    category_name: &'static str,
-    category_uid: u32,
-    class_name: &'static str,
-    class_uid: u32,
-    duration: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'a str>,
-    metadata: Metadata,
-    resources: Vec<Resource<'a>>,
-    severity: &'static str,
-    severity_id: u32,
-    src_endpoint: Endpoint,
-    status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status_code: Option<&'static str>,
-    status_id: u32,
-    time: i64,
-    type_name: &'static str,
-    type_uid: u32,
-    unmapped: Unmapped<'a>,
-}
-
-#[derive(Serialize)]
-struct Actor<'a> {
-    user: User<'a>,
-}
-
-#[derive(Serialize)]
-struct User<'a> {
-    uid: &'a str,
-    r#type: &'static str,
-    type_id: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    credential_uid: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    org: Option<Named<'a>>,
-}
-
-#[derive(Serialize)]
-struct Named<'a> {
-    uid: &'a str,
-}
-
-#[derive(Serialize)]
-struct Api<'a> {
-    operation: &'static str,
-    service: Service,
-    request: RequestName<'a>,
-    response: ResponseStatus,
-}
-
-#[derive(Serialize)]
-struct Service {
-    name: &'static str,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum RequestName<'a> {
-    Id { uid: Shown<&'a crate::model::RequestId> },
-    None { uid: &'static str },
-}
-
-#[derive(Serialize)]
-struct ResponseStatus {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'static str>,
-}
-
-#[derive(Serialize)]
-struct Metadata {
-    version: &'static str,
-    product: Product,
-    uid: Shown<u64>,
-}
-
-#[derive(Serialize)]
-struct Product {
-    name: &'static str,
-    vendor_name: &'static str,
-    version: &'static str,
-}
-
-#[derive(Serialize)]
-struct Resource<'a> {
-    uid: &'a str,
-    r#type: &'static str,
-}
-
-#[derive(Serialize)]
-struct Endpoint {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ip: Option<Shown<std::net::IpAddr>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'static str>,
-}
-
-#[derive(Serialize)]
-struct Unmapped<'a> {
-    chain: Link,
-    phase: Phase,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tenant: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    alias: Option<&'a str>,
-    decision: &'static str,
-    rule: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<Digest>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cache: Option<&'static str>,
-    cost: u32,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    replayed: bool,
-    upstream: Upstream<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    policy_version: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace_id: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct Digest {
-    bytes: usize,
-    sha256: Shown<KeyHash>,
-}
-
-#[derive(Serialize)]
-struct Upstream<'a> {
-    calls: u32,
-    milliseconds: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request_id: Option<&'a str>,
-}
-
-fn record(event: &Event, link: Link) -> Record<'_> {
-    let (activity_id, activity_name, type_name) = activity(event);
+    let (activity_id, activity, type_name) = activity(event);
     let (decision, rule) = decision(event);
-    let (status, severity) = match (event.phase, event.code, decision) {
-        (Phase::Intent, ..) => ((0, "Unknown"), (1, "Informational")),
-        (_, None, _) => ((1, "Success"), (1, "Informational")),
-        (_, Some(_), "allowed") => ((2, "Failure"), (2, "Low")),
-        (_, Some(_), _) => ((2, "Failure"), (3, "Medium")),
+    let (status, status_id, severity, severity_id) = match (event.phase, event.code, decision) {
+        (Phase::Intent, ..) => ("Unknown", 0, "Informational", 1),
+        (_, None, _) => ("Success", 1, "Informational", 1),
+        (_, Some(_), "allowed") => ("Failure", 2, "Low", 2),
+        (_, Some(_), _) => ("Failure", 2, "Medium", 3),
     };
-    let notes = &event.notes;
-    let job = notes.job.as_ref().map(|job| Resource { uid: job.as_str(), r#type: "job" });
-    let take = notes.take.as_ref().map(|take| Resource { uid: take.as_str(), r#type: "take" });
-    let credential = event.credential.as_ref().map(CredentialId::as_str);
-    let (user_type, user_type_id) =
-        if event.subject.is_some() { ("User", 1) } else { ("System", 3) };
-    let tenant = event.tenant.as_ref().map(TenantId::as_str);
     let code = event.code.map(ErrorCode::as_str);
-    Record {
-        activity_id,
-        activity_name,
-        actor: Actor {
-            user: User {
-                uid: event.subject.as_deref().or(credential).unwrap_or("unknown"),
-                r#type: user_type,
-                type_id: user_type_id,
-                credential_uid: credential,
-                org: tenant.map(|uid| Named { uid }),
-            },
-        },
-        api: Api {
-            operation: event.operation.as_ref().map_or("none", |(_, field)| field.name()),
-            service: Service { name: "jobs-gateway" },
-            request: match &event.request_id {
-                Some(id) => RequestName::Id { uid: Shown(id) },
-                None => RequestName::None { uid: "none" },
-            },
-            response: ResponseStatus { code: event.http_status, error: code },
-        },
-        category_name: "Application Activity",
-        category_uid: 6,
-        class_name: "API Activity",
-        class_uid: CLASS,
-        duration: milliseconds(event.latency),
-        message: event.message.as_deref(),
-        metadata: Metadata {
-            version: "1.3.0",
-            product: Product {
-                name: "Jobs Gateway",
-                vendor_name: "Jobs Gateway",
-                version: env!("CARGO_PKG_VERSION"),
-            },
-            uid: Shown(link.seq),
-        },
-        resources: job.into_iter().chain(take).collect(),
-        severity: severity.1,
-        severity_id: severity.0,
-        src_endpoint: Endpoint {
-            ip: event.source.map(Shown),
-            name: event.source.is_none().then_some("unknown"),
-        },
-        status: status.1,
-        status_code: code,
-        status_id: status.0,
-        time: event.at.as_millisecond(),
-        type_name,
-        type_uid: CLASS * 100 + activity_id,
-        unmapped: Unmapped {
-            chain: link,
-            phase: event.phase,
-            tenant,
-            alias: event.operation.as_ref().map(|(key, _)| &**key),
-            decision,
-            rule,
-            metadata: notes
-                .metadata
-                .map(|(bytes, sha256)| Digest { bytes, sha256: Shown(KeyHash(sha256)) }),
-            cache: notes.cache.map(CacheStatus::as_str),
-            cost: event.cost,
-            replayed: event.is_replay,
-            upstream: Upstream {
-                calls: notes.upstream_calls,
-                milliseconds: milliseconds(notes.upstream_time),
-                request_id: notes.upstream_request_id.as_deref(),
-            },
-            policy_version: event.policy_version.as_deref(),
-            trace_id: event.trace_id.as_deref(),
-        },
+    let mut line = Line(text);
+    line.json(r#"{"activity_id":"#).plain(activity_id);
+    line.json(r#","activity_name":""#).json(activity);
+    line.json(r#"","actor":{"user":{"uid":"#);
+    actor(&mut line, event);
+    line.json(r#"}},"api":{"operation":""#);
+    line.json(event.operation.as_ref().map_or("none", |(_, field)| field.name()));
+    line.json(r#"","service":{"name":"jobs-gateway"},"request":{"uid":""#);
+    match &event.request_id {
+        Some(id) => line.plain(id),
+        None => line.json("none"),
+    };
+    line.json(r#""},"response":{"#);
+    if let Some(status) = event.http_status {
+        line.json(r#""code":"#).plain(status);
     }
+    if let Some(code) = code {
+        line.json(if event.http_status.is_some() { "," } else { "" });
+        line.json(r#""error":""#).json(code).json("\"");
+    }
+    line.json(r#"}},"category_name":"Application Activity","category_uid":6,"#);
+    line.json(r#""class_name":"API Activity","class_uid":6003,"duration":"#);
+    line.plain(milliseconds(event.latency));
+    line.maybe_text(r#","message":"#, event.message.as_deref());
+    line.json(concat!(
+        r#","metadata":{"version":"1.3.0","product":{"name":"Jobs Gateway","vendor_name":"Jobs Gateway","#,
+        r#""version":""#,
+        env!("CARGO_PKG_VERSION"),
+        r#""},"uid":""#
+    ));
+    line.plain(link.seq).json(r#""},"resources":["#);
+    resources(&mut line, event);
+    line.json(r#"],"severity":""#).json(severity);
+    line.json(r#"","severity_id":"#).plain(severity_id);
+    match event.source {
+        Some(ip) => line.json(r#","src_endpoint":{"ip":""#).plain(ip),
+        None => line.json(r#","src_endpoint":{"name":"unknown"#),
+    };
+    line.json(r#""},"status":""#).json(status);
+    if let Some(code) = code {
+        line.json(r#"","status_code":""#).json(code);
+    }
+    line.json(r#"","status_id":"#).plain(status_id);
+    line.json(r#","time":"#).plain(event.at.as_millisecond());
+    line.json(r#","type_name":""#).json(type_name);
+    line.json(r#"","type_uid":"#).plain(CLASS * 100 + activity_id);
+    line.json(r#","unmapped":{"chain":{"seq":"#).plain(link.seq);
+    line.json(r#","prev":""#).plain(link.prev).json(r#""},"phase":""#).json(event.phase.as_str());
+    line.json("\"");
+    line.maybe_text(r#","tenant":"#, event.tenant.as_ref().map(TenantId::as_str));
+    line.maybe_text(r#","alias":"#, event.operation.as_ref().map(|(key, _)| &**key));
+    line.json(r#","decision":""#).json(decision).json(r#"","rule":""#).json(rule).json("\"");
+    unmapped(&mut line, event);
+    line.json("}}");
+}
+
+fn actor(line: &mut Line<'_>, event: &Event) {
+    let credential = event.credential.as_ref().map(CredentialId::as_str);
+    line.text(event.subject.as_deref().or(credential).unwrap_or("unknown"));
+    line.json(match event.subject {
+        Some(_) => r#","type":"User","type_id":1"#,
+        None => r#","type":"System","type_id":3"#,
+    });
+    line.maybe_text(r#","credential_uid":"#, credential);
+    if let Some(tenant) = &event.tenant {
+        line.json(r#","org":{"uid":"#).text(tenant.as_str()).json("}");
+    }
+}
+
+fn resources(line: &mut Line<'_>, event: &Event) {
+    if let Some(job) = &event.notes.job {
+        line.json(r#"{"uid":"#).text(job.as_str()).json(r#","type":"job"}"#);
+    }
+    if let Some(take) = &event.notes.take {
+        line.json(if event.notes.job.is_some() { "," } else { "" });
+        line.json(r#"{"uid":"#).text(take.as_str()).json(r#","type":"take"}"#);
+    }
+}
+
+/// What OCSF has no place for.
+fn unmapped(line: &mut Line<'_>, event: &Event) {
+    let notes = &event.notes;
+    if let Some((bytes, sha256)) = notes.metadata {
+        line.json(r#","metadata":{"bytes":"#).plain(bytes);
+        line.json(r#","sha256":""#).plain(KeyHash(sha256)).json("\"}");
+    }
+    line.maybe_text(r#","cache":"#, notes.cache.map(CacheStatus::as_str));
+    line.json(r#","cost":"#).plain(event.cost);
+    line.json(if event.is_replay { r#","replayed":true"# } else { "" });
+    line.json(r#","upstream":{"calls":"#).plain(notes.upstream_calls);
+    line.json(r#","milliseconds":"#).plain(milliseconds(notes.upstream_time));
+    line.maybe_text(r#","request_id":"#, notes.upstream_request_id.as_deref());
+    line.json("}");
+    line.maybe_text(r#","policy_version":"#, event.policy_version.as_deref());
+    line.maybe_text(r#","trace_id":"#, event.trace_id.as_deref());
 }
 
 /// Whether it was let through, and the rule that decided.
@@ -283,6 +175,71 @@ fn activity(event: &Event) -> (u32, &'static str, &'static str) {
     }
 }
 
-fn milliseconds(time: std::time::Duration) -> u64 {
+fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::model::{CallRecord, RequestId, Trail};
+
+    fn written(event: &Event) -> Value {
+        let mut text = Vec::new();
+        of(event, Link { seq: 7, prev: super::super::Hash::default() }, &mut text);
+        serde_json::from_slice(&text).expect("a line is JSON")
+    }
+
+    fn event(alias: &str, subject: &str) -> Event {
+        let mut record = CallRecord::begin(RequestId::new(), Timestamp::UNIX_EPOCH);
+        record.subject = Some(subject.into());
+        record.trails = [Trail::new(alias, RootField::GetJob)].into();
+        Event::of_call(&record).remove(0)
+    }
+
+    #[test]
+    fn a_line_without_anything_known_is_json_too() {
+        let line = written(&Event::of_journal("m".to_owned(), Timestamp::UNIX_EPOCH));
+        assert_eq!(line["api"]["request"]["uid"], "none");
+        assert_eq!(line["api"]["response"], json!({}));
+        assert_eq!(line["unmapped"]["phase"], "journal");
+        assert_eq!(line["resources"], json!([]));
+    }
+
+    #[test]
+    fn a_line_with_everything_known_is_json_too() {
+        let mut event = event("a", "s");
+        event.notes.job = crate::model::JobId::parse("job-1").ok();
+        event.notes.take = crate::model::TakeId::parse("take-1").ok();
+        event.notes.metadata = Some((2, [1; 32]));
+        event.notes.cache = Some(CacheStatus::Hit);
+        event.notes.upstream_request_id = Some("r".into());
+        event.source = Some([127, 0, 0, 1].into());
+        event.tenant = TenantId::parse("acme").ok();
+        event.code = Some(ErrorCode::NotFound);
+        event.is_replay = true;
+        let line = written(&event);
+        assert_eq!(line["resources"][1], json!({"uid": "take-1", "type": "take"}));
+        assert_eq!(line["api"]["response"], json!({"code": 0, "error": "NOT_FOUND"}));
+        assert_eq!(line["unmapped"]["metadata"]["sha256"], "01".repeat(32));
+        assert_eq!(line["unmapped"]["upstream"]["request_id"], "r");
+        assert_eq!(line["actor"]["user"]["org"]["uid"], "acme");
+        assert_eq!(line["src_endpoint"]["ip"], "127.0.0.1");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_text_of_a_caller_breaks_out_of_its_place(alias: String, subject: String) {
+            let line = written(&event(&alias, &subject));
+            prop_assert_eq!(&line["unmapped"]["alias"], &Value::from(alias));
+            prop_assert_eq!(&line["actor"]["user"]["uid"], &Value::from(subject));
+            prop_assert_eq!(&line["unmapped"]["chain"]["seq"], &Value::from(7));
+        }
+    }
 }

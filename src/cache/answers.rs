@@ -1,14 +1,15 @@
 //! Whole answers: the same question of the same tenant gets the stored bytes.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
+use sha2::{Digest, Sha256};
 
 use super::Versions;
 use crate::model::{JobId, RootField, RootFields, TenantId, Version};
@@ -29,8 +30,8 @@ pub struct Question {
 pub struct StoredAnswer {
     /// Its bytes.
     pub body: Bytes,
-    /// Its strong validator (RFC 9110, section 8.8.3), with quotes.
-    pub etag: Box<str>,
+    /// Its strong validator, once somebody asked for it.
+    pub etag: OnceLock<Box<str>>,
     /// When the oldest part of it was fetched.
     pub fetched: Timestamp,
     /// Until when it is fresh.
@@ -57,6 +58,16 @@ pub struct Root {
 }
 
 impl StoredAnswer {
+    /// Its strong validator (RFC 9110, section 8.8.3), with quotes. Only a GET needs it.
+    pub fn etag(&self) -> &str {
+        self.etag.get_or_init(|| {
+            let hash = Sha256::digest(&self.body);
+            // Half of it is far more than two versions of one answer need to differ.
+            let half = hash.first_chunk().map_or(0, |half| u128::from_be_bytes(*half));
+            format!("\"{half:032x}\"").into()
+        })
+    }
+
     /// How long ago the oldest part of it was fetched.
     #[must_use]
     pub fn age(&self, now: Timestamp) -> Duration {

@@ -14,12 +14,15 @@ use jiff::tz::TimeZone;
 pub fn expiry(url: &str) -> Option<Timestamp> {
     let (_, query) = url.split_once('?')?;
     let (mut signed_at, mut lifetime, mut expires) = (None, None, None);
-    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-        match &*name.to_ascii_lowercase() {
-            "x-amz-date" => signed_at = DateTime::strptime("%Y%m%dT%H%M%SZ", &*value).ok(),
-            "x-amz-expires" => lifetime = value.parse::<u32>().ok(),
-            "expires" => expires = value.parse::<i64>().ok(),
-            _ => {}
+    // None of the three needs percent-encoding in its name or its value, and most of the query is a
+    // signature that nothing here looks into.
+    for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+        if name.eq_ignore_ascii_case("x-amz-date") {
+            signed_at = DateTime::strptime("%Y%m%dT%H%M%SZ", value).ok();
+        } else if name.eq_ignore_ascii_case("x-amz-expires") {
+            lifetime = value.parse::<u32>().ok();
+        } else if name.eq_ignore_ascii_case("expires") {
+            expires = value.parse::<i64>().ok();
         }
     }
     match (signed_at, lifetime, expires) {

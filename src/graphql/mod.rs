@@ -11,7 +11,7 @@ mod selection;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use async_graphql::{EmptySubscription, SDLExportOptions, Schema, SchemaBuilder};
+use async_graphql::{EmptySubscription, SDLExportOptions, Schema, SchemaBuilder, ValidationMode};
 
 pub use answer::Answer;
 pub use errors::ApiError;
@@ -19,10 +19,48 @@ pub use hiding::has_field;
 
 use crate::jobs::Jobs;
 use crate::model::{FieldCoordinate, RequestContext, Tenant};
-use crate::operation::Operation;
+use crate::operation::{Operation, SchemaId};
 use crate::types::{ClientOwner, Identifier, InternalFileSchema, Page, Timestamped};
 
-type Engine = Schema<query::Query, mutation::Mutation, EmptySubscription>;
+type Builder = SchemaBuilder<query::Query, mutation::Mutation, EmptySubscription>;
+type Executable = Schema<query::Query, mutation::Mutation, EmptySubscription>;
+
+/// A schema in two: validation takes longer than everything else that the engine does, and is the same
+/// each time a document comes.
+struct Engine {
+    id: SchemaId,
+    /// For documents that were not seen before.
+    validating: Executable,
+    /// For those that were found valid.
+    trusting: Executable,
+}
+
+impl Engine {
+    fn new(jobs: &Jobs, builder: impl Fn() -> Builder) -> Self {
+        let build = |mode| builder().validation_mode(mode).data(jobs.clone()).finish();
+        Self {
+            id: SchemaId::next(),
+            validating: build(ValidationMode::Strict),
+            trusting: build(ValidationMode::Fast),
+        }
+    }
+
+    async fn execute(&self, request: RequestContext, operation: Operation) -> Answer {
+        let trails = Arc::clone(&request.trails);
+        if operation.is_valid_in(self.id) {
+            let request = operation.into_request().data(request);
+            return Answer::of(self.trusting.execute(request).await, &trails);
+        }
+        let document = operation.document();
+        let request = operation.into_request().data(request);
+        let answer = Answer::of(self.validating.execute(request).await, &trails);
+        // What is not valid is not executed.
+        if answer.has_data {
+            document.found_valid_in(self.id);
+        }
+        answer
+    }
+}
 
 /// The schema as each tenant may see it, with everything its resolvers need: one for all tenants
 /// that hide nothing, and one for each set of hidden fields.
@@ -40,11 +78,11 @@ impl std::fmt::Debug for Gateways {
 impl Gateways {
     /// Builds the schemas that these tenants need over the jobs they serve.
     pub fn new<'a>(jobs: &Jobs, tenants: impl Iterator<Item = &'a Tenant>) -> Self {
-        let whole = builder().data(jobs.clone()).finish();
+        let whole = Engine::new(jobs, builder);
         let mut hiding = HashMap::new();
         for tenant in tenants.filter(|tenant| !tenant.hidden_fields.is_empty()) {
             hiding.entry(tenant.hidden_fields.clone()).or_insert_with(|| {
-                hiding::without(builder(), &tenant.hidden_fields).data(jobs.clone()).finish()
+                Engine::new(jobs, || hiding::without(builder(), &tenant.hidden_fields))
             });
         }
         Self { whole, hiding }
@@ -56,8 +94,7 @@ impl Gateways {
             [] => &self.whole,
             hidden => self.hiding.get(hidden).unwrap_or(&self.whole),
         };
-        let trails = Arc::clone(&request.trails);
-        Answer::of(engine.execute(operation.into_request().data(request)).await, &trails)
+        engine.execute(request, operation).await
     }
 }
 
@@ -73,7 +110,7 @@ pub fn sdl(federation: bool) -> String {
     builder().finish().sdl_with_options(options)
 }
 
-fn builder() -> SchemaBuilder<query::Query, mutation::Mutation, EmptySubscription> {
+fn builder() -> Builder {
     Schema::build(query::Query, mutation::Mutation, EmptySubscription)
         .register_output_type::<Identifier>()
         .register_output_type::<Timestamped>()

@@ -1,14 +1,15 @@
 //! What HTTP and the whole-answer cache say of an answer: may it be kept, for how long, is it new?
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
+use super::error;
 use super::media_type::MediaType;
 use crate::cache::{Question, Root, StoredAnswer};
 use crate::graphql::Answer;
@@ -48,7 +49,7 @@ pub fn note_hit(record: &mut CallRecord, stored: &StoredAnswer, now: Timestamp) 
     record.cache = Some(CacheStatus::Hit);
     let age = stored.age(now);
     let trail = |root: &Root| {
-        let trail = Trail::new(&root.response_key, root.field);
+        let trail = Trail::new(Arc::clone(&root.response_key), root.field);
         trail.note(|notes| notes.job.clone_from(&root.job));
         trail.note_cache(CacheStatus::Hit, age);
         trail
@@ -104,7 +105,7 @@ impl Asking {
         let fetched = freshness.iter().map(|fresh| fresh.fetched).min().unwrap_or(now);
         (until > now).then(|| StoredAnswer {
             body: answer.body.clone(),
-            etag: etag(&answer.body),
+            etag: OnceLock::new(),
             fetched,
             fresh_until: until,
             versions: freshness.iter().map(|fresh| fresh.version).collect(),
@@ -115,13 +116,6 @@ impl Asking {
     }
 }
 
-fn etag(body: &[u8]) -> Box<str> {
-    let hash = Sha256::digest(body);
-    // Half of it is far more than two versions of one answer need to differ.
-    let half = hash.first_chunk().map_or(0, |half| u128::from_be_bytes(*half));
-    format!("\"{half:032x}\"").into()
-}
-
 /// A kept answer as the response to this request: a GET may be kept by the caller too, and is
 /// answered with 304 where the caller has the same bytes (RFC 9110, section 13.1.2).
 pub fn respond(
@@ -130,31 +124,24 @@ pub fn respond(
     media_type: MediaType,
     now: Timestamp,
 ) -> Response {
-    let mut headers = HeaderMap::with_capacity(8);
+    let mut response = error::respond(StatusCode::OK, media_type, stored.body.clone());
     if head.method == Method::GET {
-        let max_age = format!("private, max-age={}", stored.max_age(now).as_secs());
-        let etag = HeaderValue::from_str(&stored.etag).ok();
-        headers.extend(
-            [
-                (Some(header::CACHE_CONTROL), HeaderValue::from_str(&max_age).ok()),
-                (Some(header::ETAG), etag),
-                (
-                    Some(header::VARY),
-                    Some(HeaderValue::from_static("accept, authorization, x-api-key")),
-                ),
-            ]
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value?))),
-        );
-        if has_same(&head.headers, &stored.etag) {
-            return (StatusCode::NOT_MODIFIED, headers).into_response();
+        if has_same(&head.headers, stored.etag()) {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            *response.body_mut() = Body::empty();
+            response.headers_mut().remove(header::CONTENT_TYPE);
         }
-    } else {
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let max_age = format!("private, max-age={}", stored.max_age(now).as_secs());
+        let vary = "accept, authorization, x-api-key";
+        let more = [
+            (header::CACHE_CONTROL, HeaderValue::try_from(max_age).ok()),
+            (header::ETAG, HeaderValue::from_str(stored.etag()).ok()),
+            (header::VARY, Some(HeaderValue::from_static(vary))),
+        ];
+        let more = more.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        response.headers_mut().extend(more);
     }
-    headers.insert(header::CONTENT_TYPE, media_type.content_type());
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    (StatusCode::OK, headers, stored.body.clone()).into_response()
+    response
 }
 
 /// `If-None-Match` compares weakly (RFC 9110, section 13.1.2).
@@ -168,11 +155,13 @@ fn has_same(headers: &HeaderMap, etag: &str) -> bool {
     )
 }
 
+const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+
 /// Says in the head what the cache had: `X-Cache`, and `Age` (RFC 9111, section 5.1) where the
 /// answer is not new.
 pub fn announce(record: &CallRecord, headers: &mut HeaderMap) {
     let Some(status) = record.cache else { return };
-    headers.insert(HeaderName::from_static("x-cache"), HeaderValue::from_static(status.as_str()));
+    headers.insert(X_CACHE, HeaderValue::from_static(status.as_str()));
     if matches!(status, CacheStatus::Hit | CacheStatus::Stale) {
         headers.insert(header::AGE, HeaderValue::from(record.age().as_secs()));
     }

@@ -18,7 +18,7 @@ pub const HUNG_UP: u16 = 499;
 #[derive(Debug)]
 pub struct Emission {
     service: Arc<Service>,
-    record: Option<CallRecord>,
+    record: Option<Box<CallRecord>>,
     /// A mutation that goes on whoever waits for it.
     pub mutation: Option<JoinHandle<Answer>>,
 }
@@ -27,13 +27,13 @@ impl Emission {
     /// Begins a record.
     pub fn begin(service: Arc<Service>) -> Self {
         let record = CallRecord::begin(RequestId::new(), service.clock.now());
-        Self { service, record: Some(record), mutation: None }
+        Self { service, record: Some(Box::new(record)), mutation: None }
     }
 
     /// The record, and the place for a mutation.
     pub fn parts(&mut self) -> (&mut CallRecord, &mut Option<JoinHandle<Answer>>) {
-        let now = self.service.clock.now();
-        let record = self.record.get_or_insert_with(|| CallRecord::begin(RequestId::new(), now));
+        let begin = || Box::new(CallRecord::begin(RequestId::new(), self.service.clock.now()));
+        let record = self.record.get_or_insert_with(begin);
         (record, &mut self.mutation)
     }
 
@@ -45,7 +45,8 @@ impl Emission {
     }
 }
 
-async fn tell(service: &Service, record: CallRecord) {
+async fn tell(service: &Service, mut record: Box<CallRecord>) {
+    record.took = record.began.elapsed();
     telemetry::emit(&record);
     service.journal.record(record).await;
 }

@@ -1,7 +1,9 @@
 //! Refusals of HTTP's own, and the status of every answer.
 
+use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 
 use super::media_type::MediaType;
 use super::request;
@@ -73,7 +75,7 @@ impl Refusal {
     pub fn into_parts(self) -> (Response, Vec<Failure>) {
         let answer = Answer::refusal(self.errors);
         let failures = answer.failures.clone();
-        let mut response = respond(self.status, MediaType::Json, answer);
+        let mut response = respond(self.status, MediaType::Json, answer.body);
         response.headers_mut().extend(self.headers);
         (response, failures)
     }
@@ -113,12 +115,17 @@ fn status_of(code: ErrorCode) -> StatusCode {
     StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
+/// How many headers an answer has room for before it has to grow.
+const HEADERS: usize = 12;
+
 /// An answer as a response.
-pub fn respond(status: StatusCode, media_type: MediaType, answer: Answer) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, media_type.content_type()),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    ];
-    (status, headers, answer.body).into_response()
+pub fn respond(status: StatusCode, media_type: MediaType, body: Bytes) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.reserve(HEADERS);
+    headers.insert(header::CONTENT_TYPE, media_type.content_type());
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }

@@ -17,9 +17,11 @@ use super::{Rules, Service, caching, credential, limits, request};
 use crate::auth;
 use crate::graphql::{Answer, ApiError};
 use crate::limit::{Bucket, Charge, Level, Refused};
-use crate::model::{CacheStatus, CallRecord, Caller, ErrorCode, Kind, RequestContext, TenantId};
+use crate::model::{CacheStatus, CallRecord, Caller, Decision, ErrorCode, Kind, RequestContext};
 use crate::operation::Operation;
-use crate::telemetry::{self, metrics};
+use crate::telemetry;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Answers a request and emits its record.
 pub async fn handle(State(service): State<Arc<Service>>, request: Request) -> Response {
@@ -46,8 +48,8 @@ pub async fn handle(State(service): State<Arc<Service>>, request: Request) -> Re
         response
     });
     caching::announce(record, response.headers_mut());
-    if let Ok(id) = HeaderValue::from_str(&record.request_id.to_string()) {
-        response.headers_mut().insert("x-request-id", id);
+    if let Ok(id) = HeaderValue::try_from(record.request_id.to_string()) {
+        response.headers_mut().insert(X_REQUEST_ID, id);
     }
     record.status = response.status().as_u16();
     emission.tell().await;
@@ -97,7 +99,7 @@ async fn answer(
         if let Some(limits) = rules.limits.of(&caller.tenant.id) {
             let (tenant, credential) = (&caller.tenant.id, &caller.credential);
             let charged = service.limiter.charge(tenant, limits, credential, &charge).await;
-            let levels = decided(tenant, charged)?;
+            let levels = decided(record, charged)?;
             announce(&levels, response.headers_mut());
         }
         return Ok(response);
@@ -128,7 +130,7 @@ async fn answer(
         Some(limits) => {
             let (tenant, credential) = (&caller.tenant.id, &caller.credential);
             let admitted = service.limiter.admit(tenant, limits, credential, &charge).await;
-            Some(decided(tenant, admitted)?)
+            Some(decided(record, admitted)?)
         }
         None => None,
     };
@@ -191,10 +193,11 @@ fn conflict() -> Refusal {
     Refusal::of(ApiError::new(ErrorCode::IdempotencyConflict, message))
 }
 
-/// Counts what the limiter decided.
-fn decided<T>(tenant: &TenantId, decision: Result<T, Refused>) -> Result<T, Refused> {
-    metrics::limiter_decision(tenant, decision.as_ref().map_or_else(Refused::kind, |_| "admitted"));
-    decision
+/// Notes what the limiter decided.
+fn decided<T>(record: &mut CallRecord, decided: Result<T, Refused>) -> Result<T, Refused> {
+    let decision = decided.as_ref().map_or_else(Refused::decision, |_| Decision::Admitted);
+    record.decision = Some(decision);
+    decided
 }
 
 fn announce(levels: &[(Arc<Bucket>, Level)], headers: &mut HeaderMap) {
@@ -205,7 +208,7 @@ fn announce(levels: &[(Arc<Bucket>, Level)], headers: &mut HeaderMap) {
 fn respond(record: &mut CallRecord, media_type: MediaType, answer: Answer) -> Response {
     record.failures.clone_from(&answer.failures);
     let status = error::status(&answer, media_type);
-    let mut response = error::respond(status, media_type, answer);
+    let mut response = error::respond(status, media_type, answer.body);
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }

@@ -39,10 +39,14 @@ impl MediaType {
         }
         for range in ranges {
             let mut parts = range.split(';').map(str::trim);
-            let media_type = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {
-                "*/*" | "application/*" | "application/json" => Self::Json,
-                "application/graphql-response+json" => Self::GraphqlResponse,
-                _ => continue,
+            let range = parts.next().unwrap_or_default();
+            let is = |media: &str| range.eq_ignore_ascii_case(media);
+            let media_type = if ["*/*", "application/*", "application/json"].into_iter().any(is) {
+                Self::Json
+            } else if is("application/graphql-response+json") {
+                Self::GraphqlResponse
+            } else {
+                continue;
             };
             let quality = parts
                 .find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")))

@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{any, get};
@@ -111,12 +110,7 @@ pub fn router(service: Arc<Service>, surface: Surface) -> Router {
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(1024)))
         // Outside authentication: a preflight carries no credential.
         .option_layer(cors(surface.cors_origins));
-    router
-        .fallback(async move || error::not_found(&paths))
-        // The handler bounds the body by the configuration.
-        .layer(DefaultBodyLimit::disable())
-        .layer(layers)
-        .with_state(service)
+    router.fallback(async move || error::not_found(&paths)).layer(layers).with_state(service)
 }
 
 fn cors(origins: Vec<HeaderValue>) -> Option<CorsLayer> {

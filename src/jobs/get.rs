@@ -64,11 +64,14 @@ impl Jobs {
             }
             _ => match self.ask(request, trail, &key, &needed).await {
                 (coalesced, Ok(Brought { entry, errors, status })) => {
+                    let answer = self.answer(trail, coalesced.unwrap_or(status), &entry)?;
+                    if errors.is_empty() {
+                        return Ok(answer);
+                    }
                     // Who joined another's fetch may want less than it brought.
                     let asked = needs::of_job(wanted);
                     let errors = errors.iter().filter(|error| concerns(error, &asked)).cloned();
                     let errors: Vec<_> = errors.collect();
-                    let answer = self.answer(trail, coalesced.unwrap_or(status), &entry)?;
                     if !errors.is_empty() {
                         trail.note(|notes| notes.freshness.clear());
                     }

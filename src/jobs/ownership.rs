@@ -30,8 +30,10 @@ impl OwnedJob {
     #[must_use]
     pub fn verify(tenant: &Tenant, mut job: Job) -> Option<Self> {
         let stored = job.metadata.take().map(|metadata| metadata.0);
-        let claim = claim(tenant, stored.as_deref(), &job)?;
-        present::job(tenant, stored.as_deref(), &mut job);
+        let reading = envelope::read(stored.as_deref());
+        let claim = claim(tenant, &reading, &job)?;
+        job.metadata = present::metadata(tenant, stored.as_deref(), &reading);
+        present::job(tenant, &mut job);
         Some(Self { job, stored, claim })
     }
 
@@ -62,8 +64,8 @@ impl OwnedJob {
     }
 }
 
-fn claim(tenant: &Tenant, stored: Option<&str>, job: &Job) -> Option<Claim> {
-    match envelope::read(stored) {
+fn claim(tenant: &Tenant, stored: &Reading<'_>, job: &Job) -> Option<Claim> {
+    match stored {
         Reading::Envelope(envelope) => (*envelope.owner() == tenant.id).then_some(Claim::Own),
         Reading::Plain if !tenant.account.is_shared() => Some(Claim::Own),
         Reading::Plain => {

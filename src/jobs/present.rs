@@ -6,9 +6,8 @@ use crate::types::{AdditionalFile, AwsJson, AwsUrl, Client, File, Job, Source, T
 
 use super::envelope::{self, Reading};
 
-/// Rewrites a job in place. `stored` is its metadata as Move has it.
-pub fn job(tenant: &Tenant, stored: Option<&str>, job: &mut Job) {
-    job.metadata = metadata(tenant, stored);
+/// Rewrites everything of a job but its own metadata in place.
+pub fn job(tenant: &Tenant, job: &mut Job) {
     client(tenant, job.client.get_mut());
     additional_files(tenant, job.outputs.as_mut());
     if let Some(below) = &mut job.take {
@@ -18,8 +17,8 @@ pub fn job(tenant: &Tenant, stored: Option<&str>, job: &mut Job) {
 
 /// A metadata text as the tenant may see it: its own value out of an envelope, a text without an
 /// envelope as it is, and nothing of an envelope that is not its own.
-fn metadata(tenant: &Tenant, stored: Option<&str>) -> Option<AwsJson> {
-    let text = match envelope::read(stored) {
+pub fn metadata(tenant: &Tenant, stored: Option<&str>, reading: &Reading<'_>) -> Option<AwsJson> {
+    let text = match reading {
         Reading::Plain => stored,
         Reading::Envelope(envelope) if *envelope.owner() == tenant.id => envelope.value(tenant),
         Reading::Envelope(_) | Reading::Broken => None,
@@ -29,7 +28,7 @@ fn metadata(tenant: &Tenant, stored: Option<&str>) -> Option<AwsJson> {
 
 fn own_metadata(tenant: &Tenant, shown: &mut Option<AwsJson>) {
     if let Some(stored) = shown.take() {
-        *shown = metadata(tenant, Some(&stored.0));
+        *shown = metadata(tenant, Some(&stored.0), &envelope::read(Some(&stored.0)));
     }
 }
 

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::model::Decision;
+
 /// The right to do one request now. Only this module makes one; what it takes of the requests at
 /// once is given back when it is dropped.
 #[derive(Debug)]
@@ -71,13 +73,13 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// As metrics name it.
+    /// As records and metrics know it.
     #[must_use]
-    pub const fn kind(&self) -> &'static str {
+    pub const fn decision(&self) -> Decision {
         match self {
-            Self::Rate { .. } | Self::NeverEnough { .. } => "rate_limited",
-            Self::TooCostly { .. } => "too_costly",
-            Self::InFlight { .. } => "too_many_in_flight",
+            Self::Rate { .. } | Self::NeverEnough { .. } => Decision::RateLimited,
+            Self::TooCostly { .. } => Decision::TooCostly,
+            Self::InFlight { .. } => Decision::TooManyInFlight,
         }
     }
 

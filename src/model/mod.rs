@@ -22,7 +22,7 @@ pub use error_code::ErrorCode;
 pub use hex::write_hex;
 pub use ids::{CredentialId, JobId, Namespace, TakeId, TenantId};
 pub use ids::{IdError, RequestId};
-pub use record::{CallRecord, Failure};
+pub use record::{CallRecord, Decision, Failure};
 pub use request::{CreationMark, RequestContext};
 pub use root_field::{Kind, RootField, RootFields, Weights};
 pub use secret::Secret;

@@ -46,10 +46,44 @@ pub struct CallRecord {
     pub is_replay: bool,
     /// What it cost, in units of the tenant's limits.
     pub cost: u32,
+    /// What the limiter decided, if it was asked.
+    pub decision: Option<Decision>,
     /// The errors of the answer, in order.
     pub failures: Vec<Failure>,
     /// The HTTP status of the answer.
     pub status: u16,
+    /// How long it took, from its head to its answer.
+    pub took: Duration,
+}
+
+/// What the limiter decided on a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Decision {
+    /// It may be done.
+    Admitted,
+    /// A rate is used up.
+    RateLimited,
+    /// It costs more than one request may.
+    TooCostly,
+    /// As many are under way as may be.
+    TooManyInFlight,
+}
+
+impl Decision {
+    /// How many there are.
+    pub const COUNT: usize = 4;
+
+    /// As metrics name it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admitted => "admitted",
+            Self::RateLimited => "rate_limited",
+            Self::TooCostly => "too_costly",
+            Self::TooManyInFlight => "too_many_in_flight",
+        }
+    }
 }
 
 /// One error of an answer.
@@ -82,8 +116,10 @@ impl CallRecord {
             cache: None,
             is_replay: false,
             cost: 0,
+            decision: None,
             failures: Vec::new(),
             status: 0,
+            took: Duration::ZERO,
         }
     }
 

@@ -74,6 +74,7 @@ pub struct Freshness {
 /// What the cache had for a read, from best to worst: a request with several reads is as good as
 /// its worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
 pub enum CacheStatus {
     /// A fresh answer.
     Hit,
@@ -86,6 +87,9 @@ pub enum CacheStatus {
 }
 
 impl CacheStatus {
+    /// How many there are.
+    pub const COUNT: usize = 4;
+
     /// As `X-Cache`, metrics and audit show it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -101,7 +105,7 @@ impl CacheStatus {
 impl Trail {
     /// The trail of a root field; nothing is known yet.
     #[must_use]
-    pub fn new(response_key: &str, field: RootField) -> Self {
+    pub fn new(response_key: impl Into<Arc<str>>, field: RootField) -> Self {
         Self { response_key: response_key.into(), field, notes: Arc::default() }
     }
 

@@ -9,6 +9,7 @@ mod tokens;
 mod variables;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_graphql::parser::parse_query;
 use async_graphql::parser::types::{
@@ -42,6 +43,21 @@ pub struct Documents {
 pub struct Document {
     text: Arc<str>,
     parsed: ExecutableDocument,
+    /// The schema that found it valid last; 0 for none yet.
+    valid_in: AtomicU64,
+}
+
+/// A schema, to remember what was found valid in it. No two have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SchemaId(u64);
+
+impl SchemaId {
+    /// The id of another schema.
+    #[must_use]
+    pub fn next() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    }
 }
 
 /// One operation of a document with its variables: ready to be decided on and executed.
@@ -54,6 +70,8 @@ pub struct Operation {
     document: Arc<Document>,
     name: Option<String>,
     variables: Variables,
+    /// Whether its variables fit their types whatever the schema says of the places they are used in.
+    is_plain: bool,
 }
 
 /// A root field that is asked for.
@@ -118,13 +136,19 @@ impl Documents {
         let parsed = parse_query(text)?;
         measure::check(&parsed, &self.limits)?;
         let text: Arc<str> = text.into();
-        let document = Arc::new(Document { text: Arc::clone(&text), parsed });
+        let valid_in = AtomicU64::new(0);
+        let document = Arc::new(Document { text: Arc::clone(&text), parsed, valid_in });
         self.parsed.insert(text, Arc::clone(&document));
         Ok(document)
     }
 }
 
 impl Document {
+    /// Remembers that it is valid in this schema.
+    pub fn found_valid_in(&self, schema: SchemaId) {
+        self.valid_in.store(schema.0, Ordering::Relaxed);
+    }
+
     /// Picks the operation to execute and checks its variables.
     ///
     /// # Errors
@@ -137,9 +161,11 @@ impl Document {
         let definition = self.pick(name)?;
         let kind = kind(definition)?;
         let variables = variables::complete(&definition.node, variables)?;
+        let is_plain = variables::are_plain(&definition.node, &variables);
         let mut roots = Vec::new();
         self.collect(&definition.node.selection_set.node.items, &variables, &mut roots);
-        Ok(Operation { kind, roots, name: name.map(str::to_owned), variables, document: self })
+        let name = name.map(str::to_owned);
+        Ok(Operation { kind, roots, name, variables, is_plain, document: self })
     }
 
     /// The document's only operation without its variables: good for telling what it asks for,
@@ -153,7 +179,7 @@ impl Document {
         let mut roots = Vec::new();
         let variables = Variables::default();
         self.collect(&definition.node.selection_set.node.items, &variables, &mut roots);
-        Ok(Operation { kind, roots, name: None, variables, document: self })
+        Ok(Operation { kind, roots, name: None, variables, is_plain: false, document: self })
     }
 
     fn pick(&self, name: Option<&str>) -> Result<&Positioned<OperationDefinition>, Error> {
@@ -248,11 +274,25 @@ impl Operation {
         hash.finalize().into()
     }
 
+    /// Whether it is valid in this schema, as far as that is known: its document was found valid, and its
+    /// variables cannot change that.
+    #[must_use]
+    pub fn is_valid_in(&self, schema: SchemaId) -> bool {
+        self.is_plain && self.document.valid_in.load(Ordering::Relaxed) == schema.0
+    }
+
+    /// The document, to note that it was found valid.
+    #[must_use]
+    pub fn document(&self) -> Arc<Document> {
+        Arc::clone(&self.document)
+    }
+
     /// The request for the engine: already parsed, with defaults of variables filled in (which
     /// also makes `@skip(if: $withDefault)` right: the engine looks at given variables only).
     #[must_use]
     pub fn into_request(self) -> Request {
-        let mut request = Request::new(self.document.text.as_ref()).variables(self.variables);
+        // The engine reads the text of what is not parsed yet.
+        let mut request = Request::new("").variables(self.variables);
         request.operation_name = self.name;
         request.set_parsed_query(self.document.parsed.clone());
         request

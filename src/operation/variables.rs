@@ -1,6 +1,6 @@
 //! Variables: GraphQL specification, October 2021, section 6.1.2.
 
-use async_graphql::parser::types::{Directive, OperationDefinition};
+use async_graphql::parser::types::{BaseType, Directive, OperationDefinition};
 use async_graphql::{Name, Positioned, Value as ConstValue, Variables};
 use serde_json::{Map, Value};
 
@@ -31,6 +31,23 @@ pub fn complete(
         }
     }
     Ok(variables)
+}
+
+/// Whether every declared variable has a value that fits its type by the words of the specification
+/// alone (sections 3.5.1 to 3.5.5): of a built-in scalar, no list, not null. Such values fit wherever a
+/// valid document uses them.
+pub fn are_plain(operation: &OperationDefinition, variables: &Variables) -> bool {
+    operation.variable_definitions.iter().all(|definition| {
+        let BaseType::Named(name) = &definition.node.var_type.node.base else { return false };
+        match (name.as_str(), variables.get(&definition.node.name.node)) {
+            ("ID" | "String", Some(ConstValue::String(_)))
+            | ("Boolean", Some(ConstValue::Boolean(_))) => true,
+            ("Int", Some(ConstValue::Number(number))) => {
+                number.as_i64().is_some_and(|number| i32::try_from(number).is_ok())
+            }
+            _ => false,
+        }
+    })
 }
 
 /// Whether `@skip` or `@include` leaves a selection out.

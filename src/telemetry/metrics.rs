@@ -1,29 +1,41 @@
 //! What happens, counted. Metrics are OpenTelemetry's, shown to Prometheus; `instruments` has them
 //! all.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, MeterProvider};
 use opentelemetry_otlp::MetricExporter;
-use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
+use opentelemetry_sdk::metrics::{Instrument, PeriodicReader, SdkMeterProvider, Stream};
 use prometheus::{Encoder, Registry, TextEncoder};
 
-use super::instruments::Instruments;
-use crate::model::{CallRecord, CredentialId, ErrorCode, TenantId};
+use super::instruments::{ALL, Instruments};
+use super::series::Series;
+use crate::model::{CallRecord, CredentialId, TenantId};
 
 struct Metrics {
     registry: Registry,
     // Instruments report as long as their provider lives.
     provider: SdkMeterProvider,
     instruments: Instruments,
+    /// What is counted by tenant: those of the policies, and `none`.
+    tenants: RwLock<HashMap<Box<str>, Series>>,
 }
+
+/// How many series one metric may have: ten thousand tenants with ten each. OpenTelemetry puts what
+/// comes after that into one, and its own limit is 2,000.
+const SERIES: usize = 100_000;
 
 static METRICS: OnceLock<Option<Metrics>> = OnceLock::new();
 
+fn started() -> Option<&'static Metrics> {
+    METRICS.get_or_init(|| build(None)).as_ref()
+}
+
 fn metrics() -> Option<&'static Instruments> {
-    METRICS.get_or_init(|| build(None)).as_ref().map(|metrics| &metrics.instruments)
+    started().map(|metrics| &metrics.instruments)
 }
 
 /// Makes the instruments, which report to a collector too. To be called before anything is counted.
@@ -42,6 +54,11 @@ fn build(collector: Option<PeriodicReader<MetricExporter>>) -> Option<Metrics> {
         .ok()?;
     let mut provider =
         SdkMeterProvider::builder().with_reader(exporter).with_resource(super::otlp::resource());
+    provider = provider.with_view(|instrument: &Instrument| {
+        let described = ALL.iter().find(|known| known.name.starts_with(instrument.name()))?;
+        let is_by_tenant = described.labels.contains(&"tenant");
+        is_by_tenant.then(|| Stream::builder().with_cardinality_limit(SERIES).build().ok())?
+    });
     if let Some(collector) = collector {
         provider = provider.with_reader(collector);
     }
@@ -55,7 +72,7 @@ fn build(collector: Option<PeriodicReader<MetricExporter>>) -> Option<Metrics> {
     for counter in [upstream_retries, shared_state_errors, audit_records, audit_dropped] {
         counter.add(0, &[]);
     }
-    Some(Metrics { registry, provider, instruments })
+    Some(Metrics { registry, provider, instruments, tenants: RwLock::default() })
 }
 
 /// Sends a collector the latest figures.
@@ -69,30 +86,18 @@ const fn one_if(holds: bool) -> f64 {
     if holds { 1.0 } else { 0.0 }
 }
 
-/// A call ended. Labels are bounded: tenants are those of the policies, operations and codes are
-/// enums.
+/// A call ended. Labels are bounded: tenants are those of the policies, all else are enums.
 pub fn call(record: &CallRecord) {
-    let Some(metrics) = metrics() else { return };
-    let tenant = record.tenant.as_ref().map_or("none", TenantId::as_str);
-    let tenant = KeyValue::new("tenant", tenant.to_owned());
-    let seconds = record.began.elapsed().as_secs_f64();
-    let count = |operation: &'static str, code: Option<ErrorCode>| {
-        let operation = KeyValue::new("operation", operation);
-        let code = KeyValue::new("code", code.map_or("OK", ErrorCode::as_str));
-        metrics.requests.add(1, &[tenant.clone(), operation.clone(), code]);
-        metrics.durations.record(seconds, &[tenant.clone(), operation]);
-    };
-    if record.trails.is_empty() {
-        let operation = if record.kind.is_some() { "introspection" } else { "none" };
-        count(operation, record.failures.first().map(|failure| failure.code));
+    let Some(Metrics { instruments, tenants, .. }) = started() else { return };
+    let name = record.tenant.as_ref().map_or("none", TenantId::as_str);
+    let known = tenants.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(series) = known.get(name) {
+        return series.count(instruments, record);
     }
-    for trail in record.trails.iter() {
-        count(trail.field.name(), record.code_of(trail));
-        if let Some(status) = trail.note(|notes| notes.cache) {
-            let result = KeyValue::new("result", status.as_str());
-            metrics.cache_results.add(1, &[tenant.clone(), result]);
-        }
-    }
+    drop(known);
+    let mut known = tenants.write().unwrap_or_else(PoisonError::into_inner);
+    let series = known.entry(name.into()).or_insert_with(|| Series::new(name));
+    series.count(instruments, record);
 }
 
 /// How much a cache holds.
@@ -102,14 +107,6 @@ pub fn cache_size(cache: &'static str, entries: u64, bytes: u64) {
         let label = [KeyValue::new("cache", cache)];
         metrics.cache_entries.record(entries as f64, &label);
         metrics.cache_bytes.record(bytes as f64, &label);
-    }
-}
-
-/// The limiter decided on a request.
-pub fn limiter_decision(tenant: &TenantId, decision: &'static str) {
-    if let Some(metrics) = metrics() {
-        let tenant = KeyValue::new("tenant", tenant.as_str().to_owned());
-        metrics.limiter_decisions.add(1, &[tenant, KeyValue::new("decision", decision)]);
     }
 }
 
@@ -271,7 +268,7 @@ pub fn shared_state(ok: bool) {
 #[must_use]
 pub fn prometheus_text() -> String {
     let mut text = Vec::new();
-    if let Some(metrics) = METRICS.get_or_init(|| build(None)) {
+    if let Some(metrics) = started() {
         // Writing into memory does not fail.
         let _ = TextEncoder::new().encode(&metrics.registry.gather(), &mut text);
     }

@@ -3,6 +3,7 @@
 pub mod instruments;
 pub mod metrics;
 pub mod otlp;
+mod series;
 mod spans;
 mod subscriber;
 
@@ -31,7 +32,7 @@ pub fn emit(record: &CallRecord) {
     let tracing = otlp::tracing();
     // Log records that go to a collector name the trace.
     let _attached = tracing.and(record.trace).map(|trace| attached(trace).attach());
-    let microseconds = u64::try_from(record.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let microseconds = u64::try_from(record.took.as_micros()).unwrap_or(u64::MAX);
     tracing::info!(
         target: "call",
         request_id = %record.request_id,

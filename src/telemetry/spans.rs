@@ -22,8 +22,7 @@ struct Writer<'a> {
 pub fn of(record: &CallRecord) -> Vec<SpanData> {
     let Some(context) = record.trace.filter(|context| context.sampled) else { return Vec::new() };
     let mut writer = Writer { record, context, spans: Vec::new() };
-    let end = Instant::now();
-    writer.http(end);
+    writer.http(record.began + record.took);
     if let Some((began, took)) = record.execution {
         let graphql = writer.graphql(began, began + took);
         for trail in record.trails.iter() {

@@ -1,0 +1,128 @@
+//! The series of one tenant, bound to their labels when they are first counted: after that a call looks
+//! no label up and allocates nothing. Labels are enums, so there are only so many.
+
+use std::sync::OnceLock;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{BoundCounter, BoundHistogram};
+
+use super::instruments::Instruments;
+use crate::model::{CacheStatus, CallRecord, Decision, ErrorCode, RootField};
+
+/// What a request asked for, as a label.
+#[derive(Debug, Clone, Copy)]
+enum Asked {
+    Field(RootField),
+    /// The schema alone.
+    Introspection,
+    /// It was refused before that was known.
+    Nothing,
+}
+
+impl Asked {
+    const COUNT: usize = RootField::ALL.len() + 2;
+
+    const fn index(self) -> usize {
+        match self {
+            Self::Field(field) => field as usize,
+            Self::Introspection => RootField::ALL.len(),
+            Self::Nothing => RootField::ALL.len() + 1,
+        }
+    }
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Field(field) => field.name(),
+            Self::Introspection => "introspection",
+            Self::Nothing => "none",
+        }
+    }
+}
+
+type Counters<const N: usize> = [OnceLock<BoundCounter<u64>>; N];
+
+/// What is counted of one tenant's calls.
+#[derive(Debug)]
+pub struct Series {
+    tenant: KeyValue,
+    operations: [OnceLock<Box<Operation>>; Asked::COUNT],
+    cache_results: Counters<{ CacheStatus::COUNT }>,
+    decisions: Counters<{ Decision::COUNT }>,
+}
+
+#[derive(Debug)]
+struct Operation {
+    durations: BoundHistogram<f64>,
+    succeeded: OnceLock<BoundCounter<u64>>,
+    failed: Counters<{ ErrorCode::ALL.len() }>,
+}
+
+impl Series {
+    /// None of them is shown before something is counted in it.
+    #[must_use]
+    pub fn new(tenant: &str) -> Self {
+        Self {
+            tenant: KeyValue::new("tenant", tenant.to_owned()),
+            operations: Default::default(),
+            cache_results: Default::default(),
+            decisions: Default::default(),
+        }
+    }
+
+    /// Counts a call that is over.
+    pub fn count(&self, instruments: &Instruments, record: &CallRecord) {
+        let seconds = record.took.as_secs_f64();
+        if record.trails.is_empty() {
+            let is_schema = record.kind.is_some();
+            let asked = if is_schema { Asked::Introspection } else { Asked::Nothing };
+            let code = record.failures.first().map(|failure| failure.code);
+            self.count_operation(instruments, asked, code, seconds);
+        }
+        for trail in record.trails.iter() {
+            let asked = Asked::Field(trail.field);
+            self.count_operation(instruments, asked, record.code_of(trail), seconds);
+            if let Some(status) = trail.note(|notes| notes.cache) {
+                let bound = self.cache_results[status as usize].get_or_init(|| {
+                    let result = KeyValue::new("result", status.as_str());
+                    instruments.cache_results.bind(&[self.tenant.clone(), result])
+                });
+                bound.add(1);
+            }
+        }
+        if let Some(decision) = record.decision {
+            let bound = self.decisions[decision as usize].get_or_init(|| {
+                let decision = KeyValue::new("decision", decision.as_str());
+                instruments.limiter_decisions.bind(&[self.tenant.clone(), decision])
+            });
+            bound.add(1);
+        }
+    }
+
+    fn count_operation(
+        &self,
+        instruments: &Instruments,
+        asked: Asked,
+        code: Option<ErrorCode>,
+        seconds: f64,
+    ) {
+        let label = || KeyValue::new("operation", asked.label());
+        let operation = self.operations[asked.index()].get_or_init(|| {
+            let durations = instruments.durations.bind(&[self.tenant.clone(), label()]);
+            Box::new(Operation {
+                durations,
+                succeeded: OnceLock::new(),
+                failed: Default::default(),
+            })
+        });
+        operation.durations.record(seconds);
+        let (counter, code) = match code {
+            None => (&operation.succeeded, "OK"),
+            Some(code) => (&operation.failed[code as usize], code.as_str()),
+        };
+        let bound = counter.get_or_init(|| {
+            let code = KeyValue::new("code", code);
+            instruments.requests.bind(&[self.tenant.clone(), label(), code])
+        });
+        bound.add(1);
+    }
+}
