@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -217,4 +218,20 @@ async fn a_prometheus_that_scrapes_a_busy_gateway_answers_every_query() {
         }
         missing = left;
     }
+    let metrics = send(world.http.get(format!("http://{}/metrics", world.admin))).await.text;
+    check_metrics(&metrics);
+}
+
+/// What promtool says of names, units and help texts: nothing.
+fn check_metrics(metrics: &str) {
+    let promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut promtool = promtool.unwrap();
+    promtool.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
+    let found = promtool.wait_with_output().unwrap();
+    assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
 }
