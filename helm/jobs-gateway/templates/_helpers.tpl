@@ -96,7 +96,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $own = merge $own (dict "idempotency" (dict "file" "/var/lib/jobs-gateway/state/idempotency.redb")) -}}
 {{- end -}}
 {{- if .Values.audit.enabled -}}
-{{- $file := dict "file" "/var/lib/jobs-gateway/audit/audit.jsonl" "rotate" .Values.audit.rotate "keep" .Values.audit.keep -}}
+{{- $file := dict "file" "/var/lib/jobs-gateway/audit/audit.jsonl" "rotate" .Values.audit.rotate "rotate_after" .Values.audit.rotateAfter "keep" .Values.audit.keep -}}
 {{- $sinks := list $file -}}
 {{- if .Values.audit.stdout -}}
 {{- $sinks = append $sinks (dict "stdout" true) -}}
@@ -104,7 +104,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- with .Values.audit.otlp -}}
 {{- $sinks = append $sinks (dict "otlp" .) -}}
 {{- end -}}
-{{- $own = merge $own (dict "audit" (dict "sinks" $sinks)) -}}
+{{- $own = merge $own (dict "audit" (dict "on_full" .Values.audit.onFull "sinks" $sinks)) -}}
 {{- end -}}
 {{- mergeOverwrite $config $own | toYaml -}}
 {{- end }}
