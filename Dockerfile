@@ -16,8 +16,6 @@ RUN mkdir src \
     && touch src/lib.rs \
     && cargo build --release --locked --no-default-features \
     && rm -rf src
-COPY schema schema
-COPY docs docs
 COPY src src
 # Newer than the stand-ins above.
 RUN find src -type f -exec touch {} + \
@@ -28,11 +26,16 @@ RUN find src -type f -exec touch {} + \
 FROM scratch
 ARG VERSION=0.1.0
 ARG REVISION=unknown
+ARG CREATED=1970-01-01T00:00:00Z
+ARG SOURCE=https://github.com/example/jobs-gateway
 LABEL org.opencontainers.image.title="Jobs Gateway" \
       org.opencontainers.image.description="Move AI's Jobs API for many tenants behind one key." \
       org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.documentation="${SOURCE}/blob/main/docs/operating.md" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}"
 # Certificate authorities, for Move and for issuers.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build --chown=65532:65532 /state /var/lib/jobs-gateway

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::event::ModifyKind;
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -193,19 +194,29 @@ fn watch(
     policies: &Path,
     changed: mpsc::UnboundedSender<()>,
 ) -> notify::Result<RecommendedWatcher> {
+    let (config, policies) = (std::path::absolute(config)?, std::path::absolute(policies)?);
+    let folder = config.parent().unwrap_or(Path::new("/")).to_owned();
+    let rules = policies.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // Reading is no change; an error may have hidden one.
-        if event.map_or(true, |event| !event.kind.is_access()) {
+        // An error may have hidden a change.
+        if event.map_or(true, |event| is_change(&event, &config, &rules)) {
             let _ = changed.send(());
         }
     })?;
-    let folder = match config.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    watcher.watch(folder, RecursiveMode::NonRecursive)?;
+    watcher.watch(&folder, RecursiveMode::NonRecursive)?;
     if policies != folder {
-        watcher.watch(policies, RecursiveMode::NonRecursive)?;
+        watcher.watch(&policies, RecursiveMode::NonRecursive)?;
     }
     Ok(watcher)
+}
+
+/// Reading is no change, nor is writing into another file beside gateway.yaml: a log there would have
+/// everything reloaded at its every line, and each reload writes one.
+fn is_change(event: &notify::Event, config: &Path, policies: &Path) -> bool {
+    let is_write = matches!(
+        event.kind,
+        EventKind::Modify(ModifyKind::Any | ModifyKind::Data(_) | ModifyKind::Metadata(_))
+    );
+    let concerns = |path: &PathBuf| path == config || path.starts_with(policies);
+    !event.kind.is_access() && (!is_write || event.paths.iter().any(concerns))
 }

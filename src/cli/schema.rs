@@ -4,27 +4,31 @@ use std::process::ExitCode;
 
 /// Prints the gateway's schema in the schema definition language, or the JSON Schema of a file.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Args {
     /// As a subgraph of Apollo Federation 2.
     #[arg(long)]
     federation: bool,
     /// The JSON Schema of gateway.yaml.
-    #[arg(long, conflicts_with_all = ["federation", "policy"])]
+    #[arg(long, group = "file", conflicts_with = "federation")]
     config: bool,
     /// The JSON Schema of a tenant's policy.
-    #[arg(long, conflicts_with = "federation")]
+    #[arg(long, group = "file", conflicts_with = "federation")]
     policy: bool,
+    /// The file's keys as a table for docs/.
+    #[arg(long, requires = "file")]
+    table: bool,
 }
 
 /// Prints it.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
-    if args.config {
-        println!("{:#}", crate::config::json_schema());
-    } else if args.policy {
-        println!("{:#}", crate::policy::json_schema());
-    } else {
-        print!("{}", crate::graphql::sdl(args.federation));
+    match (args.config, args.policy, args.table) {
+        (true, _, true) => print!("{}", crate::config::reference()),
+        (true, _, false) => println!("{:#}", crate::config::json_schema()),
+        (_, true, true) => print!("{}", crate::policy::reference()),
+        (_, true, false) => println!("{:#}", crate::policy::json_schema()),
+        (false, false, _) => print!("{}", crate::graphql::sdl(args.federation)),
     }
     ExitCode::SUCCESS
 }

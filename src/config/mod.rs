@@ -2,6 +2,7 @@
 
 mod diagnostic;
 mod gateway;
+mod keys;
 mod reader;
 mod schema;
 pub mod values;
@@ -13,7 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity, Source};
-pub use reader::{Context, Env, Form, Section, nearest};
+pub use keys::KEYS;
+pub use reader::{Context, Env, Form, Read, Section, nearest};
+pub(crate) use schema::describe;
+pub use schema::{Described, build as schema, table};
 pub use yaml::{Key, Node, Value, parse};
 
 use crate::model::{Secret, Weights};
@@ -263,18 +267,23 @@ pub fn public_url_of(listen: SocketAddr) -> url::Url {
 /// A JSON Schema of gateway.yaml.
 #[must_use]
 pub fn json_schema() -> serde_json::Value {
-    let folder = Path::new("");
-    record("gateway.yaml", include_str!("../../docs/configuration.md"), |context, blank| {
-        gateway::read(context, blank, folder);
+    schema("gateway.yaml", &reads(), KEYS)
+}
+
+/// Its keys as a table.
+#[must_use]
+pub fn reference() -> String {
+    table(&reads(), KEYS)
+}
+
+fn reads() -> Vec<Read> {
+    record(|context, blank| {
+        gateway::read(context, blank, Path::new(""));
     })
 }
 
-/// A JSON Schema of what `read` reads when it is given a blank.
-pub fn record(
-    title: &str,
-    docs: &str,
-    read: impl FnOnce(&Context<'_>, &Node),
-) -> serde_json::Value {
+/// What `read` reads when it is given a blank.
+pub fn record(read: impl FnOnce(&Context<'_>, &Node)) -> Vec<Read> {
     let source = Arc::new(Source { name: "(blank)".to_owned(), text: String::new() });
     let place = Place::start_of(&source);
     let value = Value::Scalar { text: String::new(), plain: true };
@@ -282,7 +291,7 @@ pub fn record(
     let key = Key { text: String::new(), place };
     let context = Context::recording(&|_| None, (key, blank.clone()));
     read(&context, &blank);
-    schema::build(title, &context.reads(), docs)
+    context.reads()
 }
 
 /// Reads and checks a configuration file.

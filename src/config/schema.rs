@@ -1,6 +1,6 @@
-//! JSON Schemas of gateway.yaml and of policies, for editors. They are not written down anywhere:
-//! the readers run over a document that has every key, note what they ask for, and that is the
-//! schema. What a key means comes from the tables in docs/.
+//! JSON Schemas of gateway.yaml and of policies, for editors, and the same as tables for people. They
+//! are not written down anywhere: the readers run over a document that has every key, note what they
+//! ask for, and that is the schema. Beside the readers stands what each key means.
 
 use std::collections::BTreeMap;
 
@@ -11,19 +11,62 @@ use super::reader::{Form, Read};
 /// What a reference to elsewhere looks like; it stands for any scalar.
 const REFERENCE: &str = r"\$\{[^}]+\}";
 
-/// Builds a schema from what readers asked for. `docs` holds tables whose rows are
-/// "| `key` | default | meaning |".
+/// A key as people read about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Described {
+    /// Its full name.
+    pub key: &'static str,
+    /// What holds if it is not set; empty where nothing does.
+    pub default: &'static str,
+    /// What it does.
+    pub meaning: &'static str,
+}
+
+/// `"key" ["default"] "meaning";` for each key.
+macro_rules! describe {
+    ($($key:literal [$default:literal] $meaning:literal;)*) => {
+        &[$($crate::config::Described { key: $key, default: $default, meaning: $meaning }),*]
+    };
+}
+pub(crate) use describe;
+
+/// Builds a schema from what readers asked for.
 #[must_use]
-pub fn build(title: &str, reads: &[Read], docs: &str) -> Value {
+pub fn build(title: &str, reads: &[Read], keys: &[Described]) -> Value {
     let mut tree = Branch::default();
     for read in reads {
         tree.insert(&read.path, read);
     }
-    let meanings = meanings(docs);
+    let meanings = keys.iter().map(|key| (key.key, key.text())).collect();
     let mut schema = tree.object("", &meanings);
     schema.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
     schema.insert("title".into(), title.into());
     schema.into()
+}
+
+/// The same as a table, for docs/. A key that is described and never read has no row.
+#[must_use]
+pub fn table(reads: &[Read], keys: &[Described]) -> String {
+    let mut text = "| key | type | default | meaning |\n|---|---|---|---|\n".to_owned();
+    for Described { key, default, meaning } in keys {
+        if let Some(read) = reads.iter().find(|read| read.path == *key) {
+            let kind = kind(&read.form);
+            let default = if default.is_empty() && read.is_required { "required" } else { default };
+            text.push_str(&format!("| `{key}` | {kind} | {default} | {meaning} |\n"));
+        }
+    }
+    text
+}
+
+impl Described {
+    /// As editors show it.
+    fn text(&self) -> String {
+        let default = match self.default {
+            "" | "required" => String::new(),
+            default => format!(" Default: {default}."),
+        };
+        format!("{}.{default}", self.meaning).replace('`', "")
+    }
 }
 
 /// A key and the keys below it.
@@ -102,51 +145,58 @@ impl<'a> Branch<'a> {
     }
 }
 
-/// A scalar, by what its parser says would be right.
-fn scalar(wanted: &str) -> Value {
-    let reference = json!({"type": "string", "pattern": REFERENCE});
-    let pattern = |pattern: &str| json!({"type": "string", "pattern": pattern});
-    let starts = |with: &str| wanted.starts_with(with);
-    let own = if starts("must be a duration") {
-        vec![json!({"const": 0}), pattern("^([0-9]+(ms|s|m|h|d)|0)$")]
-    } else if starts("must be a size") {
-        vec![json!({"type": "integer", "minimum": 1}), pattern("^[0-9]+(KiB|MiB|GiB)?$")]
-    } else if starts("must be a rate") {
-        vec![pattern("^[1-9][0-9]* */ *(s|min|h)$")]
-    } else if starts("must be a percentage") {
-        vec![pattern("^[0-9]+(\\.[0-9]+)?%$")]
-    } else if starts("must be true or false") {
-        vec![json!({"type": "boolean"})]
-    } else if starts("must be a whole number of at least 1") {
-        vec![json!({"type": "integer", "minimum": 1})]
-    } else if starts("must be a whole number") {
-        vec![json!({"type": "integer", "minimum": 0})]
-    } else if starts("must be 64 hexadecimal digits") {
-        // Digits alone are a number to YAML.
-        vec![pattern("^[0-9a-fA-F]{64}$"), json!({"type": "integer"})]
-    } else if let Some(names) = wanted.strip_prefix("must be one of ") {
-        vec![json!({"enum": names.split(", ").collect::<Vec<_>>()})]
-    } else if starts("must be `") {
-        let quoted = wanted.split('`').skip(1).step_by(2);
-        vec![json!({"enum": quoted.collect::<Vec<_>>()})]
-    } else if wanted.is_empty() {
-        // Any text; YAML reads some of them as something else.
-        vec![json!({"type": ["string", "number", "boolean"]})]
-    } else {
-        vec![json!({"type": "string"})]
-    };
-    json!({"anyOf": own.into_iter().chain([reference]).collect::<Vec<_>>()})
+/// What a key takes, in a word.
+fn kind(form: &Form) -> String {
+    match form {
+        Form::Any | Form::Section => "mapping".to_owned(),
+        Form::Scalar(wanted) => shape(wanted).0,
+        Form::Secret => "secret".to_owned(),
+        Form::List(_) | Form::Items => "list".to_owned(),
+        Form::Members { values: Some(_), .. } => "mapping of lists".to_owned(),
+        Form::Members { values: None, .. } => "mapping of mappings".to_owned(),
+    }
 }
 
-/// What the tables say of each key.
-fn meanings(docs: &str) -> BTreeMap<&str, String> {
-    let row = |line| {
-        let mut cells = str::split(line, '|').map(str::trim).skip(1);
-        let key = cells.next()?.strip_prefix('`')?.strip_suffix('`')?;
-        let (default, meaning) = (cells.next()?, cells.next()?);
-        let default =
-            if default.is_empty() { String::new() } else { format!(" Default: {default}.") };
-        Some((key, format!("{meaning}.{default}").replace('`', "")))
+/// A scalar.
+fn scalar(wanted: &str) -> Value {
+    let reference = json!({"type": "string", "pattern": REFERENCE});
+    json!({"anyOf": shape(wanted).1.into_iter().chain([reference]).collect::<Vec<_>>()})
+}
+
+/// A scalar in a word and as schemas, by what its parser says would be right.
+fn shape(wanted: &str) -> (String, Vec<Value>) {
+    let pattern = |pattern: &str| json!({"type": "string", "pattern": pattern});
+    let starts = |with: &str| wanted.starts_with(with);
+    let one_of = |names: Vec<&str>| {
+        let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+        (quoted.join(", "), vec![json!({"enum": names})])
     };
-    docs.lines().filter_map(row).collect()
+    let (word, schemas) = if starts("must be a duration") {
+        ("duration", vec![json!({"const": 0}), pattern("^([0-9]+(ms|s|m|h|d)|0)$")])
+    } else if starts("must be a size") {
+        ("size", vec![json!({"type": "integer", "minimum": 1}), pattern("^[0-9]+(KiB|MiB|GiB)?$")])
+    } else if starts("must be a rate") {
+        ("rate", vec![pattern("^[1-9][0-9]* */ *(s|min|h)$")])
+    } else if starts("must be a percentage") || starts("must be a whole percentage") {
+        ("percentage", vec![pattern("^[0-9]+(\\.[0-9]+)?%$")])
+    } else if starts("must be true or false") {
+        ("boolean", vec![json!({"type": "boolean"})])
+    } else if starts("must be a whole number of at least 1") {
+        ("number, 1 or more", vec![json!({"type": "integer", "minimum": 1})])
+    } else if starts("must be a whole number") {
+        ("number", vec![json!({"type": "integer", "minimum": 0})])
+    } else if starts("must be 64 hexadecimal digits") {
+        // Digits alone are a number to YAML.
+        ("hash", vec![pattern("^[0-9a-fA-F]{64}$"), json!({"type": "integer"})])
+    } else if let Some(names) = wanted.strip_prefix("must be one of ") {
+        return one_of(names.split(", ").collect());
+    } else if starts("must be `") {
+        return one_of(wanted.split('`').skip(1).step_by(2).collect());
+    } else if wanted.is_empty() {
+        // Any text; YAML reads some of them as something else.
+        ("text", vec![json!({"type": ["string", "number", "boolean"]})])
+    } else {
+        ("text", vec![json!({"type": "string"})])
+    };
+    (word.to_owned(), schemas)
 }

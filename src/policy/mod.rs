@@ -1,6 +1,7 @@
 //! `policies/`: one file a tenant, laid over `defaults.yaml`, into one immutable [`Snapshot`].
 
 mod check;
+mod keys;
 mod snapshot;
 mod tenant;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+pub use keys::KEYS;
 pub use snapshot::Snapshot;
 pub use tenant::Policy;
 
@@ -87,18 +89,27 @@ fn nodes(context: &Context<'_>, config: &Config, digest: &mut Sha256) -> Vec<Nod
 /// A JSON Schema of a policy, `defaults.yaml` included.
 #[must_use]
 pub fn json_schema() -> serde_json::Value {
-    let docs = include_str!("../../docs/policies.md");
-    let mut schema = config::record("A tenant's policy", docs, |context, blank| {
-        let url = config::public_url_of(std::net::SocketAddr::from(([127, 0, 0, 1], 1)));
-        let config = Config::new(url.clone(), Secret::new("-"));
-        let shared = Arc::new(Account { owner: None, url, api_key: Secret::new("-") });
-        tenant::read(context, Section::new(context, "", blank), &config, &shared);
-    });
+    let mut schema = config::schema("A tenant's policy", &reads(), KEYS);
     // What a tenant's file leaves out, `defaults.yaml` may say; that file has no tenant.
     if let Some(schema) = schema.as_object_mut() {
         schema.remove("required");
     }
     schema
+}
+
+/// Its keys as a table.
+#[must_use]
+pub fn reference() -> String {
+    config::table(&reads(), KEYS)
+}
+
+fn reads() -> Vec<config::Read> {
+    config::record(|context, blank| {
+        let url = config::public_url_of(std::net::SocketAddr::from(([127, 0, 0, 1], 1)));
+        let config = Config::new(url.clone(), Secret::new("-"));
+        let shared = Arc::new(Account { owner: None, url, api_key: Secret::new("-") });
+        tenant::read(context, Section::new(context, "", blank), &config, &shared);
+    })
 }
 
 /// A tenant of whom nothing is known but its name: every default of the gateway.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -63,6 +64,58 @@ fn dashboards_and_alerts_name_metrics_that_exist() {
     }
     for metric in ALL {
         assert!(seen.contains(metric.name), "nobody looks at {}", metric.name);
+    }
+}
+
+#[test]
+fn runbooks_and_guides_name_metrics_and_panels_that_exist() {
+    let queries = queries();
+    let titles: BTreeSet<_> = queries.iter().map(|(place, _)| place.as_str()).collect();
+    for (path, page) in crate::documents::pages() {
+        for name in named(&page) {
+            let is_known = ALL.iter().any(|metric| metric.name == name);
+            assert!(is_known, "{}: {name}", path.display());
+        }
+        // In runbooks only panels and dashboards are in italics.
+        if path.parent().is_some_and(|folder| folder.ends_with("runbooks")) {
+            let plain = page.replace("**", "");
+            for title in plain.split(" *").skip(1).map(|rest| rest.split('*').next().unwrap()) {
+                let is_known = titles.iter().any(|known| known.contains(&format!("{title}\"")));
+                assert!(is_known, "{}: {title}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn dashboards_are_what_grafana_imports() {
+    let mut uids = BTreeSet::new();
+    for entry in fs::read_dir(chart().join("dashboards")).unwrap() {
+        let path = entry.unwrap().path();
+        let dashboard: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let place = path.display();
+        assert!(uids.insert(dashboard["uid"].as_str().unwrap().to_owned()), "{place}");
+        assert!(dashboard["schemaVersion"].as_u64().is_some_and(|version| version >= 36));
+        let variables = dashboard["templating"]["list"].as_array().unwrap();
+        let variables: Vec<_> = variables.iter().map(|v| v["name"].as_str().unwrap()).collect();
+        let (mut ids, mut taken) = (BTreeSet::new(), BTreeSet::new());
+        for panel in dashboard["panels"].as_array().unwrap() {
+            let place = format!("{place}: {}", panel["title"]);
+            assert!(ids.insert(panel["id"].as_u64().unwrap()), "{place}");
+            assert_eq!(panel["datasource"]["uid"], "${datasource}", "{place}");
+            assert!(panel["fieldConfig"]["defaults"]["unit"].is_string(), "{place}");
+            let side = |name: &str| panel["gridPos"][name].as_u64().unwrap();
+            for x in side("x")..side("x") + side("w") {
+                for y in side("y")..side("y") + side("h") {
+                    assert!(x < 24 && taken.insert((x, y)), "{place} lies over another");
+                }
+            }
+            for target in panel["targets"].as_array().unwrap() {
+                let query = target["expr"].as_str().unwrap().replace("$__rate_interval", "");
+                let variable = query.split('$').nth(1).map(|rest| rest.split('"').next().unwrap());
+                assert!(variable.is_none_or(|name| variables.contains(&name)), "{place}: {query}");
+            }
+        }
     }
 }
 
@@ -165,4 +218,20 @@ async fn a_prometheus_that_scrapes_a_busy_gateway_answers_every_query() {
         }
         missing = left;
     }
+    let metrics = send(world.http.get(format!("http://{}/metrics", world.admin))).await.text;
+    check_metrics(&metrics);
+}
+
+/// What promtool says of names, units and help texts: nothing.
+fn check_metrics(metrics: &str) {
+    let promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut promtool = promtool.unwrap();
+    promtool.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
+    let found = promtool.wait_with_output().unwrap();
+    assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
 }

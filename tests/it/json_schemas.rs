@@ -35,7 +35,7 @@ fn the_files_in_schema_are_current() {
         ("schema/policy.schema.json", policy::json_schema()),
     ] {
         let stored = std::fs::read_to_string(root(path)).unwrap();
-        assert_eq!(stored, format!("{schema:#}\n"), "`jobs-gateway schema --config | --policy`");
+        assert_eq!(stored, format!("{schema:#}\n"), "run scripts/generate");
     }
 }
 
@@ -90,7 +90,7 @@ fn what_check_refuses_the_schemas_refuse() {
     }
 }
 
-/// Every key of a schema, as the tables in docs/ write it.
+/// Every key of a schema, by its full name.
 fn keys(schema: &Value, path: &str, into: &mut Vec<String>) {
     let alternatives = schema["anyOf"].as_array().into_iter().flatten();
     for schema in std::iter::once(schema).chain(alternatives) {
@@ -114,16 +114,27 @@ fn keys(schema: &Value, path: &str, into: &mut Vec<String>) {
 }
 
 #[test]
-fn the_tables_in_docs_name_every_key() {
-    for (path, schema) in [
-        ("docs/configuration.md", config::json_schema()),
-        ("docs/policies.md", policy::json_schema()),
-    ] {
-        let text = std::fs::read_to_string(root(path)).unwrap();
+fn every_key_is_described_and_every_description_has_a_key() {
+    for (schema, described) in
+        [(config::json_schema(), config::KEYS), (policy::json_schema(), policy::KEYS)]
+    {
         let mut all = Vec::new();
         keys(&schema, "", &mut all);
-        for key in all {
-            assert!(text.contains(&format!("| `{key}` |")), "{path} has no row for `{key}`");
-        }
+        all.sort();
+        let mut described: Vec<_> = described.iter().map(|described| described.key).collect();
+        described.sort_unstable();
+        assert_eq!(all, described);
+    }
+}
+
+#[test]
+fn the_tables_of_keys_in_docs_are_made_from_the_schemas() {
+    for (path, flag, table) in [
+        ("docs/configuration.md", "--config", config::reference()),
+        ("docs/policies.md", "--policy", policy::reference()),
+    ] {
+        let page = std::fs::read_to_string(root(path)).unwrap();
+        let made = format!("<!-- jobs-gateway schema {flag} --table -->\n{table}<!-- end -->\n");
+        assert!(page.contains(&made), "{path} is stale: run scripts/generate");
     }
 }

@@ -1,8 +1,9 @@
 //! Policies change while requests run.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jsonwebtoken::Algorithm;
 use serde_json::json;
@@ -77,6 +78,33 @@ async fn a_mount_that_swaps_a_link_is_noticed() {
     becomes(&world, RENAME, 200).await;
     link("..2", "..data");
     becomes(&world, RENAME, 403).await;
+}
+
+#[tokio::test]
+async fn a_log_that_grows_beside_gateway_yaml_is_no_change() {
+    const RELOADS: &str = "jobs_gateway_policy_reloads_total{outcome=\"ok\"";
+    let world = World::start().await;
+    let mut log = std::fs::File::create(world.folder().join("gateway.log")).unwrap();
+    let reloads = async || world.metric(RELOADS).await.map(f64::to_bits);
+    let settled = async || {
+        let (mut seen, mut since) = (reloads().await, Instant::now());
+        while since.elapsed() < Duration::from_millis(300) {
+            let now = reloads().await;
+            if now != seen {
+                (seen, since) = (now, Instant::now());
+            }
+            tokio::task::yield_now().await;
+        }
+        seen
+    };
+    let before = settled().await;
+    writeln!(log, "a line").unwrap();
+    assert_eq!(settled().await, before);
+    // gateway.yaml itself is still watched.
+    let config = world.folder().join("gateway.yaml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(config, text).unwrap();
+    assert_ne!(settled().await, before);
 }
 
 #[tokio::test]

@@ -43,6 +43,37 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end }}
 
+{{- define "jobs-gateway.kind" -}}
+{{- ternary "StatefulSet" "Deployment" (and .Values.audit.enabled .Values.audit.persistent) -}}
+{{- end }}
+
+{{/* The pod of `helm test`. It must not look like a replica to Services and budgets. */}}
+{{- define "jobs-gateway.testLabels" -}}
+app.kubernetes.io/name: {{ include "jobs-gateway.name" . | trunc 58 | trimSuffix "-" }}-test
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "jobs-gateway.dnsPorts" -}}
+- port: 53
+  protocol: UDP
+- port: 53
+  protocol: TCP
+{{- end }}
+
+{{/* The ports of collectors that the configuration names. */}}
+{{- define "jobs-gateway.collectorPorts" -}}
+{{- $ports := list -}}
+{{- $otlp := dig "telemetry" "otlp" "endpoint" "" .Values.config -}}
+{{- range list $otlp (and .Values.audit.enabled .Values.audit.otlp) -}}
+{{- with . -}}
+{{- $url := urlParse . -}}
+{{- $port := ternary "443" "80" (eq $url.scheme "https") -}}
+{{- $ports = append $ports (regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default $port) -}}
+{{- end -}}
+{{- end -}}
+{{- without (uniq $ports) "443" | join " " -}}
+{{- end }}
+
 {{- define "jobs-gateway.policies" -}}
 {{- default (printf "%s-policies" (include "jobs-gateway.fullname" .)) .Values.existingPolicies -}}
 {{- end }}
@@ -65,12 +96,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $own = merge $own (dict "idempotency" (dict "file" "/var/lib/jobs-gateway/state/idempotency.redb")) -}}
 {{- end -}}
 {{- if .Values.audit.enabled -}}
-{{- $file := dict "file" "/var/lib/jobs-gateway/audit/audit.jsonl" "rotate" .Values.audit.rotate "keep" .Values.audit.keep -}}
+{{- $file := dict "file" "/var/lib/jobs-gateway/audit/audit.jsonl" "rotate" .Values.audit.rotate "rotate_after" .Values.audit.rotateAfter "keep" .Values.audit.keep -}}
 {{- $sinks := list $file -}}
 {{- if .Values.audit.stdout -}}
 {{- $sinks = append $sinks (dict "stdout" true) -}}
 {{- end -}}
-{{- $own = merge $own (dict "audit" (dict "sinks" $sinks)) -}}
+{{- with .Values.audit.otlp -}}
+{{- $sinks = append $sinks (dict "otlp" .) -}}
+{{- end -}}
+{{- $own = merge $own (dict "audit" (dict "on_full" .Values.audit.onFull "sinks" $sinks)) -}}
 {{- end -}}
 {{- mergeOverwrite $config $own | toYaml -}}
 {{- end }}
