@@ -69,7 +69,12 @@ impl<'a> Branch<'a> {
         let value = match &read.form {
             Form::Any => json!({}),
             Form::Scalar(wanted) => scalar(wanted),
-            Form::Secret => json!({"type": "string", "pattern": format!("^{REFERENCE}$")}),
+            Form::Secret => secret(),
+            Form::Secrets { names } => json!({
+                "type": "object",
+                "propertyNames": scalar(names),
+                "additionalProperties": secret(),
+            }),
             Form::List(wanted) => json!({"type": "array", "items": scalar(wanted)}),
             Form::Items => {
                 let item = self.object(&format!("{path}[]"), meanings);
@@ -100,6 +105,10 @@ impl<'a> Branch<'a> {
         }
         value
     }
+}
+
+fn secret() -> Value {
+    json!({"type": "string", "pattern": format!("^{REFERENCE}$")})
 }
 
 /// A scalar, by what its parser says would be right.

@@ -17,7 +17,9 @@ use super::{Rules, Service, caching, credential, limits, request};
 use crate::auth;
 use crate::graphql::{Answer, ApiError};
 use crate::limit::{Bucket, Charge, Level, Refused};
-use crate::model::{CacheStatus, CallRecord, Caller, ErrorCode, Kind, RequestContext, TenantId};
+use crate::model::{
+    CacheStatus, CallRecord, Caller, ErrorCode, Kind, RequestContext, RequestHead, TenantId,
+};
 use crate::operation::Operation;
 use crate::telemetry::{self, metrics};
 
@@ -27,8 +29,10 @@ pub async fn handle(State(service): State<Arc<Service>>, request: Request) -> Re
     let mut emission = Emission::begin(Arc::clone(&service));
     let (record, _) = emission.parts();
     let peer = head.extensions.get::<ConnectInfo<SocketAddr>>();
-    let traceparent = head.headers.get("traceparent").and_then(|value| value.to_str().ok());
-    record.trace = telemetry::trace_of(traceparent);
+    record.trace = telemetry::trace_of(&head.headers);
+    if record.trace.as_ref().is_some_and(|trace| trace.sampled) {
+        record.head = Some(Box::new(RequestHead::of(&head)));
+    }
     record.method = match head.method {
         Method::GET => "GET",
         Method::POST => "POST",
@@ -140,7 +144,7 @@ async fn answer(
 
     let asking = caching::Asking::of(&operation);
     let trails = Arc::clone(&record.trails);
-    let (id, source, trace) = (record.request_id, record.source, record.trace);
+    let (id, source, trace) = (record.request_id, record.source, record.trace.clone());
     let forward = forwarded(&service.forward_headers, &head.headers);
     let mark = None;
     let request =
