@@ -286,10 +286,12 @@ impl<'c, 'a> Section<'c, 'a> {
         for (own, node) in self.members(key).unwrap_or_default() {
             let name = format!("{}.{}", self.name(key), own.text);
             let secret = self.reference(&name, node, &parse);
-            match (parse_name(&own.text), secret) {
-                (Ok(own), Some(secret)) => secrets.push((own, secret)),
-                (Err(problem), _) => self.context.error(&own.place, format!("`{name}`: {problem}")),
-                (Ok(_), None) => {}
+            match parse_name(&own.text) {
+                Ok(own) => secrets.extend(secret.map(|secret| (own, secret))),
+                Err(problem) => {
+                    let message = format!("`{name}` at {}: {problem}", own.place);
+                    self.context.report(Diagnostic::error(message, None));
+                }
             }
         }
         secrets
