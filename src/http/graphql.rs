@@ -150,11 +150,12 @@ async fn answer(
     let request =
         RequestContext { id, source, caller, deadline, fresh, trace, forward, mark, trails };
     let began = Instant::now();
+    record.execution = Some((began, None));
     // On the heap: a request that is answered from memory does not carry it about.
     let executed =
         Box::pin(execution::execute(service, &rules, request, operation, key, permit, running))
             .await;
-    record.execution = Some((began, began.elapsed()));
+    record.execution = Some((began, Some(began.elapsed())));
     let (answer, is_replay) = match executed {
         Executed::Answer(answer) => (answer, false),
         Executed::Replay(answer) => (answer, true),

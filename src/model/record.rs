@@ -41,8 +41,8 @@ pub struct CallRecord {
     pub kind: Option<Kind>,
     /// The root fields it asked for, in order, and what was learnt of each.
     pub trails: Arc<[Trail]>,
-    /// When it was executed, and how long that took.
-    pub execution: Option<(Instant, Duration)>,
+    /// When it was executed, and how long that took, if it was not broken off.
+    pub execution: Option<(Instant, Option<Duration>)>,
     /// What the cache had for it: the worst that it had for one of its reads.
     pub cache: Option<CacheStatus>,
     /// Whether it was answered as the same mutation was before.

@@ -57,8 +57,8 @@ pub struct UpstreamSpan {
     pub id: SpanId,
     /// When it was sent.
     pub began: Instant,
-    /// How long it took.
-    pub took: Duration,
+    /// How long it took, if it came to its end before its request did.
+    pub took: Option<Duration>,
     /// Where it was sent.
     pub url: url::Url,
     /// How often the same call had been made before.
@@ -114,6 +114,15 @@ impl TraceContext {
     pub fn traceparent(&self) -> (String, SpanId) {
         let span = new_span();
         (format!("00-{}-{span}-{:02x}", self.trace, u8::from(self.sampled)), span)
+    }
+}
+
+impl UpstreamSpan {
+    /// A call that is sent for the first time and has no answer yet.
+    #[must_use]
+    pub const fn begin(id: SpanId, began: Instant, url: url::Url) -> Self {
+        let (took, status, error, request_id) = (None, None, None, None);
+        Self { id, began, took, url, resends: 0, status, error, request_id }
     }
 }
 

@@ -51,12 +51,12 @@ type Told = Vec<(f64, Vec<KeyValue>)>;
 
 /// A gauge whose series come and go: it shows what it was told last, and nothing older.
 #[derive(Debug)]
-pub struct Series {
+pub struct GaugeSet {
     told: Arc<Mutex<Told>>,
     _shown: ObservableGauge<f64>,
 }
 
-impl Series {
+impl GaugeSet {
     /// Shows these series instead of those before.
     pub fn tell(&self, series: Told) {
         *self.told() = series;
@@ -81,7 +81,7 @@ impl Series {
     }
 }
 
-impl Instrument for Series {
+impl Instrument for GaugeSet {
     const KIND: &'static str = "gauge";
     fn make(meter: &Meter, name: &'static str, help: &'static str) -> Self {
         let told: Arc<Mutex<Told>> = Arc::default();
@@ -164,7 +164,7 @@ instruments! {
         "Calls that wait for their turn.";
     upstream_retries: Counter<u64> = "jobs_gateway_upstream_retries_total" []
         "Calls to Move that were made again.";
-    breaker_state: Series = "jobs_gateway_circuit_breaker_state" ["account"]
+    breaker_state: GaugeSet = "jobs_gateway_circuit_breaker_state" ["account"]
         "0 closed, 1 half-open, 2 open; `account` is `shared` or the tenant that owns it.";
     idempotency: Counter<u64> = "jobs_gateway_idempotent_mutations_total" ["result"]
         "Mutations with an `Idempotency-Key`: `first`, `replayed`, `conflict`, `looked_up`, or `unremembered` (the store did not answer).";
@@ -186,9 +186,9 @@ instruments! {
         "Reloads of policies: `ok` or `error`.";
     reload_ok: Gauge<f64> = "jobs_gateway_policy_reload_ok" []
         "1 if the last reload of policies succeeded, 0 if it was refused.";
-    issuer_ok: Series = "jobs_gateway_issuer_keys_ok" ["issuer"]
+    issuer_ok: GaugeSet = "jobs_gateway_issuer_keys_ok" ["issuer"]
         "1 if the issuer's keys were fetched last time, 0 if not.";
-    key_expiry: Series = "jobs_gateway_api_key_expiry_timestamp_seconds" ["tenant", "key"]
+    key_expiry: GaugeSet = "jobs_gateway_api_key_expiry_timestamp_seconds" ["tenant", "key"]
         "When an API key expires, in seconds since 1970; keys without an end have none.";
     certificate_expiry: Gauge<f64> = "jobs_gateway_tls_certificate_expiry_timestamp_seconds" []
         "When the certificate of `server.tls` expires, in seconds since 1970.";

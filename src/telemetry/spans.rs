@@ -31,9 +31,10 @@ pub fn of(record: &CallRecord) -> Vec<SpanData> {
     let end = Instant::now();
     writer.http(end);
     if let Some((began, took)) = record.execution {
-        let graphql = writer.graphql(began, began + took);
+        let end = took.map_or(end, |took| began + took);
+        let graphql = writer.graphql(began, end);
         for trail in record.trails.iter() {
-            writer.job(graphql, trail, began, began + took);
+            writer.job(graphql, trail, began, end);
         }
     }
     writer.spans
@@ -140,17 +141,19 @@ impl Writer<'_> {
             self.annotate(vec![status], Status::Unset);
         }
         for call in &notes.calls {
-            self.upstream(span, trail, call);
+            self.upstream(span, trail, call, times.1);
         }
     }
 
     /// The conventions' HTTP client span. The URL is the configuration's, without what may be secret
     /// in it.
-    fn upstream(&mut self, job: SpanId, trail: &Trail, call: &UpstreamSpan) {
-        let times = (call.began, call.began + call.took);
+    fn upstream(&mut self, job: SpanId, trail: &Trail, call: &UpstreamSpan, end: Instant) {
+        let times = (call.began, call.took.map_or(end, |took| call.began + took));
         let field = trail.field.name();
         self.write(call.id, Some(job), SpanKind::Client, format!("upstream {field}"), times);
-        let (status, error) = failed(call.error);
+        // Nobody waited for it any more.
+        let unfinished = call.took.is_none().then_some("unfinished");
+        let (status, error) = failed(call.error.or(unfinished));
         let url = &call.url;
         let host = url.host_str().unwrap_or_default().to_owned();
         let full = format!("{}{}", url.origin().ascii_serialization(), url.path());

@@ -153,22 +153,25 @@ impl Upstream {
         let began = Instant::now();
         let deadline = request.deadline.min(began + self.settings.timeout);
         let mut head = request.forward.as_deref().cloned().unwrap_or_default();
-        let span = request.trace.as_ref().map(|trace| tell_trace(trace, &mut head));
+        let traced = request.trace.as_ref().map(|trace| (tell_trace(trace, &mut head), trace));
+        let kept = traced.and_then(|(span, trace)| trace.sampled.then_some(span));
+        if let Some(id) = kept {
+            // Now, and not when it has ended: its request may end before it.
+            let url = tenant.account.url.clone();
+            let call = UpstreamSpan { resends, ..UpstreamSpan::begin(id, began, url) };
+            trail.note(|notes| notes.calls.push(call));
+        }
         let result = self.call_once(&tenant.account, call, head, deadline).await;
         trail.note(|notes| {
             notes.upstream_calls += u32::from(!matches!(result, Err(Error::CircuitOpen { .. })));
             notes.upstream_time += began.elapsed();
-            if let Some(id) = span.filter(|_| request.trace.as_ref().is_some_and(|t| t.sampled)) {
-                notes.calls.push(UpstreamSpan {
-                    id,
-                    began,
-                    took: began.elapsed(),
-                    url: tenant.account.url.clone(),
-                    resends,
-                    status: status(&result),
-                    error: result.as_ref().err().map(Error::kind),
-                    request_id: result.as_ref().ok().and_then(|reply| reply.request_id.clone()),
-                });
+            if let Some(id) = kept
+                && let Some(call) = notes.calls.iter_mut().find(|call| call.id == id)
+            {
+                call.took = Some(began.elapsed());
+                call.status = status(&result);
+                call.error = result.as_ref().err().map(Error::kind);
+                call.request_id = result.as_ref().ok().and_then(|reply| reply.request_id.clone());
             }
             if let Ok(reply) = &result {
                 notes.upstream_request_id.clone_from(&reply.request_id);
