@@ -266,8 +266,8 @@ async fn a_collector_that_speaks_tls_is_trusted_by_the_authority_that_is_named()
     assert!(stranger.spans.lock().unwrap().is_empty());
 }
 
-/// Asks more than any queue holds, stops, and gives the log.
-async fn ask_much(endpoint: SocketAddr, protocol: &str) -> Vec<Value> {
+/// A gateway that was asked for more spans than its queue holds.
+async fn asked_much(endpoint: SocketAddr, protocol: &str) -> Traced {
     let otlp = format!("endpoint: 'http://{endpoint}', protocol: {protocol}");
     let gateway = Traced::start(&otlp, "info").await;
     let (began, http) = (Instant::now(), reqwest::Client::new());
@@ -279,16 +279,28 @@ async fn ask_much(endpoint: SocketAddr, protocol: &str) -> Vec<Value> {
     }
     // A collector's patience is five seconds a batch: nobody waited for that.
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    gateway
+}
+
+/// Stops it: a second of draining, and five for the collector.
+fn stop_in_time(gateway: Traced) -> Vec<Value> {
     let began = Instant::now();
     let (_, log) = gateway.stop();
-    // A second of draining, and five for the collector.
     assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
     log
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_is_down_costs_nothing_but_the_data() {
-    let log = ask_much("127.0.0.1:9".parse().unwrap(), "grpc").await;
+async fn a_collector_that_is_down_costs_nothing_but_the_data_and_a_metric_says_so() {
+    let gateway = asked_much("127.0.0.1:9".parse().unwrap(), "grpc").await;
+    let url = format!("http://{}/metrics", gateway.process.admin);
+    let none = "jobs_gateway_telemetry_failures_total{signal=\"traces\"} 0\n";
+    let give_up = Instant::now() + Duration::from_secs(20);
+    while reqwest::get(&url).await.unwrap().text().await.unwrap().contains(none) {
+        assert!(Instant::now() < give_up, "no failure is counted");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let log = stop_in_time(gateway);
     let complaints = log.iter().filter(|line| line.to_string().contains("collector"));
     // One for each of traces, metrics and logs, however often it fails.
     assert!((1..=3).contains(&complaints.clone().count()), "{:#?}", complaints.collect::<Vec<_>>());
@@ -297,7 +309,9 @@ async fn a_collector_that_is_down_costs_nothing_but_the_data() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_never_answers_costs_nothing_but_the_data() {
     let endpoint = Collector::serve_silence().await;
-    let gateways = ["grpc", "http"].map(|protocol| tokio::spawn(ask_much(endpoint, protocol)));
+    let gateways = ["grpc", "http"].map(|protocol| {
+        tokio::spawn(async move { stop_in_time(asked_much(endpoint, protocol).await) })
+    });
     for gateway in gateways {
         gateway.await.unwrap();
     }
