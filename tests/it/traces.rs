@@ -271,10 +271,10 @@ async fn asked_much(endpoint: SocketAddr, protocol: &str) -> Traced {
     let otlp = format!("endpoint: 'http://{endpoint}', protocol: {protocol}");
     let gateway = Traced::start(&otlp, "info").await;
     let (began, http) = (Instant::now(), reqwest::Client::new());
-    for _ in 0..1_000 {
+    for job in 0..1_000 {
+        let query = format!("{{ getJob(jobId: \"job-{job}\") {{ id }} }}");
         let request = http.post(gateway.process.url()).header("authorization", key("acme"));
-        let asked =
-            request.json(&json!({"query": "{ getJob(jobId: \"job-none\") { id } }"})).send();
+        let asked = request.json(&json!({"query": query})).send();
         assert_eq!(asked.await.unwrap().status(), 200);
     }
     // A collector's patience is five seconds a batch: nobody waited for that.
