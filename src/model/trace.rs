@@ -287,6 +287,20 @@ mod tests {
         assert!(kept.is_some_and(|kept| kept.len() <= LONGEST_STATE));
     }
 
+    #[test]
+    fn what_a_trace_shows_of_a_head_is_bounded_and_leaves_the_query_out() {
+        let request = http::Request::get("/graphql?query=secret")
+            .header(HOST, "jobs.example.test:8443")
+            .header(USER_AGENT, "a".repeat(1_000))
+            .extension(Scheme::HTTPS);
+        let (parts, ()) = request.body(()).expect("a request").into_parts();
+        let head = RequestHead::of(&parts);
+        assert_eq!((head.scheme, head.version, &*head.path), ("https", "1.1", "/graphql"));
+        assert_eq!(head.user_agent, Some("a".repeat(LONGEST_USER_AGENT).into()));
+        let server = head.server.expect("a server");
+        assert_eq!((server.host(), server.port_u16()), ("jobs.example.test", Some(8443)));
+    }
+
     proptest! {
         #[test]
         fn a_caller_decides_whether_its_trace_is_kept(
