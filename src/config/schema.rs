@@ -69,11 +69,11 @@ impl<'a> Branch<'a> {
         let value = match &read.form {
             Form::Any => json!({}),
             Form::Scalar(wanted) => scalar(wanted),
-            Form::Secret => secret(),
+            Form::Secret => json!({"type": "string", "pattern": format!("^{REFERENCE}$")}),
             Form::Secrets { names } => json!({
                 "type": "object",
                 "propertyNames": scalar(names),
-                "additionalProperties": secret(),
+                "additionalProperties": {"type": "string", "pattern": format!("^{REFERENCE}$")},
             }),
             Form::List(wanted) => json!({"type": "array", "items": scalar(wanted)}),
             Form::Items => {
@@ -105,10 +105,6 @@ impl<'a> Branch<'a> {
         }
         value
     }
-}
-
-fn secret() -> Value {
-    json!({"type": "string", "pattern": format!("^{REFERENCE}$")})
 }
 
 /// A scalar, by what its parser says would be right.
