@@ -24,12 +24,12 @@ fn settings(folder: &std::path::Path) -> Settings {
     }
 }
 
-fn record(request: &RequestContext) -> CallRecord {
+fn record(request: &RequestContext) -> Box<CallRecord> {
     let mut record = CallRecord::begin(request.id, jiff::Timestamp::now());
     record.identify(&request.caller);
     record.kind = Some(Kind::Query);
     record.trails = [Trail::new("getJob", RootField::GetJob)].into();
-    record
+    Box::new(record)
 }
 
 /// CPU time of this thread.

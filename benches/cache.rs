@@ -5,7 +5,7 @@
 mod support;
 
 use std::hint::black_box;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
@@ -31,6 +31,7 @@ const BODY: usize = 1_300;
 
 fn jobs(criterion: &mut Criterion) {
     let tenant = tenant();
+    let selection = Arc::new(Selection::of_leaves(["id", "metadata", "name", "state"]));
     let mut group = criterion.benchmark_group("cache/job, by jobs in it");
     for count in [10, 1_000_000] {
         let max: u64 = 8 << 30;
@@ -41,7 +42,7 @@ fn jobs(criterion: &mut Criterion) {
         for n in 0..count {
             let key = key(&tenant, n);
             let lifetime = Lifetime::of(&tenant.cache, State::Finished, std::iter::empty(), now);
-            let selection = Selection::of_leaves(["id", "metadata", "name", "state"]);
+            let selection = Arc::clone(&selection);
             let version = versions.of(&key);
             let (tenant, weight) = (Arc::clone(&tenant), 2 * BODY);
             let value = vec![0_u8; BODY];
@@ -59,6 +60,7 @@ fn jobs(criterion: &mut Criterion) {
 
 fn bounded(_: &mut Criterion) {
     let tenant = tenant();
+    let selection = Arc::new(Selection::of_leaves(["id", "metadata", "name", "state"]));
     let max: u64 = 256 << 20;
     let before = resident();
     let versions = Arc::new(Versions::default());
@@ -67,7 +69,7 @@ fn bounded(_: &mut Criterion) {
     for n in 0..1_000_000 {
         let key = key(&tenant, n);
         let lifetime = Lifetime::of(&tenant.cache, State::Finished, std::iter::empty(), now);
-        let selection = Selection::of_leaves(["id", "metadata", "name", "state"]);
+        let selection = Arc::clone(&selection);
         let version = versions.of(&key);
         let (tenant, weight) = (Arc::clone(&tenant), 2 * BODY);
         let value = vec![0_u8; BODY];
@@ -95,7 +97,7 @@ fn answers(criterion: &mut Criterion) {
     let now = Timestamp::now();
     let stored = StoredAnswer {
         body: vec![0; BODY].into(),
-        etag: "\"x\"".into(),
+        etag: OnceLock::new(),
         fetched: now,
         fresh_until: Timestamp::MAX,
         versions: [versions.of(&key(&tenant, 1))].into(),

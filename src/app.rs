@@ -335,7 +335,8 @@ fn background(app: App) -> JoinSet<()> {
     let App { service, upstream, jobs, shared, http, tls, config, origin, .. } = app;
     let mut tasks = JoinSet::new();
     tasks.spawn(learn_features(Arc::clone(&service), Arc::clone(&upstream)));
-    tasks.spawn(report(Arc::clone(&service), upstream, jobs.clone()));
+    let max_requests = config.server.max_requests;
+    tasks.spawn(report(Arc::clone(&service), upstream, jobs.clone(), max_requests));
     if let Some(shared) = shared {
         let versions = Arc::clone(jobs.versions());
         tasks.spawn(async move { shared.follow(&versions).await });
@@ -392,15 +393,20 @@ fn serve_admin(listener: TcpListener, router: axum::Router) -> io::Result<onesho
 }
 
 /// Shows what has no moment of its own to be counted at.
-async fn report(service: Arc<Service>, upstream: Arc<Upstream>, jobs: Jobs) {
+async fn report(service: Arc<Service>, upstream: Arc<Upstream>, jobs: Jobs, max_requests: usize) {
     loop {
-        for (account, condition) in upstream.conditions() {
-            metrics::breaker_state(&account, condition as u8);
-        }
+        let rules = service.rules.load_full();
+        upstream.forget_others(&rules.policies.accounts());
+        let conditions = upstream.conditions().into_iter();
+        metrics::breaker_states(conditions.map(|(account, condition)| (account, condition as u8)));
+        metrics::issuers(&rules.issuers.names());
+        let requests = max_requests.saturating_sub(service.at_once.available_permits());
+        metrics::queues(requests, service.journal.waiting());
         let (entries, bytes) = jobs.cache_size();
         metrics::cache_size("jobs", entries, bytes);
-        let (entries, bytes) = service.rules.load().answers.size();
+        let (entries, bytes) = rules.answers.size();
         metrics::cache_size("answers", entries, bytes);
+        drop(rules);
         tokio::time::sleep(REPORT_EVERY).await;
     }
 }

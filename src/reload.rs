@@ -102,9 +102,10 @@ pub fn rules(
     before: Option<&Rules>,
     http: &reqwest::Client,
 ) -> Result<Rules, Diagnostics> {
+    let issuers = Issuers::build(&config.issuers, before.map(|rules| &rules.issuers), http)?;
     metrics::key_expiries(policies.key_expiries());
     Ok(Rules {
-        issuers: Issuers::build(&config.issuers, before.map(|rules| &rules.issuers), http)?,
+        issuers,
         documents: match before {
             Some(rules) if *rules.documents.limits() == config.limits => rules.documents.clone(),
             _ => Documents::new(config.limits.clone()),

@@ -82,7 +82,7 @@ impl Event {
             cost: record.cost,
             latency: record.took,
             message: None,
-            trace_id: record.trace.map(|trace| trace.trace.to_string().into()),
+            trace_id: record.trace.as_ref().map(|trace| trace.trace.to_string().into()),
         };
         if record.trails.is_empty() {
             vec![event(None)]

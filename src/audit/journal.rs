@@ -135,6 +135,12 @@ impl Journal {
         let _ = tokio::time::timeout(patience, flushed).await;
     }
 
+    /// How many records wait to be written.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.0.as_ref().map_or(0, |open| open.queue.max_capacity() - open.queue.capacity())
+    }
+
     /// The end of the chain; `None` if nothing is kept.
     #[must_use]
     pub fn head(&self) -> Option<Head> {

@@ -44,7 +44,7 @@ impl Line<'_> {
 }
 
 /// Appends the line of an event at its place in the chain, without its end.
-pub fn of(event: &Event, link: Link, text: &mut Vec<u8>) {
+pub fn of(event: &Event, place: Link, into: &mut Vec<u8>) {
     let (activity_id, activity, type_name) = activity(event);
     let (decision, rule) = decision(event);
     let (status, status_id, severity, severity_id) = match (event.phase, event.code, decision) {
@@ -54,7 +54,7 @@ pub fn of(event: &Event, link: Link, text: &mut Vec<u8>) {
         (_, Some(_), _) => ("Failure", 2, "Medium", 3),
     };
     let code = event.code.map(ErrorCode::as_str);
-    let mut line = Line(text);
+    let mut line = Line(into);
     line.json(r#"{"activity_id":"#).plain(activity_id);
     line.json(r#","activity_name":""#).json(activity);
     line.json(r#"","actor":{"user":{"uid":"#);
@@ -84,7 +84,7 @@ pub fn of(event: &Event, link: Link, text: &mut Vec<u8>) {
         env!("CARGO_PKG_VERSION"),
         r#""},"uid":""#
     ));
-    line.plain(link.seq).json(r#""},"resources":["#);
+    line.plain(place.seq).json(r#""},"resources":["#);
     resources(&mut line, event);
     line.json(r#"],"severity":""#).json(severity);
     line.json(r#"","severity_id":"#).plain(severity_id);
@@ -100,8 +100,8 @@ pub fn of(event: &Event, link: Link, text: &mut Vec<u8>) {
     line.json(r#","time":"#).plain(event.at.as_millisecond());
     line.json(r#","type_name":""#).json(type_name);
     line.json(r#"","type_uid":"#).plain(CLASS * 100 + activity_id);
-    line.json(r#","unmapped":{"chain":{"seq":"#).plain(link.seq);
-    line.json(r#","prev":""#).plain(link.prev).json(r#""},"phase":""#).json(event.phase.as_str());
+    line.json(r#","unmapped":{"chain":{"seq":"#).plain(place.seq);
+    line.json(r#","prev":""#).plain(place.prev).json(r#""},"phase":""#).json(event.phase.as_str());
     line.json("\"");
     line.maybe_text(r#","tenant":"#, event.tenant.as_ref().map(TenantId::as_str));
     line.maybe_text(r#","alias":"#, event.operation.as_ref().map(|(key, _)| &**key));

@@ -123,6 +123,12 @@ impl Issuers {
         Diagnostics(configured.iter().filter_map(problem).collect())
     }
 
+    /// Their names.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        self.issuers.iter().map(|issuer| issuer.config.name.as_str()).collect()
+    }
+
     fn following(&self, config: &config::Issuer) -> Option<IssuerKeys> {
         let same = self.issuers.iter().find(|issuer| issuer.config.keys == config.keys)?;
         match &same.keys {

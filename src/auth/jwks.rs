@@ -215,11 +215,16 @@ impl Fetched {
             Ok(result) => result,
             Err(_) => Err(Error::Timeout),
         };
+        let result = result.and_then(|(text, age)| self.take(&text).map(|()| age));
         metrics::issuer_keys(&self.name, result.is_ok());
-        let (text, age) = result.inspect_err(|error| self.complain(error))?;
+        result.inspect_err(|error| self.complain(error))
+    }
+
+    /// Puts a set in force, if it is another one.
+    fn take(&self, text: &str) -> Result<(), Error> {
         let known = self.keys.load();
         if known.text != text {
-            let keys = parse(&text, known.version + 1).inspect_err(|error| self.complain(error))?;
+            let keys = parse(text, known.version + 1)?;
             tracing::info!(
                 issuer = self.name,
                 keys = keys.by_kid.len(),
@@ -227,7 +232,7 @@ impl Fetched {
             );
             self.keys.store(Arc::new(keys));
         }
-        Ok(age)
+        Ok(())
     }
 
     fn complain(&self, error: &Error) {

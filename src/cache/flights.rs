@@ -21,7 +21,7 @@ pub struct Flights<K, T> {
 #[derive(Debug)]
 struct Flight<T> {
     id: u64,
-    selection: Selection,
+    selection: Arc<Selection>,
     version: Version,
     done: Arc<watch::Sender<Option<T>>>,
 }
@@ -68,7 +68,7 @@ where
     pub fn start<F>(
         &self,
         key: &K,
-        selection: Selection,
+        selection: Arc<Selection>,
         version: Version,
         fetch: F,
     ) -> impl Future<Output = Option<T>> + use<K, T, F>

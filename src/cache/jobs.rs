@@ -26,7 +26,7 @@ pub struct Entry<V> {
     /// What was fetched.
     pub value: V,
     /// What of it.
-    pub selection: Selection,
+    pub selection: Arc<Selection>,
     /// The policy by which it was judged; another one judges anew.
     pub tenant: Arc<Tenant>,
     /// How long it may be given.

@@ -39,7 +39,7 @@ pub struct SharedEntry {
     /// When upstream began to be asked.
     pub fetched: Timestamp,
     /// What was asked for.
-    pub selection: Selection,
+    pub selection: Arc<Selection>,
     /// The job as Move sent it, JSON text; `None` if it is not the tenant's to see.
     pub job: Option<String>,
 }

@@ -45,14 +45,16 @@ pub fn run(args: &Args) -> ExitCode {
             let place = warning.place.as_ref().map(ToString::to_string);
             tracing::warn!(place, "{}", warning.message);
         }
-        match start(loaded, origin, clock).await {
+        let status = match start(loaded, origin, clock).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 tracing::error!("{error}");
                 eprintln!("error: {error}");
                 ExitCode::FAILURE
             }
-        }
+        };
+        telemetry::flush(FLUSH).await;
+        status
     })
 }
 
@@ -68,6 +70,5 @@ async fn start(
     tracing::info!(address = %bound.address, admin = %bound.admin_address, "listening");
     bound.serve(interrupted).await?;
     tracing::info!("stopped");
-    telemetry::flush(FLUSH).await;
     Ok(())
 }

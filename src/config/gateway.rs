@@ -4,6 +4,8 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
+
 use super::reader::{Context, Section};
 use super::values::{
     boolean, bytes, duration, key_of_32_bytes, parsed, percentage, positive, secret, some_time,
@@ -107,7 +109,7 @@ pub fn read(context: &Context<'_>, root: &Node, folder: &Path) -> Option<Config>
         config.audit = audit_of(context, section, folder);
     }
     if let Some(section) = top.section("telemetry") {
-        telemetry(section, &mut config);
+        telemetry(section, &mut config, folder);
     }
     top.finish();
     is_usable.then_some(config)
@@ -404,7 +406,7 @@ fn audit_of(context: &Context<'_>, mut section: Section<'_, '_>, folder: &Path) 
     Some(Audit { journal: journal?, stdout, otlp })
 }
 
-fn telemetry(mut section: Section<'_, '_>, config: &mut Config) {
+fn telemetry(mut section: Section<'_, '_>, config: &mut Config, folder: &Path) {
     let log = &mut config.log;
     if let Some(mut own) = section.section("log") {
         if let Some(level) = own.get("level", level) {
@@ -422,12 +424,29 @@ fn telemetry(mut section: Section<'_, '_>, config: &mut Config) {
             "http" => Ok(Transport::Http),
             _ => Err("must be `grpc` or `http`".to_owned()),
         });
+        let headers = own.secrets("headers", header_name, header_value).into_iter().collect();
+        let ca = own.get("ca", |path| below(folder, path));
         let sample = own.get("sample", percentage).unwrap_or(100);
         own.finish();
         let protocol = protocol.unwrap_or(Transport::Grpc);
-        config.otlp = endpoint.map(|endpoint| Otlp { endpoint, protocol, sample });
+        config.otlp = endpoint.map(|endpoint| Otlp { endpoint, protocol, headers, ca, sample });
     }
     section.finish();
+}
+
+/// A header that a collector is told; `grpc-…` and `…-bin` are gRPC's own.
+fn header_name(text: &str) -> Result<HeaderName, String> {
+    HeaderName::try_from(text)
+        .ok()
+        .filter(|name| !name.as_str().starts_with("grpc-") && !name.as_str().ends_with("-bin"))
+        .ok_or_else(|| "must be the name of a header such as authorization".to_owned())
+}
+
+fn header_value(text: &str) -> Result<HeaderValue, String> {
+    let mut value = HeaderValue::try_from(text)
+        .map_err(|_| "must be what a header can hold: printable ASCII".to_owned())?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn level(text: &str) -> Result<String, String> {

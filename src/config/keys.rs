@@ -131,9 +131,13 @@ pub const KEYS: &[Described] = describe! {
     "telemetry.log.format" ["`json`"]
         "`json` or `text`, on standard error";
     "telemetry.otlp.endpoint" ["none: `/metrics` and the log alone"]
-        "a collector for traces, metrics and logs, `http://host:4317`";
+        "a collector for traces, metrics and logs, `http://host:4317` or `https://…`";
     "telemetry.otlp.protocol" ["`grpc`"]
         "`grpc`, or `http` (protobuf, usually port 4318)";
+    "telemetry.otlp.headers" ["none"]
+        "what the collector is told with everything, such as a vendor's key: `{ x-api-key: ${OTLP_KEY} }`, by reference only";
+    "telemetry.otlp.ca" ["the system's authorities"]
+        "a PEM file with authorities the collector's certificate may come from besides";
     "telemetry.otlp.sample" ["`100%`"]
-        "how many traces are kept of those whose caller does not decide in `traceparent`";
+        "how many traces are kept of those whose caller does not decide: a `traceparent` that is sampled is kept, one that is not is not";
 };

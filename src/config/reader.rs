@@ -42,6 +42,11 @@ pub enum Form {
     Scalar(String),
     /// A reference to a secret.
     Secret,
+    /// A mapping whose keys the file chooses and whose values are references to secrets.
+    Secrets {
+        /// What the keys are.
+        names: String,
+    },
     /// A list of values.
     List(String),
     /// A list of mappings.
@@ -265,8 +270,41 @@ impl<'c, 'a> Section<'c, 'a> {
     ) -> Option<T> {
         self.note(key, Form::Secret, false);
         let node = self.node(key)?;
+        self.reference(&self.name(key), node, parse)
+    }
+
+    /// A key's mapping, whose keys the file chooses and whose values are secrets; see
+    /// [`Section::secret`].
+    pub fn secrets<K, T>(
+        &mut self,
+        key: &'static str,
+        parse_name: impl Fn(&str) -> Result<K, String>,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<(K, T)> {
+        self.note(key, Form::Secrets { names: wanted(&parse_name) }, false);
+        let mut secrets = Vec::new();
+        for (own, node) in self.members(key).unwrap_or_default() {
+            let name = format!("{}.{}", self.name(key), own.text);
+            let secret = self.reference(&name, node, &parse);
+            match parse_name(&own.text) {
+                Ok(own) => secrets.extend(secret.map(|secret| (own, secret))),
+                Err(problem) => {
+                    let message = format!("`{name}` at {}: {problem}", own.place);
+                    self.context.report(Diagnostic::error(message, None));
+                }
+            }
+        }
+        secrets
+    }
+
+    fn reference<T>(
+        &self,
+        name: &str,
+        node: &Node,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
         let report = |problem: &str| {
-            let message = format!("`{}` at {}: {problem}", self.name(key), node.place);
+            let message = format!("`{name}` at {}: {problem}", node.place);
             self.context.report(Diagnostic::error(message, None));
         };
         let Value::Scalar { text, .. } = &node.value else {

@@ -113,6 +113,11 @@ impl<'a> Branch<'a> {
             Form::Any => json!({}),
             Form::Scalar(wanted) => scalar(wanted),
             Form::Secret => json!({"type": "string", "pattern": format!("^{REFERENCE}$")}),
+            Form::Secrets { names } => json!({
+                "type": "object",
+                "propertyNames": scalar(names),
+                "additionalProperties": {"type": "string", "pattern": format!("^{REFERENCE}$")},
+            }),
             Form::List(wanted) => json!({"type": "array", "items": scalar(wanted)}),
             Form::Items => {
                 let item = self.object(&format!("{path}[]"), meanings);
@@ -151,6 +156,7 @@ fn kind(form: &Form) -> String {
         Form::Any | Form::Section => "mapping".to_owned(),
         Form::Scalar(wanted) => shape(wanted).0,
         Form::Secret => "secret".to_owned(),
+        Form::Secrets { .. } => "mapping of secrets".to_owned(),
         Form::List(_) | Form::Items => "list".to_owned(),
         Form::Members { values: Some(_), .. } => "mapping of lists".to_owned(),
         Form::Members { values: None, .. } => "mapping of mappings".to_owned(),

@@ -63,6 +63,30 @@ impl Answer {
         Self { body, failures, has_data: true, has_values: true, has_all_values: true }
     }
 
+    /// The answer to an operation with one root field, whose value `write` writes.
+    ///
+    /// # Errors
+    /// Those of `write`.
+    pub fn of_one<E>(
+        key: &str,
+        trails: &[Trail],
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        // More than most jobs take.
+        let mut body = Vec::with_capacity(2_048);
+        // A key is a GraphQL name: nothing in it needs an escape.
+        body.extend([b"{\"data\":{\"", key.as_bytes(), b"\":"].concat());
+        write(&mut body)?;
+        body.push(b'}');
+        if let Some(extensions) = Extensions::of(trails) {
+            body.extend_from_slice(b",\"extensions\":");
+            // Numbers and constant texts: they cannot fail to become JSON.
+            let _ = serde_json::to_writer(&mut body, &extensions);
+        }
+        body.push(b'}');
+        Ok(Self::again(body.into()))
+    }
+
     fn write(data: Option<&Value>, errors: &[PlacedError], extensions: Option<Extensions>) -> Self {
         let failures = errors.iter().map(PlacedError::failure).collect();
         // Engine values and raw JSON texts: nothing here can fail to become JSON.

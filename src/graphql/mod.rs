@@ -2,16 +2,20 @@
 //! answers and errors to GraphQL's.
 
 mod answer;
+mod engine;
 mod errors;
 mod hiding;
 mod mutation;
+mod plan;
+mod project;
 mod query;
 mod selection;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use async_graphql::{EmptySubscription, SDLExportOptions, Schema, SchemaBuilder, ValidationMode};
+use async_graphql::{EmptySubscription, SDLExportOptions, Schema, SchemaBuilder};
+
+use engine::Engine;
 
 pub use answer::Answer;
 pub use errors::ApiError;
@@ -19,48 +23,10 @@ pub use hiding::has_field;
 
 use crate::jobs::Jobs;
 use crate::model::{FieldCoordinate, RequestContext, Tenant};
-use crate::operation::{Operation, SchemaId};
+use crate::operation::Operation;
 use crate::types::{ClientOwner, Identifier, InternalFileSchema, Page, Timestamped};
 
 type Builder = SchemaBuilder<query::Query, mutation::Mutation, EmptySubscription>;
-type Executable = Schema<query::Query, mutation::Mutation, EmptySubscription>;
-
-/// A schema in two: validation takes longer than everything else that the engine does, and is the same
-/// each time a document comes.
-struct Engine {
-    id: SchemaId,
-    /// For documents that were not seen before.
-    validating: Executable,
-    /// For those that were found valid.
-    trusting: Executable,
-}
-
-impl Engine {
-    fn new(jobs: &Jobs, builder: impl Fn() -> Builder) -> Self {
-        let build = |mode| builder().validation_mode(mode).data(jobs.clone()).finish();
-        Self {
-            id: SchemaId::next(),
-            validating: build(ValidationMode::Strict),
-            trusting: build(ValidationMode::Fast),
-        }
-    }
-
-    async fn execute(&self, request: RequestContext, operation: Operation) -> Answer {
-        let trails = Arc::clone(&request.trails);
-        if operation.is_valid_in(self.id) {
-            let request = operation.into_request().data(request);
-            return Answer::of(self.trusting.execute(request).await, &trails);
-        }
-        let document = operation.document();
-        let request = operation.into_request().data(request);
-        let answer = Answer::of(self.validating.execute(request).await, &trails);
-        // What is not valid is not executed.
-        if answer.has_data {
-            document.found_valid_in(self.id);
-        }
-        answer
-    }
-}
 
 /// The schema as each tenant may see it, with everything its resolvers need: one for all tenants
 /// that hide nothing, and one for each set of hidden fields.

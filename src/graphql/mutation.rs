@@ -101,7 +101,7 @@ impl Mutation {
         let id = JobId::parse(&id)?;
         let update = Update { metadata: text(metadata), name };
         let answer =
-            jobs.update(request, &trail, &id, update, &selection::below(ctx.field())).await;
+            jobs.update(request, &trail, &id, update, &selection::below(&ctx.field())).await;
         trail.end();
         job(ctx, answer, OwnedJob::into_job)
     }
@@ -109,7 +109,7 @@ impl Mutation {
 
 async fn create(ctx: &Context<'_>, field: RootField, new: NewJob) -> Result<Job, ApiError> {
     let (jobs, request, trail) = authorize(ctx, field)?;
-    let answer = jobs.create(request, &trail, new, &selection::below(ctx.field())).await;
+    let answer = jobs.create(request, &trail, new, &selection::below(&ctx.field())).await;
     trail.end();
     job(ctx, answer, OwnedJob::into_job)
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use async_graphql::{Context, ID, Object};
 
 use super::errors::{self, ApiError};
+use super::plan::Fetched;
 use super::selection;
-use crate::jobs::{Answer, Jobs, ListArguments};
+use crate::jobs::{Answer, Jobs, ListArguments, Wanted};
 use crate::model::{ErrorCode, JobId, RequestContext, RootField, TakeId, Trail};
 use crate::types::{Job, JobsPage, JsonOrObject, SortDirection};
 
@@ -21,7 +22,13 @@ impl Query {
     async fn get_job(&self, ctx: &Context<'_>, job_id: ID) -> Result<Job, ApiError> {
         let (jobs, request, trail) = authorize(ctx, RootField::GetJob)?;
         let id = JobId::parse(&job_id)?;
-        let answer = jobs.get(request, &trail, &id, &selection::below(ctx.field())).await;
+        let fetched = ctx.data_opt::<Fetched>().and_then(Fetched::take);
+        let answer = if let Some(fetched) = fetched {
+            fetched
+        } else {
+            let wanted = Wanted::of_job(selection::below(&ctx.field()));
+            jobs.get(request, &trail, &id, &wanted).await
+        };
         trail.end();
         job(ctx, answer, |job| Arc::unwrap_or_clone(job).into_job())
     }
@@ -60,7 +67,7 @@ async fn list(
     let take = take_id.as_deref().map(TakeId::parse).transpose()?;
     let after = after.map(|cursor| cursor.0);
     let arguments = ListArguments { first, after, sort_direction, take };
-    let item = selection::of_subfield(ctx.field(), "items");
+    let item = selection::of_subfield(&ctx.field(), "items");
     let listed = jobs.list(request, &trail, arguments, &item).await;
     trail.end();
     match listed {

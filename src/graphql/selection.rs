@@ -3,12 +3,41 @@
 use async_graphql::{PathSegment, SelectionField};
 
 use crate::model::Selection;
+use crate::operation::Field;
 use crate::upstream;
 
-/// What is selected below a field. The engine has already left out what `@skip` and `@include`
-/// exclude; fragments are walked into; aliases do not matter.
+/// A field that is selected, and what is selected of it: as the engine looks ahead, or as a plan has it.
+/// What `@skip` and `@include` exclude is left out, fragments are walked into.
+pub trait Selected {
+    /// Its name in the schema.
+    fn name(&self) -> &str;
+    /// Calls `visit` with each field that is selected of it.
+    fn each(&self, visit: impl FnMut(&Self));
+}
+
+impl Selected for SelectionField<'_> {
+    fn name(&self) -> &str {
+        Self::name(self)
+    }
+
+    fn each(&self, mut visit: impl FnMut(&Self)) {
+        self.selection_set().for_each(|field| visit(&field));
+    }
+}
+
+impl Selected for Field {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn each(&self, visit: impl FnMut(&Self)) {
+        self.below.iter().for_each(visit);
+    }
+}
+
+/// What is selected below a field, as Move is asked for it; aliases do not matter.
 #[must_use]
-pub fn below(field: SelectionField<'_>) -> Selection {
+pub fn below(field: &impl Selected) -> Selection {
     let mut selection = Selection::default();
     collect(field, &mut selection);
     selection
@@ -16,17 +45,19 @@ pub fn below(field: SelectionField<'_>) -> Selection {
 
 /// What is selected of the field's subfield, if it is selected.
 #[must_use]
-pub fn of_subfield(field: SelectionField<'_>, name: &str) -> Selection {
+pub fn of_subfield<S: Selected>(field: &S, name: &str) -> Selection {
     let mut selection = Selection::default();
-    for subfield in field.selection_set().filter(|subfield| subfield.name() == name) {
-        collect(subfield, &mut selection);
-    }
+    field.each(|subfield| {
+        if subfield.name() == name {
+            collect(subfield, &mut selection);
+        }
+    });
     selection
 }
 
-fn collect(field: SelectionField<'_>, into: &mut Selection) {
+fn collect<S: Selected>(field: &S, into: &mut Selection) {
     let mut is_leaf = true;
-    for subfield in field.selection_set() {
+    field.each(|subfield| {
         is_leaf = false;
         match subfield.name() {
             // The gateway's own schema answers it.
@@ -39,7 +70,7 @@ fn collect(field: SelectionField<'_>, into: &mut Selection) {
             }
             name => collect(subfield, into.field(name)),
         }
-    }
+    });
     if !is_leaf && into.is_empty() {
         into.field("__typename");
     }

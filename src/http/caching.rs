@@ -138,8 +138,11 @@ pub fn respond(
             (header::ETAG, HeaderValue::from_str(stored.etag()).ok()),
             (header::VARY, Some(HeaderValue::from_static(vary))),
         ];
-        let more = more.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        response.headers_mut().extend(more);
+        for (name, value) in more {
+            if let Some(value) = value {
+                response.headers_mut().insert(name, value);
+            }
+        }
     }
     response
 }

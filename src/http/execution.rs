@@ -12,6 +12,7 @@ use crate::idempotency::{Begun, Key, Outcome};
 use crate::limit::Permit;
 use crate::model::{ErrorCode, Kind, RequestContext, TenantId};
 use crate::operation::Operation;
+use crate::telemetry;
 
 /// Where a caller names a mutation, so that it can be sent again.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -57,7 +58,9 @@ pub async fn execute(
 ) -> Executed {
     let (kind, deadline) = (operation.kind, request.deadline);
     if kind == Kind::Query {
-        let executed = timeout_at(deadline, rules.gateways.execute(request, operation)).await;
+        let trace = request.trace.clone();
+        let executing = telemetry::within(trace, rules.gateways.execute(request, operation));
+        let executed = timeout_at(deadline, executing).await;
         return Executed::Answer(executed.unwrap_or_else(|_| too_late(kind)));
     }
     let claim = match key {
@@ -74,7 +77,7 @@ pub async fn execute(
     let is_alone = operation.root_fields().count() == 1;
     request.mark = claim.as_ref().map(|claim| claim.mark.clone());
     let (rules, service) = (Arc::clone(rules), Arc::clone(service));
-    let task = running.insert(tokio::spawn(async move {
+    let task = running.insert(tokio::spawn(telemetry::within(request.trace.clone(), async move {
         // It counts as under way for as long as it lasts, whoever waits for it.
         let _permit = permit;
         let answer = match timeout_at(deadline, rules.gateways.execute(request, operation)).await {
@@ -85,7 +88,7 @@ pub async fn execute(
             service.idempotency.end(claim, outcome(&answer, is_alone)).await;
         }
         answer
-    }));
+    })));
     let executed = task.await;
     *running = None;
     match executed {

@@ -17,7 +17,9 @@ use super::{Rules, Service, caching, credential, limits, request};
 use crate::auth;
 use crate::graphql::{Answer, ApiError};
 use crate::limit::{Bucket, Charge, Level, Refused};
-use crate::model::{CacheStatus, CallRecord, Caller, Decision, ErrorCode, Kind, RequestContext};
+use crate::model::{
+    CacheStatus, CallRecord, Caller, Decision, ErrorCode, Kind, RequestContext, RequestHead,
+};
 use crate::operation::Operation;
 use crate::telemetry;
 
@@ -29,8 +31,10 @@ pub async fn handle(State(service): State<Arc<Service>>, request: Request) -> Re
     let mut emission = Emission::begin(Arc::clone(&service));
     let (record, _) = emission.parts();
     let peer = head.extensions.get::<ConnectInfo<SocketAddr>>();
-    let traceparent = head.headers.get("traceparent").and_then(|value| value.to_str().ok());
-    record.trace = telemetry::trace_of(traceparent);
+    record.trace = telemetry::trace_of(&head.headers);
+    if record.trace.as_ref().is_some_and(|trace| trace.sampled) {
+        record.head = Some(Box::new(RequestHead::of(&head)));
+    }
     record.method = match head.method {
         Method::GET => "GET",
         Method::POST => "POST",
@@ -142,17 +146,18 @@ async fn answer(
 
     let asking = caching::Asking::of(&operation);
     let trails = Arc::clone(&record.trails);
-    let (id, source, trace) = (record.request_id, record.source, record.trace);
+    let (id, source, trace) = (record.request_id, record.source, record.trace.clone());
     let forward = forwarded(&service.forward_headers, &head.headers);
     let mark = None;
     let request =
         RequestContext { id, source, caller, deadline, fresh, trace, forward, mark, trails };
     let began = Instant::now();
+    record.execution = Some((began, None));
     // On the heap: a request that is answered from memory does not carry it about.
     let executed =
         Box::pin(execution::execute(service, &rules, request, operation, key, permit, running))
             .await;
-    record.execution = Some((began, began.elapsed()));
+    record.execution = Some((began, Some(began.elapsed())));
     let (answer, is_replay) = match executed {
         Executed::Answer(answer) => (answer, false),
         Executed::Replay(answer) => (answer, true),

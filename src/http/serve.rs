@@ -8,6 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use axum::http::header::CONNECTION;
+use axum::http::uri::Scheme;
 use axum::http::{HeaderValue, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -107,8 +108,12 @@ pub async fn serve(
             if !spoke {
                 return;
             }
+            let is_encrypted = tls.is_some();
             let service = service_fn(move |mut request: Request<Incoming>| {
                 request.extensions_mut().insert(ConnectInfo(peer));
+                if is_encrypted {
+                    request.extensions_mut().insert(Scheme::HTTPS);
+                }
                 let leaves = !readiness.get() && request.version() == Version::HTTP_11;
                 let answering = router.clone().oneshot(request.map(Body::new));
                 async move {

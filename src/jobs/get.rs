@@ -10,7 +10,7 @@ use crate::model::{
 use crate::types::Job;
 use crate::upstream::{self, Call, FieldError, PathSegment, Reply};
 
-use super::{Answer, Error, Jobs, OwnedJob, needs, present};
+use super::{Answer, Error, Jobs, OwnedJob, Wanted, needs, present};
 
 /// What is known of a job.
 #[derive(Debug, Clone)]
@@ -47,29 +47,29 @@ impl Jobs {
         request: &RequestContext,
         trail: &Trail,
         id: &JobId,
-        wanted: &Selection,
+        wanted: &Wanted,
     ) -> Result<Answer<Arc<OwnedJob>>, Error> {
         trail.note(|notes| notes.job = Some(id.clone()));
         let key = Key { tenant: request.caller.tenant.id.clone(), job: id.clone() };
-        let needed = needs::of_known_job(wanted);
+        let needed = &wanted.needed;
         let now = self.clock.now();
-        let known = if request.fresh { None } else { self.known(request, &key, &needed) };
+        let known = if request.fresh { None } else { self.known(request, &key, needed) };
         match known {
             Some(entry) if entry.lifetime.phase(now) == Phase::Fresh => {
                 self.answer(trail, CacheStatus::Hit, &entry)
             }
             Some(entry) if entry.lifetime.phase(now) == Phase::Revalidate => {
-                self.refresh(request, &key, needed);
+                self.refresh(request, &key, Arc::clone(needed));
                 self.answer(trail, CacheStatus::Stale, &entry)
             }
-            _ => match self.ask(request, trail, &key, &needed).await {
+            _ => match self.ask(request, trail, &key, needed).await {
                 (coalesced, Ok(Brought { entry, errors, status })) => {
                     let answer = self.answer(trail, coalesced.unwrap_or(status), &entry)?;
                     if errors.is_empty() {
                         return Ok(answer);
                     }
                     // Who joined another's fetch may want less than it brought.
-                    let asked = needs::of_job(wanted);
+                    let asked = needs::of_job(&wanted.selection);
                     let errors = errors.iter().filter(|error| concerns(error, &asked)).cloned();
                     let errors: Vec<_> = errors.collect();
                     if !errors.is_empty() {
@@ -77,7 +77,7 @@ impl Jobs {
                     }
                     Ok(Answer { errors, ..answer })
                 }
-                (_, Err(Error::Upstream(error))) => match self.known(request, &key, &needed) {
+                (_, Err(Error::Upstream(error))) => match self.known(request, &key, needed) {
                     Some(entry)
                         if !request.fresh && entry.lifetime.covers_error(self.clock.now()) =>
                     {
@@ -131,7 +131,7 @@ impl Jobs {
         request: &RequestContext,
         trail: &Trail,
         key: &Key,
-        needed: &Selection,
+        needed: &Arc<Selection>,
     ) -> (Option<CacheStatus>, Fetched) {
         let version = self.versions.of(key);
         if !request.fresh
@@ -139,13 +139,13 @@ impl Jobs {
         {
             return (Some(CacheStatus::Coalesced), fetched);
         }
-        let fetched = self.fetch(request, trail, key, needed.clone(), version).await;
+        let fetched = self.fetch(request, trail, key, Arc::clone(needed), version).await;
         let panicked = || Err(upstream::Error::NotAnAnswer("not one that can be handled").into());
         (None, fetched.unwrap_or_else(panicked))
     }
 
     /// Fetches in the background, unless somebody does already.
-    fn refresh(&self, request: &RequestContext, key: &Key, needed: Selection) {
+    fn refresh(&self, request: &RequestContext, key: &Key, needed: Arc<Selection>) {
         let version = self.versions.of(key);
         if !self.flights.is_flying(key, &needed, version) {
             let trail = Trail::new("", crate::model::RootField::GetJob);
@@ -161,18 +161,20 @@ impl Jobs {
         request: &RequestContext,
         trail: &Trail,
         key: &Key,
-        needed: Selection,
+        needed: Arc<Selection>,
         version: Version,
     ) -> impl Future<Output = Option<Fetched>> + use<> {
         let selection = match self.cache.get(key, &request.caller.tenant) {
-            Some(entry) => needed.union(&entry.selection),
-            None => needed,
+            Some(entry) if !needed.covers(&entry.selection) => {
+                Arc::new(Selection::clone(&needed).union(&entry.selection))
+            }
+            _ => needed,
         };
         // Others may join, who have more time.
         let deadline = tokio::time::Instant::now() + self.fetch_time;
         let request = RequestContext { deadline, ..request.clone() };
         let (jobs, trail, id) = (self.clone(), trail.clone(), key.job.clone());
-        let wanted = selection.clone();
+        let wanted = Arc::clone(&selection);
         // On the heap: it is moved several times before it runs, and it is large.
         let fetch =
             Box::pin(async move { jobs.fetch_job(request, trail, id, wanted, version).await });
@@ -184,7 +186,7 @@ impl Jobs {
         request: RequestContext,
         trail: Trail,
         id: JobId,
-        selection: Selection,
+        selection: Arc<Selection>,
         version: Version,
     ) -> Fetched {
         let tenant = &request.caller.tenant;
@@ -233,7 +235,7 @@ impl Jobs {
                     _ => None,
                 };
                 let stays = Duration::try_from(lifetime.end() - now).unwrap_or_default();
-                let selection = entry.selection.clone();
+                let selection = Arc::clone(&entry.selection);
                 let known = SharedEntry { fetched: asked_at, selection, job };
                 shared.put(&key, known, stamp, stays).await;
             }

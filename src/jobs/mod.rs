@@ -26,6 +26,7 @@ use get::{Fetched, Known};
 pub use cursor::CursorKey;
 pub use error::Error;
 pub use list::ListArguments;
+pub use needs::Wanted;
 pub use ownership::OwnedJob;
 pub use update::Update;
 

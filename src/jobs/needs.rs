@@ -1,6 +1,26 @@
 //! From what a caller wants to what is asked of Move: no more than that and what the gateway needs.
 
+use std::sync::Arc;
+
 use crate::model::Selection;
+
+/// What a caller wants of a job, and what has to be asked of Move for it: worked out once, asked often.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    pub(super) selection: Selection,
+    pub(super) needed: Arc<Selection>,
+}
+
+impl Wanted {
+    /// A caller wants this of a job.
+    #[must_use]
+    pub fn of_job(selection: Selection) -> Self {
+        let mut needed = of_job(&selection);
+        // To be remembered: a job's state says for how long.
+        needed.field("state");
+        Self { selection, needed: Arc::new(needed) }
+    }
+}
 
 /// What the ownership check reads of a job.
 const OWNERSHIP: [&str; 2] = ["id", "metadata"];
@@ -18,14 +38,6 @@ pub fn of_job(wanted: &Selection) -> Selection {
             _ => needed.field(name).merge(&without_client_secrets(name, below)),
         }
     }
-    needed
-}
-
-/// What has to be asked of a job that is to be remembered: its state says for how long.
-#[must_use]
-pub fn of_known_job(wanted: &Selection) -> Selection {
-    let mut needed = of_job(wanted);
-    needed.field("state");
     needed
 }
 

@@ -31,5 +31,5 @@ pub use tenant::{
     Account, ApiKey, CachePolicy, ClientView, FieldCoordinate, KeyHash, MetadataPolicy, Rate,
     RateLimits, Tenant, UnclaimedJobs,
 };
-pub use trace::{TraceContext, UpstreamSpan, new_span};
+pub use trace::{RequestHead, TraceContext, UpstreamSpan, new_span};
 pub use trail::{CacheStatus, Freshness, Notes, Trail, Version};

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
-    CacheStatus, Caller, CredentialId, ErrorCode, Kind, RequestId, TenantId, TraceContext, Trail,
+    CacheStatus, Caller, CredentialId, ErrorCode, Kind, RequestHead, RequestId, TenantId,
+    TraceContext, Trail,
 };
 
 /// The record of one request. Logs, metrics and audit read it; nothing else measures a call.
@@ -22,6 +23,8 @@ pub struct CallRecord {
     pub at: Timestamp,
     /// The trace it is part of.
     pub trace: Option<TraceContext>,
+    /// Its head, where its trace is kept.
+    pub head: Option<Box<RequestHead>>,
     /// `POST`, `GET` or `OTHER`.
     pub method: &'static str,
     /// Where it came from.
@@ -38,8 +41,8 @@ pub struct CallRecord {
     pub kind: Option<Kind>,
     /// The root fields it asked for, in order, and what was learnt of each.
     pub trails: Arc<[Trail]>,
-    /// When it was executed, and how long that took.
-    pub execution: Option<(Instant, Duration)>,
+    /// When it was executed, and how long that took, if it was not broken off.
+    pub execution: Option<(Instant, Option<Duration>)>,
     /// What the cache had for it: the worst that it had for one of its reads.
     pub cache: Option<CacheStatus>,
     /// Whether it was answered as the same mutation was before.
@@ -104,6 +107,7 @@ impl CallRecord {
             began: Instant::now(),
             at,
             trace: None,
+            head: None,
             method: "OTHER",
             source: None,
             tenant: None,

@@ -43,7 +43,12 @@ impl Selection {
     /// Whether everything that `wanted` selects is selected here too.
     #[must_use]
     pub fn covers(&self, wanted: &Self) -> bool {
-        wanted.0.iter().all(|(name, below)| self.get(name).is_some_and(|own| own.covers(below)))
+        // Compared with itself, as a document that comes again is.
+        std::ptr::eq(self, wanted)
+            || wanted
+                .0
+                .iter()
+                .all(|(name, below)| self.get(name).is_some_and(|own| own.covers(below)))
     }
 
     /// Whether a path of fields leads to something that is selected, or below it.

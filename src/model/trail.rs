@@ -117,7 +117,7 @@ impl Trail {
 
     /// Notes that its work begins.
     pub fn begin(&self) {
-        self.note(|notes| notes.began = Some(Instant::now()));
+        self.note(|notes| *notes.began.get_or_insert_with(Instant::now));
     }
 
     /// Notes that its work is done.

@@ -5,6 +5,7 @@
 
 mod error;
 mod measure;
+mod plain;
 mod tokens;
 mod variables;
 
@@ -15,13 +16,14 @@ use async_graphql::parser::parse_query;
 use async_graphql::parser::types::{
     ExecutableDocument, OperationDefinition, OperationType, Selection,
 };
-use async_graphql::{Positioned, Request, Variables};
+use async_graphql::{Positioned, Request, Value as ConstValue, Variables};
 use moka::sync::Cache;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 pub use error::Error;
 pub use measure::Limits;
+pub use plain::{Argument, Field, JobQuery};
 
 use crate::model::{Kind, RootField, Trail};
 
@@ -41,22 +43,20 @@ pub struct Documents {
 /// A document within the limits.
 #[derive(Debug)]
 pub struct Document {
+    /// Told by it, what is known of it elsewhere is found without its text.
+    pub id: DocumentId,
     text: Arc<str>,
     parsed: ExecutableDocument,
-    /// The schema that found it valid last; 0 for none yet.
-    valid_in: AtomicU64,
 }
 
-/// A schema, to remember what was found valid in it. No two have the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SchemaId(u64);
+/// Names a parsed document in this process. No two have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DocumentId(u64);
 
-impl SchemaId {
-    /// The id of another schema.
-    #[must_use]
-    pub fn next() -> Self {
-        static LAST: AtomicU64 = AtomicU64::new(0);
-        Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+impl DocumentId {
+    fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
 
@@ -136,17 +136,18 @@ impl Documents {
         let parsed = parse_query(text)?;
         measure::check(&parsed, &self.limits)?;
         let text: Arc<str> = text.into();
-        let valid_in = AtomicU64::new(0);
-        let document = Arc::new(Document { text: Arc::clone(&text), parsed, valid_in });
+        let document = Document { id: DocumentId::next(), text: Arc::clone(&text), parsed };
+        let document = Arc::new(document);
         self.parsed.insert(text, Arc::clone(&document));
         Ok(document)
     }
 }
 
 impl Document {
-    /// Remembers that it is valid in this schema.
-    pub fn found_valid_in(&self, schema: SchemaId) {
-        self.valid_in.store(schema.0, Ordering::Relaxed);
+    /// What it asks for, if that is one job and nothing else. It must be known to be valid.
+    #[must_use]
+    pub fn job_query(&self) -> Option<JobQuery> {
+        plain::job_query(&self.parsed)
     }
 
     /// Picks the operation to execute and checks its variables.
@@ -274,17 +275,28 @@ impl Operation {
         hash.finalize().into()
     }
 
-    /// Whether it is valid in this schema, as far as that is known: its document was found valid, and its
-    /// variables cannot change that.
+    /// Whether it is valid wherever its document is: its variables cannot change that.
     #[must_use]
-    pub fn is_valid_in(&self, schema: SchemaId) -> bool {
-        self.is_plain && self.document.valid_in.load(Ordering::Relaxed) == schema.0
+    pub const fn has_plain_variables(&self) -> bool {
+        self.is_plain
     }
 
-    /// The document, to note that it was found valid.
+    /// Its document.
     #[must_use]
-    pub fn document(&self) -> Arc<Document> {
-        Arc::clone(&self.document)
+    pub const fn document(&self) -> &Arc<Document> {
+        &self.document
+    }
+
+    /// The text of an argument, if it is one.
+    #[must_use]
+    pub fn text<'a>(&'a self, argument: &'a Argument) -> Option<&'a str> {
+        match argument {
+            Argument::Literal(text) => Some(text),
+            Argument::Variable(name) => match self.variables.get(name) {
+                Some(ConstValue::String(text)) => Some(text),
+                _ => None,
+            },
+        }
     }
 
     /// The request for the engine: already parsed, with defaults of variables filled in (which

@@ -1,8 +1,9 @@
 //! Every metric, in one table: what makes it and what docs/metrics.md says of it.
 
-use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, ObservableGauge, UpDownCounter};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::metrics;
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, ObservableGauge, UpDownCounter};
 
 /// A metric as docs/metrics.md describes it.
 #[derive(Debug, Clone, Copy)]
@@ -45,15 +46,53 @@ impl Instrument for Gauge<f64> {
     }
 }
 
-/// API keys' ends, looked up whenever metrics are read.
-#[derive(Debug)]
-pub struct KeyExpiries(ObservableGauge<f64>);
+/// Values and their labels.
+type Told = Vec<(f64, Vec<KeyValue>)>;
 
-impl Instrument for KeyExpiries {
+/// A gauge whose series come and go: it shows what it was told last, and nothing older.
+#[derive(Debug)]
+pub struct GaugeSet {
+    told: Arc<Mutex<Told>>,
+    _shown: ObservableGauge<f64>,
+}
+
+impl GaugeSet {
+    /// Shows these series instead of those before.
+    pub fn tell(&self, series: Told) {
+        *self.told() = series;
+    }
+
+    /// Shows one series beside the others.
+    pub fn tell_one(&self, value: f64, labels: Vec<KeyValue>) {
+        let mut told = self.told();
+        match told.iter_mut().find(|(_, known)| *known == labels) {
+            Some((known, _)) => *known = value,
+            None => told.push((value, labels)),
+        }
+    }
+
+    /// Stops to show those whose labels are not wanted.
+    pub fn keep(&self, is_wanted: impl Fn(&[KeyValue]) -> bool) {
+        self.told().retain(|(_, labels)| is_wanted(labels));
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Instrument for GaugeSet {
     const KIND: &'static str = "gauge";
     fn make(meter: &Meter, name: &'static str, help: &'static str) -> Self {
+        let told: Arc<Mutex<Told>> = Arc::default();
+        let shown = Arc::clone(&told);
         let gauge = meter.f64_observable_gauge(name).with_description(help);
-        Self(gauge.with_callback(|observer| metrics::observe_key_expiries(observer)).build())
+        let gauge = gauge.with_callback(move |observer| {
+            for (value, labels) in &*shown.lock().unwrap_or_else(PoisonError::into_inner) {
+                observer.observe(*value, labels);
+            }
+        });
+        Self { told, _shown: gauge.build() }
     }
 }
 
@@ -101,8 +140,10 @@ instruments! {
         "Always 1; the label tells the gateway's version.";
     requests: Counter<u64> = "jobs_gateway_requests_total" ["tenant", "operation", "code"]
         "Root fields that were asked for; a request without any counts once, as `introspection` or `none`. `code` is `OK` or one of docs/errors.md.";
-    durations: Histogram<f64> = "jobs_gateway_request_duration_seconds" ["tenant", "operation"]
-        "From a request's head to its answer.";
+    durations: Histogram<f64> = "jobs_gateway_request_duration_seconds" ["tenant", "operation", "outcome"]
+        "From a request's head to its answer. `outcome` is `ok` or `error`.";
+    requests_in_flight: Gauge<f64> = "jobs_gateway_requests_in_flight" []
+        "Requests under way; `server.max_requests` at most.";
     connections: UpDownCounter<i64> = "jobs_gateway_connections" []
         "Open connections of callers.";
     cache_results: Counter<u64> = "jobs_gateway_cache_results_total" ["tenant", "result"]
@@ -123,7 +164,7 @@ instruments! {
         "Calls that wait for their turn.";
     upstream_retries: Counter<u64> = "jobs_gateway_upstream_retries_total" []
         "Calls to Move that were made again.";
-    breaker_state: Gauge<f64> = "jobs_gateway_circuit_breaker_state" ["account"]
+    breaker_state: GaugeSet = "jobs_gateway_circuit_breaker_state" ["account"]
         "0 closed, 1 half-open, 2 open; `account` is `shared` or the tenant that owns it.";
     idempotency: Counter<u64> = "jobs_gateway_idempotent_mutations_total" ["result"]
         "Mutations with an `Idempotency-Key`: `first`, `replayed`, `conflict`, `looked_up`, or `unremembered` (the store did not answer).";
@@ -137,18 +178,22 @@ instruments! {
         "Audit records of queries that were dropped because the queue was full.";
     audit_writable: Gauge<f64> = "jobs_gateway_audit_writable" []
         "1 if audit records can be written; 0 if not, and mutations are refused.";
+    audit_queue: Gauge<f64> = "jobs_gateway_audit_queue_records" []
+        "Records that wait for the audit file; at 8,192 callers wait too, or records are dropped.";
     audit_lag: Gauge<f64> = "jobs_gateway_audit_sink_lag_records" ["sink"]
         "Records that a sink has not taken yet.";
     reloads: Counter<u64> = "jobs_gateway_policy_reloads_total" ["outcome"]
         "Reloads of policies: `ok` or `error`.";
     reload_ok: Gauge<f64> = "jobs_gateway_policy_reload_ok" []
         "1 if the last reload of policies succeeded, 0 if it was refused.";
-    issuer_ok: Gauge<f64> = "jobs_gateway_issuer_keys_ok" ["issuer"]
+    issuer_ok: GaugeSet = "jobs_gateway_issuer_keys_ok" ["issuer"]
         "1 if the issuer's keys were fetched last time, 0 if not.";
-    key_expiry: KeyExpiries = "jobs_gateway_api_key_expiry_timestamp_seconds" ["tenant", "key"]
+    key_expiry: GaugeSet = "jobs_gateway_api_key_expiry_timestamp_seconds" ["tenant", "key"]
         "When an API key expires, in seconds since 1970; keys without an end have none.";
     certificate_expiry: Gauge<f64> = "jobs_gateway_tls_certificate_expiry_timestamp_seconds" []
         "When the certificate of `server.tls` expires, in seconds since 1970.";
+    telemetry_failures: Counter<u64> = "jobs_gateway_telemetry_failures_total" ["signal"]
+        "Batches that the collector of `telemetry.otlp` did not take, which are lost: `traces`, `metrics` or `logs`.";
 }
 
 /// docs/metrics.md.

@@ -2,16 +2,16 @@
 //! all.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{AsyncInstrument, MeterProvider};
-use opentelemetry_otlp::MetricExporter;
-use opentelemetry_sdk::metrics::{Instrument, PeriodicReader, SdkMeterProvider, Stream};
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry_sdk::metrics::{Instrument, SdkMeterProvider, Stream};
 use prometheus::{Encoder, Registry, TextEncoder};
 
 use super::instruments::{ALL, Instruments};
+use super::otlp::MetricReader;
 use super::series::Series;
 use crate::model::{CallRecord, CredentialId, TenantId};
 
@@ -39,17 +39,19 @@ fn metrics() -> Option<&'static Instruments> {
 }
 
 /// Makes the instruments, which report to a collector too. To be called before anything is counted.
-pub(super) fn start(collector: Option<PeriodicReader<MetricExporter>>) {
+pub(super) fn start(collector: Option<MetricReader>) {
     let _ = METRICS.get_or_init(|| build(collector));
 }
 
 /// Without an exporter (it refuses only names that are taken) there are no metrics, and everything
 /// else goes on.
-fn build(collector: Option<PeriodicReader<MetricExporter>>) -> Option<Metrics> {
+fn build(collector: Option<MetricReader>) -> Option<Metrics> {
     let registry = Registry::new();
     let exporter = opentelemetry_prometheus::exporter()
         .with_registry(registry.clone())
         .without_target_info()
+        // Each label is one of the table's.
+        .scope_info_enabled(false)
         .build()
         .ok()?;
     let mut provider =
@@ -71,6 +73,9 @@ fn build(collector: Option<PeriodicReader<MetricExporter>>) -> Option<Metrics> {
         &instruments;
     for counter in [upstream_retries, shared_state_errors, audit_records, audit_dropped] {
         counter.add(0, &[]);
+    }
+    for signal in ["traces", "metrics", "logs"] {
+        instruments.telemetry_failures.add(0, &[KeyValue::new("signal", signal)]);
     }
     Some(Metrics { registry, provider, instruments, tenants: RwLock::default() })
 }
@@ -142,11 +147,14 @@ pub fn upstream_retry() {
     }
 }
 
-/// What an account's circuit breaker does: 0 closed, 1 half-open, 2 open.
-pub fn breaker_state(account: &str, state: u8) {
+/// What the circuit breaker of each account does: 0 closed, 1 half-open, 2 open. Accounts that are
+/// not among them are shown no more.
+pub fn breaker_states(states: impl IntoIterator<Item = (String, u8)>) {
     if let Some(metrics) = metrics() {
-        let account = KeyValue::new("account", account.to_owned());
-        metrics.breaker_state.record(f64::from(state), &[account]);
+        let series = states
+            .into_iter()
+            .map(|(account, state)| (f64::from(state), vec![KeyValue::new("account", account)]));
+        metrics.breaker_state.tell(series.collect());
     }
 }
 
@@ -166,20 +174,16 @@ pub fn reloaded(ok: bool) {
     }
 }
 
-/// When API keys expire: tenant, key and seconds since 1970. Replaces what was told before.
-pub fn key_expiries(expiries: Vec<(TenantId, CredentialId, i64)>) {
-    *KEY_EXPIRIES.lock().unwrap_or_else(PoisonError::into_inner) = expiries;
-}
-
-static KEY_EXPIRIES: Mutex<Vec<(TenantId, CredentialId, i64)>> = Mutex::new(Vec::new());
-
-/// Shows them at every look, so that a key that is gone is gone here too.
+/// When API keys expire: tenant, key and seconds since 1970. Keys that are not among them are shown
+/// no more.
 #[expect(clippy::cast_precision_loss, reason = "seconds fit for millions of years")]
-pub(super) fn observe_key_expiries(observer: &dyn AsyncInstrument<f64>) {
-    for (tenant, key, expires) in KEY_EXPIRIES.lock().unwrap_or_else(PoisonError::into_inner).iter()
-    {
-        let tenant = KeyValue::new("tenant", tenant.as_str().to_owned());
-        observer.observe(*expires as f64, &[tenant, KeyValue::new("key", key.as_str().to_owned())]);
+pub fn key_expiries(expiries: Vec<(TenantId, CredentialId, i64)>) {
+    if let Some(metrics) = metrics() {
+        let series = expiries.into_iter().map(|(tenant, key, expires)| {
+            let tenant = KeyValue::new("tenant", tenant.as_str().to_owned());
+            (expires as f64, vec![tenant, KeyValue::new("key", key.as_str().to_owned())])
+        });
+        metrics.key_expiry.tell(series.collect());
     }
 }
 
@@ -195,7 +199,15 @@ pub fn certificate_expiry(expires: i64) {
 pub fn issuer_keys(issuer: &str, ok: bool) {
     if let Some(metrics) = metrics() {
         let label = KeyValue::new("issuer", issuer.to_owned());
-        metrics.issuer_ok.record(one_if(ok), &[label]);
+        metrics.issuer_ok.tell_one(one_if(ok), vec![label]);
+    }
+}
+
+/// The issuers that there are: others are shown no more.
+pub fn issuers(names: &[&str]) {
+    if let Some(metrics) = metrics() {
+        let is_known = |label: &KeyValue| names.contains(&&*label.value.as_str());
+        metrics.issuer_ok.keep(|labels| labels.iter().all(is_known));
     }
 }
 
@@ -217,6 +229,22 @@ pub fn audit_dropped() {
 pub fn audit_writable(writable: bool) {
     if let Some(metrics) = metrics() {
         metrics.audit_writable.record(one_if(writable), &[]);
+    }
+}
+
+/// How many requests are under way, and how many records wait for the audit file.
+pub fn queues(requests: usize, records: usize) {
+    #[expect(clippy::cast_precision_loss, reason = "figures to look at")]
+    if let Some(metrics) = metrics() {
+        metrics.requests_in_flight.record(requests as f64, &[]);
+        metrics.audit_queue.record(records as f64, &[]);
+    }
+}
+
+/// The collector did not take a batch of telemetry.
+pub(super) fn telemetry_failed(signal: &'static str) {
+    if let Some(metrics) = metrics() {
+        metrics.telemetry_failures.add(1, &[KeyValue::new("signal", signal)]);
     }
 }
 

@@ -1,17 +1,30 @@
 //! OTLP: traces, metrics and logs to a collector. Its being down costs nothing but the data: queues
-//! are bounded, and what does not fit is dropped.
+//! are bounded, what does not fit is dropped, and nobody waits for it.
 
-use std::sync::OnceLock;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, OnceLock};
+use std::thread;
 use std::time::Duration;
 
+use http::HeaderMap;
 use opentelemetry::trace::TraceId;
+use opentelemetry::{Key, KeyValue};
+use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
+use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig};
 use opentelemetry_otlp::{
     ExporterBuildError, LogExporter, MetricExporter, Protocol, SpanExporter, WithExportConfig,
+    WithHttpConfig, WithTonicConfig,
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::PeriodicReader;
 use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanProcessor};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::failures::Watched;
+use super::metrics;
 
 /// How long a collector may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -23,6 +36,10 @@ pub struct Otlp {
     pub endpoint: url::Url,
     /// How it is spoken to.
     pub protocol: Transport,
+    /// What it is told with everything, such as its key; marked as sensitive.
+    pub headers: HeaderMap,
+    /// A file of authorities that it is trusted by, besides the system's.
+    pub ca: Option<PathBuf>,
     /// How many traces in a hundred are kept, of those whose caller does not decide.
     pub sample: u32,
 }
@@ -36,19 +53,41 @@ pub enum Transport {
     Http,
 }
 
+/// Why a collector cannot be spoken to.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its address cannot be one.
+    #[error(transparent)]
+    Build(#[from] ExporterBuildError),
+    /// Its authorities are none.
+    #[error(transparent)]
+    Client(#[from] reqwest::Error),
+    /// Its authorities cannot be read.
+    #[error("cannot read {path}: {source}")]
+    File {
+        /// Their file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
 /// What is sent there.
 #[derive(Debug)]
 pub struct Exporters {
     pub(super) spans: BatchSpanProcessor,
-    pub(super) metrics: PeriodicReader<MetricExporter>,
+    pub(super) metrics: MetricReader,
     pub(super) logs: SdkLoggerProvider,
 }
+
+/// What reads all metrics now and then and sends them.
+pub(super) type MetricReader = PeriodicReader<Watched<MetricExporter>>;
 
 /// What traces need while the gateway runs.
 #[derive(Debug)]
 pub(super) struct Tracing {
     pub spans: BatchSpanProcessor,
-    pub logs: SdkLoggerProvider,
+    logs: SdkLoggerProvider,
     sample: u32,
 }
 
@@ -58,70 +97,119 @@ pub(super) fn tracing() -> Option<&'static Tracing> {
     TRACING.get()
 }
 
-/// Who the data is of.
+/// Who the data is of; `OTEL_RESOURCE_ATTRIBUTES` may say more.
 #[must_use]
 pub fn resource() -> Resource {
-    Resource::builder()
-        .with_service_name("jobs-gateway")
-        .with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
-        .build()
+    const INSTANCE: Key = Key::from_static_str("service.instance.id");
+    static RESOURCE: LazyLock<Resource> = LazyLock::new(|| {
+        let mut own = vec![KeyValue::new("service.version", env!("CARGO_PKG_VERSION"))];
+        if Resource::builder().build().get(&INSTANCE).is_none() {
+            // Each replica counts for itself: without names of their own, they would be one to a
+            // collector, whose counters jump.
+            own.push(KeyValue::new(INSTANCE, uuid::Uuid::new_v4().to_string()));
+        }
+        Resource::builder().with_service_name("jobs-gateway").with_attributes(own).build()
+    });
+    RESOURCE.clone()
 }
 
 /// Makes the exporters; they connect when there is something to send. Needs a runtime.
 ///
 /// # Errors
-/// When the endpoint cannot be one.
-pub fn exporters(otlp: &Otlp) -> Result<Exporters, ExporterBuildError> {
-    let base = otlp.endpoint.as_str().trim_end_matches('/');
+/// When the endpoint cannot be one, or its authorities cannot be used.
+pub fn exporters(otlp: &Otlp) -> Result<Exporters, Error> {
     let (spans, metrics, logs) = match otlp.protocol {
-        Transport::Grpc => (
-            SpanExporter::builder()
-                .with_tonic()
-                .with_endpoint(base)
-                .with_timeout(PATIENCE)
-                .build()?,
-            MetricExporter::builder()
-                .with_tonic()
-                .with_endpoint(base)
-                .with_timeout(PATIENCE)
-                .build()?,
-            LogExporter::builder()
-                .with_tonic()
-                .with_endpoint(base)
-                .with_timeout(PATIENCE)
-                .build()?,
-        ),
-        Transport::Http => (
-            SpanExporter::builder()
-                .with_http()
-                .with_protocol(Protocol::HttpBinary)
-                .with_endpoint(format!("{base}/v1/traces"))
-                .with_timeout(PATIENCE)
-                .build()?,
-            MetricExporter::builder()
-                .with_http()
-                .with_protocol(Protocol::HttpBinary)
-                .with_endpoint(format!("{base}/v1/metrics"))
-                .with_timeout(PATIENCE)
-                .build()?,
-            LogExporter::builder()
-                .with_http()
-                .with_protocol(Protocol::HttpBinary)
-                .with_endpoint(format!("{base}/v1/logs"))
-                .with_timeout(PATIENCE)
-                .build()?,
-        ),
+        Transport::Grpc => {
+            let tls = tls(otlp)?;
+            (
+                grpc(SpanExporter::builder().with_tonic(), otlp, tls.as_ref()).build()?,
+                grpc(MetricExporter::builder().with_tonic(), otlp, tls.as_ref()).build()?,
+                grpc(LogExporter::builder().with_tonic(), otlp, tls.as_ref()).build()?,
+            )
+        }
+        Transport::Http => {
+            let client = client(otlp)?;
+            (
+                http(SpanExporter::builder().with_http(), otlp, &client, "traces").build()?,
+                http(MetricExporter::builder().with_http(), otlp, &client, "metrics").build()?,
+                http(LogExporter::builder().with_http(), otlp, &client, "logs").build()?,
+            )
+        }
     };
-    let mut spans = BatchSpanProcessor::builder(spans).build();
+    let mut spans = BatchSpanProcessor::builder(Watched::new("traces", spans)).build();
     spans.set_resource(&resource());
     Ok(Exporters {
         spans,
-        metrics: PeriodicReader::builder(metrics).build(),
+        metrics: PeriodicReader::builder(Watched::new("metrics", metrics)).build(),
         logs: SdkLoggerProvider::builder()
             .with_resource(resource())
-            .with_batch_exporter(logs)
+            .with_batch_exporter(Watched::new("logs", logs))
             .build(),
     })
+}
+
+fn grpc<B>(exporter: B, otlp: &Otlp, tls: Option<&ClientTlsConfig>) -> B
+where
+    B: WithExportConfig + WithTonicConfig,
+{
+    let exporter = exporter
+        .with_endpoint(otlp.endpoint.as_str().trim_end_matches('/'))
+        .with_timeout(PATIENCE)
+        .with_metadata(MetadataMap::from_headers(otlp.headers.clone()));
+    match tls {
+        Some(tls) => exporter.with_tls_config(tls.clone()),
+        None => exporter,
+    }
+}
+
+fn http<B>(exporter: B, otlp: &Otlp, client: &reqwest::blocking::Client, signal: &str) -> B
+where
+    B: WithExportConfig + WithHttpConfig,
+{
+    let headers = otlp.headers.iter().filter_map(|(name, value)| {
+        Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+    });
+    exporter
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(format!("{}/v1/{signal}", otlp.endpoint.as_str().trim_end_matches('/')))
+        .with_timeout(PATIENCE)
+        .with_headers(headers.collect())
+        .with_http_client(client.clone())
+}
+
+/// Whom a collector that is spoken to in TLS is trusted by.
+fn tls(otlp: &Otlp) -> Result<Option<ClientTlsConfig>, Error> {
+    if otlp.endpoint.scheme() != "https" {
+        return Ok(None);
+    }
+    let tls = ClientTlsConfig::new().with_enabled_roots();
+    Ok(Some(match &otlp.ca {
+        Some(path) => tls.ca_certificate(Certificate::from_pem(read(path)?)),
+        None => tls,
+    }))
+}
+
+/// A client that goes where the configuration says and nowhere else: it may carry a key.
+fn client(otlp: &Otlp) -> Result<reqwest::blocking::Client, Error> {
+    let authorities = otlp.ca.as_deref().map(read).transpose()?.unwrap_or_default();
+    let authorities = reqwest::Certificate::from_pem_bundle(&authorities)?;
+    let build = || {
+        reqwest::blocking::Client::builder()
+            .timeout(PATIENCE)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .tls_certs_merge(authorities)
+            .build()
+    };
+    // It brings a runtime of its own, which cannot be started within another.
+    thread::scope(|scope| match scope.spawn(build).join() {
+        Ok(client) => Ok(client?),
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })
 }
 
 /// Begins to keep traces.
@@ -135,20 +223,70 @@ pub fn is_tracing() -> bool {
     TRACING.get().is_some()
 }
 
-/// Whether a trace that begins here is kept: decided by its id, so that all who ask agree.
+/// Whether a trace that begins here is kept.
 #[must_use]
 pub fn is_sampled(trace: TraceId) -> bool {
-    TRACING.get().is_some_and(|tracing| {
-        let [.., last] = trace.to_bytes().map(u32::from);
-        let [.., before, _] = trace.to_bytes().map(u32::from);
-        (before << 8 | last) * 100 < tracing.sample << 16
-    })
+    TRACING.get().is_some_and(|tracing| is_among(tracing.sample, trace))
 }
 
-/// Sends what is left. Blocks until the collector has it or its time is over.
-pub(super) fn flush() {
-    if let Some(tracing) = TRACING.get() {
-        let _ = tracing.spans.force_flush();
-        let _ = tracing.logs.force_flush();
+/// Whether a trace is among so many in a hundred: decided by its id, so that all who ask agree.
+fn is_among(percent: u32, trace: TraceId) -> bool {
+    let [.., before, last] = trace.to_bytes().map(u32::from);
+    (before << 8 | last) * 100 < percent << 16
+}
+
+/// Sends the collector what it has not got yet, within `patience`.
+pub async fn flush(patience: Duration) {
+    let Some(tracing) = TRACING.get() else { return };
+    let (busy, mut ended) = mpsc::channel::<()>(1);
+    let flushes: [fn(&Tracing); 3] = [
+        |_| metrics::flush(),
+        |tracing| drop(tracing.spans.force_flush()),
+        |tracing| drop(tracing.logs.force_flush()),
+    ];
+    for flush in flushes {
+        let busy = busy.clone();
+        // Threads, and not the runtime's: it would wait for them, however long a collector takes.
+        let started = thread::Builder::new().spawn(move || {
+            flush(tracing);
+            drop(busy);
+        });
+        drop(started);
+    }
+    drop(busy);
+    let _ = timeout(patience, ended.recv()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_share_of_kept_traces_is_what_was_asked_for() {
+        let kept = |percent| {
+            let ids = (0..=u128::from(u16::MAX)).map(|id| TraceId::from(1 << 64 | id));
+            ids.filter(|id| is_among(percent, *id)).count()
+        };
+        assert_eq!([kept(0), kept(50), kept(100)], [0, 32_768, 65_536]);
+        for percent in [1, 5, 33, 99] {
+            let share = kept(percent) * 100;
+            let wanted = 65_536 * percent as usize;
+            assert!((wanted..wanted + 100).contains(&share), "{percent}%: {share}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_trace_kept_at_one_ratio_is_kept_at_every_higher_one(
+            id: u128,
+            low in 0_u32..=100,
+            more in 0_u32..=100,
+        ) {
+            let (id, high) = (TraceId::from(id), (low + more).min(100));
+            prop_assert!(!is_among(0, id) && is_among(100, id));
+            prop_assert!(!is_among(low, id) || is_among(high, id));
+        }
     }
 }

@@ -50,9 +50,10 @@ pub struct Series {
     decisions: Counters<{ Decision::COUNT }>,
 }
 
-#[derive(Debug)]
+/// What is counted of one operation, by its outcome.
+#[derive(Debug, Default)]
 struct Operation {
-    durations: BoundHistogram<f64>,
+    durations: [OnceLock<BoundHistogram<f64>>; 2],
     succeeded: OnceLock<BoundCounter<u64>>,
     failed: Counters<{ ErrorCode::ALL.len() }>,
 }
@@ -106,15 +107,13 @@ impl Series {
         seconds: f64,
     ) {
         let label = || KeyValue::new("operation", asked.label());
-        let operation = self.operations[asked.index()].get_or_init(|| {
-            let durations = instruments.durations.bind(&[self.tenant.clone(), label()]);
-            Box::new(Operation {
-                durations,
-                succeeded: OnceLock::new(),
-                failed: Default::default(),
-            })
+        let operation = self.operations[asked.index()].get_or_init(Box::default);
+        let failed = code.is_some();
+        let durations = operation.durations[usize::from(failed)].get_or_init(|| {
+            let outcome = KeyValue::new("outcome", if failed { "error" } else { "ok" });
+            instruments.durations.bind(&[self.tenant.clone(), label(), outcome])
         });
-        operation.durations.record(seconds);
+        durations.record(seconds);
         let (counter, code) = match code {
             None => (&operation.succeeded, "OK"),
             Some(code) => (&operation.failed[code as usize], code.as_str()),

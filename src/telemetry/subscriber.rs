@@ -5,6 +5,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::TryInitError;
 use tracing_subscriber::{fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
+use super::current::{Exported, Json, Text};
 use super::metrics;
 use super::otlp::{self, Exporters, Otlp};
 
@@ -25,7 +26,7 @@ pub enum Error {
     Log(#[from] TryInitError),
     /// The collector's address cannot be used.
     #[error("`telemetry.otlp` cannot be used: {0}")]
-    Otlp(#[from] opentelemetry_otlp::ExporterBuildError),
+    Otlp(#[from] otlp::Error),
 }
 
 /// Starts the log on standard error, and what goes to a collector. `level` is a filter such as `info`
@@ -39,15 +40,19 @@ pub fn init(level: &str, format: Format, otlp: Option<&Otlp>) -> Result<(), Erro
     if let Some(otlp) = otlp {
         let Exporters { spans, metrics, logs } = otlp::exporters(otlp)?;
         metrics::start(Some(metrics));
-        bridge = Some(OpenTelemetryTracingBridge::new(&logs));
+        bridge = Some(Exported(OpenTelemetryTracingBridge::new(&logs)));
         otlp::start(spans, logs, otlp.sample);
     }
     let registry = tracing_subscriber::registry().with(filter).with(bridge);
+    let lines = fmt::layer().with_writer(std::io::stderr);
     match format {
-        Format::Json => registry
-            .with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr))
-            .try_init()?,
-        Format::Text => registry.with(fmt::layer().with_writer(std::io::stderr)).try_init()?,
+        Format::Json => {
+            let json = fmt::format().json().flatten_event(true);
+            // Fields are part of the line's object.
+            let fields = fmt::format::JsonFields::new();
+            registry.with(lines.fmt_fields(fields).event_format(Json(json))).try_init()?;
+        }
+        Format::Text => registry.with(lines.event_format(Text(fmt::format()))).try_init()?,
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What is known of each Move account's health.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::breaker::{Breaker, BreakerSettings, Condition};
@@ -44,6 +44,13 @@ impl Accounts {
         });
         known.insert(account.owner.clone(), Arc::clone(&health));
         health
+    }
+
+    /// Forgets accounts that no policy names any more.
+    pub fn forget_others(&self, accounts: &[Arc<Account>]) {
+        let owners: HashSet<_> = accounts.iter().map(|account| &account.owner).collect();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|owner, _| owners.contains(owner));
     }
 
     /// What the breaker of each account does, in the order of their names; the account that tenants

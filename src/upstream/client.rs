@@ -1,8 +1,10 @@
 //! One HTTP call to Move.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use opentelemetry::trace::SpanId;
 use reqwest::header::{
     AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT,
 };
@@ -18,7 +20,8 @@ use super::features::Features;
 use super::queue::FairQueue;
 use super::retry::{self, RetrySettings};
 use super::{Call, Error, Reply, wire};
-use crate::model::{Account, RequestContext, Trail, UpstreamSpan};
+use crate::model::{Account, RequestContext, TraceContext, Trail, UpstreamSpan};
+use crate::telemetry;
 use crate::telemetry::metrics::{self, Counted};
 
 /// Longest answer taken from Move, in bytes.
@@ -111,9 +114,11 @@ impl Upstream {
         let budget = &self.accounts.of(&request.caller.tenant.account).budget;
         budget.earn();
         let mut pauses = retry::pauses(self.settings.retries);
+        let mut resends = 0;
         loop {
             // On the heap: an HTTP exchange in flight is large, and everybody above holds it.
-            let error = match Box::pin(self.attempt(request, trail, call)).await {
+            let attempt = Box::pin(self.attempt(request, trail, call, resends));
+            let error = match telemetry::within(request.trace.clone(), attempt).await {
                 Err(error) if retry::is_worthwhile(call.kind, &error) => error,
                 result => return result,
             };
@@ -127,6 +132,7 @@ impl Upstream {
             }
             metrics::upstream_retry();
             tokio::time::sleep(pause).await;
+            resends += 1;
         }
     }
 
@@ -136,6 +142,7 @@ impl Upstream {
         request: &RequestContext,
         trail: &Trail,
         call: &Call,
+        resends: u32,
     ) -> Result<Reply<T>, Error> {
         let tenant = &request.caller.tenant;
         let give_up = request.deadline.min(Instant::now() + self.settings.max_wait);
@@ -146,19 +153,25 @@ impl Upstream {
         let began = Instant::now();
         let deadline = request.deadline.min(began + self.settings.timeout);
         let mut head = request.forward.as_deref().cloned().unwrap_or_default();
-        let traced = request.trace.map(|trace| trace.traceparent());
-        if let Some((traceparent, _)) = &traced
-            && let Ok(value) = HeaderValue::from_str(traceparent)
-        {
-            head.insert("traceparent", value);
+        let traced = request.trace.as_ref().map(|trace| (tell_trace(trace, &mut head), trace));
+        let kept = traced.and_then(|(span, trace)| trace.sampled.then_some(span));
+        if let Some(id) = kept {
+            // Now, and not when it has ended: its request may end before it.
+            let url = tenant.account.url.clone();
+            let call = UpstreamSpan { resends, ..UpstreamSpan::begin(id, began, url) };
+            trail.note(|notes| notes.calls.push(call));
         }
         let result = self.call_once(&tenant.account, call, head, deadline).await;
         trail.note(|notes| {
             notes.upstream_calls += u32::from(!matches!(result, Err(Error::CircuitOpen { .. })));
             notes.upstream_time += began.elapsed();
-            if let Some((_, id)) = traced {
-                let (took, outcome) = (began.elapsed(), outcome(&result));
-                notes.calls.push(UpstreamSpan { id, began, took, outcome });
+            if let Some(id) = kept
+                && let Some(call) = notes.calls.iter_mut().find(|call| call.id == id)
+            {
+                call.took = Some(began.elapsed());
+                call.status = status(&result);
+                call.error = result.as_ref().err().map(Error::kind);
+                call.request_id = result.as_ref().ok().and_then(|reply| reply.request_id.clone());
             }
             if let Ok(reply) = &result {
                 notes.upstream_request_id.clone_from(&reply.request_id);
@@ -171,6 +184,11 @@ impl Upstream {
     #[must_use]
     pub fn conditions(&self) -> Vec<(String, Condition)> {
         self.accounts.conditions()
+    }
+
+    /// Forgets how accounts were that are not among these.
+    pub fn forget_others(&self, accounts: &[Arc<Account>]) {
+        self.accounts.forget_others(accounts);
     }
 
     /// How many calls are under way or could be, and how many wait for their turn.
@@ -237,7 +255,31 @@ impl Upstream {
     }
 }
 
-/// As metrics and traces name it.
+/// Tells Move which trace a call is part of, as a span of its own.
+fn tell_trace(trace: &TraceContext, head: &mut HeaderMap) -> SpanId {
+    let (traceparent, span) = trace.traceparent();
+    if let Ok(value) = HeaderValue::from_str(&traceparent) {
+        head.insert("traceparent", value);
+    }
+    if let Some(state) = &trace.state
+        && let Ok(value) = HeaderValue::from_str(state)
+    {
+        head.insert("tracestate", value);
+    }
+    span
+}
+
+/// The HTTP status that Move answered with, as far as it is known.
+const fn status<T>(result: &Result<T, Error>) -> Option<u16> {
+    match result {
+        Ok(_) => Some(200),
+        Err(Error::Status(status) | Error::KeyRefused(status)) => Some(*status),
+        Err(Error::Throttled { .. }) => Some(429),
+        Err(_) => None,
+    }
+}
+
+/// As metrics name it.
 fn outcome<T>(result: &Result<T, Error>) -> &'static str {
     result.as_ref().map_or_else(Error::kind, |_| "ok")
 }

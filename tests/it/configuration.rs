@@ -112,7 +112,11 @@ cursor_key: in-plain-sight
 audit:
   sinks:
     - { fle: ./audit.jsonl }
-telemetry: { log: { format: xml } }
+telemetry:
+  log: { format: xml }
+  otlp:
+    endpoint: http://collector.test:4317
+    headers: { grpc-key: in-plain-sight }
 ",
         &[],
     );

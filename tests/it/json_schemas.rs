@@ -67,6 +67,7 @@ fn what_check_refuses_the_schemas_refuse() {
         "limits: { depth: many }",
         "issuers: [{ name: a }]",
         "telemetry: { log: { format: xml } }",
+        "telemetry: { otlp: { endpoint: 'http://c.test', headers: { x-key: plain-text } } }",
         "cursor_key: plain-text",
         "audit: { on_full: sometimes }",
     ] {

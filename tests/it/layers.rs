@@ -43,7 +43,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 /// Which crates stay in which modules.
 const STAYS_IN: &[(&str, &[&str])] = &[
     ("axum", &["http", "app", "sandbox"]),
-    ("reqwest", &["upstream", "auth", "audit", "app", "cli", "reload", "sandbox"]),
+    ("reqwest", &["upstream", "auth", "audit", "telemetry", "app", "cli", "reload", "sandbox"]),
     ("jsonwebtoken", &["auth"]),
     ("redis", &["shared_state", "cache", "limit", "idempotency"]),
     ("rustls", &["http"]),

@@ -25,6 +25,7 @@ mod support;
 mod telemetry;
 mod tls;
 mod tokens;
+mod traces;
 mod upstream;
 mod upstream_health;
 mod engine;

@@ -1,198 +1,18 @@
-//! Traces, metrics and logs, at a collector and at /metrics.
+//! What /metrics shows, and that docs/metrics.md describes it.
 
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use jobs_gateway::http::{Tls, TlsFiles};
 use jobs_gateway::model::KeyHash;
-use jobs_gateway::sandbox::{SINGLECAM_TAKE, Sandbox, SandboxOptions};
+use jobs_gateway::sandbox::SINGLECAM_TAKE;
 use jobs_gateway::telemetry::instruments::{ALL, markdown};
-use opentelemetry_proto::tonic::collector::logs::v1 as logs;
-use opentelemetry_proto::tonic::collector::metrics::v1 as metrics;
-use opentelemetry_proto::tonic::collector::trace::v1 as trace;
-use opentelemetry_proto::tonic::trace::v1::Span;
-use prost::Message;
 use serde_json::json;
-use tonic::{Request, Response, Status};
 
-use crate::support::process::{Process, prepare};
 use crate::support::redis::Redis;
 use crate::support::{Setup, World, key, send};
 use crate::tls::Authority;
 use crate::tokens::Issuer;
-
-/// A collector: OTLP over gRPC and over HTTP, decoded by OpenTelemetry's own protobufs.
-#[derive(Clone, Default)]
-struct Collector {
-    spans: Arc<Mutex<Vec<Span>>>,
-    metrics: Arc<Mutex<BTreeSet<String>>>,
-    /// Trace ids of log records.
-    logs: Arc<Mutex<Vec<Vec<u8>>>>,
-}
-
-impl Collector {
-    fn take_spans(&self, request: trace::ExportTraceServiceRequest) {
-        let scopes = request.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
-        self.spans.lock().unwrap().extend(scopes.flat_map(|scope| scope.spans));
-    }
-
-    fn take_metrics(&self, request: metrics::ExportMetricsServiceRequest) {
-        let scopes = request.resource_metrics.into_iter().flat_map(|own| own.scope_metrics);
-        let names = scopes.flat_map(|scope| scope.metrics).map(|metric| metric.name);
-        self.metrics.lock().unwrap().extend(names);
-    }
-
-    fn take_logs(&self, request: logs::ExportLogsServiceRequest) {
-        let scopes = request.resource_logs.into_iter().flat_map(|own| own.scope_logs);
-        let ids = scopes.flat_map(|scope| scope.log_records).map(|record| record.trace_id);
-        self.logs.lock().unwrap().extend(ids);
-    }
-
-    fn serve_grpc(&self) -> SocketAddr {
-        let address = crate::support::process::free_address();
-        let router = tonic::transport::Server::builder()
-            .add_service(trace::trace_service_server::TraceServiceServer::new(self.clone()))
-            .add_service(metrics::metrics_service_server::MetricsServiceServer::new(self.clone()))
-            .add_service(logs::logs_service_server::LogsServiceServer::new(self.clone()));
-        tokio::spawn(router.serve(address));
-        address
-    }
-
-    async fn serve_http(&self) -> SocketAddr {
-        use axum::body::Bytes;
-        use axum::routing::post;
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let [spans, metrics, logs] = [self.clone(), self.clone(), self.clone()];
-        let router = axum::Router::new()
-            .route(
-                "/v1/traces",
-                post(async move |body: Bytes| spans.take_spans(Message::decode(body).unwrap())),
-            )
-            .route(
-                "/v1/metrics",
-                post(async move |body: Bytes| metrics.take_metrics(Message::decode(body).unwrap())),
-            )
-            .route(
-                "/v1/logs",
-                post(async move |body: Bytes| logs.take_logs(Message::decode(body).unwrap())),
-            );
-        tokio::spawn(axum::serve(listener, router).into_future());
-        address
-    }
-}
-
-#[tonic::async_trait]
-impl trace::trace_service_server::TraceService for Collector {
-    async fn export(
-        &self,
-        request: Request<trace::ExportTraceServiceRequest>,
-    ) -> Result<Response<trace::ExportTraceServiceResponse>, Status> {
-        self.take_spans(request.into_inner());
-        Ok(Response::new(trace::ExportTraceServiceResponse::default()))
-    }
-}
-
-#[tonic::async_trait]
-impl metrics::metrics_service_server::MetricsService for Collector {
-    async fn export(
-        &self,
-        request: Request<metrics::ExportMetricsServiceRequest>,
-    ) -> Result<Response<metrics::ExportMetricsServiceResponse>, Status> {
-        self.take_metrics(request.into_inner());
-        Ok(Response::new(metrics::ExportMetricsServiceResponse::default()))
-    }
-}
-
-#[tonic::async_trait]
-impl logs::logs_service_server::LogsService for Collector {
-    async fn export(
-        &self,
-        request: Request<logs::ExportLogsServiceRequest>,
-    ) -> Result<Response<logs::ExportLogsServiceResponse>, Status> {
-        self.take_logs(request.into_inner());
-        Ok(Response::new(logs::ExportLogsServiceResponse::default()))
-    }
-}
-
-const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
-}
-
-/// Starts a gateway that tells a collector everything, asks it for a job, stops it.
-async fn one_traced_call(endpoint: SocketAddr, protocol: &str) -> Sandbox {
-    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let addresses = prepare(folder.path(), &sandbox, "");
-    let path = folder.path().join("gateway.yaml");
-    let config = std::fs::read_to_string(&path).unwrap();
-    let config = config.replace(
-        "{ log: { level: warn } }",
-        &format!(
-            "{{ otlp: {{ endpoint: 'http://{endpoint}', protocol: {protocol}, sample: 0% }} }}"
-        ),
-    );
-    std::fs::write(path, config).unwrap();
-    let mut process = Process::start(folder.path(), addresses).await;
-    let http = reqwest::Client::new();
-    let ask = || {
-        http.post(process.url())
-            .header("authorization", key("acme"))
-            .json(&json!({"query": "{ getJob(jobId: \"job-none\") { id } }"}))
-    };
-    let traced = ask().header("traceparent", format!("00-{TRACE}-b7ad6b7169203331-01"));
-    assert_eq!(traced.send().await.unwrap().status(), 200);
-    // Not sampled: no spans, but Move is told all the same.
-    assert_eq!(ask().send().await.unwrap().status(), 200);
-    process.signal("TERM");
-    tokio::task::block_in_place(|| process.child.wait().unwrap());
-    sandbox
-}
-
-fn check_trace(collector: &Collector, sandbox: &Sandbox) {
-    let spans = collector.spans.lock().unwrap();
-    let names: Vec<_> = spans.iter().map(|span| span.name.as_str()).collect();
-    assert_eq!(names, ["POST GraphQL", "graphql query", "job getJob", "cache", "upstream getJob"]);
-    assert!(spans.iter().all(|span| hex(&span.trace_id) == TRACE), "{spans:?}");
-    assert_eq!(hex(&spans[0].parent_span_id), "b7ad6b7169203331");
-    for (child, parent) in [(1, 0), (2, 1), (3, 2), (4, 2)] {
-        assert_eq!(spans[child].parent_span_id, spans[parent].span_id);
-        assert!(spans[child].start_time_unix_nano >= spans[parent].start_time_unix_nano);
-        assert!(spans[child].end_time_unix_nano <= spans[parent].end_time_unix_nano);
-    }
-    let call = sandbox.calls().into_iter().find(|call| call.field == "getJob").unwrap();
-    let told = format!("00-{TRACE}-{}-01", hex(&spans[4].span_id));
-    assert_eq!(call.header("traceparent"), Some(told.as_str()));
-    let metrics = collector.metrics.lock().unwrap();
-    assert!(metrics.contains("jobs_gateway_requests"), "{metrics:?}");
-    assert!(collector.logs.lock().unwrap().iter().any(|id| hex(id) == TRACE));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_trace_arrives_over_grpc_with_the_callers_id_and_the_call_to_move() {
-    let collector = Collector::default();
-    let sandbox = one_traced_call(collector.serve_grpc(), "grpc").await;
-    check_trace(&collector, &sandbox);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_trace_arrives_over_http_too() {
-    let collector = Collector::default();
-    let sandbox = one_traced_call(collector.serve_http().await, "http").await;
-    check_trace(&collector, &sandbox);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_is_down_costs_nothing_but_the_data() {
-    let nowhere = "127.0.0.1:9".parse().unwrap();
-    let began = Instant::now();
-    one_traced_call(nowhere, "grpc").await;
-    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
-}
 
 #[test]
 fn the_table_of_metrics_is_current() {
@@ -204,15 +24,31 @@ fn the_table_of_metrics_is_current() {
     assert_eq!(names.len(), ALL.len(), "each name once");
 }
 
-/// The names of all metrics that a gateway shows.
-async fn shown(world: &World) -> BTreeSet<String> {
+type Metrics = BTreeMap<String, BTreeSet<String>>;
+
+/// All metrics that a gateway shows series of, and the labels of these.
+async fn shown(world: &World) -> Metrics {
     let text = send(world.http.get(format!("http://{}/metrics", world.admin))).await.text;
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
-    types.filter_map(|line| Some(line.split(' ').next()?.to_owned())).collect()
+    let types: Vec<_> = types.filter_map(|line| line.split_once(' ')).collect();
+    let mut metrics = Metrics::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (series, _) = line.rsplit_once(' ').unwrap();
+        let (name, labels) = series.trim_end_matches('}').split_once('{').unwrap_or((series, ""));
+        let is_its = |(own, kind): &&(&str, &str)| match name.strip_prefix(own) {
+            Some("_bucket" | "_sum" | "_count") => *kind == "histogram",
+            rest => rest == Some(""),
+        };
+        let (name, _) = types.iter().find(is_its).unwrap_or_else(|| panic!("untyped: {line}"));
+        let labels = labels.split(',').filter_map(|label| Some(label.split_once('=')?.0));
+        let labels = labels.filter(|label| *label != "le").map(str::to_owned);
+        metrics.entry((*name).to_owned()).or_default().extend(labels);
+    }
+    metrics
 }
 
 #[tokio::test]
-async fn every_metric_of_the_table_is_shown_and_no_other() {
+async fn every_metric_of_the_table_is_shown_with_its_labels_and_no_other() {
     let (redis, issuer) = (Redis::start(), Issuer::start(&[]).await);
     let hash = KeyHash::of(key("acme").as_bytes());
     let policy = format!(
@@ -242,7 +78,9 @@ async fn every_metric_of_the_table_is_shown_and_no_other() {
     world.write_policy("globex", "operations: [getJob]\n");
     world.pass(Duration::from_secs(6)).await;
 
-    let table: BTreeSet<_> = ALL.iter().map(|metric| metric.name.to_owned()).collect();
+    let labels = |labels: &[&str]| labels.iter().map(|label| (*label).to_owned()).collect();
+    let table: Metrics =
+        ALL.iter().map(|metric| (metric.name.to_owned(), labels(metric.labels))).collect();
     let give_up = Instant::now() + Duration::from_secs(10);
     let mut seen = shown(&world).await;
     while seen != table && Instant::now() < give_up {
@@ -250,4 +88,46 @@ async fn every_metric_of_the_table_is_shown_and_no_other() {
         seen = shown(&world).await;
     }
     assert_eq!(seen, table);
+}
+
+#[tokio::test]
+async fn what_is_not_there_any_more_is_not_shown_any_more() {
+    let issuer = Issuer::start(&[]).await;
+    let hash = KeyHash::of(key("globex").as_bytes());
+    let own = format!(
+        "operations: [\"*\"]\nupstream: {{ api_key: '${{OTHER_MOVE_API_KEY}}' }}\n\
+         auth: {{ api_keys: [{{ id: main, sha256: {hash}, expires: 2099-01-01T00:00:00Z }}] }}\n"
+    );
+    let tenants = vec![("acme", "operations: [\"*\"]\n".to_owned()), ("globex", own)];
+    let config = issuer.config();
+    let world = World::set_up(Setup { tenants, config, ..Setup::default() }).await;
+    for tenant in ["acme", "globex"] {
+        world.ask(tenant, "{ listJobs { first } }", json!({})).await;
+    }
+    let shared = "jobs_gateway_circuit_breaker_state{account=\"shared\"}";
+    let gone = [
+        "jobs_gateway_circuit_breaker_state{account=\"globex\"}",
+        "jobs_gateway_issuer_keys_ok{issuer=\"sso\"}",
+        "jobs_gateway_api_key_expiry_timestamp_seconds{key=\"main\",tenant=\"globex\"}",
+    ];
+    let wait_until = async |are_shown: bool| {
+        let give_up = Instant::now() + Duration::from_secs(10);
+        loop {
+            world.pass(Duration::from_secs(6)).await;
+            let mut right = world.metric(shared).await.is_some();
+            for series in gone {
+                right &= world.metric(series).await.is_some() == are_shown;
+            }
+            if right {
+                return;
+            }
+            assert!(Instant::now() < give_up, "shown: {are_shown}");
+        }
+    };
+    wait_until(true).await;
+    std::fs::remove_file(world.folder().join("policies/globex.yaml")).unwrap();
+    let path = world.folder().join("gateway.yaml");
+    let text = std::fs::read_to_string(&path).unwrap().replace(&issuer.config(), "");
+    std::fs::write(path, text).unwrap();
+    wait_until(false).await;
 }

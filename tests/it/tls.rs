@@ -31,6 +31,11 @@ impl Authority {
         std::fs::write(folder.join("key.pem"), key).unwrap();
     }
 
+    /// Its own certificate.
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
     fn client(&self) -> reqwest::ClientBuilder {
         let authority = reqwest::Certificate::from_pem(self.0.pem().as_bytes()).unwrap();
         reqwest::Client::builder().tls_certs_only([authority]).pool_max_idle_per_host(0)

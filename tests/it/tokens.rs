@@ -399,6 +399,15 @@ async fn the_last_good_keys_stay_when_the_issuer_is_down_and_a_metric_says_so() 
 }
 
 #[tokio::test]
+async fn an_issuer_without_a_usable_key_is_shown_as_failing() {
+    let issuer = Issuer::start(&[]).await;
+    let world = world(&issuer).await;
+    let stranger = Key::new("stranger", Algorithm::ES256).token(Algorithm::ES256, &claims("acme"));
+    assert_eq!(with_token(&world, &stranger, READ).await.status, 401);
+    assert_eq!(world.metric("jobs_gateway_issuer_keys_ok").await, Some(0.0));
+}
+
+#[tokio::test]
 async fn keys_from_a_file_and_a_shared_secret_work_and_do_not_mix() {
     let key = Key::new("1", Algorithm::ES256);
     let file = tempfile::NamedTempFile::new().unwrap();

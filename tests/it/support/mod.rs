@@ -1,6 +1,7 @@
 //! Starts gateways and sandboxes the way their users do: from files, on ports.
 
 pub mod audit;
+pub mod collector;
 pub mod process;
 pub mod redis;
 

@@ -52,14 +52,25 @@ pub fn prepare(folder: &Path, sandbox: &Sandbox, more: &str) -> (SocketAddr, Soc
 
 impl Process {
     /// Starts a gateway on what [`prepare`] wrote, and waits until it takes connections.
-    pub async fn start(folder: &Path, (address, admin): (SocketAddr, SocketAddr)) -> Self {
+    pub async fn start(folder: &Path, addresses: (SocketAddr, SocketAddr)) -> Self {
+        Self::start_with(folder, addresses, &[], Stdio::null()).await
+    }
+
+    /// The same with more variables, and with its log.
+    pub async fn start_with(
+        folder: &Path,
+        (address, admin): (SocketAddr, SocketAddr),
+        environment: &[(&str, &str)],
+        log: Stdio,
+    ) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_jobs-gateway"))
             .args(["serve", "--config"])
             .arg(folder.join("gateway.yaml"))
             .env("MOVE_API_KEY", "sandbox-move-key")
             .env("CURSOR_KEY", "07".repeat(32))
+            .envs(environment.iter().copied())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .unwrap();
         let process = Self { child, address, admin };
