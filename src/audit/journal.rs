@@ -26,7 +26,7 @@ const QUEUE: usize = 8_192;
 const BATCH: usize = 1_024;
 
 /// How long the records of queries are gathered.
-const GATHER: Duration = Duration::from_millis(5);
+const GATHER: Duration = Duration::from_millis(20);
 
 /// How long a mutation waits for its intent to be on disk.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -129,7 +129,9 @@ impl Answers {
     pub fn put(&self, question: Question, answer: Arc<StoredAnswer>) {
         let is_full = self.stored.weighted_size() / 9 * 10 > self.max_bytes;
         if !is_full || self.was_asked(&question) {
-            self.stored.insert(question, answer);
+            // What came in is part of a connection's buffer, which is larger than it.
+            let text = Bytes::copy_from_slice(&question.text);
+            self.stored.insert(Question { text, ..question }, answer);
         }
     }
 

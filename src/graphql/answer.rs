@@ -75,7 +75,9 @@ impl Answer {
         // More than most jobs take.
         let mut body = Vec::with_capacity(2_048);
         // A key is a GraphQL name: nothing in it needs an escape.
-        body.extend([b"{\"data\":{\"", key.as_bytes(), b"\":"].concat());
+        body.extend_from_slice(b"{\"data\":{\"");
+        body.extend_from_slice(key.as_bytes());
+        body.extend_from_slice(b"\":");
         write(&mut body)?;
         body.push(b'}');
         if let Some(extensions) = Extensions::of(trails) {
@@ -84,7 +86,7 @@ impl Answer {
             let _ = serde_json::to_writer(&mut body, &extensions);
         }
         body.push(b'}');
-        Ok(Self::again(body.into()))
+        Ok(Self::again(body.into_boxed_slice().into()))
     }
 
     fn write(data: Option<&Value>, errors: &[PlacedError], extensions: Option<Extensions>) -> Self {

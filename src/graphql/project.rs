@@ -22,6 +22,12 @@ pub trait Project {
     fn project(&self, selected: &[Field], into: &mut Vec<u8>) -> Result<(), NeedsEngine>;
 }
 
+impl<T: Project> Project for Box<T> {
+    fn project(&self, selected: &[Field], into: &mut Vec<u8>) -> Result<(), NeedsEngine> {
+        T::project(self, selected, into)
+    }
+}
+
 impl<T: Project> Project for Option<T> {
     fn project(&self, selected: &[Field], into: &mut Vec<u8>) -> Result<(), NeedsEngine> {
         match self {

@@ -5,13 +5,14 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use serde_json::{Map, Value};
 
 use super::media_type;
+use crate::model::joined;
 
 /// A GraphQL request, not yet looked into.
 #[derive(Debug, Deserialize)]
@@ -116,16 +117,16 @@ pub async fn read(head: &Parts, body: Body, max_body: usize) -> Result<Bytes, Er
     if head.method == Method::GET {
         return Ok(Bytes::copy_from_slice(head.uri.query().unwrap_or_default().as_bytes()));
     }
-    let mut bytes = BytesMut::new();
+    let mut bytes = Bytes::new();
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Error::Interrupted)?;
         if bytes.len() + chunk.len() > max_body {
             return Err(Error::TooLarge(max_body));
         }
-        bytes.extend_from_slice(&chunk);
+        bytes = joined(bytes, chunk);
     }
-    Ok(bytes.freeze())
+    Ok(bytes)
 }
 
 /// Takes the text apart.

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::model::{Caller, JobId, RequestContext, Selection, TakeId, Trail};
 use crate::types::{Job, JobsPage, SortDirection, Take};
-use crate::upstream::{self, Call, FieldError, Listing, NewJob, Reply};
+use crate::upstream::{self, Call, FieldError, JobDocument, Listing, NewJob, Reply};
 
 use super::envelope::{self, Reading};
 use super::{Answer, Error, Jobs, OwnedJob, needs};
@@ -99,8 +99,9 @@ impl Jobs {
                 };
                 if is_it && let Some(id) = job.id.get().and_then(|id| JobId::parse(id).ok()) {
                     trail.note(|notes| notes.job = Some(id.clone()));
-                    let Reply { value, errors, .. } =
-                        self.read(request, trail, &id, &needs::of_job(wanted)).await?;
+                    let Reply { value, errors, .. } = self
+                        .read(request, trail, &id, &JobDocument::of(&needs::of_job(wanted)))
+                        .await?;
                     return written(&request.caller, value, errors).map(Some);
                 }
                 is_past |= job.created.as_ref().is_some_and(|created| {

@@ -8,9 +8,10 @@ use crate::model::{
     CacheStatus, Caller, Freshness, JobId, RequestContext, Selection, Trail, Version,
 };
 use crate::types::Job;
-use crate::upstream::{self, Call, FieldError, PathSegment, Reply};
+use crate::upstream::{self, Call, FieldError, JobDocument, PathSegment, Reply};
 
-use super::{Answer, Error, Jobs, OwnedJob, Wanted, needs, present};
+use super::needs::{self, Needed};
+use super::{Answer, Error, Jobs, OwnedJob, Wanted, present};
 
 /// What is known of a job.
 #[derive(Debug, Clone)]
@@ -53,13 +54,13 @@ impl Jobs {
         let key = Key { tenant: request.caller.tenant.id.clone(), job: id.clone() };
         let needed = &wanted.needed;
         let now = self.clock.now();
-        let known = if request.fresh { None } else { self.known(request, &key, needed) };
+        let known = if request.fresh { None } else { self.known(request, &key, &needed.selection) };
         match known {
             Some(entry) if entry.lifetime.phase(now) == Phase::Fresh => {
                 self.answer(trail, CacheStatus::Hit, &entry)
             }
             Some(entry) if entry.lifetime.phase(now) == Phase::Revalidate => {
-                self.refresh(request, &key, Arc::clone(needed));
+                self.refresh(request, &key, needed.clone());
                 self.answer(trail, CacheStatus::Stale, &entry)
             }
             _ => match self.ask(request, trail, &key, needed).await {
@@ -77,14 +78,16 @@ impl Jobs {
                     }
                     Ok(Answer { errors, ..answer })
                 }
-                (_, Err(Error::Upstream(error))) => match self.known(request, &key, needed) {
-                    Some(entry)
-                        if !request.fresh && entry.lifetime.covers_error(self.clock.now()) =>
-                    {
-                        self.answer(trail, CacheStatus::Stale, &entry)
+                (_, Err(Error::Upstream(error))) => {
+                    match self.known(request, &key, &needed.selection) {
+                        Some(entry)
+                            if !request.fresh && entry.lifetime.covers_error(self.clock.now()) =>
+                        {
+                            self.answer(trail, CacheStatus::Stale, &entry)
+                        }
+                        _ => Err(Error::Upstream(error)),
                     }
-                    _ => Err(Error::Upstream(error)),
-                },
+                }
                 (_, Err(error)) => Err(error),
             },
         }
@@ -131,23 +134,23 @@ impl Jobs {
         request: &RequestContext,
         trail: &Trail,
         key: &Key,
-        needed: &Arc<Selection>,
+        needed: &Needed,
     ) -> (Option<CacheStatus>, Fetched) {
         let version = self.versions.of(key);
         if !request.fresh
-            && let Some(fetched) = self.flights.join(key, needed, version).await
+            && let Some(fetched) = self.flights.join(key, &needed.selection, version).await
         {
             return (Some(CacheStatus::Coalesced), fetched);
         }
-        let fetched = self.fetch(request, trail, key, Arc::clone(needed), version).await;
+        let fetched = self.fetch(request, trail, key, needed.clone(), version).await;
         let panicked = || Err(upstream::Error::NotAnAnswer("not one that can be handled").into());
         (None, fetched.unwrap_or_else(panicked))
     }
 
     /// Fetches in the background, unless somebody does already.
-    fn refresh(&self, request: &RequestContext, key: &Key, needed: Arc<Selection>) {
+    fn refresh(&self, request: &RequestContext, key: &Key, needed: Needed) {
         let version = self.versions.of(key);
-        if !self.flights.is_flying(key, &needed, version) {
+        if !self.flights.is_flying(key, &needed.selection, version) {
             let trail = Trail::new("", crate::model::RootField::GetJob);
             // Somebody has to wait for it.
             tokio::spawn(self.fetch(request, &trail, key, needed, version));
@@ -161,12 +164,12 @@ impl Jobs {
         request: &RequestContext,
         trail: &Trail,
         key: &Key,
-        needed: Arc<Selection>,
+        needed: Needed,
         version: Version,
     ) -> impl Future<Output = Option<Fetched>> + use<> {
-        let selection = match self.cache.get(key, &request.caller.tenant) {
-            Some(entry) if !needed.covers(&entry.selection) => {
-                Arc::new(Selection::clone(&needed).union(&entry.selection))
+        let needed = match self.cache.get(key, &request.caller.tenant) {
+            Some(entry) if !needed.selection.covers(&entry.selection) => {
+                Selection::clone(&needed.selection).union(&entry.selection).into()
             }
             _ => needed,
         };
@@ -174,10 +177,10 @@ impl Jobs {
         let deadline = tokio::time::Instant::now() + self.fetch_time;
         let request = RequestContext { deadline, ..request.clone() };
         let (jobs, trail, id) = (self.clone(), trail.clone(), key.job.clone());
-        let wanted = Arc::clone(&selection);
+        let selection = Arc::clone(&needed.selection);
         // On the heap: it is moved several times before it runs, and it is large.
         let fetch =
-            Box::pin(async move { jobs.fetch_job(request, trail, id, wanted, version).await });
+            Box::pin(async move { jobs.fetch_job(request, trail, id, needed, version).await });
         self.flights.start(key, selection, version, fetch)
     }
 
@@ -186,9 +189,10 @@ impl Jobs {
         request: RequestContext,
         trail: Trail,
         id: JobId,
-        selection: Arc<Selection>,
+        needed: Needed,
         version: Version,
     ) -> Fetched {
+        let Needed { selection, document } = needed;
         let tenant = &request.caller.tenant;
         let key = Key { tenant: tenant.id.clone(), job: id };
         let stamp = match &self.shared {
@@ -208,7 +212,7 @@ impl Jobs {
         };
         let id = &key.job;
         let asked_at = self.clock.now();
-        let Reply { value, errors, size, .. } = self.read(&request, &trail, id, &selection).await?;
+        let Reply { value, errors, size, .. } = self.read(&request, &trail, id, &document).await?;
         let as_sent = value.as_ref().filter(|_| stamp.is_some()).map(serde_json::to_string);
         let found = match value {
             Some(job) => self.owned(&request.caller, id, job),
@@ -273,9 +277,9 @@ impl Jobs {
         request: &RequestContext,
         trail: &Trail,
         id: &JobId,
-        needed: &Selection,
+        document: &JobDocument,
     ) -> Result<Reply<Job>, upstream::Error> {
-        self.upstream.call(request, trail, &Call::get_job(id, needed)).await
+        self.upstream.call(request, trail, &Call::get_job(id, document)).await
     }
 
     /// Errors without a job: a missing job, or Move's complaint about one that exists (a failed
@@ -295,7 +299,7 @@ impl Jobs {
         if self.proven.contains_key(&(caller.tenant.id.clone(), id.clone())) {
             return Ok(Error::Refused(errors));
         }
-        let reply = self.read(request, trail, id, &needs::of_ownership()).await?;
+        let reply = self.read(request, trail, id, &JobDocument::of(&needs::of_ownership())).await?;
         match reply.value {
             Some(job) => self.owned(caller, id, job).map(|_| Error::Refused(errors)),
             // Without the owner's name a complaint that tells of the job is nobody's to read.
@@ -310,7 +314,10 @@ impl Jobs {
             return Err(upstream::Error::NotAnAnswer("about another job").into());
         }
         let owned = OwnedJob::verify(&caller.tenant, job).ok_or(Error::JobNotFound)?;
-        self.proven.insert((caller.tenant.id.clone(), id.clone()), ());
+        let proven = (caller.tenant.id.clone(), id.clone());
+        if !self.proven.contains_key(&proven) {
+            self.proven.insert(proven, ());
+        }
         Ok(owned)
     }
 }

@@ -3,12 +3,26 @@
 use std::sync::Arc;
 
 use crate::model::Selection;
+use crate::upstream::JobDocument;
 
 /// What a caller wants of a job, and what has to be asked of Move for it: worked out once, asked often.
 #[derive(Debug, Clone)]
 pub struct Wanted {
     pub(super) selection: Selection,
-    pub(super) needed: Arc<Selection>,
+    pub(super) needed: Needed,
+}
+
+/// What has to be asked of Move for a job, and the document that asks for it.
+#[derive(Debug, Clone)]
+pub struct Needed {
+    pub selection: Arc<Selection>,
+    pub document: JobDocument,
+}
+
+impl From<Selection> for Needed {
+    fn from(selection: Selection) -> Self {
+        Self { document: JobDocument::of(&selection), selection: Arc::new(selection) }
+    }
 }
 
 impl Wanted {
@@ -18,7 +32,7 @@ impl Wanted {
         let mut needed = of_job(&selection);
         // To be remembered: a job's state says for how long.
         needed.field("state");
-        Self { selection, needed: Arc::new(needed) }
+        Self { selection, needed: needed.into() }
     }
 }
 

@@ -54,8 +54,8 @@ fn additional_files(tenant: &Tenant, files: Option<&mut Vec<Option<AdditionalFil
 
 /// Every URL in a job that may be signed and end: those of its files.
 pub fn signed_urls(job: &Job) -> Vec<&str> {
-    let take = job.take.as_ref();
-    let volume = take.and_then(|take| take.volume.as_ref());
+    let take = job.take.as_deref();
+    let volume = take.and_then(|take| take.volume.as_deref());
     let volume = volume.map(|Volume::HumanVolume(volume)| volume);
     let additional = [
         job.outputs.as_ref(),
@@ -68,7 +68,7 @@ pub fn signed_urls(job: &Job) -> Vec<&str> {
     additional
         .filter_map(|additional| additional.file.get())
         .chain(of_take.chain(of_volume).filter_map(|source| source.file.as_ref()))
-        .chain(take.and_then(|take| take.video_file.as_ref()))
+        .chain(take.and_then(|take| take.video_file.as_deref()))
         .flat_map(|file| [&file.presigned_url, &file.thumbnail_url])
         .filter_map(|url| url.as_ref().map(|url| url.0.as_str()))
         .collect()
@@ -85,8 +85,8 @@ fn take(tenant: &Tenant, take: &mut Take) {
     own_metadata(tenant, &mut take.metadata);
     additional_files(tenant, take.additional_files.as_mut());
     sources(tenant, take.sources.iter_mut().flatten().flatten());
-    file(tenant, take.video_file.as_mut());
-    if let Some(Volume::HumanVolume(volume)) = &mut take.volume {
+    file(tenant, take.video_file.as_deref_mut());
+    if let Some(Volume::HumanVolume(volume)) = take.volume.as_deref_mut() {
         client(tenant, volume.client.get_mut());
         own_metadata(tenant, &mut volume.metadata);
         additional_files(tenant, volume.outputs.as_mut());

@@ -2,7 +2,7 @@
 
 use crate::model::{JobId, RequestContext, Selection, Trail};
 use crate::types::Job;
-use crate::upstream::{Call, Reply};
+use crate::upstream::{Call, JobDocument, Reply};
 
 use super::create::{check_metadata_size, note_metadata, written};
 use super::envelope;
@@ -37,7 +37,7 @@ impl Jobs {
         note_metadata(trail, update.metadata.as_deref());
         check_metadata_size(caller, update.metadata.as_deref())?;
         let Reply { value, errors, .. } =
-            self.read(request, trail, id, &needs::of_ownership()).await?;
+            self.read(request, trail, id, &JobDocument::of(&needs::of_ownership())).await?;
         let job = match value {
             Some(job) => self.owned(caller, id, job)?,
             None => return Err(self.refusal(request, trail, id, errors).await?),

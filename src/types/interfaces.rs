@@ -1,5 +1,4 @@
 //! The schema's interfaces. No field returns one; they exist for fragments and for introspection.
-#![expect(clippy::large_enum_variant, reason = "no value of an interface is ever made")]
 
 use async_graphql::{ID, Interface};
 

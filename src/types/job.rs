@@ -30,8 +30,9 @@ pub struct Job {
     pub rig: Option<Rig>,
     /// NOT_STARTED, STARTED, RUNNING, FINISHED or FAILED; `progress.state` supersedes it.
     pub state: Option<String>,
+    // On the heap, as it is large and many callers do not want it.
     /// The take it processes.
-    pub take: Option<Take>,
+    pub take: Option<Box<Take>>,
 }
 
 #[ComplexObject]

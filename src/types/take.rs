@@ -31,9 +31,9 @@ pub struct Take {
     /// One camera or several.
     pub take_type: Option<MaybeKnown<TakeType>>,
     /// The video of a take with one camera.
-    pub video_file: Option<File>,
+    pub video_file: Option<Box<File>>,
     /// The calibrated space of a take with several cameras.
-    pub volume: Option<Volume>,
+    pub volume: Option<Box<Volume>>,
 }
 
 /// One camera's video.

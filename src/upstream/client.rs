@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use opentelemetry::trace::SpanId;
 use reqwest::header::{
     AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT,
@@ -20,7 +20,7 @@ use super::features::Features;
 use super::queue::FairQueue;
 use super::retry::{self, RetrySettings};
 use super::{Call, Error, Reply, wire};
-use crate::model::{Account, RequestContext, TraceContext, Trail, UpstreamSpan};
+use crate::model::{Account, RequestContext, TraceContext, Trail, UpstreamSpan, joined};
 use crate::telemetry;
 use crate::telemetry::metrics::{self, Counted};
 
@@ -211,7 +211,7 @@ impl Upstream {
         let pass =
             pass.inspect_err(|error| metrics::upstream_call(call.field, error.kind(), None))?;
         let began = Instant::now();
-        head.extend(headers(account)?);
+        identify(account, &mut head)?;
         let exchange = self.exchange(account, call, head);
         let result = match tokio::time::timeout_at(deadline, exchange).await {
             Ok(Ok((body, request_id))) => {
@@ -284,16 +284,17 @@ fn outcome<T>(result: &Result<T, Error>) -> &'static str {
     result.as_ref().map_or_else(Error::kind, |_| "ok")
 }
 
-fn headers(account: &Account) -> Result<HeaderMap, Error> {
+/// Says in a call's head whose it is, and what it holds.
+fn identify(account: &Account, head: &mut HeaderMap) -> Result<(), Error> {
     // Raw, without `Bearer`: that is how Move takes its key.
     let mut key = HeaderValue::from_str(account.api_key.expose())
         .map_err(|_| Error::KeyRefused(StatusCode::UNAUTHORIZED.as_u16()))?;
     key.set_sensitive(true);
-    Ok(HeaderMap::from_iter([
-        (AUTHORIZATION, key),
-        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
-        (USER_AGENT, HeaderValue::from_static(concat!("jobs-gateway/", env!("CARGO_PKG_VERSION")))),
-    ]))
+    head.insert(AUTHORIZATION, key);
+    head.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let agent = concat!("jobs-gateway/", env!("CARGO_PKG_VERSION"));
+    head.insert(USER_AGENT, HeaderValue::from_static(agent));
+    Ok(())
 }
 
 fn failure(error: &reqwest::Error) -> Error {
@@ -336,12 +337,12 @@ fn request_id(response: &Response) -> Option<Box<str>> {
 }
 
 async fn read_body(mut response: Response) -> Result<Bytes, Error> {
-    let mut body = BytesMut::new();
+    let mut body = Bytes::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| failure(&error))? {
         if body.len() + chunk.len() > MAX_ANSWER {
             return Err(Error::TooLarge(MAX_ANSWER));
         }
-        body.extend_from_slice(&chunk);
+        body = joined(body, chunk);
     }
-    Ok(body.freeze())
+    Ok(body)
 }

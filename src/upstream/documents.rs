@@ -1,5 +1,7 @@
 //! The documents that are sent to Move. `schema/move.graphql` states everything they may name.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -14,7 +16,7 @@ pub struct Call {
     /// Query or mutation: a mutation is never sent twice.
     pub kind: Kind,
     /// The document: one operation with one root field.
-    pub document: String,
+    pub document: Arc<str>,
     /// The values of its variables.
     pub variables: Map<String, Value>,
 }
@@ -70,11 +72,28 @@ pub struct Listing<'a> {
     pub take: Option<&'a TakeId>,
 }
 
+/// The document that asks for one job: the same for every job of which the same is wanted.
+#[derive(Debug, Clone)]
+pub struct JobDocument(Arc<str>);
+
+impl JobDocument {
+    /// Writes it.
+    #[must_use]
+    pub fn of(selection: &Selection) -> Self {
+        // Any id: the document holds none.
+        let arguments = Arguments::default().add("jobId", "ID!", "");
+        Self(arguments.call(RootField::GetJob, selection).document)
+    }
+}
+
 impl Call {
     /// Asks for one job.
     #[must_use]
-    pub fn get_job(id: &JobId, selection: &Selection) -> Self {
-        Arguments::default().add("jobId", "ID!", id.as_str()).call(RootField::GetJob, selection)
+    pub fn get_job(id: &JobId, document: &JobDocument) -> Self {
+        let field = RootField::GetJob;
+        let variables = Map::from_iter([("jobId".to_owned(), id.as_str().into())]);
+        let document = Arc::clone(&document.0);
+        Self { field: field.name(), kind: field.kind(), document, variables }
     }
 
     /// Asks for one take.
@@ -189,6 +208,7 @@ impl Arguments {
         };
         let Self { declared, passed, values } = self;
         let document = format!("{keyword} {field}({declared}) {{ {field}({passed}){selection} }}");
+        let document = document.into();
         Call { field, kind, document, variables: values }
     }
 }
@@ -202,7 +222,7 @@ mod tests {
         let job = JobId::parse("job-1").expect("an id");
         let call = Call::update_job(&job, None, Some("n"), &Selection::of_leaves(["id"]));
         assert_eq!(
-            call.document,
+            &*call.document,
             "mutation updateJob($id: String!, $name: String) \
              { updateJob(id: $id, name: $name) {id} }"
         );

@@ -12,7 +12,7 @@ mod wire;
 
 pub use breaker::{BreakerSettings, Condition};
 pub use client::{Settings, Upstream};
-pub use documents::{Call, Listing, NewJob};
+pub use documents::{Call, JobDocument, Listing, NewJob};
 pub use error::Error;
 pub use retry::RetrySettings;
 pub use wire::{FieldError, PathSegment, Reply, read};

@@ -1,9 +1,11 @@
 //! Move's answers: AppSync's JSON in, typed values and errors out.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::Error;
@@ -54,13 +56,87 @@ pub enum PathSegment {
     Field(String),
 }
 
-#[derive(Deserialize)]
-struct Answer<'a> {
-    #[serde(borrow, default)]
-    data: Option<&'a RawValue>,
-    #[serde(default)]
-    errors: Option<Vec<WireError>>,
+/// An answer whose one root field is read.
+struct Answer<T> {
+    value: Option<T>,
+    errors: Vec<WireError>,
 }
+
+/// Reads an answer in one go; the seed is the root field's name.
+struct AnswerOf<'a, T>(&'a str, PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for AnswerOf<'_, T> {
+    type Value = Answer<T>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Answer<T>, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for AnswerOf<'_, T> {
+    type Value = Answer<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a GraphQL answer")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Answer<T>, A::Error> {
+        let mut answer = Answer { value: None, errors: Vec::new() };
+        while let Some(Name(name)) = map.next_key()? {
+            match &*name {
+                "data" => answer.value = map.next_value_seed(DataOf(self.0, PhantomData))?,
+                "errors" => {
+                    answer.errors = map.next_value::<Option<_>>()?.unwrap_or_default();
+                }
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(answer)
+    }
+}
+
+/// Reads the root field out of `data`, which may be null.
+struct DataOf<'a, T>(&'a str, PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for DataOf<'_, T> {
+    type Value = Option<T>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<T>, D::Error> {
+        deserializer.deserialize_option(self)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for DataOf<'_, T> {
+    type Value = Option<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("data or null")
+    }
+
+    fn visit_none<E>(self) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<T>, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<T>, A::Error> {
+        let mut value = None;
+        while let Some(Name(name)) = map.next_key()? {
+            if *name == *self.0 {
+                value = map.next_value()?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(value)
+    }
+}
+
+/// A member's name, borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -94,16 +170,12 @@ impl From<WireError> for FieldError {
 /// # Errors
 /// [`Error::NotAnAnswer`] where the bytes are not a GraphQL answer of the wanted shape.
 pub fn read<T: DeserializeOwned>(field: &str, body: &[u8]) -> Result<Reply<T>, Error> {
-    let answer: Answer<'_> =
-        serde_json::from_slice(body).map_err(|_| Error::NotAnAnswer("not a GraphQL answer"))?;
-    let errors: Vec<FieldError> =
-        answer.errors.unwrap_or_default().into_iter().map(FieldError::from).collect();
-    let value = match answer.data {
-        None => None,
-        Some(data) => serde_json::from_str::<Option<BTreeMap<String, Option<T>>>>(data.get())
-            .map_err(|_| Error::NotAnAnswer("of another shape than was asked for"))?
-            .and_then(|mut data| data.remove(field).flatten()),
-    };
+    let not_one = |_| Error::NotAnAnswer("no GraphQL answer of the shape that was asked for");
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let answer = AnswerOf(field, PhantomData).deserialize(&mut json).map_err(not_one)?;
+    json.end().map_err(not_one)?;
+    let Answer { value, errors } = answer;
+    let errors: Vec<FieldError> = errors.into_iter().map(FieldError::from).collect();
     if value.is_none() && errors.is_empty() {
         return Err(Error::NotAnAnswer("without data and without errors"));
     }

@@ -1,0 +1,14 @@
+//! Bodies arrive in pieces, most in one.
+
+use bytes::{Bytes, BytesMut};
+
+/// What came before and the next piece, in one. A first piece is taken as it is, and nothing is copied.
+#[must_use]
+pub fn joined(before: Bytes, piece: Bytes) -> Bytes {
+    if before.is_empty() {
+        return piece;
+    }
+    let mut longer = BytesMut::from(before);
+    longer.extend_from_slice(&piece);
+    longer.freeze()
+}
