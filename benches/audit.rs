@@ -9,7 +9,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jobs_gateway::audit::{Journal, Settings};
+use jobs_gateway::audit::{Event, Head, Journal, Settings, compress, write_line};
 use jobs_gateway::auth::{Issuers, authenticate};
 use jobs_gateway::model::{CallRecord, Kind, RequestContext, RequestId, RootField, Trail};
 use support::{folder, key, load};
@@ -47,6 +47,24 @@ fn disk(folder: &std::path::Path) -> f64 {
         syncs += 1;
     }
     f64::from(syncs) / began.elapsed().as_secs_f64()
+}
+
+/// MiB of records that are compressed in a second of CPU.
+fn compression(folder: &std::path::Path, record: &CallRecord) -> f64 {
+    let (mut lines, mut head) = (Vec::new(), Head::default());
+    while lines.len() < 64 << 20 {
+        let begin = lines.len();
+        write_line(&Event::of_call(record)[0], head.next(), &mut lines);
+        head = head.after(&lines[begin..]);
+        lines.push(b'\n');
+    }
+    let closed = folder.join("closed.jsonl");
+    std::fs::write(&closed, &lines).unwrap();
+    let before = cpu();
+    compress(&closed).unwrap();
+    #[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
+    let mebibytes = lines.len() as f64 / f64::from(1 << 20);
+    mebibytes / cpu().saturating_sub(before).as_secs_f64()
 }
 
 fn main() {
@@ -117,6 +135,8 @@ fn main() {
             let rate = f64::from(written) / began.elapsed().as_secs_f64();
             println!("{callers} callers: {rate:.0} audited mutations a second");
         }
+        let rate = compression(files.path(), &record(&request));
+        println!("a second of CPU compresses {rate:.0} MiB of records");
         println!("the disk alone: {:.0} syncs a second", disk(files.path()));
     });
 }

@@ -5,9 +5,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use jobs_gateway::cli::{self, Cli};
 
-/// musl's own allocator is slow with many threads. With glibc's, none that was tried was faster, and
-/// all took more memory: see docs/performance.md.
-#[cfg(target_env = "musl")]
+/// What a request that goes to Move allocates lives shorter than what is cached of it; glibc's allocator
+/// asks the system for more at nearly every one, and musl's is slow with several threads.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -61,6 +61,7 @@ pub struct Event {
 
 impl Event {
     /// The records of a finished call: one for each root field, or one if it asked for none.
+    #[must_use]
     pub fn of_call(record: &CallRecord) -> Vec<Self> {
         let event = |trail: Option<&Trail>| Self {
             phase: Phase::Outcome,
@@ -92,6 +93,7 @@ impl Event {
     }
 
     /// A mutation that is about to be sent.
+    #[must_use]
     pub fn intent(request: &RequestContext, trail: &Trail, at: Timestamp) -> Self {
         Self {
             phase: Phase::Intent,
@@ -115,6 +117,7 @@ impl Event {
     }
 
     /// Something about the journal itself.
+    #[must_use]
     pub fn of_journal(message: String, at: Timestamp) -> Self {
         Self {
             phase: Phase::Journal,

@@ -12,11 +12,12 @@ pub mod reader;
 mod segments;
 pub mod verify;
 
-pub use chain::{Hash, Head};
-pub use event::Phase;
+pub use chain::{Hash, Head, Link};
+pub use event::{Event, Phase};
 pub use follow::{Otlp, Sink, Stdout, follow};
 pub use journal::{Journal, Unavailable};
-pub use segments::Segments;
+pub use line::of as write_line;
+pub use segments::{Segments, compress};
 
 use std::path::PathBuf;
 

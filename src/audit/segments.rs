@@ -149,7 +149,10 @@ impl Segments {
 }
 
 /// Compresses a closed segment. The plain file goes away when the other is whole and on disk.
-pub(super) fn compress(plain: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// When one of the two cannot be read or written.
+pub fn compress(plain: &Path) -> io::Result<()> {
     let mut name = plain.as_os_str().to_owned();
     name.push(".gz");
     let (target, draft) = (PathBuf::from(&name), {

@@ -16,6 +16,7 @@ mod limits;
 mod listing;
 mod model;
 mod ownership;
+mod plans;
 mod protocol;
 mod replicas;
 mod reload;

@@ -1,0 +1,76 @@
+//! The whole pipeline: a gateway with everything on, from a request to its answer.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::Request;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::post;
+use jobs_gateway::app::App;
+use jobs_gateway::model::Clock;
+use serde_json::json;
+use tokio::runtime::Runtime;
+use tower::ServiceExt;
+
+use super::stages::{QUERY, answer, variables};
+use super::support::{folder, key, load};
+
+/// A gateway before an upstream that answers at once. The folder has to stay.
+fn gateway(runtime: &Runtime) -> (axum::Router, tempfile::TempDir) {
+    let limits = "rate_limit: { queries: { rate: 1000000/s, burst: 1000000 } }\n\
+                  cache: { get_job: { finished: 1h } }\n";
+    let folder = folder(10, None, limits);
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let url = format!("http://{}/graphql", listener.local_addr().unwrap());
+    let upstream = async |asked: String| {
+        let (_, id) = asked.split_once("\"jobId\":\"").unwrap();
+        ([(CONTENT_TYPE, "application/json")], answer(id.split('"').next().unwrap()))
+    };
+    let upstream = axum::Router::new().route("/graphql", post(upstream));
+    runtime.spawn(axum::serve(listener, upstream).into_future());
+    let path = folder.path().join("gateway.yaml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    let audit = "audit: { sinks: [{ file: ./audit/audit.jsonl }] }\n";
+    std::fs::write(&path, config.replace("http://127.0.0.1:1/", &url) + audit).unwrap();
+    let loaded = load(folder.path());
+    let clock = Clock::system();
+    let app = runtime.block_on(async { App::build(&loaded.config, loaded.policies, clock, None) });
+    (app.unwrap().router(), folder)
+}
+
+fn request(id: &str, extra: Option<u64>) -> Request<Body> {
+    let body = json!({"query": QUERY, "variables": variables(id, extra)}).to_string();
+    Request::post("/graphql")
+        .header("authorization", key(0, 0))
+        .header("content-type", "application/json")
+        .body(Body::from(body))
+        .unwrap()
+}
+
+/// Sends one request after the other; the number is the request's.
+fn asking(
+    runtime: &Arc<Runtime>,
+    mut request: impl FnMut(u64) -> Request<Body> + 'static,
+) -> Box<dyn FnMut()> {
+    let (router, folder) = gateway(runtime);
+    let (runtime, mut number) = (Arc::clone(runtime), 0);
+    Box::new(move || {
+        let _kept = &folder;
+        number += 1;
+        let answer = runtime.block_on(router.clone().oneshot(request(number))).unwrap();
+        assert_eq!(answer.status(), 200);
+    })
+}
+
+pub fn whole_answer_hit(runtime: &Arc<Runtime>) -> Box<dyn FnMut()> {
+    asking(runtime, |_| request("job-1", None))
+}
+
+pub fn covered_hit(runtime: &Arc<Runtime>) -> Box<dyn FnMut()> {
+    asking(runtime, |number| request("job-1", Some(number)))
+}
+
+/// With the upstream, which is in this process too.
+pub fn forward(runtime: &Arc<Runtime>) -> Box<dyn FnMut()> {
+    asking(runtime, |number| request(&format!("job-{number}"), None))
+}

@@ -1,0 +1,236 @@
+//! The stages, each alone.
+
+use std::hint::black_box;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use jiff::Timestamp;
+use jobs_gateway::audit::{Event, Head, Link, write_line};
+use jobs_gateway::auth::{Issuers, authenticate};
+use jobs_gateway::cache::{
+    Answers, Entry, JobCache, Key, Lifetime, Question, State, StoredAnswer, Versions,
+};
+use jobs_gateway::jobs::envelope;
+use jobs_gateway::limit::{self, Charge, Limiter};
+use jobs_gateway::model::{
+    CallRecord, CredentialId, JobId, RequestId, RootField, RootFields, Selection, Tenant, Trail,
+    Weights,
+};
+use jobs_gateway::operation::{Documents, Limits};
+use jobs_gateway::reload::Loaded;
+use jobs_gateway::types::Job;
+use jobs_gateway::upstream::{self, Call, JobDocument};
+use serde_json::{Map, Value, json};
+use tokio::runtime::Runtime;
+
+use super::support::{self, Signer, folder, load};
+
+type Run = Box<dyn FnMut()>;
+
+pub const QUERY: &str = "query($id: ID!) { getJob(jobId: $id) { id state name created metadata \
+    client { id name } take { id } progress { percentageComplete } \
+    outputs { key file { type presignedUrl } } } }";
+
+const METADATA: &str =
+    r#"{"tenant-0":{"shot":12},"_gateway":{"v":1,"owner":"tenant-0","by":"key-0"}}"#;
+
+/// A job as Move sends it, about a kilobyte.
+pub fn answer(id: &str) -> String {
+    let url = "https://files.example.test/outputs/job-1/1.fbx?X-Amz-Algorithm=AWS4-HMAC-SHA256&\
+        X-Amz-Date=20990101T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host&\
+        X-Amz-Signature=0a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9";
+    let output = json!({"key": "output-1", "file": {"type": "fbx", "presignedUrl": url}});
+    json!({"data": {"getJob": {
+        "id": id, "name": "scene 12", "state": "FINISHED",
+        "created": "2026-01-01T00:00:00.000Z", "metadata": METADATA,
+        "progress": {"state": "FINISHED", "percentageComplete": 100},
+        "client": {"id": "client-1", "name": "studio"}, "take": {"id": "take-1"},
+        "outputs": [output, output],
+    }}})
+    .to_string()
+}
+
+pub fn variables(id: &str, extra: Option<u64>) -> Map<String, Value> {
+    let mut variables = Map::new();
+    variables.insert("id".into(), id.into());
+    if let Some(extra) = extra {
+        variables.insert("n".into(), extra.into());
+    }
+    variables
+}
+
+/// What ten tenants are.
+fn loaded(signer: Option<&Signer>, more: &str) -> Loaded {
+    load(folder(10, signer, more).path())
+}
+
+fn tenant() -> Arc<Tenant> {
+    let loaded = loaded(None, "");
+    let mut tenants = loaded.policies.tenants();
+    Arc::clone(tenants.find(|tenant| tenant.id.as_str() == "tenant-0").unwrap())
+}
+
+pub fn key(_: &Arc<Runtime>) -> Run {
+    let (loaded, issuers, key) = (loaded(None, ""), Issuers::none(), support::key(0, 0));
+    let now = Timestamp::now();
+    Box::new(move || {
+        authenticate(&key, &loaded.policies, &issuers, now).now_or_never().unwrap().unwrap();
+    })
+}
+
+/// A token of an hour, looked at so much later.
+fn token(runtime: &Arc<Runtime>, after: Duration) -> Run {
+    let _entered = runtime.enter();
+    let signer = Signer::new();
+    let loaded = loaded(Some(&signer), "");
+    let (issuers, token) = (support::issuers(&loaded), signer.token(0, 0));
+    let (now, runtime) = (Timestamp::now() + after, Arc::clone(runtime));
+    Box::new(move || {
+        runtime.block_on(authenticate(&token, &loaded.policies, &issuers, now)).unwrap();
+    })
+}
+
+pub fn token_remembered(runtime: &Arc<Runtime>) -> Run {
+    token(runtime, Duration::ZERO)
+}
+
+/// In the seconds after its end, which are let pass because clocks differ, a token is verified each time.
+pub fn token_first(runtime: &Arc<Runtime>) -> Run {
+    token(runtime, Duration::from_secs(3_610))
+}
+
+pub fn operation_first(_: &Arc<Runtime>) -> Run {
+    let (documents, mut number) = (Documents::new(Limits::default()), 0);
+    Box::new(move || {
+        number += 1;
+        let document = documents.parse(&format!("{QUERY} # {number}")).unwrap();
+        document.operation(None, variables("job-1", None)).unwrap();
+    })
+}
+
+pub fn operation_remembered(_: &Arc<Runtime>) -> Run {
+    let documents = Documents::new(Limits::default());
+    Box::new(move || {
+        documents.parse(QUERY).unwrap().operation(None, variables("job-1", None)).unwrap();
+    })
+}
+
+pub fn limit(runtime: &Arc<Runtime>) -> Run {
+    let _entered = runtime.enter();
+    let rate = "rate_limit: { queries: { rate: 1000000/s, burst: 1000000 } }\n";
+    let loaded = loaded(None, rate);
+    let tenants = loaded.policies.tenants().map(|tenant| &**tenant);
+    let limits = limit::Limits::new(tenants, Weights::default(), None);
+    let (tenant, credential) = (tenant(), CredentialId::parse("key-0").unwrap());
+    let runtime = Arc::clone(runtime);
+    Box::new(move || {
+        let _entered = runtime.enter();
+        let weights = &limits.weights;
+        let charge = Charge::of([RootField::GetJob].into_iter(), |f| weights.of(f), false);
+        let own = limits.of(&tenant.id).unwrap();
+        let admitted = Limiter::Local.admit(&tenant.id, own, &credential, &charge);
+        admitted.now_or_never().unwrap().unwrap();
+    })
+}
+
+pub fn answer_hit(_: &Arc<Runtime>) -> Run {
+    let (versions, now) = (Arc::new(Versions::default()), Timestamp::now());
+    let answers = Answers::new(1 << 20, versions);
+    let text = json!({"query": QUERY, "variables": variables("job-1", None)}).to_string();
+    let question = Question { tenant: tenant().id.clone(), form: 1, text: text.into() };
+    let stored = StoredAnswer {
+        body: Bytes::from(answer("job-1")),
+        etag: OnceLock::new(),
+        fetched: now,
+        fresh_until: now + Duration::from_hours(1),
+        versions: [].into(),
+        roots: [].into(),
+        needs: RootFields::ALL,
+        introspects: false,
+    };
+    answers.put(question.clone(), Arc::new(stored));
+    Box::new(move || {
+        black_box(answers.get(&question, now).unwrap());
+    })
+}
+
+pub fn job_hit(_: &Arc<Runtime>) -> Run {
+    let (versions, now) = (Arc::new(Versions::default()), Timestamp::now());
+    let (cache, tenant) = (JobCache::new(1 << 20, Arc::clone(&versions)), tenant());
+    let key = Key { tenant: tenant.id.clone(), job: JobId::parse("job-1").unwrap() };
+    let lifetime = Lifetime::of(&tenant.cache, State::Finished, std::iter::empty(), now);
+    let (selection, version) = (Arc::new(Selection::of_leaves(["id"])), versions.of(&key));
+    let entry =
+        Entry { value: (), selection, tenant: Arc::clone(&tenant), lifetime, version, weight: 1 };
+    cache.put(key.clone(), Arc::new(entry), now);
+    Box::new(move || {
+        black_box(cache.get(&key, &tenant).unwrap());
+    })
+}
+
+pub fn envelope_in(_: &Arc<Runtime>) -> Run {
+    let tenant = tenant();
+    Box::new(move || match envelope::read(Some(METADATA)) {
+        envelope::Reading::Envelope(envelope) => {
+            black_box(envelope.value(&tenant));
+        }
+        other => panic!("{other:?}"),
+    })
+}
+
+pub fn envelope_out(_: &Arc<Runtime>) -> Run {
+    let (tenant, by) = (tenant(), CredentialId::parse("key-0").unwrap());
+    Box::new(move || {
+        black_box(envelope::wrap(&tenant, &by, None, "{\"shot\":12}"));
+    })
+}
+
+pub fn selection_to_document(_: &Arc<Runtime>) -> Run {
+    let mut selection = Selection::of_leaves(["id", "state", "name", "created", "metadata"]);
+    selection.field("client").merge(&Selection::of_leaves(["id", "name"]));
+    selection.field("outputs").merge(&Selection::of_leaves(["key"]));
+    let id = JobId::parse("job-1").unwrap();
+    Box::new(move || {
+        black_box(Call::get_job(&id, &JobDocument::of(&selection)));
+    })
+}
+
+pub fn upstream_answer_in(_: &Arc<Runtime>) -> Run {
+    let bytes = answer("job-1");
+    Box::new(move || {
+        upstream::read::<Job>("getJob", bytes.as_bytes()).unwrap();
+    })
+}
+
+/// A call's record as a line of JSON.
+pub fn audit_record(_: &Arc<Runtime>) -> Run {
+    let (record, mut line) = (record(), Vec::new());
+    let place = Head::default().next();
+    Box::new(move || {
+        line.clear();
+        for event in Event::of_call(&record) {
+            write_line(&event, place, &mut line);
+        }
+        black_box(&line);
+    })
+}
+
+/// The hash that binds the next line to this one.
+pub fn chain(_: &Arc<Runtime>) -> Run {
+    let (record, mut line, mut head) = (record(), Vec::new(), Head::default());
+    let place: Link = head.next();
+    write_line(&Event::of_call(&record)[0], place, &mut line);
+    Box::new(move || head = black_box(head.after(&line)))
+}
+
+fn record() -> CallRecord {
+    let mut record = CallRecord::begin(RequestId::new(), Timestamp::now());
+    record.tenant = Some(tenant().id.clone());
+    record.credential = CredentialId::parse("key-0").ok();
+    record.source = Some([127, 0, 0, 1].into());
+    record.policy_version = Some("0123456789abcdef".into());
+    record.trails = [Trail::new("getJob", RootField::GetJob)].into();
+    record
+}
