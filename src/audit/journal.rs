@@ -29,6 +29,7 @@ const BATCH: usize = 1_024;
 const GATHER: Duration = Duration::from_millis(20);
 
 /// The priority at which closed segments are compressed (`nice`).
+#[cfg(target_os = "linux")]
 const LOWEST: i32 = 19;
 
 /// How long a mutation waits for its intent to be on disk.
@@ -223,9 +224,10 @@ impl Writer {
         while messages.blocking_recv_many(&mut waiting, BATCH) > 0 {
             // Nobody waits for the records of queries: they are written many at once. Whoever waits
             // wakes this thread.
-            if waiting.iter().all(|message| matches!(message, Message::Call(_))) {
+            let are_calls = waiting.iter().all(|message| matches!(message, Message::Call(_)));
+            if are_calls && waiting.len() < BATCH {
                 thread::park_timeout(GATHER);
-                while waiting.len() < BATCH
+                while waiting.len() < QUEUE
                     && let Ok(message) = messages.try_recv()
                 {
                     waiting.push(message);
@@ -323,7 +325,8 @@ impl Writer {
             self.segments.write_head(&self.head)?;
         }
         thread::spawn(move || {
-            // Of this thread alone, on Linux: requests go first. Where that is refused, they share.
+            // Requests go first. On Linux this is about this thread alone; where it is refused, they share.
+            #[cfg(target_os = "linux")]
             let _ = rustix::process::setpriority_process(None, LOWEST);
             if let Err(error) = segments::compress(&closed) {
                 tracing::warn!(%error, "a closed audit segment cannot be compressed");

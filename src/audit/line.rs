@@ -75,7 +75,8 @@ pub fn of(event: &Event, place: Link, into: &mut Vec<u8>) {
         line.json(r#""error":""#).json(code).json("\"");
     }
     line.json(r#"}},"category_name":"Application Activity","category_uid":6,"#);
-    line.json(r#""class_name":"API Activity","class_uid":6003,"duration":"#);
+    line.json(r#""class_name":"API Activity","class_uid":"#);
+    line.plain(CLASS).json(r#","duration":"#);
     line.plain(milliseconds(event.latency));
     line.maybe_text(r#","message":"#, event.message.as_deref());
     line.json(concat!(
@@ -235,8 +236,13 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn no_text_of_a_caller_breaks_out_of_its_place(alias: String, subject: String) {
-            let line = written(&event(&alias, &subject));
+        fn no_text_from_outside_breaks_out_of_its_place(alias: String, subject: String, id: String) {
+            let mut event = event(&alias, &subject);
+            event.notes.upstream_request_id = Some(id.as_str().into());
+            event.source = Some(std::net::Ipv6Addr::LOCALHOST.into());
+            let line = written(&event);
+            prop_assert_eq!(&line["unmapped"]["upstream"]["request_id"], &Value::from(id));
+            prop_assert_eq!(&line["src_endpoint"]["ip"], "::1");
             prop_assert_eq!(&line["unmapped"]["alias"], &Value::from(alias));
             prop_assert_eq!(&line["actor"]["user"]["uid"], &Value::from(subject));
             prop_assert_eq!(&line["unmapped"]["chain"]["seq"], &Value::from(7));

@@ -1,5 +1,6 @@
 //! Until when a presigned URL works.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,11 +15,10 @@ use jiff::tz::TimeZone;
 pub fn expiry(url: &str) -> Option<Timestamp> {
     let (_, query) = url.split_once('?')?;
     let (mut signed_at, mut lifetime, mut expires) = (None, None, None);
-    // None of the three needs percent-encoding in its name or its value, and most of the query is a
-    // signature that nothing here looks into.
-    for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+    for pair in query.split('&') {
+        let Some((name, value)) = plain(pair) else { continue };
         if name.eq_ignore_ascii_case("x-amz-date") {
-            signed_at = DateTime::strptime("%Y%m%dT%H%M%SZ", value).ok();
+            signed_at = DateTime::strptime("%Y%m%dT%H%M%SZ", &*value).ok();
         } else if name.eq_ignore_ascii_case("x-amz-expires") {
             lifetime = value.parse::<u32>().ok();
         } else if name.eq_ignore_ascii_case("expires") {
@@ -35,6 +35,16 @@ pub fn expiry(url: &str) -> Option<Timestamp> {
     }
 }
 
+/// A parameter's name and value, decoded where they are encoded; most are not.
+fn plain(pair: &str) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
+    if pair.contains(['%', '+']) {
+        url::form_urlencoded::parse(pair.as_bytes()).next()
+    } else {
+        let (name, value) = pair.split_once('=')?;
+        Some((name.into(), value.into()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,6 +55,7 @@ mod tests {
                   &X-Amz-Date=20261123T120000Z&X-Amz-Expires=3600&X-Amz-Signature=ab";
         assert_eq!(expiry(v4), Some("2026-11-23T13:00:00Z".parse().expect("a time")));
         let v2 = "https://b.s3.amazonaws.com/k?AWSAccessKeyId=a&Expires=1795435200&Signature=b%3D";
+        assert_eq!(expiry(&v4.replace("X-Amz-Expires", "X%2DAmz%2DExpires")), expiry(v4));
         assert_eq!(expiry(v2), Timestamp::from_second(1_795_435_200).ok());
     }
 

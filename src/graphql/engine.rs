@@ -13,8 +13,11 @@ use crate::operation::{DocumentId, Operation};
 
 type Executable = Schema<query::Query, mutation::Mutation, EmptySubscription>;
 
-/// How many valid documents a schema remembers.
-const REMEMBERED: u64 = 4_096;
+/// How much memory a schema's valid documents and their plans may take, in bytes, roughly.
+const REMEMBERED: u64 = 16 * 1024 * 1024;
+
+/// What remembering a document takes besides its plan.
+const OVERHEAD: usize = 200;
 
 /// A schema with its resolvers. Validation costs as much as execution and comes to the same each time,
 /// so it is done once for a document.
@@ -36,17 +39,23 @@ impl Engine {
             jobs: jobs.clone(),
             validating: build(ValidationMode::Strict),
             trusting: build(ValidationMode::Fast),
-            valid: Cache::new(REMEMBERED),
+            valid: Cache::builder()
+                .max_capacity(REMEMBERED)
+                .weigher(|_, plan: &Option<Arc<Plan>>| {
+                    let weight = OVERHEAD + plan.as_ref().map_or(0, |plan| plan.weight());
+                    u32::try_from(weight).unwrap_or(u32::MAX)
+                })
+                .build(),
         }
     }
 
     /// Validates and executes an operation.
     pub async fn execute(&self, request: RequestContext, operation: Operation) -> Answer {
-        let known = if operation.has_plain_variables() {
-            self.valid.get(&operation.document().id)
-        } else {
-            None
-        };
+        // What its variables decide has to be validated each time.
+        if !operation.stands_for_document() {
+            return run(&self.validating, request, operation, None).await;
+        }
+        let known = self.valid.get(&operation.document().id);
         match known {
             Some(Some(plan)) => match plan.execute(&self.jobs, &request, &operation).await {
                 Planned::Done(answer) => answer,

@@ -44,6 +44,15 @@ impl OutputType for Hidden {
     fn create_type_info(registry: &mut Registry) -> String {
         HIDDEN.with_borrow(|hidden| {
             for FieldCoordinate { type_name, field } in hidden {
+                // Through an interface it could still be asked for.
+                let interfaces = registry.implements.get(type_name).cloned().unwrap_or_default();
+                for interface in interfaces {
+                    if let Some(MetaType::Interface { fields, .. }) =
+                        registry.types.get_mut(&interface)
+                    {
+                        fields.shift_remove(field);
+                    }
+                }
                 if let Some(MetaType::Object { fields, .. } | MetaType::Interface { fields, .. }) =
                     registry.types.get_mut(type_name)
                 {

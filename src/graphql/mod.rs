@@ -58,7 +58,11 @@ impl Gateways {
     pub async fn execute(&self, request: RequestContext, operation: Operation) -> Answer {
         let engine = match request.caller.tenant.hidden_fields.as_slice() {
             [] => &self.whole,
-            hidden => self.hiding.get(hidden).unwrap_or(&self.whole),
+            hidden => match self.hiding.get(hidden) {
+                Some(engine) => engine,
+                // One is built for every tenant. Whatever happened, nothing is shown.
+                None => return Answer::refusal([ApiError::internal()]),
+            },
         };
         engine.execute(request, operation).await
     }

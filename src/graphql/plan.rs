@@ -54,6 +54,14 @@ impl Plan {
         Some(Self { query, wanted })
     }
 
+    /// What it takes of memory, in bytes, roughly: each field stands in the query, in what is wanted and
+    /// in what is asked of Move.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        const FIELD: usize = 400;
+        FIELD * self.query.root.count()
+    }
+
     /// Answers an operation of the plan's document.
     pub async fn execute(
         &self,

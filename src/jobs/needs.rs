@@ -15,7 +15,9 @@ pub struct Wanted {
 /// What has to be asked of Move for a job, and the document that asks for it.
 #[derive(Debug, Clone)]
 pub struct Needed {
+    /// What.
     pub selection: Arc<Selection>,
+    /// In Move's words.
     pub document: JobDocument,
 }
 

@@ -74,8 +74,9 @@ pub enum Decision {
 }
 
 impl Decision {
-    /// How many there are.
-    pub const COUNT: usize = 4;
+    /// All of them, in order.
+    pub const ALL: [Self; 4] =
+        [Self::Admitted, Self::RateLimited, Self::TooCostly, Self::TooManyInFlight];
 
     /// As metrics name it.
     #[must_use]

@@ -87,8 +87,8 @@ pub enum CacheStatus {
 }
 
 impl CacheStatus {
-    /// How many there are.
-    pub const COUNT: usize = 4;
+    /// All of them, from best to worst.
+    pub const ALL: [Self; 4] = [Self::Hit, Self::Stale, Self::Coalesced, Self::Miss];
 
     /// As `X-Cache`, metrics and audit show it.
     #[must_use]

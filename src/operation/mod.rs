@@ -275,10 +275,11 @@ impl Operation {
         hash.finalize().into()
     }
 
-    /// Whether it is valid wherever its document is: its variables cannot change that.
+    /// Whether its document is valid if it is, and the other way about: it is the document's only
+    /// operation, and each of its variables is given and fits wherever a valid document uses it.
     #[must_use]
-    pub const fn has_plain_variables(&self) -> bool {
-        self.is_plain
+    pub fn stands_for_document(&self) -> bool {
+        self.is_plain && self.document.parsed.operations.iter().count() == 1
     }
 
     /// Its document.

@@ -37,6 +37,14 @@ pub struct Field {
     pub below: Vec<Field>,
 }
 
+impl Field {
+    /// How many fields it is, with those below it.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        1 + self.below.iter().map(Self::count).sum::<usize>()
+    }
+}
+
 /// What a document asks for, if it is one `getJob` without directives. It must be known to be valid.
 #[must_use]
 pub fn job_query(document: &ExecutableDocument) -> Option<JobQuery> {
@@ -71,19 +79,24 @@ pub fn job_query(document: &ExecutableDocument) -> Option<JobQuery> {
         _ => return None,
     };
     let mut below = Vec::new();
-    write_out(&root.selection_set.node.items, &document.fragments, &mut below)?;
+    write_out(&root.selection_set.node.items, &document.fragments, None, &mut below)?;
     let key = root.response_key().node.as_str().into();
     Some(JobQuery { id, root: Field { key, name: "getJob".into(), below } })
 }
 
-/// Adds what is selected, fragments written out and fields of one key merged (GraphQL specification,
-/// sections 6.3.2 and 6.4.3). Every fragment applies: in a valid document its type can be that of what it
-/// stands in, and below a job that is always one object type.
+/// Adds what is selected, fragments written out and equal fields merged (GraphQL specification, sections
+/// 6.3.2 and 6.4.3). `within` is the type condition that the selection stands under, if any.
+///
+/// A fragment right in a field's selection applies: in a valid document its type can be the field's, which
+/// below a job is always one object type. One of another type within a fragment may not: `... on Take` can
+/// stand in `... on Identifier`, and in no job applies.
 fn write_out(
     items: &[Positioned<Selection>],
     fragments: &HashMap<Name, Positioned<FragmentDefinition>>,
+    within: Option<&Name>,
     into: &mut Vec<Field>,
 ) -> Option<()> {
+    let fits = |condition: &Name| within.is_none_or(|outer| outer == condition);
     for item in items {
         if !item.node.directives().is_empty() {
             return None;
@@ -100,21 +113,29 @@ fn write_out(
                     into.push(Field { key: key.into(), name, below: Vec::new() });
                     into.len() - 1
                 });
-                write_out(
-                    &field.selection_set.node.items,
-                    fragments,
-                    &mut into.get_mut(at)?.below,
-                )?;
+                let known = into.get_mut(at)?;
+                // The engine merges the values of different fields under one key.
+                if *known.name != *field.name.node {
+                    return None;
+                }
+                write_out(&field.selection_set.node.items, fragments, None, &mut known.below)?;
             }
             Selection::FragmentSpread(spread) => {
                 let fragment = &fragments.get(&spread.node.fragment_name.node)?.node;
-                if !fragment.directives.is_empty() {
+                let condition = &fragment.type_condition.node.on.node;
+                if !fragment.directives.is_empty() || !fits(condition) {
                     return None;
                 }
-                write_out(&fragment.selection_set.node.items, fragments, into)?;
+                write_out(&fragment.selection_set.node.items, fragments, Some(condition), into)?;
             }
             Selection::InlineFragment(fragment) => {
-                write_out(&fragment.node.selection_set.node.items, fragments, into)?;
+                let fragment = &fragment.node;
+                let condition = fragment.type_condition.as_ref().map(|type_| &type_.node.on.node);
+                if condition.is_some_and(|condition| !fits(condition)) {
+                    return None;
+                }
+                let within = condition.or(within);
+                write_out(&fragment.selection_set.node.items, fragments, within, into)?;
             }
         }
     }
@@ -155,6 +176,9 @@ mod tests {
             r#"mutation { getJob(jobId: "1") { id } }"#,
             "{ getJob(jobId: 1) { id } }",
             "{ listJobs { after } }",
+            r#"{ getJob(jobId: "1") { ... on Identifier { ... on Take { metadata } } } }"#,
+            r#"{ getJob(jobId: "1") { x: client { id } ... on Job { x: take { name } } } }"#,
+            r#"{ getJob(jobId: "1") { take { x: client { id } } take { x: videoFile { name } } } }"#,
             "query A { a } query B { b }",
         ] {
             assert_eq!(query(text), None, "{text}");

@@ -18,6 +18,14 @@ pub struct Described {
     pub help: &'static str,
 }
 
+impl Described {
+    /// The name without the ends that Prometheus' exporter gives it: of a counter, and of a unit.
+    #[must_use]
+    pub fn instrument(&self) -> &'static str {
+        self.name.trim_end_matches("_total").trim_end_matches("_seconds")
+    }
+}
+
 /// What a table's entry is made into.
 trait Instrument {
     const KIND: &'static str;

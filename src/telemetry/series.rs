@@ -13,7 +13,7 @@ use crate::model::{CacheStatus, CallRecord, Decision, ErrorCode, RootField};
 #[derive(Debug, Clone, Copy)]
 enum Asked {
     Field(RootField),
-    /// The schema alone.
+    /// No job: the schema, or a name that it does not have.
     Introspection,
     /// It was refused before that was known.
     Nothing,
@@ -46,8 +46,8 @@ type Counters<const N: usize> = [OnceLock<BoundCounter<u64>>; N];
 pub struct Series {
     tenant: KeyValue,
     operations: [OnceLock<Box<Operation>>; Asked::COUNT],
-    cache_results: Counters<{ CacheStatus::COUNT }>,
-    decisions: Counters<{ Decision::COUNT }>,
+    cache_results: Counters<{ CacheStatus::ALL.len() }>,
+    decisions: Counters<{ Decision::ALL.len() }>,
 }
 
 /// What is counted of one operation, by its outcome.

@@ -5,7 +5,9 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor,
+};
 use serde_json::value::RawValue;
 
 use super::Error;
@@ -81,17 +83,17 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for AnswerOf<'_, T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Answer<T>, A::Error> {
-        let mut answer = Answer { value: None, errors: Vec::new() };
+        let (mut data, mut errors) = (None, None);
         while let Some(Name(name)) = map.next_key()? {
             match &*name {
-                "data" => answer.value = map.next_value_seed(DataOf(self.0, PhantomData))?,
-                "errors" => {
-                    answer.errors = map.next_value::<Option<_>>()?.unwrap_or_default();
-                }
+                "data" if data.is_some() => return Err(A::Error::duplicate_field("data")),
+                "data" => data = Some(map.next_value_seed(DataOf(self.0, PhantomData))?),
+                "errors" if errors.is_some() => return Err(A::Error::duplicate_field("errors")),
+                "errors" => errors = Some(map.next_value::<Option<_>>()?),
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        Ok(answer)
+        Ok(Answer { value: data.flatten(), errors: errors.flatten().unwrap_or_default() })
     }
 }
 
@@ -215,7 +217,15 @@ mod tests {
 
     #[test]
     fn what_is_no_answer_is_refused() {
-        for body in ["", "<html>", "[]", "{}", r#"{"data":{"getJob":7}}"#, r#"{"data":null}"#] {
+        for body in [
+            "",
+            "<html>",
+            "[]",
+            "{}",
+            r#"{"data":{"getJob":7}}"#,
+            r#"{"data":null}"#,
+            r#"{"data":{"getJob":{}},"data":null}"#,
+        ] {
             assert!(read::<Job>("getJob", body.as_bytes()).is_err(), "{body}");
         }
     }

@@ -74,15 +74,31 @@ async fn a_plan_asks_move_once_also_where_the_engine_tells_the_error() {
 
 #[tokio::test]
 async fn a_hidden_field_stays_hidden_from_those_who_ask_what_others_may() {
-    let hiding = "operations: [\"*\"]\nhidden_fields: [Job.name]\n".to_owned();
+    let hiding = "operations: [\"*\"]\nhidden_fields: [Job.name, Job.client]\n".to_owned();
     let tenants = vec![("acme", "operations: [\"*\"]\n".to_owned()), ("globex", hiding)];
     let world = World::set_up(Setup { tenants, ..Setup::default() }).await;
     let id = world.create("acme", "{}").await;
     let document = "query($id: ID!) { getJob(jobId: $id) { id name } }";
     thrice(&world, "acme", document, &id).await;
     let own = world.create("globex", "{}").await;
-    for refused in thrice(&world, "globex", document, &own).await {
-        assert_eq!(refused["errors"][0]["extensions"]["code"], "GRAPHQL_VALIDATION_FAILED");
-        assert_eq!(refused.get("data"), None);
+    for document in [
+        document,
+        // By way of an interface that the field belongs to.
+        "query($id: ID!) { getJob(jobId: $id) { ... on ClientOwner { client { id } } } }",
+    ] {
+        for refused in thrice(&world, "globex", document, &own).await {
+            assert_eq!(refused["errors"][0]["extensions"]["code"], "GRAPHQL_VALIDATION_FAILED");
+            assert_eq!(refused.get("data"), None);
+        }
+    }
+    // What is valid by way of another type, or under another's key, shows nothing of the job.
+    for document in [
+        "query($id: ID!) { getJob(jobId: $id) { ... on Identifier { ... on Take { name client { id } } } } }",
+        "query($id: ID!) { getJob(jobId: $id) { x: take { id } ... on Job { x: take { name } } } }",
+    ] {
+        let answers = thrice(&world, "globex", document, &own).await;
+        assert_eq!(answers[0], answers[1], "{document}");
+        let job = &answers[1]["data"]["getJob"];
+        assert!(job.get("name").is_none() && job.get("client").is_none(), "{job}");
     }
 }
