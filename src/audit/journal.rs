@@ -26,7 +26,7 @@ const QUEUE: usize = 8_192;
 const BATCH: usize = 1_024;
 
 /// How long the records of queries are gathered.
-const GATHER: Duration = Duration::from_millis(20);
+const GATHER: Duration = Duration::from_millis(5);
 
 /// The priority at which closed segments are compressed (`nice`).
 #[cfg(target_os = "linux")]

@@ -28,8 +28,8 @@ pub struct TenantLimits {
     limits: RateLimits,
     buckets: HashMap<Name, Arc<Bucket>>,
     /// Buckets of single credentials, made when they are first used and dropped when they are full
-    /// again.
-    credentials: Cache<(CredentialId, Name), Arc<Bucket>>,
+    /// again; `None` if they have no limits, as such a cache takes 30 KiB.
+    credentials: Option<Cache<(CredentialId, Name), Arc<Bucket>>>,
     pub(super) in_flight: Arc<Semaphore>,
 }
 
@@ -138,14 +138,12 @@ impl TenantLimits {
         };
         let longest = [limits.credential_queries, limits.credential_mutations];
         let longest = longest.into_iter().flatten().map(|rate| rate.interval() * rate.burst.get());
+        let cache = |idle| Cache::builder().max_capacity(CREDENTIALS).time_to_idle(idle).build();
         let permits = limits.max_in_flight as usize;
         Self {
             limits: limits.clone(),
             buckets: rates.filter_map(bucket).collect(),
-            credentials: Cache::builder()
-                .max_capacity(CREDENTIALS)
-                .time_to_idle(longest.max().unwrap_or_default())
-                .build(),
+            credentials: longest.max().map(cache),
             in_flight: match before {
                 Some(before) if before.limits.max_in_flight == limits.max_in_flight => {
                     Arc::clone(&before.in_flight)
@@ -201,8 +199,11 @@ impl TenantLimits {
     }
 
     fn of_credential(&self, credential: &CredentialId, name: Name, rate: Rate) -> Arc<Bucket> {
-        self.credentials.get_with((credential.clone(), name), || {
-            Arc::new(Bucket::new(&format!("{} of this credential", name.as_str()), rate))
-        })
+        let bucket =
+            || Arc::new(Bucket::new(&format!("{} of this credential", name.as_str()), rate));
+        match &self.credentials {
+            Some(credentials) => credentials.get_with((credential.clone(), name), bucket),
+            None => bucket(),
+        }
     }
 }
