@@ -62,18 +62,18 @@ pub fn variables(id: &str, extra: Option<u64>) -> Map<String, Value> {
 }
 
 /// What ten tenants are.
-fn loaded(signer: Option<&Signer>, more: &str) -> Loaded {
-    load(folder(10, signer, more).path())
+fn loaded(more: &str) -> Loaded {
+    load(folder(10, None, more).path())
 }
 
 fn tenant() -> Arc<Tenant> {
-    let loaded = loaded(None, "");
+    let loaded = loaded("");
     let mut tenants = loaded.policies.tenants();
     Arc::clone(tenants.find(|tenant| tenant.id.as_str() == "tenant-0").unwrap())
 }
 
 pub fn key(_: &Arc<Runtime>) -> Run {
-    let (loaded, issuers, key) = (loaded(None, ""), Issuers::none(), support::key(0, 0));
+    let (loaded, issuers, key) = (loaded(""), Issuers::none(), support::key(0, 0));
     let now = Timestamp::now();
     Box::new(move || {
         authenticate(&key, &loaded.policies, &issuers, now).now_or_never().unwrap().unwrap();
@@ -84,7 +84,9 @@ pub fn key(_: &Arc<Runtime>) -> Run {
 fn token(runtime: &Arc<Runtime>, after: Duration) -> Run {
     let _entered = runtime.enter();
     let signer = Signer::new();
-    let loaded = loaded(Some(&signer), "");
+    // Its keys are in a file.
+    let folder = folder(10, Some(&signer), "");
+    let loaded = load(folder.path());
     let (issuers, token) = (support::issuers(&loaded), signer.token(0, 0));
     let (now, runtime) = (Timestamp::now() + after, Arc::clone(runtime));
     Box::new(move || {
@@ -120,7 +122,7 @@ pub fn operation_remembered(_: &Arc<Runtime>) -> Run {
 pub fn limit(runtime: &Arc<Runtime>) -> Run {
     let _entered = runtime.enter();
     let rate = "rate_limit: { queries: { rate: 1000000/s, burst: 1000000 } }\n";
-    let loaded = loaded(None, rate);
+    let loaded = loaded(rate);
     let tenants = loaded.policies.tenants().map(|tenant| &**tenant);
     let limits = limit::Limits::new(tenants, Weights::default(), None);
     let (tenant, credential) = (tenant(), CredentialId::parse("key-0").unwrap());
