@@ -1,5 +1,6 @@
 //! Execution: whatever the engine can do, and the common case without it.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use async_graphql::{EmptySubscription, Schema, ValidationMode};
@@ -77,16 +78,19 @@ impl Engine {
     }
 }
 
-async fn run(
-    schema: &Executable,
+/// Lets the engine do it. On the heap, as its futures are large and most requests have a plan.
+fn run<'a>(
+    schema: &'a Executable,
     request: RequestContext,
     operation: Operation,
     fetched: Option<Fetched>,
-) -> Answer {
-    let trails = Arc::clone(&request.trails);
-    let mut asked = operation.into_request().data(request);
-    if let Some(fetched) = fetched {
-        asked = asked.data(fetched);
-    }
-    Answer::of(schema.execute(asked).await, &trails)
+) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
+    Box::pin(async move {
+        let trails = Arc::clone(&request.trails);
+        let mut asked = operation.into_request().data(request);
+        if let Some(fetched) = fetched {
+            asked = asked.data(fetched);
+        }
+        Answer::of(schema.execute(asked).await, &trails)
+    })
 }

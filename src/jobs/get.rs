@@ -198,7 +198,7 @@ impl Jobs {
         let stamp = match &self.shared {
             None => None,
             Some(shared) => {
-                let (entry, stamp) = shared.get(&key).await;
+                let (entry, stamp) = Box::pin(shared.get(&key)).await;
                 let entry = entry
                     .filter(|entry| !request.fresh && entry.selection.covers(&selection))
                     .and_then(|entry| self.take_over(&request.caller, &key, entry, version));
@@ -241,7 +241,7 @@ impl Jobs {
                 let stays = Duration::try_from(lifetime.end() - now).unwrap_or_default();
                 let selection = Arc::clone(&entry.selection);
                 let known = SharedEntry { fetched: asked_at, selection, job };
-                shared.put(&key, known, stamp, stays).await;
+                Box::pin(shared.put(&key, known, stamp, stays)).await;
             }
         }
         Ok(Brought { entry, errors: errors.into(), status: CacheStatus::Miss })
