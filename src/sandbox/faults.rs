@@ -1,7 +1,11 @@
 //! What can go wrong, on demand.
 
 use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+
+use serde_json::Value;
 
 /// One thing that goes wrong with a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +44,34 @@ pub enum Fault {
     Stall,
     /// An answer of at least this many bytes, streamed; the call is not carried out.
     Huge(usize),
+    /// The call is carried out, and something else is said of it.
+    Rewrite(Rewrite),
 }
+
+/// A function from the answer to the body that is sent in its place.
+#[derive(Clone)]
+pub struct Rewrite(Arc<dyn Fn(Value) -> String + Send + Sync>);
+
+impl Rewrite {
+    /// Returns the body to send in the place of this answer.
+    pub(super) fn apply(&self, answer: Value) -> String {
+        (self.0)(answer)
+    }
+}
+
+impl fmt::Debug for Rewrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rewrite")
+    }
+}
+
+impl PartialEq for Rewrite {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Rewrite {}
 
 impl Fault {
     /// An HTTP answer with a page of HTML, as a load balancer sends.
@@ -76,6 +107,21 @@ impl Fault {
         }
     }
 
+    /// The call is carried out and its answer edited.
+    #[must_use]
+    pub fn edit(edit: impl Fn(&mut Value) + Send + Sync + 'static) -> Self {
+        Self::replace(move |mut answer| {
+            edit(&mut answer);
+            answer.to_string()
+        })
+    }
+
+    /// The call is carried out and this text, which need not be JSON, sent in the place of its answer.
+    #[must_use]
+    pub fn replace(body: impl Fn(Value) -> String + Send + Sync + 'static) -> Self {
+        Self::Rewrite(Rewrite(Arc::new(body)))
+    }
+
     /// Whether the call is not carried out.
     pub(super) const fn is_instead(&self) -> bool {
         match self {
@@ -88,6 +134,7 @@ impl Fault {
             | Self::SlowBody(_)
             | Self::Truncate
             | Self::ResetMidBody
+            | Self::Rewrite(_)
             | Self::LoseAnswer => false,
         }
     }

@@ -86,7 +86,11 @@ async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<
         carry_out(&shared, &request)
     });
     let (status, answer) = carried_out.await.map_err(io::Error::other)?;
-    afterwards(fault.as_ref(), status, answer.to_string())
+    let answer = match &fault {
+        Some(Fault::Rewrite(rewrite)) => rewrite.apply(answer),
+        _ => answer.to_string(),
+    };
+    afterwards(fault.as_ref(), status, answer)
 }
 
 fn remember(shared: &Shared, call: Call) {

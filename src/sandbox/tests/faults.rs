@@ -116,3 +116,15 @@ async fn a_stopped_sandbox_takes_no_calls() {
     clone.stop().await;
     assert!(send(&clone, TRIVIAL).await.is_err());
 }
+
+#[tokio::test]
+async fn an_answer_is_edited_or_replaced_after_the_call_is_carried_out() {
+    let sandbox = start(SandboxOptions::default()).await;
+    sandbox.fail_next(None, Fault::edit(|answer| answer["data"]["listJobs"]["first"] = json!(7)));
+    assert_eq!(ask(&sandbox, TRIVIAL, json!({})).await["data"]["listJobs"]["first"], 7);
+    sandbox
+        .fail_next(None, Fault::replace(|answer| answer.to_string().replace("50", r#""\ud83d""#)));
+    let text = send(&sandbox, TRIVIAL).await.unwrap().text().await.unwrap();
+    assert_eq!(text, r#"{"data":{"listJobs":{"first":"\ud83d"}}}"#);
+    assert_eq!(ask(&sandbox, TRIVIAL, json!({})).await["data"]["listJobs"]["first"], 50);
+}
