@@ -12,6 +12,7 @@ mod documents;
 mod faults;
 mod idempotency;
 mod jobs;
+mod keys;
 mod limits;
 mod listing;
 mod model;

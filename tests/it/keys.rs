@@ -1,0 +1,78 @@
+//! `jobs-gateway key`, as the platform team runs it.
+
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+
+use jobs_gateway::model::KeyHash;
+
+fn run(arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_jobs-gateway"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn a_new_tenants_policy_is_written_whole_and_lets_it_create_jobs() {
+    let folder = tempfile::tempdir().unwrap();
+    let policies = folder.path().join("policies");
+    std::fs::create_dir(&policies).unwrap();
+    let file = policies.join("atlas.yaml");
+    let path = file.to_str().unwrap();
+    let new = ["key", "new", "--tenant", "atlas", "--id", "pipeline", "--expires", "90d"];
+    let narrow = ["--operations", "getJob,createSingleCamJob", "--file", path];
+    let arguments = [&new[..], &narrow].concat();
+
+    let made = run(&arguments, "");
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let key = text(&made.stdout).trim_end();
+    let policy = std::fs::read_to_string(&file).unwrap();
+    assert!(policy.contains(&format!("sha256: {}", KeyHash::of(key.as_bytes()))), "{policy}");
+    assert!(policy.contains("operations: [getJob, createSingleCamJob]"), "{policy}");
+    assert!(policy.ends_with("operations: [\"*\"]\n"), "{policy}");
+    assert!(!policy.contains(key) && !text(&made.stderr).contains(key), "the key is in no file");
+
+    let config = folder.path().join("gateway.yaml");
+    std::fs::write(&config, "upstream: { api_key: '${KEY}' }\npolicies: ./policies\n").unwrap();
+    let checked = Command::new(env!("CARGO_BIN_EXE_jobs-gateway"))
+        .args(["check", "--config", config.to_str().unwrap()])
+        .env("KEY", "a-key-of-move")
+        .output()
+        .unwrap();
+    assert!(checked.status.success(), "{}{}", text(&checked.stdout), text(&checked.stderr));
+
+    let again = run(&arguments, "");
+    assert!(!again.status.success(), "a policy that exists is not written over");
+    assert!(text(&again.stderr).contains("atlas.yaml"), "{}", text(&again.stderr));
+    assert!(again.stdout.is_empty(), "no key without its policy");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), policy);
+}
+
+#[test]
+fn a_key_that_somebody_has_is_hashed_without_its_newline() {
+    let hashed = run(&["key", "hash"], "jgw_abc\n");
+    assert_eq!(text(&hashed.stdout).trim_end(), KeyHash::of(b"jgw_abc").to_string());
+    assert!(!run(&["key", "hash"], "\n").status.success());
+}
+
+#[test]
+fn an_expiry_in_the_past_or_an_unknown_operation_is_refused() {
+    for (flag, value, told) in [
+        ("--expires", "2001-01-01T00:00:00Z", "in the past"),
+        ("--expires", "soon", "90d"),
+        ("--operations", "getJobs", "createSingleCamJob"),
+    ] {
+        let refused = run(&["key", "new", flag, value], "");
+        assert!(!refused.status.success());
+        assert!(text(&refused.stderr).contains(told), "{}", text(&refused.stderr));
+    }
+}
