@@ -17,9 +17,11 @@ RUN mkdir src \
     && cargo build --release --locked --no-default-features \
     && rm -rf src
 COPY src src
-# Newer than the stand-ins above.
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+# The sources are newer than the stand-ins above. `jobs-gateway --version` says what this was built from.
 RUN find src -type f -exec touch {} + \
-    && cargo build --release --locked --no-default-features \
+    && JOBS_GATEWAY_VERSION="${VERSION} (${REVISION})" cargo build --release --locked --no-default-features \
     && strip target/release/jobs-gateway \
     && mkdir -p /state
 

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod check;
+pub mod completions;
 #[cfg(feature = "sandbox")]
 pub mod dev;
 pub mod explain;
@@ -18,9 +19,15 @@ use clap::{Parser, Subcommand};
 /// Exit status of a start with a bad configuration (`EX_USAGE` of sysexits.h).
 pub const BAD_CONFIGURATION: u8 = 64;
 
+/// The version; with the commit, where the build says it (the Dockerfile does).
+const VERSION: &str = match option_env!("JOBS_GATEWAY_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 /// Move AI's Jobs API for many tenants behind one key.
 #[derive(Debug, Parser)]
-#[command(name = "jobs-gateway", version)]
+#[command(name = "jobs-gateway", version = VERSION)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -47,6 +54,10 @@ enum Command {
     Schema(schema::Args),
     /// Print the table of all metrics (docs/metrics.md).
     Metrics,
+    /// Print completions for a shell.
+    Completions(completions::Args),
+    /// Write manual pages.
+    Man(completions::ManArgs),
     /// Ask a gateway on this machine whether it is well.
     Healthcheck(healthcheck::Args),
 }
@@ -68,6 +79,8 @@ pub fn run(cli: Cli) -> ExitCode {
             print!("{}", crate::telemetry::instruments::markdown());
             ExitCode::SUCCESS
         }
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => completions::man(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
     }
 }

@@ -76,3 +76,14 @@ fn an_expiry_in_the_past_or_an_unknown_operation_is_refused() {
         assert!(text(&refused.stderr).contains(told), "{}", text(&refused.stderr));
     }
 }
+
+#[test]
+fn completions_and_manual_pages_name_the_commands() {
+    let completions = run(&["completions", "bash"], "");
+    assert!(text(&completions.stdout).contains("jobs-gateway") && completions.status.success());
+    let folder = tempfile::tempdir().unwrap();
+    let made = run(&["man", folder.path().join("man").to_str().unwrap()], "");
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let page = folder.path().join("man/jobs-gateway-serve.1");
+    assert!(std::fs::read_to_string(page).unwrap().contains("jobs"), "a page for each command");
+}
