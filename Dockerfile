@@ -14,15 +14,15 @@ COPY benches benches
 RUN mkdir src \
     && echo 'fn main() {}' > src/main.rs \
     && touch src/lib.rs \
-    && cargo build --release --locked --no-default-features \
+    && cargo build --profile dist --locked --no-default-features \
     && rm -rf src
 COPY src src
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 # The sources are newer than the stand-ins above. `jobs-gateway --version` says what this was built from.
 RUN find src -type f -exec touch {} + \
-    && JOBS_GATEWAY_VERSION="${VERSION} (${REVISION})" cargo build --release --locked --no-default-features \
-    && strip target/release/jobs-gateway \
+    && JOBS_GATEWAY_VERSION="${VERSION} (${REVISION})" cargo build --profile dist --locked --no-default-features \
+    && strip target/dist/jobs-gateway \
     && mkdir -p /state
 
 FROM scratch
@@ -41,7 +41,7 @@ LABEL org.opencontainers.image.title="Jobs Gateway" \
 # Certificate authorities, for Move and for issuers.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build --chown=65532:65532 /state /var/lib/jobs-gateway
-COPY --from=build /src/target/release/jobs-gateway /jobs-gateway
+COPY --from=build /src/target/dist/jobs-gateway /jobs-gateway
 USER 65532:65532
 EXPOSE 4000 9090
 VOLUME /var/lib/jobs-gateway
