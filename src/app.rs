@@ -25,8 +25,8 @@ use crate::model::Clock;
 use crate::policy::Snapshot;
 use crate::reload::{self, Origin};
 use crate::shared_state::SharedState;
-use crate::telemetry::metrics;
-use crate::upstream::Upstream;
+use crate::telemetry::{self, metrics};
+use crate::upstream::{self, Upstream};
 
 /// How often the gateway asks each account's API what it has.
 const LEARN_EVERY: Duration = Duration::from_mins(10);
@@ -396,9 +396,9 @@ fn serve_admin(listener: TcpListener, router: axum::Router) -> io::Result<onesho
 async fn report(service: Arc<Service>, upstream: Arc<Upstream>, jobs: Jobs, max_requests: usize) {
     loop {
         let rules = service.rules.load_full();
-        upstream.forget_others(&rules.policies.accounts());
-        let conditions = upstream.conditions().into_iter();
-        metrics::breaker_states(conditions.map(|(account, condition)| (account, condition as u8)));
+        upstream
+            .forget_others(&rules.policies.accounts(), |id| rules.policies.tenant(id).is_some());
+        upstream::show_breakers(&upstream.breakers());
         metrics::issuers(&rules.issuers.names());
         let requests = max_requests.saturating_sub(service.at_once.available_permits());
         metrics::queues(requests, service.journal.waiting());
@@ -418,7 +418,8 @@ async fn learn_features(service: Arc<Service>, upstream: Arc<Upstream>) {
         let mut wait = LEARN_EVERY;
         for account in accounts {
             if let Err(error) = upstream.learn_features(&account).await {
-                tracing::warn!(%error, "cannot learn what Move's API has; will ask again");
+                let (account, cause) = (&account.id, telemetry::causes(&error));
+                tracing::warn!(%account, cause, "cannot learn what Move's API has; will ask again");
                 wait = LEARN_AGAIN;
             }
         }

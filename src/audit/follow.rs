@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::chain::link_of;
 use super::{Journal, Segments, segments};
-use crate::telemetry::metrics;
+use crate::telemetry::{http_causes, metrics};
 
 /// How often a sink that has everything looks for more.
 const LOOK: Duration = Duration::from_millis(200);
@@ -108,7 +108,7 @@ impl Sink for Otlp {
             .timeout(PATIENCE)
             .body(body.to_string());
         let response = self.runtime.block_on(async { request.send().await });
-        let response = response.map_err(io::Error::other)?;
+        let response = response.map_err(|error| io::Error::other(http_causes(error)))?;
         if response.status().is_success() {
             Ok(())
         } else {

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use crate::telemetry::metrics;
+use crate::telemetry::{http_causes, metrics};
 
 /// Longest set taken, in bytes.
 const MAX_SET: usize = 1024 * 1024;
@@ -37,7 +37,7 @@ const RETRY: Duration = Duration::from_secs(15);
 pub enum Error {
     /// The URL gave no answer.
     #[error("no answer: {0}")]
-    Fetch(#[from] reqwest::Error),
+    Fetch(String),
     /// It did not answer in time.
     #[error("no answer in time")]
     Timeout,
@@ -56,6 +56,12 @@ pub enum Error {
     /// The file cannot be read.
     #[error("{0}")]
     File(#[from] std::io::Error),
+}
+
+impl From<reqwest::Error> for Error {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Fetch(http_causes(error))
+    }
 }
 
 /// A key and what it may verify.

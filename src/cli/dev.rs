@@ -11,7 +11,7 @@ use super::{block_on, interrupted};
 use crate::app::App;
 use crate::config::{Config, public_url_of};
 use crate::model::{
-    Account, ApiKey, Clock, CredentialId, KeyHash, RootFields, Secret, Tenant, TenantId,
+    Account, AccountId, ApiKey, Clock, CredentialId, KeyHash, RootFields, Secret, Tenant, TenantId,
 };
 use crate::policy::{self, Snapshot};
 use crate::sandbox::{SINGLECAM_TAKE, Sandbox, SandboxOptions};
@@ -89,7 +89,7 @@ async fn start(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
 /// Two tenants that may do everything, under the built-in defaults.
 fn demo_policies(config: &Config) -> Result<Snapshot, Box<dyn std::error::Error>> {
     let account = Arc::new(Account {
-        owner: None,
+        id: AccountId::Shared,
         url: config.upstream.url.clone(),
         api_key: config.upstream.api_key.clone(),
     });

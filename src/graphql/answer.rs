@@ -1,5 +1,7 @@
 //! The answer as bytes.
 
+use std::time::Duration;
+
 use async_graphql::{PathSegment, Pos, Response, Value};
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
@@ -15,6 +17,8 @@ pub struct Answer {
     pub body: Bytes,
     /// Its errors, in order.
     pub failures: Vec<Failure>,
+    /// How long to wait before another try, if one of its errors says so.
+    pub retry_after: Option<Duration>,
     /// Whether execution began: an answer without `data` is a request error (GraphQL
     /// specification, section 7.1).
     pub has_data: bool,
@@ -60,7 +64,14 @@ impl Answer {
     #[must_use]
     pub const fn again(body: Bytes) -> Self {
         let failures = Vec::new();
-        Self { body, failures, has_data: true, has_values: true, has_all_values: true }
+        Self {
+            body,
+            failures,
+            retry_after: None,
+            has_data: true,
+            has_values: true,
+            has_all_values: true,
+        }
     }
 
     /// The answer to an operation with one root field, whose value `write` writes.
@@ -101,7 +112,8 @@ impl Answer {
             _ => (false, false),
         };
         let has_data = data.is_some();
-        Self { body: body.into(), failures, has_data, has_values, has_all_values }
+        let retry_after = errors.iter().filter_map(|error| error.api.retry_after).max();
+        Self { body: body.into(), failures, retry_after, has_data, has_values, has_all_values }
     }
 }
 

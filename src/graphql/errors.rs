@@ -2,6 +2,7 @@
 //! that Move's own clients match on.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use async_graphql::{Context, PathSegment, Pos, ServerError};
 use serde_json::value::RawValue;
@@ -27,6 +28,8 @@ pub struct ApiError {
     pub error_info: Option<Box<RawValue>>,
     /// AppSync's `data` of an error, to the letter.
     pub data: Option<Box<RawValue>>,
+    /// How long to wait before another try, if that is known.
+    pub retry_after: Option<Duration>,
     /// Where, below the field that failed, in the caller's own keys.
     pub below: Vec<PathSegment>,
     /// Where in the document, if no field failed.
@@ -43,6 +46,7 @@ impl ApiError {
             error_type: code.error_type().into(),
             error_info: None,
             data: None,
+            retry_after: None,
             below: Vec::new(),
             position: None,
         }
@@ -122,19 +126,17 @@ impl From<operation::Error> for ApiError {
 
 impl From<&upstream::Error> for ApiError {
     fn from(error: &upstream::Error) -> Self {
-        use upstream::Error as E;
-        match error {
-            E::Unreachable | E::Throttled { .. } | E::CircuitOpen { .. } | E::Status(503) => {
-                Self::new(
-                    ErrorCode::UpstreamUnavailable,
-                    "Move cannot take this call right now. Try again later.",
-                )
-            }
+        use upstream::ErrorKind as E;
+        let api = match error.kind() {
+            E::Unreachable | E::Throttled | E::CircuitOpen | E::Status(503) => Self::new(
+                ErrorCode::UpstreamUnavailable,
+                "Move cannot take this call right now. Try again later.",
+            ),
             E::Overloaded => Self::new(
                 ErrorCode::Overloaded,
                 "The gateway makes as many calls to Move as it may. Come back in 1 s.",
             ),
-            E::Timeout | E::Status(504) => Self::new(
+            E::Timeout | E::DeadlineExceeded | E::Status(504) => Self::new(
                 ErrorCode::UpstreamTimeout,
                 "Move did not answer in time. Try again later.",
             ),
@@ -147,7 +149,8 @@ impl From<&upstream::Error> for ApiError {
                 "Move gave no usable answer. Try again later; if it lasts, tell the platform team \
                  the request id.",
             ),
-        }
+        };
+        Self { retry_after: error.retry_after(), ..api }
     }
 }
 
@@ -171,7 +174,7 @@ impl From<jobs::Error> for ApiError {
             ),
             E::Refused(errors) => match errors.first() {
                 Some(first) => Self::of_field(first, Vec::new()),
-                None => Self::from(&upstream::Error::NotAnAnswer("empty")),
+                None => Self::from(&upstream::Error::not_an_answer("empty")),
             },
             E::OutcomeUnknown(_) => Self::new(
                 ErrorCode::OutcomeUnknown,

@@ -53,7 +53,11 @@ pub fn router(readiness: Arc<Readiness>, jobs: Jobs, journal: Journal) -> Router
 }
 
 /// Prometheus' text format, version 0.0.4.
-async fn metrics() -> ([(HeaderName, &'static str); 1], String) {
+async fn metrics(
+    State(Admin { jobs, .. }): State<Admin>,
+) -> ([(HeaderName, &'static str); 1], String) {
+    // Read now: it must not tell anything else than `/readyz`.
+    jobs.show_breakers();
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], prometheus_text())
 }
 
@@ -65,8 +69,8 @@ async fn ready(State(Admin { readiness, jobs, .. }): State<Admin>) -> (StatusCod
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned())
     };
-    for (account, condition) in jobs.upstream_conditions() {
-        text.push_str(&format!("circuit breaker {account}: {}\n", condition.as_str()));
+    for breaker in jobs.breakers() {
+        text.push_str(&format!("circuit breaker {breaker}\n"));
     }
     (status, text)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::Response;
 use tokio::time::{Instant, timeout_at};
 
@@ -16,7 +16,7 @@ use super::media_type::MediaType;
 use super::{Rules, Service, caching, credential, limits, request};
 use crate::auth;
 use crate::graphql::{Answer, ApiError};
-use crate::limit::{Bucket, Charge, Level, Refused};
+use crate::limit::{Bucket, Charge, Level, Refused, seconds};
 use crate::model::{
     CacheStatus, CallRecord, Caller, Decision, ErrorCode, Kind, RequestContext, RequestHead,
 };
@@ -214,8 +214,8 @@ fn respond(record: &mut CallRecord, media_type: MediaType, answer: Answer) -> Re
     record.failures.clone_from(&answer.failures);
     let status = error::status(&answer, media_type);
     let mut response = error::respond(status, media_type, answer.body);
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    if let Some(wait) = answer.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds(wait)));
     }
     response
 }

@@ -114,7 +114,7 @@ impl Jobs {
             }
         }
         // Too many jobs since then to be certain.
-        Err(Error::OutcomeUnknown(upstream::Error::Timeout))
+        Err(Error::OutcomeUnknown(upstream::ErrorKind::Timeout.into()))
     }
 
     /// With `takes.owned`, a take must carry the tenant's envelope.
@@ -142,7 +142,7 @@ pub(super) fn written(
 ) -> Result<Answer<OwnedJob>, Error> {
     let job = job.ok_or_else(|| Error::Refused(errors.clone()))?;
     let value = OwnedJob::verify(&caller.tenant, job).ok_or({
-        Error::OutcomeUnknown(upstream::Error::NotAnAnswer("about a job of somebody else's"))
+        Error::OutcomeUnknown(upstream::Error::not_an_answer("about a job of somebody else's"))
     })?;
     Ok(Answer { value, errors })
 }

@@ -143,7 +143,7 @@ impl Jobs {
             return (Some(CacheStatus::Coalesced), fetched);
         }
         let fetched = self.fetch(request, trail, key, needed.clone(), version).await;
-        let panicked = || Err(upstream::Error::NotAnAnswer("not one that can be handled").into());
+        let panicked = || Err(upstream::Error::not_an_answer("not one that can be handled").into());
         (None, fetched.unwrap_or_else(panicked))
     }
 
@@ -304,14 +304,14 @@ impl Jobs {
             Some(job) => self.owned(caller, id, job).map(|_| Error::Refused(errors)),
             // Without the owner's name a complaint that tells of the job is nobody's to read.
             None if errors.iter().any(|error| error.data.is_some()) => Ok(Error::JobNotFound),
-            None => Err(upstream::Error::NotAnAnswer("an error about no job").into()),
+            None => Err(upstream::Error::not_an_answer("an error about no job").into()),
         }
     }
 
     /// Checks that the job is the one asked for and the caller's.
     pub(super) fn owned(&self, caller: &Caller, id: &JobId, job: Job) -> Result<OwnedJob, Error> {
         if job.id.get().is_none_or(|answered| answered.as_str() != id.as_str()) {
-            return Err(upstream::Error::NotAnAnswer("about another job").into());
+            return Err(upstream::Error::not_an_answer("about another job").into());
         }
         let owned = OwnedJob::verify(&caller.tenant, job).ok_or(Error::JobNotFound)?;
         let proven = (caller.tenant.id.clone(), id.clone());

@@ -128,10 +128,15 @@ impl Jobs {
         }
     }
 
-    /// What the circuit breaker of each Move account does.
+    /// Returns the state of the circuit breaker of each Move account.
     #[must_use]
-    pub fn upstream_conditions(&self) -> Vec<(String, upstream::Condition)> {
-        self.upstream.conditions()
+    pub fn breakers(&self) -> Vec<upstream::BreakerReport> {
+        self.upstream.breakers()
+    }
+
+    /// Shows the state of those circuit breakers in the metrics.
+    pub fn show_breakers(&self) {
+        upstream::show_breakers(&self.breakers());
     }
 
     /// How many jobs are known and how many bytes that takes, roughly.

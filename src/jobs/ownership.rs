@@ -89,8 +89,8 @@ pub mod fixture {
     use std::time::Duration;
 
     use crate::model::{
-        Account, CachePolicy, ClientView, MetadataPolicy, Namespace, RateLimits, RootFields,
-        Secret, Tenant, TenantId, UnclaimedJobs,
+        Account, AccountId, CachePolicy, ClientView, MetadataPolicy, Namespace, RateLimits,
+        RootFields, Secret, Tenant, TenantId, UnclaimedJobs,
     };
 
     pub fn tenant(name: &str) -> Tenant {
@@ -131,7 +131,7 @@ pub mod fixture {
                 heeds_no_cache: false,
             },
             account: Arc::new(Account {
-                owner: None,
+                id: AccountId::Shared,
                 url: "http://127.0.0.1:1/".parse().expect("a URL"),
                 api_key: Secret::new("key"),
             }),
@@ -145,7 +145,7 @@ mod tests {
 
     use super::fixture::tenant;
     use super::*;
-    use crate::model::Account;
+    use crate::model::{Account, AccountId};
     use crate::types::AwsJson;
 
     fn job(metadata: Option<&str>) -> Job {
@@ -185,7 +185,8 @@ mod tests {
     #[test]
     fn in_an_account_of_its_own_a_tenant_owns_what_has_no_record() {
         let mut acme = tenant("acme");
-        let account = Account { owner: Some(acme.id.clone()), ..Account::clone(&acme.account) };
+        let account =
+            Account { id: AccountId::Tenant(acme.id.clone()), ..Account::clone(&acme.account) };
         acme.account = Arc::new(account);
         assert!(OwnedJob::verify(&acme, job(Some("{}"))).expect("own").is_writable());
         let globexs = ACMES.replace("\"owner\":\"acme\"", "\"owner\":\"globex\"");

@@ -30,8 +30,8 @@ pub use root_field::{Kind, RootField, RootFields, Weights};
 pub use secret::Secret;
 pub use selection::Selection;
 pub use tenant::{
-    Account, ApiKey, CachePolicy, ClientView, FieldCoordinate, KeyHash, MetadataPolicy, Rate,
-    RateLimits, Tenant, UnclaimedJobs,
+    Account, AccountId, ApiKey, CachePolicy, ClientView, FieldCoordinate, KeyHash, MetadataPolicy,
+    Rate, RateLimits, Tenant, UnclaimedJobs,
 };
 pub use trace::{RequestHead, TraceContext, UpstreamSpan, new_span};
 pub use trail::{CacheStatus, Freshness, Notes, Trail, Version};

@@ -38,8 +38,8 @@ pub struct Tenant {
 /// One Move account: where it is and the key for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// The tenant it belongs to alone; `None` for the account that all others share.
-    pub owner: Option<TenantId>,
+    /// Which one it is.
+    pub id: AccountId,
     /// Move's GraphQL endpoint.
     pub url: url::Url,
     /// Move's API key, sent raw in `Authorization`.
@@ -50,7 +50,26 @@ impl Account {
     /// Whether several tenants' jobs live in it.
     #[must_use]
     pub const fn is_shared(&self) -> bool {
-        self.owner.is_none()
+        matches!(self.id, AccountId::Shared)
+    }
+}
+
+/// A Move account's name in records, metrics and `/readyz`: `shared`, or `tenant:acme`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AccountId {
+    /// The account of all tenants that have none of their own.
+    Shared,
+    /// The account of one tenant alone.
+    Tenant(TenantId),
+}
+
+impl fmt::Display for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shared => f.write_str("shared"),
+            // The prefix keeps a tenant that is called `shared` apart from the account.
+            Self::Tenant(tenant) => write!(f, "tenant:{tenant}"),
+        }
     }
 }
 

@@ -16,7 +16,9 @@ pub use snapshot::Snapshot;
 pub use tenant::Policy;
 
 use crate::config::{self, Config, Context, Diagnostic, Diagnostics, Env, Node, Section, Source};
-use crate::model::{Account, ApiKey, FieldCoordinate, KeyHash, Secret, Tenant, TenantId};
+use crate::model::{
+    Account, AccountId, ApiKey, FieldCoordinate, KeyHash, Secret, Tenant, TenantId,
+};
 
 /// The file that is laid under every tenant's.
 const DEFAULTS: &str = "defaults.yaml";
@@ -38,7 +40,7 @@ pub fn load(
     let mut digest = Sha256::new();
     let nodes = nodes(&context, config, &mut digest);
     let shared = Arc::new(Account {
-        owner: None,
+        id: AccountId::Shared,
         url: config.upstream.url.clone(),
         api_key: config.upstream.api_key.clone(),
     });
@@ -107,7 +109,7 @@ fn reads() -> Vec<config::Read> {
     config::record(|context, blank| {
         let url = config::public_url_of(std::net::SocketAddr::from(([127, 0, 0, 1], 1)));
         let config = Config::new(url.clone(), Secret::new("-"));
-        let shared = Arc::new(Account { owner: None, url, api_key: Secret::new("-") });
+        let shared = Arc::new(Account { id: AccountId::Shared, url, api_key: Secret::new("-") });
         tenant::read(context, Section::new(context, "", blank), &config, &shared);
     })
 }

@@ -79,13 +79,9 @@ impl Snapshot {
     /// The Move accounts in use, each once.
     #[must_use]
     pub fn accounts(&self) -> Vec<Arc<Account>> {
-        let mut accounts: Vec<Arc<Account>> = Vec::new();
-        for tenant in self.tenants.values() {
-            if !accounts.iter().any(|known| known.owner == tenant.account.owner) {
-                accounts.push(Arc::clone(&tenant.account));
-            }
-        }
-        accounts
+        let accounts = self.tenants.values().map(|tenant| &tenant.account);
+        let accounts: HashMap<_, _> = accounts.map(|account| (&account.id, account)).collect();
+        accounts.into_values().cloned().collect()
     }
 
     /// Names this state of the policies: the beginning of a hash over their text.

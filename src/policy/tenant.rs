@@ -11,8 +11,8 @@ use crate::config::values::{
 };
 use crate::config::{Config, Context, Diagnostic, Form, Node, Place, Section, nearest};
 use crate::model::{
-    Account, ApiKey, CachePolicy, ClientView, CredentialId, FieldCoordinate, KeyHash, Kind,
-    MetadataPolicy, Namespace, Rate, RateLimits, RootField, RootFields, Tenant, TenantId,
+    Account, AccountId, ApiKey, CachePolicy, ClientView, CredentialId, FieldCoordinate, KeyHash,
+    Kind, MetadataPolicy, Namespace, Rate, RateLimits, RootField, RootFields, Tenant, TenantId,
     UnclaimedJobs, Weights,
 };
 
@@ -76,7 +76,7 @@ pub fn read(
     let account = match upstream {
         None => Arc::clone(shared),
         Some((url, api_key)) => {
-            Arc::new(Account { owner: Some(id.clone()), url, api_key: api_key? })
+            Arc::new(Account { id: AccountId::Tenant(id.clone()), url, api_key: api_key? })
         }
     };
     let tenant = Tenant {

@@ -18,8 +18,8 @@ pub enum Fault {
         status: u16,
         /// `Content-Type`.
         content_type: &'static str,
-        /// `Retry-After`, in seconds.
-        retry_after: Option<u64>,
+        /// `Retry-After`.
+        retry_after: Option<String>,
         /// The body.
         body: String,
     },
@@ -97,12 +97,18 @@ impl Fault {
     /// HTTP 429: come back in so many seconds.
     #[must_use]
     pub fn too_many_requests(retry_after: u64) -> Self {
+        Self::throttled(&retry_after.to_string())
+    }
+
+    /// HTTP 429 with this `Retry-After`: seconds or a date.
+    #[must_use]
+    pub fn throttled(retry_after: &str) -> Self {
         let body =
             r#"{"errors":[{"errorType":"TooManyRequestsException","message":"Rate exceeded"}]}"#;
         Self::Respond {
             status: 429,
             content_type: "application/json",
-            retry_after: Some(retry_after),
+            retry_after: Some(retry_after.to_owned()),
             body: body.to_owned(),
         }
     }

@@ -175,8 +175,8 @@ async fn instead(fault: &Fault, key: &str) -> io::Result<Response<Body>> {
                 text(StatusCode::from_u16(*status).unwrap_or_default(), body.clone());
             let headers = response.headers_mut();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-            if let Some(seconds) = retry_after {
-                headers.insert(RETRY_AFTER, (*seconds).into());
+            if let Some(value) = retry_after.as_deref().and_then(|text| text.parse().ok()) {
+                headers.insert(RETRY_AFTER, value);
             }
             Ok(response)
         }

@@ -163,7 +163,7 @@ instruments! {
     limiter_decisions: Counter<u64> = "jobs_gateway_limiter_decisions_total" ["tenant", "decision"]
         "Requests that met the limiter: `admitted`, `rate_limited`, `too_costly` or `too_many_in_flight`.";
     upstream_calls: Counter<u64> = "jobs_gateway_upstream_calls_total" ["field", "outcome"]
-        "Calls to Move by root field: `ok`, or `unreachable`, `interrupted`, `timeout`, `key_refused`, `throttled`, `circuit_open` (not sent), `status`, `bad_answer`.";
+        "Calls to Move by root field: `ok`, or `unreachable`, `interrupted`, `timeout`, `deadline_exceeded` (the caller's), `key_refused`, `throttled`, `circuit_open` (not sent), `status`, `bad_answer`.";
     upstream_durations: Histogram<f64> = "jobs_gateway_upstream_call_duration_seconds" ["field"]
         "From the sending of a call to the end of its answer.";
     upstream_in_flight: UpDownCounter<i64> = "jobs_gateway_upstream_in_flight" []
@@ -172,8 +172,8 @@ instruments! {
         "Calls that wait for their turn.";
     upstream_retries: Counter<u64> = "jobs_gateway_upstream_retries_total" []
         "Calls to Move that were made again.";
-    breaker_state: GaugeSet = "jobs_gateway_circuit_breaker_state" ["account"]
-        "0 closed, 1 half-open, 2 open; `account` is `shared` or the tenant that owns it.";
+    breaker_state: GaugeSet = "jobs_gateway_circuit_breaker_state" ["account", "tenant"]
+        "0 closed, 1 half-open, 2 open; `account` is `shared`, or `tenant:` and the tenant that owns it. With `tenant`: the breaker of that tenant alone, while it is not closed.";
     idempotency: Counter<u64> = "jobs_gateway_idempotent_mutations_total" ["result"]
         "Mutations with an `Idempotency-Key`: `first`, `replayed`, `conflict`, `looked_up`, or `unremembered` (the store did not answer).";
     shared_state_ok: Gauge<f64> = "jobs_gateway_shared_state_ok" []

@@ -147,13 +147,15 @@ pub fn upstream_retry() {
     }
 }
 
-/// What the circuit breaker of each account does: 0 closed, 1 half-open, 2 open. Accounts that are
-/// not among them are shown no more.
-pub fn breaker_states(states: impl IntoIterator<Item = (String, u8)>) {
+/// Shows the circuit breakers: an account, a tenant if it is that tenant's alone, and 0 closed,
+/// 1 half-open, 2 open. Those that are not among them are shown no more.
+pub fn breaker_states(states: impl IntoIterator<Item = (String, Option<TenantId>, u8)>) {
     if let Some(metrics) = metrics() {
-        let series = states
-            .into_iter()
-            .map(|(account, state)| (f64::from(state), vec![KeyValue::new("account", account)]));
+        let series = states.into_iter().map(|(account, tenant, state)| {
+            let tenant = tenant.map(|tenant| KeyValue::new("tenant", tenant.to_string()));
+            let labels = [KeyValue::new("account", account)].into_iter().chain(tenant);
+            (f64::from(state), labels.collect())
+        });
         metrics.breaker_state.tell(series.collect());
     }
 }

@@ -1,5 +1,6 @@
 //! What the gateway says of itself: a log line, metrics and a trace of each call, all from its record.
 
+mod causes;
 mod current;
 mod failures;
 pub mod instruments;
@@ -12,6 +13,7 @@ mod subscriber;
 use http::HeaderMap;
 use opentelemetry_sdk::trace::SpanProcessor;
 
+pub use causes::{causes, http_causes};
 pub use current::within;
 pub use otlp::{Otlp, flush};
 pub use subscriber::{Error, Format, init};

@@ -1,27 +1,24 @@
 //! What is known of each Move account's health.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::breaker::{Breaker, BreakerSettings, Condition};
+use super::breaker::{Breaker, BreakerReport, BreakerSettings};
 use super::retry::{Budget, RetrySettings};
-use crate::model::{Account, TenantId};
+use crate::model::{Account, AccountId, TenantId};
 
-/// How one account is doing.
-#[derive(Debug)]
-pub struct Health {
-    /// Whether calls go through.
-    pub breaker: Breaker,
-    /// The further attempts it has left.
-    pub budget: Budget,
-}
-
-/// The accounts that were called so far: those of policies, so there are only so many.
+/// The accounts and tenants that called so far: those of policies, so there are only so many.
 #[derive(Debug)]
 pub struct Accounts {
     breaker: BreakerSettings,
     retries: RetrySettings,
-    known: Mutex<HashMap<Option<TenantId>, Arc<Health>>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    breakers: HashMap<AccountId, Arc<Breaker>>,
+    budgets: HashMap<TenantId, Arc<Budget>>,
 }
 
 impl Accounts {
@@ -31,39 +28,51 @@ impl Accounts {
         Self { breaker, retries, known: Mutex::default() }
     }
 
-    /// The health of an account; a good one, if it was never called.
+    /// Returns an account's breaker; a closed one, if it was never called.
     #[must_use]
-    pub fn of(&self, account: &Account) -> Arc<Health> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(health) = known.get(&account.owner) {
-            return Arc::clone(health);
+    pub fn breaker(&self, account: &Account) -> Arc<Breaker> {
+        let mut known = self.known();
+        if let Some(breaker) = known.breakers.get(&account.id) {
+            return Arc::clone(breaker);
         }
-        let health = Arc::new(Health {
-            breaker: Breaker::new(self.breaker),
-            budget: Budget::new(self.retries.budget),
-        });
-        known.insert(account.owner.clone(), Arc::clone(&health));
-        health
+        let breaker = Arc::new(Breaker::new(account.id.clone(), self.breaker));
+        known.breakers.insert(account.id.clone(), Arc::clone(&breaker));
+        breaker
     }
 
-    /// Forgets accounts that no policy names any more.
-    pub fn forget_others(&self, accounts: &[Arc<Account>]) {
-        let owners: HashSet<_> = accounts.iter().map(|account| &account.owner).collect();
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|owner, _| owners.contains(owner));
-    }
-
-    /// What the breaker of each account does, in the order of their names; the account that tenants
-    /// share is called `shared`.
+    /// Returns the further attempts that a tenant has left: its own, so that a tenant whose calls fail
+    /// leaves the others theirs.
     #[must_use]
-    pub fn conditions(&self) -> Vec<(String, Condition)> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = |owner: &Option<TenantId>| {
-            owner.as_ref().map_or_else(|| "shared".to_owned(), ToString::to_string)
-        };
+    pub fn budget(&self, tenant: &TenantId) -> Arc<Budget> {
+        let mut known = self.known();
+        if let Some(budget) = known.budgets.get(tenant) {
+            return Arc::clone(budget);
+        }
+        let budget = Arc::new(Budget::new(self.retries.budget));
+        known.budgets.insert(tenant.clone(), Arc::clone(&budget));
+        budget
+    }
+
+    /// Forgets accounts and tenants that no policy names any more, and who was silent for long.
+    pub fn forget_others(&self, accounts: &[Arc<Account>], is_tenant: impl Fn(&TenantId) -> bool) {
+        let ids: HashSet<_> = accounts.iter().map(|account| &account.id).collect();
+        let mut known = self.known();
+        known.breakers.retain(|id, _| ids.contains(id));
+        known.budgets.retain(|tenant, _| is_tenant(tenant));
+        known.breakers.values().for_each(|breaker| breaker.forget_silent());
+    }
+
+    /// Returns the state of each account's breaker, in the order of their names.
+    #[must_use]
+    pub fn reports(&self) -> Vec<BreakerReport> {
+        let known = self.known();
         let mut all: Vec<_> =
-            known.iter().map(|(owner, health)| (name(owner), health.breaker.condition())).collect();
-        all.sort_by(|one, other| one.0.cmp(&other.0));
+            known.breakers.values().flat_map(|breaker| breaker.reports()).collect();
+        all.sort();
         all
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,17 +2,25 @@
 //!
 //! Closed, it counts. Open, it lets nothing through. Half-open, one call at a time is let through to
 //! see how Move is.
+//!
+//! An account that tenants share is judged by what several of them met. Failures that one tenant
+//! alone meets, as with metadata that Move chokes on, open that tenant's own circuit.
 
+use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::ErrorKind;
+use super::window::{Counts, Window};
+use crate::model::{AccountId, TenantId};
+
 /// When a breaker opens and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerSettings {
-    /// So many failures within `window` open it, if they are half of all calls at least: one caller
-    /// in a hundred who meets an error is no outage.
+    /// So many failures within `window` open it, if they are half of all calls at least.
     pub failures: u32,
     /// The time in which failures are counted together.
     pub window: Duration,
@@ -20,9 +28,16 @@ pub struct BreakerSettings {
     pub open_for: Duration,
 }
 
-/// What a breaker does at the moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Condition {
+impl BreakerSettings {
+    fn open(&self, now: Instant) -> Circuit {
+        Circuit::Open { until: now + self.open_for }
+    }
+}
+
+/// The state of a breaker, the better first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum BreakerState {
     /// Calls go through.
     Closed,
     /// One call at a time goes through, to see how Move is.
@@ -31,8 +46,8 @@ pub enum Condition {
     Open,
 }
 
-impl Condition {
-    /// As `/readyz` shows it.
+impl BreakerState {
+    /// Returns its name in `/readyz`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -43,18 +58,93 @@ impl Condition {
     }
 }
 
+/// The state of an account's breaker, or of one tenant's part of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BreakerReport {
+    /// The account.
+    pub account: AccountId,
+    /// The tenant, if only its calls are meant.
+    pub tenant: Option<TenantId>,
+    /// The state.
+    pub state: BreakerState,
+}
+
+/// As `/readyz` shows it.
+impl fmt::Display for BreakerReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.account)?;
+        if let Some(tenant) = &self.tenant {
+            write!(f, ", tenant {tenant}")?;
+        }
+        write!(f, ": {}", self.state.as_str())
+    }
+}
+
+/// Who calls: a tenant, or the gateway itself.
+pub type Party = Option<TenantId>;
+
 /// The breaker of one account.
 #[derive(Debug)]
 pub struct Breaker {
+    account: AccountId,
     settings: BreakerSettings,
     state: Mutex<State>,
 }
 
+#[derive(Debug, Default)]
+struct State {
+    /// For all parties.
+    whole: Circuit,
+    /// Whose probe failed last: it is for others to try now.
+    failed_probe: Option<Party>,
+    /// Those who called within the window, or whose circuit is not closed.
+    parties: HashMap<Party, Member>,
+}
+
 #[derive(Debug)]
-enum State {
-    Closed(Window),
-    Open { until: Instant },
+struct Member {
+    circuit: Circuit,
+    window: Window,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Circuit {
+    #[default]
+    Closed,
+    Open {
+        until: Instant,
+    },
     Probing,
+}
+
+impl Circuit {
+    /// Returns for how long it lets nothing through.
+    fn blocked_for(self, now: Instant) -> Option<Duration> {
+        match self {
+            Self::Closed => None,
+            Self::Open { until } => {
+                until.checked_duration_since(now).filter(|wait| !wait.is_zero())
+            }
+            Self::Probing => Some(Duration::from_secs(1)),
+        }
+    }
+
+    /// Lets a call through; returns true if it is the probe.
+    fn enter(&mut self) -> bool {
+        let is_probe = matches!(self, Self::Open { .. });
+        if is_probe {
+            *self = Self::Probing;
+        }
+        is_probe
+    }
+
+    fn state(self, now: Instant) -> BreakerState {
+        match self {
+            Self::Closed => BreakerState::Closed,
+            Self::Open { until } if until > now => BreakerState::Open,
+            Self::Open { .. } | Self::Probing => BreakerState::HalfOpen,
+        }
+    }
 }
 
 /// The right to make one call. Dropped without a word, as when its caller went away, it counts as
@@ -62,216 +152,197 @@ enum State {
 #[derive(Debug)]
 pub struct Pass<'a> {
     breaker: &'a Breaker,
-    is_probe: bool,
+    party: Party,
+    probes_whole: bool,
+    probes_member: bool,
     is_settled: bool,
+}
+
+/// A circuit that opened or closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Opened,
+    Closed,
 }
 
 impl Breaker {
     /// A closed breaker.
     #[must_use]
-    pub fn new(settings: BreakerSettings) -> Self {
-        Self { settings, state: Mutex::new(State::Closed(Window::new(Instant::now()))) }
+    pub fn new(account: AccountId, settings: BreakerSettings) -> Self {
+        Self { account, settings, state: Mutex::default() }
     }
 
     /// Lets a call through, or says for how long it will not.
     ///
     /// # Errors
     /// The time after which to ask again.
-    pub fn enter(&self) -> Result<Pass<'_>, Duration> {
+    pub fn enter(&self, party: Party) -> Result<Pass<'_>, Duration> {
+        let now = Instant::now();
         let mut state = self.state();
-        let is_probe = match *state {
-            State::Closed(_) => false,
-            State::Open { until } if until <= Instant::now() => {
-                *state = State::Probing;
-                true
-            }
-            State::Open { until } => return Err(until - Instant::now()),
-            State::Probing => return Err(Duration::from_secs(1)),
-        };
-        Ok(Pass { breaker: self, is_probe, is_settled: false })
-    }
-
-    /// What it does at the moment.
-    #[must_use]
-    pub fn condition(&self) -> Condition {
-        match *self.state() {
-            State::Closed(_) => Condition::Closed,
-            State::Open { until } if until > Instant::now() => Condition::Open,
-            State::Open { .. } | State::Probing => Condition::HalfOpen,
+        let State { whole, parties, .. } = &mut *state;
+        let mut member = parties.get_mut(&party);
+        let own = member.as_ref().and_then(|member| member.circuit.blocked_for(now));
+        if let Some(wait) = whole.blocked_for(now).max(own) {
+            return Err(wait);
         }
+        let probes_whole = whole.enter();
+        let probes_member = member.as_mut().is_some_and(|member| member.circuit.enter());
+        Ok(Pass { breaker: self, party, probes_whole, probes_member, is_settled: false })
     }
 
-    fn open(&self) -> State {
-        State::Open { until: Instant::now() + self.settings.open_for }
+    /// Returns the state of the account, and of each tenant whose own circuit is not closed.
+    #[must_use]
+    pub fn reports(&self) -> Vec<BreakerReport> {
+        let now = Instant::now();
+        let state = self.state();
+        let report = |tenant, state| BreakerReport { account: self.account.clone(), tenant, state };
+        let whole = state.whole.state(now);
+        let members = state.parties.iter();
+        let members = members.map(|(party, member)| (party, member.circuit.state(now)));
+        if self.account != AccountId::Shared {
+            // Its one tenant's state is the account's.
+            let worst = members.map(|(_, state)| state).chain([whole]).max();
+            return vec![report(None, worst.unwrap_or(whole))];
+        }
+        let troubled = members
+            .filter(|(party, state)| party.is_some() && *state != BreakerState::Closed)
+            .map(|(party, state)| report(party.clone(), state));
+        [report(None, whole)].into_iter().chain(troubled).collect()
+    }
+
+    /// Forgets parties that have not called for a while.
+    pub fn forget_silent(&self) {
+        let now = Instant::now();
+        self.state().parties.retain(|_, member| {
+            member.circuit != Circuit::Closed || member.window.counts(now).calls > 0
+        });
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn log(&self, tenant: Option<&TenantId>, turn: Turn, cause: Option<ErrorKind>) {
+        let (account, tenant) = (&self.account, tenant.map(tracing::field::display));
+        match turn {
+            Turn::Opened => {
+                let cause = cause.map(tracing::field::display);
+                let open_for_ms = u64::try_from(self.settings.open_for.as_millis()).ok();
+                tracing::warn!(%account, tenant, cause, open_for_ms, "the circuit breaker opens");
+            }
+            Turn::Closed => tracing::info!(%account, tenant, "the circuit breaker closes"),
+        }
+    }
+}
+
+impl State {
+    /// Takes in how a call ended for its party; returns the turn of the party's own circuit.
+    fn settle_party(&mut self, pass: &Pass<'_>, is_failure: bool, now: Instant) -> Option<Turn> {
+        let settings = pass.breaker.settings;
+        let new = || Member { circuit: Circuit::Closed, window: Window::new(settings.window) };
+        let member = self.parties.entry(pass.party.clone()).or_insert_with(new);
+        member.window.count(now, is_failure);
+        match member.circuit {
+            Circuit::Probing if pass.probes_member && is_failure => {
+                member.circuit = settings.open(now);
+                None
+            }
+            Circuit::Probing if pass.probes_member => {
+                *member = new();
+                Some(Turn::Closed)
+            }
+            Circuit::Closed if is_failure => {
+                let counts = member.window.counts(now);
+                (counts.failed >= settings.failures && counts.are_mostly_failed()).then(|| {
+                    member.circuit = settings.open(now);
+                    Turn::Opened
+                })
+            }
+            // A call from before it opened says nothing new.
+            Circuit::Closed | Circuit::Open { .. } | Circuit::Probing => None,
+        }
+    }
+
+    /// Takes in how a call ended for all; returns the turn of the whole.
+    fn settle_whole(&mut self, pass: &Pass<'_>, is_failure: bool, now: Instant) -> Option<Turn> {
+        let settings = pass.breaker.settings;
+        match self.whole {
+            Circuit::Probing if pass.probes_whole && is_failure => {
+                if self.failed_probe.as_ref().is_some_and(|who| *who != pass.party) {
+                    self.failed_probe = None;
+                    self.whole = settings.open(now);
+                } else {
+                    // It may be this party's calls that Move fails on: the next probe is another's.
+                    if let Some(member) = self.parties.get_mut(&pass.party) {
+                        member.circuit = settings.open(now);
+                    }
+                    self.failed_probe = Some(pass.party.clone());
+                    self.whole = Circuit::Open { until: now };
+                }
+                None
+            }
+            Circuit::Probing if pass.probes_whole => {
+                *self = Self::default();
+                Some(Turn::Closed)
+            }
+            Circuit::Closed if is_failure => self.trips(settings.failures, now).then(|| {
+                self.whole = settings.open(now);
+                Turn::Opened
+            }),
+            Circuit::Closed | Circuit::Open { .. } | Circuit::Probing => None,
+        }
+    }
+
+    /// Returns true if the parties together met so many failures; no more than half of them are
+    /// counted of any one.
+    fn trips(&mut self, failures: u32, now: Instant) -> bool {
+        let share = failures.div_ceil(2);
+        let (mut all, mut counted, mut failing) = (Counts::default(), 0_u32, 0_u32);
+        for member in self.parties.values_mut() {
+            let counts = member.window.counts(now);
+            all.calls = all.calls.saturating_add(counts.calls);
+            all.failed = all.failed.saturating_add(counts.failed);
+            counted = counted.saturating_add(counts.failed.min(share));
+            failing += u32::from(counts.failed > 0);
+        }
+        failing >= 2 && counted >= failures && all.are_mostly_failed()
+    }
 }
 
 impl Pass<'_> {
-    /// Tells how the call ended.
-    pub fn settle(mut self, is_healthy: bool) {
+    /// Tells how the call ended; `failure` if Move is to blame.
+    pub fn settle(mut self, failure: Option<ErrorKind>) {
         self.is_settled = true;
-        let breaker = self.breaker;
-        let mut state = breaker.state();
-        match &mut *state {
-            State::Probing if self.is_probe => {
-                *state = if is_healthy {
-                    State::Closed(Window::new(Instant::now()))
-                } else {
-                    breaker.open()
-                };
-            }
-            State::Closed(window) => {
-                let counts = window.count(Instant::now(), breaker.settings.window, is_healthy);
-                if counts.failed >= breaker.settings.failures && counts.failed * 2 >= counts.calls {
-                    *state = breaker.open();
-                }
-            }
-            // A call from before it opened says nothing new.
-            State::Open { .. } | State::Probing => {}
+        let (now, is_failure) = (Instant::now(), failure.is_some());
+        let (of_party, of_whole) = {
+            let mut state = self.breaker.state();
+            (state.settle_party(&self, is_failure, now), state.settle_whole(&self, is_failure, now))
+        };
+        if let Some(turn) = of_party {
+            self.breaker.log(self.party.as_ref(), turn, failure);
+        }
+        if let Some(turn) = of_whole {
+            self.breaker.log(None, turn, failure);
         }
     }
 }
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        if self.is_probe && !self.is_settled {
-            // The next call is the probe then.
-            *self.breaker.state() = State::Open { until: Instant::now() };
+        if self.is_settled || !(self.probes_whole || self.probes_member) {
+            return;
         }
-    }
-}
-
-/// In how many parts a window is counted: it slides by one of them at a time.
-const PARTS: u32 = 10;
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Counts {
-    calls: u32,
-    failed: u32,
-}
-
-/// The calls of the last while.
-#[derive(Debug)]
-struct Window {
-    began: Instant,
-    /// The part that is counted into, since `began`.
-    part: u32,
-    parts: [Counts; PARTS as usize],
-}
-
-impl Window {
-    fn new(began: Instant) -> Self {
-        Self { began, part: 0, parts: Default::default() }
-    }
-
-    /// Counts a call; gives all that the window holds.
-    fn count(&mut self, now: Instant, length: Duration, is_healthy: bool) -> Counts {
-        let passed = now.saturating_duration_since(self.began).as_nanos();
-        let part = passed / (length / PARTS).as_nanos().max(1);
-        let part = u32::try_from(part).unwrap_or(u32::MAX);
-        // What is as old as the window makes room.
-        for old in (self.part..part).take(PARTS as usize) {
-            self.parts[((old + 1) % PARTS) as usize] = Counts::default();
+        // The next call is the probe then.
+        let open = Circuit::Open { until: Instant::now() };
+        let mut state = self.breaker.state();
+        if self.probes_whole {
+            state.whole = open;
         }
-        if part.saturating_sub(self.part) >= PARTS {
-            self.parts = Default::default();
+        if let Some(member) = state.parties.get_mut(&self.party).filter(|_| self.probes_member) {
+            member.circuit = open;
         }
-        self.part = part;
-        let current = &mut self.parts[(part % PARTS) as usize];
-        current.calls += 1;
-        current.failed += u32::from(!is_healthy);
-        self.parts.iter().fold(Counts::default(), |sum, part| Counts {
-            calls: sum.calls + part.calls,
-            failed: sum.failed + part.failed,
-        })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SETTINGS: BreakerSettings = BreakerSettings {
-        failures: 3,
-        window: Duration::from_secs(10),
-        open_for: Duration::from_secs(5),
-    };
-
-    fn call(breaker: &Breaker, is_healthy: bool) {
-        breaker.enter().expect("it lets calls through").settle(is_healthy);
-    }
-
-    async fn pass(seconds: u64) {
-        tokio::time::advance(Duration::from_secs(seconds)).await;
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn it_opens_after_enough_failures_and_closes_when_a_probe_succeeds() {
-        let breaker = Breaker::new(SETTINGS);
-        for _ in 0..3 {
-            assert_eq!(breaker.condition(), Condition::Closed);
-            call(&breaker, false);
-        }
-        assert_eq!(breaker.condition(), Condition::Open);
-        assert_eq!(breaker.enter().expect_err("it is open"), Duration::from_secs(5));
-        pass(5).await;
-        assert_eq!(breaker.condition(), Condition::HalfOpen);
-        let probe = breaker.enter().expect("a probe");
-        assert!(breaker.enter().is_err(), "one at a time");
-        probe.settle(false);
-        assert_eq!(breaker.condition(), Condition::Open);
-        pass(5).await;
-        call(&breaker, true);
-        assert_eq!(breaker.condition(), Condition::Closed);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn failures_further_apart_than_the_window_do_not_open_it() {
-        let breaker = Breaker::new(SETTINGS);
-        for _ in 0..20 {
-            call(&breaker, false);
-            pass(6).await;
-        }
-        assert_eq!(breaker.condition(), Condition::Closed);
-        for _ in 0..2 {
-            call(&breaker, false);
-        }
-        assert_eq!(breaker.condition(), Condition::Open);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn failures_among_many_successes_do_not_open_it() {
-        let breaker = Breaker::new(SETTINGS);
-        for n in 0..300 {
-            call(&breaker, n % 3 != 0);
-        }
-        assert_eq!(breaker.condition(), Condition::Closed);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_probe_whose_caller_went_away_leaves_its_place_to_the_next() {
-        let breaker = Breaker::new(SETTINGS);
-        for _ in 0..3 {
-            call(&breaker, false);
-        }
-        pass(5).await;
-        drop(breaker.enter().expect("a probe"));
-        call(&breaker, true);
-        assert_eq!(breaker.condition(), Condition::Closed);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_late_answer_from_before_does_not_close_it() {
-        let breaker = Breaker::new(SETTINGS);
-        let late = breaker.enter().expect("it is closed");
-        for _ in 0..3 {
-            call(&breaker, false);
-        }
-        late.settle(true);
-        assert_eq!(breaker.condition(), Condition::Open);
-    }
-}
+mod tests;

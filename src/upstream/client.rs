@@ -1,34 +1,29 @@
-//! One HTTP call to Move.
+//! Calls to Move: each in its turn, past the breaker, within its time, and again where that helps.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use opentelemetry::trace::SpanId;
-use reqwest::header::{
-    AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT,
-};
-use reqwest::{Response, StatusCode};
-use serde::Serialize;
+use reqwest::header::{HeaderMap, HeaderValue};
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::accounts::Accounts;
-use super::breaker::{BreakerSettings, Condition};
+use super::breaker::{BreakerReport, BreakerSettings};
+use super::exchange::exchange;
 use super::features::Features;
 use super::queue::FairQueue;
 use super::retry::{self, RetrySettings};
-use super::{Call, Error, Reply, wire};
-use crate::model::{Account, RequestContext, TraceContext, Trail, UpstreamSpan, joined};
+use super::{Call, Error, ErrorKind, Reply, wire};
+use crate::model::{Account, RequestContext, TenantId, TraceContext, Trail, UpstreamSpan};
 use crate::telemetry;
 use crate::telemetry::metrics::{self, Counted};
 
-/// Longest answer taken from Move, in bytes.
-const MAX_ANSWER: usize = 8 * 1024 * 1024;
-
 /// How long an idle connection is kept: below the 15 s after which Move's side closes it.
 const POOL_IDLE: Duration = Duration::from_secs(10);
+
+/// When callers whose turn did not come may come back.
+const SOON: Duration = Duration::from_secs(1);
 
 /// How calls are made.
 #[derive(Debug, Clone)]
@@ -71,12 +66,6 @@ pub struct Upstream {
     pub(super) features: Features,
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
-    query: &'a str,
-    variables: &'a Map<String, Value>,
-}
-
 impl Upstream {
     /// Makes the client, which trusts the system's authorities and those in `authorities` (PEM). No
     /// redirect is followed and no proxy is taken from the environment: the account's key goes
@@ -111,7 +100,7 @@ impl Upstream {
         trail: &Trail,
         call: &Call,
     ) -> Result<Reply<T>, Error> {
-        let budget = &self.accounts.of(&request.caller.tenant.account).budget;
+        let budget = self.accounts.budget(&request.caller.tenant.id);
         budget.earn();
         let mut pauses = retry::pauses(self.settings.retries);
         let mut resends = 0;
@@ -119,15 +108,13 @@ impl Upstream {
             // On the heap: an HTTP exchange in flight is large, and everybody above holds it.
             let attempt = Box::pin(self.attempt(request, trail, call, resends));
             let error = match telemetry::within(request.trace.clone(), attempt).await {
-                Err(error) if retry::is_worthwhile(call.kind, &error) => error,
+                Err(error) if retry::is_worthwhile(call.kind, error.kind()) => error,
                 result => return result,
             };
             let Some(pause) = pauses.next() else { return Err(error) };
-            let pause = match error {
-                Error::Throttled { retry_after: Some(wait) } => pause.max(wait),
-                _ => pause,
-            };
-            if Instant::now() + pause >= request.deadline || !budget.spend() {
+            let pause = pause.max(error.retry_after().unwrap_or_default());
+            let left = request.deadline.saturating_duration_since(Instant::now());
+            if pause >= left || !budget.spend() {
                 return Err(error);
             }
             metrics::upstream_retry();
@@ -147,11 +134,12 @@ impl Upstream {
         let tenant = &request.caller.tenant;
         let give_up = request.deadline.min(Instant::now() + self.settings.max_wait);
         let waiting = Counted::by(metrics::upstream_waiting);
-        let _slot = self.queue.slot(&tenant.id, give_up).await.ok_or(Error::Overloaded)?;
+        let slot = self.queue.slot(&tenant.id, give_up).await;
+        let _slot =
+            slot.ok_or_else(|| Error::from(ErrorKind::Overloaded).with_retry_after(SOON))?;
         drop(waiting);
         let _in_flight = Counted::by(metrics::upstream_in_flight);
         let began = Instant::now();
-        let deadline = request.deadline.min(began + self.settings.timeout);
         let mut head = request.forward.as_deref().cloned().unwrap_or_default();
         let traced = request.trace.as_ref().map(|trace| (tell_trace(trace, &mut head), trace));
         let kept = traced.and_then(|(span, trace)| trace.sampled.then_some(span));
@@ -161,16 +149,20 @@ impl Upstream {
             let call = UpstreamSpan { resends, ..UpstreamSpan::begin(id, began, url) };
             trail.note(|notes| notes.calls.push(call));
         }
-        let result = self.call_once(&tenant.account, call, head, deadline).await;
+        let party = Some(tenant.id.clone());
+        let result = self.call_once(&tenant.account, party, call, head, request.deadline).await;
+        if let Err(error) = &result {
+            report(error, request, call, resends);
+        }
         trail.note(|notes| {
-            notes.upstream_calls += u32::from(!matches!(result, Err(Error::CircuitOpen { .. })));
+            notes.upstream_calls += u32::from(!is_refused(&result));
             notes.upstream_time += began.elapsed();
             if let Some(id) = kept
                 && let Some(call) = notes.calls.iter_mut().find(|call| call.id == id)
             {
                 call.took = Some(began.elapsed());
                 call.status = status(&result);
-                call.error = result.as_ref().err().map(Error::kind);
+                call.error = result.as_ref().err().map(|error| error.kind().as_str());
                 call.request_id = result.as_ref().ok().and_then(|reply| reply.request_id.clone());
             }
             if let Ok(reply) = &result {
@@ -180,15 +172,15 @@ impl Upstream {
         result
     }
 
-    /// What the circuit breaker of each account that was called does.
+    /// Returns the state of the circuit breaker of each account that was called.
     #[must_use]
-    pub fn conditions(&self) -> Vec<(String, Condition)> {
-        self.accounts.conditions()
+    pub fn breakers(&self) -> Vec<BreakerReport> {
+        self.accounts.reports()
     }
 
-    /// Forgets how accounts were that are not among these.
-    pub fn forget_others(&self, accounts: &[Arc<Account>]) {
-        self.accounts.forget_others(accounts);
+    /// Forgets how accounts and tenants were that are not among these.
+    pub fn forget_others(&self, accounts: &[Arc<Account>], is_tenant: impl Fn(&TenantId) -> bool) {
+        self.accounts.forget_others(accounts, is_tenant);
     }
 
     /// How many calls are under way or could be, and how many wait for their turn.
@@ -198,61 +190,76 @@ impl Upstream {
         (self.settings.max_in_flight.saturating_sub(free), waiting)
     }
 
-    /// Makes a call, once, if the account's breaker lets it through.
+    /// Makes a call, once, if the account's breaker lets it through. It ends at `deadline`, its
+    /// caller's, or when Move has had its time: only the latter is Move's failure.
     pub(super) async fn call_once<T: DeserializeOwned>(
         &self,
         account: &Account,
+        party: Option<TenantId>,
         call: &Call,
-        mut head: HeaderMap,
+        headers: HeaderMap,
         deadline: Instant,
     ) -> Result<Reply<T>, Error> {
-        let health = self.accounts.of(account);
-        let pass = health.breaker.enter().map_err(|retry_after| Error::CircuitOpen { retry_after });
-        let pass =
-            pass.inspect_err(|error| metrics::upstream_call(call.field, error.kind(), None))?;
+        let breaker = self.accounts.breaker(account);
+        let pass = breaker.enter(party).map_err(|wait| {
+            metrics::upstream_call(call.field, ErrorKind::CircuitOpen.as_str(), None);
+            Error::from(ErrorKind::CircuitOpen).with_retry_after(wait)
+        })?;
         let began = Instant::now();
-        identify(account, &mut head)?;
-        let exchange = self.exchange(account, call, head);
-        let result = match tokio::time::timeout_at(deadline, exchange).await {
-            Ok(Ok((body, request_id))) => {
-                wire::read(call.field, &body).map(|reply| Reply { request_id, ..reply })
-            }
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(Error::Timeout),
+        let (end, out_of_time) = match began + self.settings.timeout {
+            end if end <= deadline => (end, ErrorKind::Timeout),
+            _ => (deadline, ErrorKind::DeadlineExceeded),
         };
-        pass.settle(!result.as_ref().is_err_and(Error::is_outage));
+        let exchange = exchange(&self.http, account, call, headers);
+        let result = match tokio::time::timeout_at(end, exchange).await {
+            Ok(Ok(exchanged)) => wire::read(call.field, &exchanged.body)
+                .map(|reply| Reply { request_id: exchanged.request_id, ..reply }),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(out_of_time.into()),
+        };
+        match result.as_ref().map_err(Error::kind) {
+            Ok(_) => pass.settle(None),
+            // Move may be well or not: nobody waited long enough to know.
+            Err(ErrorKind::DeadlineExceeded) => drop(pass),
+            Err(kind) => pass.settle(kind.is_outage().then_some(kind)),
+        }
         metrics::upstream_call(call.field, outcome(&result), Some(began.elapsed()));
-        match &result {
-            Ok(reply) => {
-                tracing::debug!(operation = call.field, errors = reply.errors.len(), "upstream");
-            }
-            Err(error) => tracing::warn!(operation = call.field, %error, "upstream call failed"),
+        if let Ok(reply) = &result {
+            tracing::debug!(operation = call.field, errors = reply.errors.len(), "upstream");
         }
         result
     }
+}
 
-    /// The answer's body, and Move's id of the call.
-    async fn exchange(
-        &self,
-        account: &Account,
-        call: &Call,
-        head: HeaderMap,
-    ) -> Result<(Bytes, Option<Box<str>>), Error> {
-        let body = serde_json::to_vec(&Body { query: &call.document, variables: &call.variables })
-            .map_err(|_| Error::NotAnAnswer("impossible: the call cannot be written"))?;
-        let response = self
-            .http
-            .post(account.url.clone())
-            .headers(head)
-            .body(body)
-            .send()
-            .await
-            .map_err(|error| failure(&error))?;
-        check_status(&response)?;
-        check_media_type(&response)?;
-        let request_id = request_id(&response);
-        Ok((read_body(response).await?, request_id))
+/// Shows the state of circuit breakers in the metrics.
+pub fn show_breakers(breakers: &[BreakerReport]) {
+    metrics::breaker_states(breakers.iter().map(|BreakerReport { account, tenant, state }| {
+        (account.to_string(), tenant.clone(), *state as u8)
+    }));
+}
+
+/// Tells the log of a call that failed, once, where all is known of it. That no call was made is told
+/// when the breaker opens, not each time.
+fn report(error: &Error, request: &RequestContext, call: &Call, resends: u32) {
+    if error.kind() == ErrorKind::CircuitOpen {
+        return;
     }
+    let tenant = &request.caller.tenant;
+    tracing::warn!(
+        request_id = %request.id,
+        tenant = %tenant.id,
+        account = %tenant.account.id,
+        host = tenant.account.url.host_str(),
+        operation = call.field,
+        kind = error.kind().as_str(),
+        cause = telemetry::causes(error),
+        resends,
+        "a call to Move failed"
+    );
+}
+
+fn is_refused<T>(result: &Result<T, Error>) -> bool {
+    result.as_ref().is_err_and(|error| error.kind() == ErrorKind::CircuitOpen)
 }
 
 /// Tells Move which trace a call is part of, as a span of its own.
@@ -270,79 +277,16 @@ fn tell_trace(trace: &TraceContext, head: &mut HeaderMap) -> SpanId {
 }
 
 /// The HTTP status that Move answered with, as far as it is known.
-const fn status<T>(result: &Result<T, Error>) -> Option<u16> {
-    match result {
+fn status<T>(result: &Result<T, Error>) -> Option<u16> {
+    match result.as_ref().map_err(Error::kind) {
         Ok(_) => Some(200),
-        Err(Error::Status(status) | Error::KeyRefused(status)) => Some(*status),
-        Err(Error::Throttled { .. }) => Some(429),
+        Err(ErrorKind::Status(status) | ErrorKind::KeyRefused(status)) => Some(status),
+        Err(ErrorKind::Throttled) => Some(429),
         Err(_) => None,
     }
 }
 
 /// As metrics name it.
 fn outcome<T>(result: &Result<T, Error>) -> &'static str {
-    result.as_ref().map_or_else(Error::kind, |_| "ok")
-}
-
-/// Says in a call's head whose it is, and what it holds.
-fn identify(account: &Account, head: &mut HeaderMap) -> Result<(), Error> {
-    // Raw, without `Bearer`: that is how Move takes its key.
-    let mut key = HeaderValue::from_str(account.api_key.expose())
-        .map_err(|_| Error::KeyRefused(StatusCode::UNAUTHORIZED.as_u16()))?;
-    key.set_sensitive(true);
-    head.insert(AUTHORIZATION, key);
-    head.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let agent = concat!("jobs-gateway/", env!("CARGO_PKG_VERSION"));
-    head.insert(USER_AGENT, HeaderValue::from_static(agent));
-    Ok(())
-}
-
-fn failure(error: &reqwest::Error) -> Error {
-    if error.is_connect() {
-        Error::Unreachable
-    } else if error.is_timeout() {
-        Error::Timeout
-    } else {
-        Error::Interrupted
-    }
-}
-
-fn check_status(response: &Response) -> Result<(), Error> {
-    match response.status() {
-        StatusCode::OK => Ok(()),
-        status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-            Err(Error::KeyRefused(status.as_u16()))
-        }
-        StatusCode::TOO_MANY_REQUESTS => {
-            let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-            let retry_after = seconds.and_then(|text| text.parse().ok()).map(Duration::from_secs);
-            Err(Error::Throttled { retry_after })
-        }
-        status => Err(Error::Status(status.as_u16())),
-    }
-}
-
-fn check_media_type(response: &Response) -> Result<(), Error> {
-    let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    match media_type {
-        Some(media_type) if media_type.contains("json") => Ok(()),
-        _ => Err(Error::NotAnAnswer("not JSON")),
-    }
-}
-
-/// AppSync's name for a call, as far as it is one: it goes into records.
-fn request_id(response: &Response) -> Option<Box<str>> {
-    let id = response.headers().get("x-amzn-requestid")?.to_str().ok()?;
-    (id.len() <= 128 && id.bytes().all(|byte| byte.is_ascii_graphic())).then(|| id.into())
-}
-
-async fn read_body(mut response: Response) -> Result<Bytes, Error> {
-    let mut body = Bytes::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| failure(&error))? {
-        if body.len() + chunk.len() > MAX_ANSWER {
-            return Err(Error::TooLarge(MAX_ANSWER));
-        }
-        body = joined(body, chunk);
-    }
-    Ok(body)
+    result.as_ref().map_or_else(|error| error.kind().as_str(), |_| "ok")
 }

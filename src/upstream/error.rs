@@ -1,38 +1,39 @@
 //! Why Move gave no answer.
 
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// A call that brought no answer. The texts are for the log; what callers read is decided in
-/// `graphql::errors`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+use serde_json::error::Category;
+
+/// The kind of a failure: what retries, the breaker and callers' codes are decided by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ErrorKind {
     /// No connection came about, so nothing was sent.
     #[error("cannot connect to Move")]
     Unreachable,
     /// The connection broke after the call may have been sent.
     #[error("the connection to Move broke before its answer was complete")]
     Interrupted,
-    /// The deadline passed after the call may have been sent.
+    /// Move had all its time (`upstream.timeout`), and the call may have been sent.
     #[error("Move did not answer in time")]
     Timeout,
+    /// The request's own time was over before Move's was. The call may have been sent.
+    #[error("the request's time was over before Move answered")]
+    DeadlineExceeded,
     /// Move refused the account's key.
     #[error("Move refused the account's API key (HTTP {0})")]
     KeyRefused(u16),
     /// Move asked for fewer calls.
     #[error("Move throttles this account")]
-    Throttled {
-        /// How long Move asks to wait.
-        retry_after: Option<Duration>,
-    },
+    Throttled,
     /// Too many calls were under way for too long: nothing was sent.
     #[error("no turn came for this call in time")]
     Overloaded,
     /// Move has been failing, and is left alone for a while: nothing was sent.
-    #[error("Move has been failing; no call is made for another {} ms", .retry_after.as_millis())]
-    CircuitOpen {
-        /// When a call may be made again.
-        retry_after: Duration,
-    },
+    #[error("Move has been failing and is left alone")]
+    CircuitOpen,
     /// Any other HTTP status than success.
     #[error("Move answered with HTTP {0}")]
     Status(u16),
@@ -44,49 +45,180 @@ pub enum Error {
     NotAnAnswer(&'static str),
 }
 
-impl Error {
-    /// Whether Move may have carried out the call although no answer came.
+impl ErrorKind {
+    /// Returns true if Move may have carried out the call although no answer came.
     #[must_use]
-    pub const fn outcome_is_unknown(&self) -> bool {
+    pub const fn outcome_is_unknown(self) -> bool {
         match self {
             Self::Unreachable
             | Self::KeyRefused(_)
-            | Self::Throttled { .. }
+            | Self::Throttled
             | Self::Overloaded
-            | Self::CircuitOpen { .. } => false,
+            | Self::CircuitOpen => false,
             // A gateway in between answers 502 and 504 when it lost sight of a call it forwarded.
-            Self::Status(status) => *status >= 500,
-            Self::Interrupted | Self::Timeout | Self::TooLarge(_) | Self::NotAnAnswer(_) => true,
+            Self::Status(status) => status >= 500,
+            Self::Interrupted
+            | Self::Timeout
+            | Self::DeadlineExceeded
+            | Self::TooLarge(_)
+            | Self::NotAnAnswer(_) => true,
         }
     }
 
-    /// Whether it says that Move is unwell, rather than that it did not like the call.
+    /// Returns true if it says that Move is unwell, rather than that it did not like the call or that
+    /// the caller did not wait.
     #[must_use]
-    pub const fn is_outage(&self) -> bool {
+    pub const fn is_outage(self) -> bool {
         match self {
             Self::Unreachable | Self::Interrupted | Self::Timeout | Self::NotAnAnswer(_) => true,
-            Self::Status(status) => *status >= 500,
+            Self::Status(status) => status >= 500,
             Self::KeyRefused(_)
-            | Self::Throttled { .. }
+            | Self::Throttled
             | Self::Overloaded
-            | Self::CircuitOpen { .. }
+            | Self::CircuitOpen
+            | Self::DeadlineExceeded
             | Self::TooLarge(_) => false,
         }
     }
 
-    /// As metrics name it.
+    /// Returns its name in metrics and the log.
     #[must_use]
-    pub const fn kind(&self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unreachable => "unreachable",
             Self::Interrupted => "interrupted",
             Self::Timeout => "timeout",
+            Self::DeadlineExceeded => "deadline_exceeded",
             Self::KeyRefused(_) => "key_refused",
-            Self::Throttled { .. } => "throttled",
+            Self::Throttled => "throttled",
             Self::Overloaded => "overloaded",
-            Self::CircuitOpen { .. } => "circuit_open",
+            Self::CircuitOpen => "circuit_open",
             Self::Status(_) => "status",
             Self::TooLarge(_) | Self::NotAnAnswer(_) => "bad_answer",
         }
+    }
+}
+
+/// A call that brought no answer. Its texts are for the log; what callers read is decided in
+/// `graphql::errors`.
+#[derive(Debug, Clone)]
+pub struct Error {
+    kind: ErrorKind,
+    retry_after: Option<Duration>,
+    cause: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// Returns what kind of failure it is.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Returns how long to wait before another try, if Move or the gateway knows that.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// Adds how long to wait before another try.
+    #[must_use]
+    pub fn with_retry_after(self, retry_after: impl Into<Option<Duration>>) -> Self {
+        Self { retry_after: retry_after.into(), ..self }
+    }
+
+    /// Makes an error of an answer that is no GraphQL answer; `problem` goes on "Move's answer is".
+    #[must_use]
+    pub fn not_an_answer(problem: &'static str) -> Self {
+        ErrorKind::NotAnAnswer(problem).into()
+    }
+
+    /// Makes an error of an answer whose JSON is not what was asked for.
+    #[must_use]
+    pub fn unreadable(error: &serde_json::Error) -> Self {
+        let kind = ErrorKind::NotAnAnswer("no GraphQL answer of the shape that was asked for");
+        Self { cause: Some(Arc::new(Unreadable::of(error))), ..kind.into() }
+    }
+
+    /// Makes an error of a failed HTTP exchange.
+    #[must_use]
+    pub fn transport(error: reqwest::Error) -> Self {
+        let kind = if error.is_connect() {
+            ErrorKind::Unreachable
+        } else if error.is_timeout() {
+            ErrorKind::Timeout
+        } else {
+            ErrorKind::Interrupted
+        };
+        Self { cause: Some(Arc::new(error.without_url())), ..kind.into() }
+    }
+
+    /// See [`ErrorKind::outcome_is_unknown`].
+    #[must_use]
+    pub const fn outcome_is_unknown(&self) -> bool {
+        self.kind.outcome_is_unknown()
+    }
+}
+
+impl From<ErrorKind> for Error {
+    fn from(kind: ErrorKind) -> Self {
+        Self { kind, retry_after: None, cause: None }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind.fmt(f)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.cause.as_deref().map(|cause| cause as _)
+    }
+}
+
+/// Where and why JSON cannot be read. serde's own text repeats values of the answer, which are
+/// tenants' data; this holds what was expected alone.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{problem} at line {line} column {column}")]
+struct Unreadable {
+    problem: String,
+    line: usize,
+    column: usize,
+}
+
+impl Unreadable {
+    fn of(error: &serde_json::Error) -> Self {
+        let problem = match error.classify() {
+            Category::Eof => "the text ends too early".to_owned(),
+            Category::Syntax | Category::Io => "not JSON".to_owned(),
+            Category::Data => {
+                let text = error.to_string();
+                let text = text.rsplit_once(" at line ").map_or(&*text, |(problem, _)| problem);
+                // What follows the last "expected" comes from a type of the gateway's.
+                match text.rsplit_once("expected ") {
+                    Some((_, expected)) => format!("expected {expected}"),
+                    None => "not of the expected shape".to_owned(),
+                }
+            }
+        };
+        Self { problem, line: error.line(), column: error.column() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unreadable_answer_says_where_and_what_was_expected_and_repeats_none_of_it() {
+        let problem = |text: &str| {
+            Unreadable::of(&serde_json::from_str::<Vec<u8>>(text).expect_err("unreadable"))
+                .to_string()
+        };
+        assert_eq!(problem(r#"["SECRET"]"#), "expected u8 at line 1 column 9");
+        assert_eq!(problem("[1, 2"), "the text ends too early at line 1 column 5");
+        assert_eq!(problem("SECRET"), "not JSON at line 1 column 1");
     }
 }

@@ -9,11 +9,11 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::{Call, Error, Upstream};
-use crate::model::{Account, RootField, TenantId};
+use crate::model::{Account, AccountId, RootField};
 
 /// Whether `createJob` exists, by account; an account is absent until it has been asked.
 #[derive(Debug, Default)]
-pub struct Features(ArcSwap<HashMap<Option<TenantId>, bool>>);
+pub struct Features(ArcSwap<HashMap<AccountId, bool>>);
 
 #[derive(Deserialize)]
 struct MutationType {
@@ -27,13 +27,13 @@ struct NamedField {
 
 impl Features {
     fn has_create_job(&self, account: &Account) -> Option<bool> {
-        self.0.load().get(&account.owner).copied()
+        self.0.load().get(&account.id).copied()
     }
 
     fn learn(&self, account: &Account, create_job: bool) {
         self.0.rcu(|known| {
             let mut known = HashMap::clone(known);
-            known.insert(account.owner.clone(), create_job);
+            known.insert(account.id.clone(), create_job);
             Arc::new(known)
         });
     }
@@ -56,11 +56,10 @@ impl Upstream {
     /// # Errors
     /// When Move gives no answer; what was known before stays.
     pub async fn learn_features(&self, account: &Account) -> Result<(), Error> {
-        let deadline = Instant::now() + self.settings.timeout;
-        let reply = self
-            .call_once::<MutationType>(account, &Call::mutation_names(), HeaderMap::new(), deadline)
-            .await?;
-        let mutations = reply.value.ok_or(Error::NotAnAnswer("without its mutations"))?;
+        let (call, headers) = (Call::mutation_names(), HeaderMap::new());
+        let deadline = Instant::now() + 2 * self.settings.timeout;
+        let reply = self.call_once::<MutationType>(account, None, &call, headers, deadline).await?;
+        let mutations = reply.value.ok_or_else(|| Error::not_an_answer("without its mutations"))?;
         let create_job =
             mutations.fields.iter().any(|field| field.name == RootField::CreateJob.name());
         self.features.learn(account, create_job);

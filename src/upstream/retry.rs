@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 
-use super::Error;
+use super::ErrorKind;
 use crate::model::Kind;
 
 /// How calls are made again.
@@ -31,16 +31,16 @@ pub fn pauses(settings: RetrySettings) -> impl Iterator<Item = Duration> {
 /// Whether a call that failed so may be made again and could succeed then. A mutation only if it
 /// was never sent.
 #[must_use]
-pub const fn is_worthwhile(kind: Kind, error: &Error) -> bool {
+pub const fn is_worthwhile(kind: Kind, error: ErrorKind) -> bool {
     match (kind, error) {
-        (_, Error::Unreachable) => true,
+        (_, ErrorKind::Unreachable) => true,
         (Kind::Mutation, _) => false,
         (Kind::Query, error) => matches!(
             error,
-            Error::Interrupted
-                | Error::Timeout
-                | Error::Throttled { .. }
-                | Error::Status(502..=504)
+            ErrorKind::Interrupted
+                | ErrorKind::Timeout
+                | ErrorKind::Throttled
+                | ErrorKind::Status(502..=504)
         ),
     }
 }
@@ -51,7 +51,7 @@ const ATTEMPT: u32 = 100;
 /// How many attempts can be saved up; also what there is at first.
 const SAVINGS: u32 = 10 * ATTEMPT;
 
-/// The attempts that an account has left: without a bound, retries would make an outage worse.
+/// The attempts that a tenant has left: without a bound, retries would make an outage worse.
 #[derive(Debug)]
 pub struct Budget {
     percent: u32,

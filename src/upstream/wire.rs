@@ -172,14 +172,14 @@ impl From<WireError> for FieldError {
 /// # Errors
 /// [`Error::NotAnAnswer`] where the bytes are not a GraphQL answer of the wanted shape.
 pub fn read<T: DeserializeOwned>(field: &str, body: &[u8]) -> Result<Reply<T>, Error> {
-    let not_one = |_| Error::NotAnAnswer("no GraphQL answer of the shape that was asked for");
+    let not_one = |error| Error::unreadable(&error);
     let mut json = serde_json::Deserializer::from_slice(body);
     let answer = AnswerOf(field, PhantomData).deserialize(&mut json).map_err(not_one)?;
     json.end().map_err(not_one)?;
     let Answer { value, errors } = answer;
     let errors: Vec<FieldError> = errors.into_iter().map(FieldError::from).collect();
     if value.is_none() && errors.is_empty() {
-        return Err(Error::NotAnAnswer("without data and without errors"));
+        return Err(Error::not_an_answer("without data and without errors"));
     }
     Ok(Reply { value, errors, size: body.len(), request_id: None })
 }

@@ -30,6 +30,7 @@ mod tokens;
 mod traces;
 mod upstream;
 mod upstream_health;
+mod upstream_shared;
 mod engine;
 mod federation;
 mod json_schemas;

@@ -105,7 +105,14 @@ async fn the_breaker_opens_in_an_outage_answers_at_once_and_closes_by_itself() {
     assert_eq!(stale.headers["x-cache"], "STALE");
     assert!(world.sandbox.calls().is_empty(), "no call is made");
     let ready = send(world.http.get(format!("http://{}/readyz", world.admin))).await;
-    assert_eq!((ready.status, ready.text.as_str()), (200, "ready\ncircuit breaker shared: open\n"));
+    assert_eq!(
+        (ready.status, ready.text.as_str()),
+        (
+            200,
+            "ready\ncircuit breaker shared: closed\n\
+                              circuit breaker shared, tenant acme: open\n"
+        )
+    );
 
     world.sandbox.clear_faults();
     world.pass(Duration::from_secs(5)).await;
@@ -195,7 +202,7 @@ async fn two_accounts_have_a_breaker_each() {
         assert_eq!(world.get("globex", "job-1", "id").await.code(), "UPSTREAM_UNAVAILABLE");
     }
     let ready = send(world.http.get(format!("http://{}/readyz", world.admin))).await;
-    let expected = "ready\ncircuit breaker globex: open\ncircuit breaker shared: closed\n";
+    let expected = "ready\ncircuit breaker shared: closed\ncircuit breaker tenant:globex: open\n";
     assert_eq!(ready.text, expected);
     assert_eq!(world.get("acme", &id, "id").await.data("/getJob/id"), id);
 }
