@@ -77,7 +77,11 @@ impl Lifetime {
             usable_until = usable_until.min(usable);
         }
         let fresh_until = fresh_until.min(usable_until);
-        let stale_until = |extra| after(fresh_until, extra).min(usable_until);
+        let stale_until = |extra| match state {
+            // That a job is missing may end at any moment, and nobody notices here.
+            State::NotFound => fresh_until,
+            State::Unfinished | State::Finished => after(fresh_until, extra).min(usable_until),
+        };
         Self {
             fetched,
             fresh_until,
@@ -154,7 +158,7 @@ mod tests {
     fn the_state_decides_where_no_url_does() {
         assert_eq!(seconds(State::Unfinished, &[]), (2, 3602));
         assert_eq!(seconds(State::Finished, &[]), (600, 4200));
-        assert_eq!(seconds(State::NotFound, &[]), (1, 3601));
+        assert_eq!(seconds(State::NotFound, &[]), (1, 1), "never past its time");
     }
 
     #[test]

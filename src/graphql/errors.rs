@@ -159,6 +159,11 @@ impl From<jobs::Error> for ApiError {
         use jobs::Error as E;
         match error {
             E::JobNotFound => Self::new(ErrorCode::NotFound, "No such job."),
+            E::OwnerUnknown => Self::new(
+                ErrorCode::UpstreamError,
+                "Move did not tell whose this is. Try again later; if it lasts, tell the platform \
+                 team the request id.",
+            ),
             E::TakeNotFound => Self::new(ErrorCode::NotFound, "No such take."),
             E::ReadOnly => Self::new(
                 ErrorCode::Forbidden,

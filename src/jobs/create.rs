@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::model::{Caller, JobId, RequestContext, Selection, TakeId, Trail};
-use crate::types::{Job, JobsPage, SortDirection, Take};
+use crate::types::{Job, JobsPage, SortDirection};
 use crate::upstream::{self, Call, FieldError, JobDocument, Listing, NewJob, Reply};
 
 use super::envelope::{self, Reading};
-use super::{Answer, Error, Jobs, OwnedJob, needs};
+use super::ownership::Place;
+use super::{Answer, Error, Jobs, OwnedJob, list, needs};
 
 /// How many jobs are looked at in one call, and in how many calls, when a mutation is made again.
 const LOOK_AT: i32 = 100;
@@ -36,9 +37,7 @@ impl Jobs {
         trail.note(|notes| notes.take = Some(job.take.clone()));
         note_metadata(trail, job.metadata.as_deref());
         check_metadata_size(caller, job.metadata.as_deref())?;
-        if caller.tenant.takes_owned {
-            self.check_take(request, trail, &job.take).await?;
-        }
+        self.check_take(request, trail, &job.take).await?;
         let tenant = &caller.tenant;
         // Move's Python client cannot read a job without metadata, so there is always a value: the
         // empty object that Move's clients send themselves.
@@ -60,7 +59,7 @@ impl Jobs {
         let answer = written(caller, reply.value, reply.errors)?;
         if let Some(id) = answer.value.job().id.get().and_then(|id| JobId::parse(id).ok()) {
             trail.note(|notes| notes.job = Some(id.clone()));
-            self.proven.insert((tenant.id.clone(), id.clone()), ());
+            self.prove(tenant, &id);
             self.forget(&tenant.id, Some(&id)).await;
         }
         Ok(answer)
@@ -87,7 +86,7 @@ impl Jobs {
             let call = Call::list_jobs(&listing, &needs::of_marks());
             let Reply { value, errors, .. } =
                 self.upstream.call::<JobsPage>(request, trail, &call).await?;
-            let page = value.ok_or(Error::Refused(errors))?;
+            let page = value.ok_or_else(|| list::refused(errors))?;
             let mut is_past = false;
             for job in page.items.into_iter().flatten().flatten() {
                 let stored = job.metadata.as_ref().map(|metadata| metadata.0.as_str());
@@ -116,22 +115,6 @@ impl Jobs {
         // Too many jobs since then to be certain.
         Err(Error::OutcomeUnknown(upstream::ErrorKind::Timeout.into()))
     }
-
-    /// With `takes.owned`, a take must carry the tenant's envelope.
-    async fn check_take(
-        &self,
-        request: &RequestContext,
-        trail: &Trail,
-        take: &TakeId,
-    ) -> Result<(), Error> {
-        let call = Call::get_take(take, &needs::of_ownership());
-        let reply = self.upstream.call::<Take>(request, trail, &call).await?;
-        let stored = reply.value.and_then(|take| take.metadata);
-        match envelope::read(stored.as_ref().map(|metadata| metadata.0.as_str())) {
-            Reading::Envelope(envelope) if *envelope.owner() == request.caller.tenant.id => Ok(()),
-            _ => Err(Error::TakeNotFound),
-        }
-    }
 }
 
 /// A mutation's answer: the job it wrote must say whose it is.
@@ -141,7 +124,8 @@ pub(super) fn written(
     errors: Vec<FieldError>,
 ) -> Result<Answer<OwnedJob>, Error> {
     let job = job.ok_or_else(|| Error::Refused(errors.clone()))?;
-    let value = OwnedJob::verify(&caller.tenant, job).ok_or({
+    // What is written is the tenant's: an answer that does not say so tells nothing of the outcome.
+    let value = OwnedJob::verify(&caller.tenant, job, &errors, Place::Root).map_err(|_| {
         Error::OutcomeUnknown(upstream::Error::not_an_answer("about a job of somebody else's"))
     })?;
     Ok(Answer { value, errors })

@@ -42,9 +42,10 @@ struct Record {
 /// An upstream metadata text that was taken apart.
 #[derive(Debug)]
 pub enum Reading<'a> {
-    /// No record of the gateway: the job was created in Move directly.
+    /// JSON without a record of the gateway: the job was created in Move directly.
     Plain,
-    /// Something stands where the record should be, and it is no record this gateway can read.
+    /// A record that this gateway cannot read, or a text that may hold one: not JSON, cut short, or
+    /// encoded twice.
     Broken,
     /// An envelope.
     Envelope(Envelope<'a>),
@@ -72,9 +73,9 @@ pub fn wrap(tenant: &Tenant, by: &CredentialId, mark: Option<&str>, value: &str)
 /// Takes upstream's metadata apart.
 #[must_use]
 pub fn read(metadata: Option<&str>) -> Reading<'_> {
-    let Some(members) = metadata.and_then(|text| serde_json::from_str::<Members<'_>>(text).ok())
-    else {
-        return Reading::Plain;
+    let Some(text) = metadata else { return Reading::Plain };
+    let Ok(members) = serde_json::from_str::<Members<'_>>(text) else {
+        return if is_plain_value(text) { Reading::Plain } else { Reading::Broken };
     };
     let mut records = members.0.iter().filter(|(name, _)| name == RECORD);
     let record = match (records.next(), records.next()) {
@@ -86,6 +87,16 @@ pub fn read(metadata: Option<&str>) -> Reading<'_> {
         Some((owner, mark)) => Reading::Envelope(Envelope { owner, mark, members }),
         None => Reading::Broken,
     }
+}
+
+/// Whether a text that is no JSON object certainly holds no record.
+fn is_plain_value(text: &str) -> bool {
+    if let Ok(inner) = serde_json::from_str::<String>(text) {
+        // What was encoded twice, maybe what is left of it, has braces.
+        return !inner.contains(['{', '}']) && !inner.contains(RECORD);
+    }
+    // An object whose members cannot be read may hold anything.
+    !trimmed(text).starts_with('{') && serde_json::from_str::<&RawValue>(text).is_ok()
 }
 
 /// JSON text without the white space of JSON around it (RFC 8259, section 2).
@@ -225,14 +236,44 @@ mod tests {
     }
 
     #[test]
-    fn metadata_without_a_record_is_plain() {
-        for text in [None, Some(""), Some("7"), Some("{}"), Some(r#"{"acme":1}"#), Some("{")] {
+    fn json_without_a_record_is_plain() {
+        let texts = [
+            "null",
+            "7",
+            "[{}]",
+            "{}",
+            r#"{"acme":1}"#,
+            r#""a text""#,
+            r#"{"nested":{"_gateway":{"v":1,"owner":"globex"}}}"#,
+        ];
+        for text in texts.map(Some).into_iter().chain([None]) {
             assert!(matches!(read(text), Reading::Plain), "{text:?}");
         }
     }
 
     #[test]
-    fn a_record_of_a_wrong_shape_or_version_is_nobodys() {
+    fn what_is_no_json_or_was_encoded_twice_may_hold_a_record() {
+        let acme = tenant("acme");
+        let whole = wrap(&acme, &by(), None, r#"{"shot":"a"}"#);
+        let twice = json(&whole);
+        let thrice = json(&twice);
+        let object_twice = r#""{\"shot\":1}""#;
+        for text in
+            ["", "{", "_gateway", "<html>", r#"{"\ud83d":1}"#, object_twice, &twice, &thrice]
+        {
+            assert!(matches!(read(Some(text)), Reading::Broken), "{text}");
+        }
+        for end in 0..whole.len() {
+            assert!(matches!(read(Some(&whole[..end])), Reading::Broken), "{}", &whole[..end]);
+        }
+        for end in 1..whole.len() {
+            let cut = json(&whole[..end]);
+            assert!(matches!(read(Some(&cut)), Reading::Broken), "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_record_of_a_wrong_shape_or_version_is_broken() {
         for record in [
             "1",
             "null",

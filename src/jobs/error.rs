@@ -1,5 +1,6 @@
 //! Why an operation on jobs did not succeed.
 
+use super::ownership::NotShown;
 use crate::upstream::{self, FieldError};
 
 /// What went wrong. `graphql::errors` decides what callers read of it.
@@ -8,6 +9,9 @@ pub enum Error {
     /// The job is missing, another tenant's or nobody's: one answer for all three.
     #[error("no such job")]
     JobNotFound,
+    /// Move did not tell whose the job or the take is, so nobody may see or change it.
+    #[error("Move did not tell whose it is")]
+    OwnerUnknown,
     /// With `takes.owned`, the take is missing or not the tenant's.
     #[error("no such take")]
     TakeNotFound,
@@ -34,6 +38,15 @@ pub enum Error {
     /// Move gave no answer.
     #[error(transparent)]
     Upstream(#[from] upstream::Error),
+}
+
+impl From<NotShown> for Error {
+    fn from(reason: NotShown) -> Self {
+        match reason {
+            NotShown::NotTheirs => Self::JobNotFound,
+            NotShown::OwnerUnknown => Self::OwnerUnknown,
+        }
+    }
 }
 
 impl Error {

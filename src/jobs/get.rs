@@ -5,13 +5,18 @@ use std::time::Duration;
 
 use crate::cache::{Entry, Key, Lifetime, Phase, SharedEntry, State};
 use crate::model::{
-    CacheStatus, Caller, Freshness, JobId, RequestContext, Selection, Trail, Version,
+    CacheStatus, Caller, Freshness, JobId, RequestContext, RootField, Selection, Tenant, Trail,
+    Version,
 };
 use crate::types::Job;
 use crate::upstream::{self, Call, FieldError, JobDocument, PathSegment, Reply};
 
 use super::needs::{self, Needed};
-use super::{Answer, Error, Jobs, OwnedJob, Wanted, present};
+use super::ownership::{self, NotShown, Place};
+use super::{Answer, Error, Jobs, OwnedJob, Proof, Wanted, present};
+
+/// An id that no job has: the rest of a job's id is a random UUID, which this is not.
+const NO_JOB: &str = "job-00000000-0000-0000-0000-000000000000";
 
 /// What is known of a job.
 #[derive(Debug, Clone)]
@@ -151,7 +156,7 @@ impl Jobs {
     fn refresh(&self, request: &RequestContext, key: &Key, needed: Needed) {
         let version = self.versions.of(key);
         if !self.flights.is_flying(key, &needed.selection, version) {
-            let trail = Trail::new("", crate::model::RootField::GetJob);
+            let trail = Trail::new("", RootField::GetJob);
             // Somebody has to wait for it.
             tokio::spawn(self.fetch(request, &trail, key, needed, version));
         }
@@ -215,10 +220,8 @@ impl Jobs {
         let Reply { value, errors, size, .. } = self.read(&request, &trail, id, &document).await?;
         let as_sent = value.as_ref().filter(|_| stamp.is_some()).map(serde_json::to_string);
         let found = match value {
-            Some(job) => self.owned(&request.caller, id, job),
-            None => match Box::pin(self.refusal(&request, &trail, id, errors.clone())).await {
-                Ok(error) | Err(error) => Err(error),
-            },
+            Some(job) => self.owned(&request.caller, id, job, &errors),
+            None => Err(Box::pin(self.refusal(&request, &trail, id, errors.clone())).await),
         };
         let (value, errors) = match found {
             Ok(job) => (Known::Job(Arc::new(job)), errors),
@@ -262,7 +265,7 @@ impl Jobs {
             None => Known::NotFound,
             Some(text) => {
                 let job = serde_json::from_str(&text).ok()?;
-                Known::Job(Arc::new(self.owned(caller, &key.job, job).ok()?))
+                Known::Job(Arc::new(self.owned(caller, &key.job, job, &[]).ok()?))
             }
         };
         let tenant = Arc::clone(&caller.tenant);
@@ -282,44 +285,82 @@ impl Jobs {
         self.upstream.call(request, trail, &Call::get_job(id, document)).await
     }
 
-    /// Errors without a job: a missing job, or Move's complaint about one that exists (a failed
-    /// job may come so). The complaint is for the owner alone; where the owner was never checked
-    /// before, only a second call can tell.
+    /// Tells what errors without a job mean: a missing job, or Move's complaint about one that
+    /// exists (a failed job may come so). The complaint is for the owner alone; where the owner was
+    /// never seen before, a second call may tell. If it does not, the job is to this tenant what a
+    /// missing one is: whether Move answers about those, a third call tells.
     pub(super) async fn refusal(
         &self,
         request: &RequestContext,
         trail: &Trail,
         id: &JobId,
         errors: Vec<FieldError>,
-    ) -> Result<Error, Error> {
+    ) -> Error {
         let caller = &request.caller;
         if errors.iter().any(FieldError::is_not_found) {
-            return Ok(Error::JobNotFound);
+            return Error::JobNotFound;
         }
-        if self.proven.contains_key(&(caller.tenant.id.clone(), id.clone())) {
-            return Ok(Error::Refused(errors));
+        if self.proven.contains_key(&proof(&caller.tenant, id)) {
+            return Error::Refused(errors);
         }
-        let reply = self.read(request, trail, id, &JobDocument::of(&needs::of_ownership())).await?;
-        match reply.value {
-            Some(job) => self.owned(caller, id, job).map(|_| Error::Refused(errors)),
-            // Without the owner's name a complaint that tells of the job is nobody's to read.
-            None if errors.iter().any(|error| error.data.is_some()) => Ok(Error::JobNotFound),
-            None => Err(upstream::Error::not_an_answer("an error about no job").into()),
+        let document = JobDocument::of(&needs::of_ownership());
+        match self.read(request, trail, id, &document).await {
+            Err(error) => return error.into(),
+            Ok(Reply { value: Some(job), errors: beside, .. }) => {
+                return match self.owned(caller, id, job, &beside) {
+                    Ok(_) => Error::Refused(errors),
+                    Err(error) => error,
+                };
+            }
+            Ok(Reply { errors, .. }) if errors.iter().any(FieldError::is_not_found) => {
+                return Error::JobNotFound;
+            }
+            Ok(_) => {}
+        }
+        let Ok(nobody) = JobId::parse(NO_JOB) else { return Error::JobNotFound };
+        match self.read(request, trail, &nobody, &document).await {
+            Err(error) => error.into(),
+            Ok(Reply { errors, .. }) if errors.iter().any(FieldError::is_not_found) => {
+                Error::JobNotFound
+            }
+            Ok(_) => upstream::Error::not_an_answer("an error about no job").into(),
         }
     }
 
-    /// Checks that the job is the one asked for and the caller's.
-    pub(super) fn owned(&self, caller: &Caller, id: &JobId, job: Job) -> Result<OwnedJob, Error> {
+    /// Checks that the job of an answer with these errors is the one asked for and the caller's.
+    pub(super) fn owned(
+        &self,
+        caller: &Caller,
+        id: &JobId,
+        job: Job,
+        errors: &[FieldError],
+    ) -> Result<OwnedJob, Error> {
         if job.id.get().is_none_or(|answered| answered.as_str() != id.as_str()) {
             return Err(upstream::Error::not_an_answer("about another job").into());
         }
-        let owned = OwnedJob::verify(&caller.tenant, job).ok_or(Error::JobNotFound)?;
-        let proven = (caller.tenant.id.clone(), id.clone());
-        if !self.proven.contains_key(&proven) {
-            self.proven.insert(proven, ());
+        let verified = OwnedJob::verify(&caller.tenant, job, errors, Place::Root);
+        let owned = verified.inspect_err(|reason| {
+            if *reason == NotShown::OwnerUnknown {
+                ownership::report_unknown(RootField::GetJob, 1, Some(id));
+            }
+        })?;
+        if owned.is_writable() {
+            self.prove(&caller.tenant, id);
         }
         Ok(owned)
     }
+
+    /// Remembers that a job was seen to be the tenant's.
+    pub(super) fn prove(&self, tenant: &Tenant, id: &JobId) {
+        let proof = proof(tenant, id);
+        if !self.proven.contains_key(&proof) {
+            self.proven.insert(proof, ());
+        }
+    }
+}
+
+fn proof(tenant: &Tenant, id: &JobId) -> Proof {
+    (tenant.id.clone(), tenant.account.id.clone(), id.clone())
 }
 
 fn lifetime(

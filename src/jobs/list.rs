@@ -3,23 +3,23 @@
 //! In a shared account a tenant's jobs lie among everybody's: pages of Move are read and sifted
 //! until a page of the tenant's own is full.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::model::{Caller, RequestContext, Selection, TakeId, Trail};
 use crate::types::{AwsJson, JobsPage, SortDirection};
-use crate::upstream::{self, Call, FieldError, Listing, PathSegment, Reply};
+use crate::upstream::{self, Call, ErrorKind, FieldError, Listing, PathSegment, Reply};
 
 use super::cursor::{self, BadCursor, Position};
+use super::sift::Sifted;
 use super::{Answer, Error, Jobs, OwnedJob, needs};
 
 /// How many jobs a page holds if the caller does not say: as in Move.
 const DEFAULT_FIRST: i32 = 50;
 
-/// How many jobs are read at once where they have to be sifted.
-const SIFTED_PAGE: i32 = 100;
+/// The most jobs on a page, Move's or the gateway's: a caller that wants more gets these and a cursor.
+const MAX_FIRST: i32 = 100;
 
 /// What one listing may spend. A page that is cut short by it carries a cursor that goes on.
 const MAX_CALLS: usize = 20;
@@ -38,6 +38,13 @@ pub struct ListArguments {
     pub take: Option<TakeId>,
 }
 
+impl ListArguments {
+    /// The cursor, if it is one: Move's clients send `"null"` for none.
+    fn cursor(&self) -> Option<&str> {
+        self.after.as_deref().filter(|cursor| *cursor != "null")
+    }
+}
+
 impl Jobs {
     /// A page of the tenant's own jobs, in Move's order.
     ///
@@ -54,185 +61,177 @@ impl Jobs {
         if first < 1 {
             return Err(Error::argument("first", "must be at least 1"));
         }
+        let first = first.min(MAX_FIRST);
         trail.note(|notes| notes.take.clone_from(&arguments.take));
+        if let (Some(take), None) = (&arguments.take, arguments.cursor()) {
+            // Where takes are somebody's, the jobs of another's are those of a missing one.
+            match self.check_take(request, trail, take).await {
+                Err(Error::TakeNotFound) => return Ok(page(first, Vec::new(), None, Vec::new())),
+                checked => checked?,
+            }
+        }
         let needed = needs::of_page(item);
+        let listing = Asked { jobs: self, request, trail, arguments: &arguments, needed };
         if request.caller.tenant.account.is_shared() {
-            self.list_shared(request, trail, first, &arguments, &needed).await
+            listing.shared(first).await
         } else {
-            self.list_own(request, trail, first, &arguments, &needed).await
+            listing.own(first).await
         }
     }
+}
 
-    /// The account is the tenant's alone: Move's pages and cursors are its own.
-    async fn list_own(
-        &self,
-        request: &RequestContext,
-        trail: &Trail,
-        first: i32,
-        arguments: &ListArguments,
-        needed: &Selection,
-    ) -> Result<Answer<JobsPage>, Error> {
-        let after = arguments.after.as_deref().filter(|cursor| *cursor != "null");
-        let Reply { value, errors, .. } =
-            self.page(request, trail, first, after, arguments, needed).await?;
-        let mut page = value.ok_or_else(|| Error::Refused(errors.clone()))?;
-        for item in page.items.iter_mut().flatten() {
-            *item = item
-                .take()
-                .and_then(|job| OwnedJob::verify(&request.caller.tenant, job))
-                .map(OwnedJob::into_job);
-        }
-        page.first = Some(first);
-        Ok(Answer { value: page, errors })
-    }
+/// A listing that was asked for.
+struct Asked<'a> {
+    jobs: &'a Jobs,
+    request: &'a RequestContext,
+    trail: &'a Trail,
+    arguments: &'a ListArguments,
+    needed: Selection,
+}
 
-    async fn list_shared(
-        &self,
-        request: &RequestContext,
-        trail: &Trail,
-        first: i32,
-        arguments: &ListArguments,
-        needed: &Selection,
-    ) -> Result<Answer<JobsPage>, Error> {
-        let caller = &request.caller;
-        let binding = binding(caller, arguments);
-        let mut position = match arguments.after.as_deref() {
-            None | Some("null") => Position::default(),
-            Some(cursor) => cursor::open(&self.cursor_key, &binding, cursor, self.clock.now())
-                .map_err(|bad| Error::argument("after", bad.to_string()))?,
+impl Asked<'_> {
+    /// Lists an account that is the tenant's alone: Move's pages and cursors are its own.
+    async fn own(&self, first: i32) -> Result<Answer<JobsPage>, Error> {
+        let caller = &self.request.caller;
+        let binding = binding(caller, self.arguments);
+        let key = &self.jobs.cursor_key;
+        // A page that ended within one of Move's has a cursor of the gateway's.
+        let position = match self.arguments.cursor() {
+            None => Position::default(),
+            Some(cursor) => cursor::open(key, &binding, cursor, self.jobs.clock.now())
+                .unwrap_or_else(|_| Position { page: Some(cursor.to_owned()), last: None }),
         };
+        let mut size = first;
+        let Reply { value, errors, .. } = loop {
+            match self.page(size, position.page.as_deref()).await {
+                Err(error) if is_too_large(&error) && size > 1 => size = smaller(size),
+                reply => break reply?,
+            }
+        };
+        let Some(moves) = value else { return Err(refused(errors)) };
+        let of_page = errors.iter().filter(|error| is_of_page(error)).cloned().map(bare);
+        let of_page: Vec<_> = of_page.collect();
+        let mut sifted = Sifted::of(&caller.tenant, first);
+        let next = sifted.take_from(moves, errors, position).map_err(bad_cursor)?;
+        let after = match next {
+            Some(Position { page: Some(page), last: None }) => Some(page),
+            Some(next) => {
+                let now = self.jobs.clock.now();
+                Some(cursor::seal(key, &binding, next, now).map_err(bad_cursor)?)
+            }
+            None => None,
+        };
+        let errors = of_page.into_iter().chain(sifted.errors).collect();
+        Ok(page(first, sifted.items, after.map(AwsJson), errors))
+    }
+
+    /// Lists what is the tenant's in an account of all.
+    async fn shared(&self, first: i32) -> Result<Answer<JobsPage>, Error> {
+        let caller = &self.request.caller;
+        let (binding, now) = (binding(caller, self.arguments), self.jobs.clock.now());
+        let key = &self.jobs.cursor_key;
+        let mut position = match self.arguments.cursor() {
+            None => Position::default(),
+            Some(cursor) => cursor::open(key, &binding, cursor, now).map_err(bad_cursor)?,
+        };
+        let begins = position == Position::default();
         let give_up = Instant::now() + MAX_TIME;
-        let mut sifted = Sifted::of(caller, first);
-        let mut calls = 0;
+        let mut sifted = Sifted::of(&caller.tenant, first);
+        let (mut size, mut calls) = (MAX_FIRST, 0);
         let next = loop {
-            let after = position.page.as_deref();
-            let (page, errors) =
-                match self.page(request, trail, SIFTED_PAGE, after, arguments, needed).await {
-                    Ok(Reply { value: Some(page), errors, .. }) if page.items.is_some() => {
-                        (page, errors)
-                    }
-                    // What was found is a page cut short; the next one meets the error, if it lasts.
-                    _ if !sifted.items.is_empty() => break Some(position),
-                    Ok(Reply { errors, .. }) => return Err(Error::Refused(errors)),
-                    Err(error) => return Err(error.into()),
-                };
-            calls += 1;
-            let next = sifted
-                .take_from(page, errors, position)
-                .map_err(|bad| Error::argument("after", bad.to_string()))?;
-            match next {
-                Some(next)
-                    if !sifted.is_full() && calls < MAX_CALLS && Instant::now() < give_up =>
-                {
-                    position = next;
+            let is_spent = |calls| calls >= MAX_CALLS || Instant::now() >= give_up;
+            let (moves, errors) = match self.page(size, position.page.as_deref()).await {
+                Ok(Reply { value: Some(moves), errors, .. }) if is_whole(&moves, &errors) => {
+                    (moves, errors)
                 }
+                Err(error) if is_too_large(&error) && size > 1 && !is_spent(calls + 1) => {
+                    (size, calls) = (smaller(size), calls + 1);
+                    continue;
+                }
+                // What was found is a page cut short; the next one meets the error, if it lasts.
+                _ if !sifted.items.is_empty() => break Some(position),
+                Ok(Reply { errors, .. }) => return Err(refused(errors)),
+                Err(error) => return Err(error.into()),
+            };
+            calls += 1;
+            match sifted.take_from(moves, errors, position).map_err(bad_cursor)? {
+                Some(next) if !sifted.is_full() && !is_spent(calls) => position = next,
                 next => break next,
             }
         };
+        // A cursor would tell that there are jobs on the take, though none of them the tenant's.
+        let is_strangers = begins && sifted.items.is_empty() && self.arguments.take.is_some();
         let after = next
-            .map(|next| cursor::seal(&self.cursor_key, &binding, next, self.clock.now()))
+            .filter(|_| !is_strangers)
+            .map(|next| cursor::seal(key, &binding, next, self.jobs.clock.now()))
             .transpose()
-            .map_err(|bad| Error::argument("after", bad.to_string()))?;
-        let value = JobsPage {
-            after: after.map(AwsJson),
-            first: Some(first),
-            items: Some(sifted.items.into_iter().map(|job| Some(job.into_job())).collect()),
-        };
-        Ok(Answer { value, errors: sifted.errors })
+            .map_err(bad_cursor)?;
+        Ok(page(first, sifted.items, after.map(AwsJson), sifted.errors))
     }
 
     async fn page(
         &self,
-        request: &RequestContext,
-        trail: &Trail,
         first: i32,
         after: Option<&str>,
-        arguments: &ListArguments,
-        needed: &Selection,
     ) -> Result<Reply<JobsPage>, upstream::Error> {
-        let listing = Listing {
-            first,
-            after,
-            sort_direction: arguments.sort_direction,
-            take: arguments.take.as_ref(),
-        };
-        self.upstream.call(request, trail, &Call::list_jobs(&listing, needed)).await
+        let ListArguments { sort_direction, take, .. } = self.arguments;
+        let listing =
+            Listing { first, after, sort_direction: *sort_direction, take: take.as_ref() };
+        let call = Call::list_jobs(&listing, &self.needed);
+        self.jobs.upstream.call(self.request, self.trail, &call).await
     }
 }
 
-/// A page of the tenant's own jobs, as it fills.
-struct Sifted<'a> {
-    caller: &'a Caller,
-    wanted: usize,
+/// A page as the tenant sees it.
+fn page(
+    first: i32,
     items: Vec<OwnedJob>,
+    after: Option<AwsJson>,
     errors: Vec<FieldError>,
+) -> Answer<JobsPage> {
+    let items = items.into_iter().map(|job| Some(job.into_job())).collect();
+    Answer { value: JobsPage { after, first: Some(first), items: Some(items) }, errors }
 }
 
-impl<'a> Sifted<'a> {
-    fn of(caller: &'a Caller, first: i32) -> Self {
-        let wanted = usize::try_from(first).unwrap_or(0);
-        Self { caller, wanted, items: Vec::new(), errors: Vec::new() }
-    }
+fn bad_cursor(bad: BadCursor) -> Error {
+    Error::argument("after", bad.to_string())
+}
 
-    fn is_full(&self) -> bool {
-        self.items.len() >= self.wanted
-    }
+/// The size of the page to ask for where one of this size was larger than the gateway takes.
+const fn smaller(size: i32) -> i32 {
+    if size > 4 { size / 4 } else { 1 }
+}
 
-    /// Takes the tenant's jobs out of one page of Move's and says where to go on: in the same page
-    /// if it holds more of them than are wanted, else in the next; `None` behind the last page.
-    ///
-    /// # Errors
-    /// When the listing ended without the job behind which it should have gone on.
-    fn take_from(
-        &mut self,
-        page: JobsPage,
-        errors: Vec<FieldError>,
-        at: Position,
-    ) -> Result<Option<Position>, BadCursor> {
-        let Position { page: here, last } = at;
-        // Jobs that were created meanwhile push the known ones back, maybe to a later page: what
-        // was given before is passed over, however far it has moved.
-        let mut given_before = last;
-        let mut places = HashMap::new();
-        for (index, job) in page.items.into_iter().flatten().enumerate() {
-            let Some(job) = job else { continue };
-            let id = job.id.get().map(|id| id.to_string());
-            if given_before.is_some() {
-                if given_before == id {
-                    given_before = None;
-                }
-                continue;
-            }
-            let Some(job) = OwnedJob::verify(&self.caller.tenant, job) else { continue };
-            if self.is_full() {
-                self.keep_errors(errors, &places);
-                let last = self.items.last().and_then(|job| job.job().id.get());
-                let last = last.map(|id| id.to_string());
-                return Ok(Some(Position { page: here, last }));
-            }
-            places.insert(index, self.items.len());
-            self.items.push(job);
-        }
-        self.keep_errors(errors, &places);
-        match page.after.filter(|after| after.0 != "null") {
-            Some(after) => Ok(Some(Position { page: Some(after.0), last: given_before })),
-            None if given_before.is_some() => Err(BadCursor),
-            None => Ok(None),
-        }
-    }
+/// Whether a page has items and tells whether more come after it.
+fn is_whole(page: &JobsPage, errors: &[FieldError]) -> bool {
+    let lost_cursor = |error: &FieldError| match error.path.first() {
+        Some(PathSegment::Field(name)) => name == "after",
+        _ => false,
+    };
+    page.items.is_some() && (page.after.is_some() || !errors.iter().any(lost_cursor))
+}
 
-    /// Keeps the errors of jobs that were taken, each under its job's new index.
-    fn keep_errors(&mut self, errors: Vec<FieldError>, places: &HashMap<usize, usize>) {
-        for mut error in errors {
-            let place = match error.path.get_mut(1) {
-                Some(PathSegment::Index(index)) => places.get(index).map(|place| *index = *place),
-                _ => None,
-            };
-            if place.is_some() {
-                self.errors.push(error);
-            }
-        }
+const fn is_too_large(error: &upstream::Error) -> bool {
+    matches!(error.kind(), ErrorKind::TooLarge(_))
+}
+
+fn is_of_page(error: &FieldError) -> bool {
+    !error.path.iter().any(|step| matches!(step, PathSegment::Index(_)))
+}
+
+/// The error without what Move put beside it, which may be of anybody's job.
+fn bare(error: FieldError) -> FieldError {
+    FieldError { error_info: None, data: None, ..error }
+}
+
+/// Tells why there is no page. An error of an item may be about somebody else's job: only those of
+/// the page itself go on, and of them only what they say.
+pub(super) fn refused(errors: Vec<FieldError>) -> Error {
+    let told: Vec<_> = errors.into_iter().filter(is_of_page).map(bare).collect();
+    if told.is_empty() {
+        return upstream::Error::not_an_answer("errors of a page's items and no page").into();
     }
+    Error::Refused(told)
 }
 
 /// What a cursor is bound to.

@@ -14,6 +14,8 @@ mod list;
 mod needs;
 mod ownership;
 mod present;
+mod sift;
+mod takes;
 mod update;
 
 use std::sync::Arc;
@@ -32,7 +34,7 @@ pub use update::Update;
 
 use crate::audit::Journal;
 use crate::cache::{Flights, JobCache, Key, SharedTier, Versions};
-use crate::model::{Clock, JobId, RequestContext, TenantId, Trail};
+use crate::model::{AccountId, Clock, JobId, RequestContext, TenantId, Trail};
 use crate::upstream::{self, FieldError, Upstream};
 
 /// What the operations need besides their caller and arguments.
@@ -48,9 +50,13 @@ pub struct Jobs {
     versions: Arc<Versions>,
     shared: Option<Arc<SharedTier>>,
     journal: Journal,
-    /// Jobs whose owner was checked before. A job never changes its owner.
-    proven: Cache<(TenantId, JobId), ()>,
+    /// Jobs that were seen to be their tenant's. A job never changes its owner.
+    proven: Cache<Proof, ()>,
 }
+
+/// A job that is a tenant's own, and the account in which that was seen: what nobody owns is the
+/// tenant's only as long as the account is.
+type Proof = (TenantId, AccountId, JobId);
 
 /// How many jobs' owners are remembered.
 const PROVEN: u64 = 100_000;

@@ -1,10 +1,99 @@
 //! Whose job is it? The one place that decides.
 
-use crate::model::{JobId, Tenant, UnclaimedJobs};
+use crate::model::{JobId, RootField, Tenant, UnclaimedJobs};
+use crate::telemetry::metrics;
 use crate::types::Job;
+use crate::upstream::{FieldError, PathSegment};
 
 use super::envelope::{self, Envelope, Reading};
 use super::present;
+
+/// Whose a job or a take is to a tenant, as far as its metadata tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// The tenant's: the record names it, or there is none in the tenant's own Move account.
+    Tenant,
+    /// Another tenant's.
+    Another,
+    /// Nobody's: the metadata is JSON and holds no record.
+    Nobody,
+    /// It cannot be told: Move did not give the metadata, or there is no reading it. It may be
+    /// another tenant's, so nobody sees it, nobody changes it, and nobody reads that it is not there.
+    Unknown,
+}
+
+/// Where an error stands, seen from a job's metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ErrorAt {
+    /// At something above it, such as the job itself.
+    Above,
+    /// At the metadata.
+    Metadata,
+}
+
+/// A job in one of Move's answers.
+#[derive(Debug, Clone, Copy)]
+pub enum Place {
+    /// The root field's value.
+    Root,
+    /// An item of a page, by its index.
+    Item(usize),
+}
+
+impl Place {
+    /// Where an error's path leads, if it is at this job's metadata or above it.
+    fn error_at(self, path: &[PathSegment]) -> Option<ErrorAt> {
+        let mut steps = path.iter();
+        let is_field = |step: &PathSegment, name: &str| match step {
+            PathSegment::Field(field) => field == name,
+            PathSegment::Index(_) => false,
+        };
+        if let Self::Item(index) = self {
+            match steps.next() {
+                None => return Some(ErrorAt::Above),
+                Some(step) if is_field(step, "items") => {}
+                Some(_) => return None,
+            }
+            match steps.next() {
+                None => return Some(ErrorAt::Above),
+                Some(PathSegment::Index(at)) if *at == index => {}
+                Some(_) => return None,
+            }
+        }
+        match steps.next() {
+            None => Some(ErrorAt::Above),
+            Some(step) if is_field(step, "metadata") => Some(ErrorAt::Metadata),
+            Some(_) => None,
+        }
+    }
+}
+
+impl Owner {
+    /// Tells whose something is whose metadata stands at `place` of an answer with these errors.
+    #[must_use]
+    pub fn of(
+        tenant: &Tenant,
+        stored: Option<&str>,
+        reading: &Reading<'_>,
+        errors: &[FieldError],
+        place: Place,
+    ) -> Self {
+        match reading {
+            Reading::Envelope(envelope) if *envelope.owner() == tenant.id => Self::Tenant,
+            Reading::Envelope(_) => Self::Another,
+            Reading::Broken => Self::Unknown,
+            Reading::Plain => {
+                let mut errors = errors.iter().filter_map(|error| place.error_at(&error.path));
+                let is_doubtful = errors.any(|at| stored.is_none() || at == ErrorAt::Metadata);
+                match (is_doubtful, tenant.account.is_shared()) {
+                    (true, _) => Self::Unknown,
+                    (false, true) => Self::Nobody,
+                    (false, false) => Self::Tenant,
+                }
+            }
+        }
+    }
+}
 
 /// A job that the tenant may see: the proof that its owner was checked. It holds what the tenant
 /// sees, which is not what Move sent: see [`present`].
@@ -18,23 +107,45 @@ pub struct OwnedJob {
 /// Why the tenant may see a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Claim {
-    /// Its record names the tenant, or it is nobody's in the tenant's own Move account.
+    /// It is the tenant's.
     Own,
     /// It is nobody's, and the policy lets the tenant read such jobs.
     ReadOnly,
 }
 
+/// Why a tenant may not see a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotShown {
+    /// It is another tenant's or nobody's: to this tenant it does not exist.
+    NotTheirs,
+    /// Nobody can tell whose it is.
+    OwnerUnknown,
+}
+
 impl OwnedJob {
-    /// Checks a job that Move sent. `None` if it is not for this tenant's eyes. `job.metadata`
-    /// must have been asked for.
-    #[must_use]
-    pub fn verify(tenant: &Tenant, mut job: Job) -> Option<Self> {
+    /// Checks a job that Move sent at `place` of an answer with these errors. `job.metadata` must
+    /// have been asked for.
+    ///
+    /// # Errors
+    /// Where the job is not for this tenant's eyes.
+    pub fn verify(
+        tenant: &Tenant,
+        mut job: Job,
+        errors: &[FieldError],
+        place: Place,
+    ) -> Result<Self, NotShown> {
         let stored = job.metadata.take().map(|metadata| metadata.0);
         let reading = envelope::read(stored.as_deref());
-        let claim = claim(tenant, &reading, &job)?;
+        let may_read = tenant.metadata.unclaimed_jobs == UnclaimedJobs::Read;
+        let claim = match Owner::of(tenant, stored.as_deref(), &reading, errors, place) {
+            Owner::Tenant => Claim::Own,
+            Owner::Nobody if may_read => Claim::ReadOnly,
+            Owner::Nobody | Owner::Another => return Err(NotShown::NotTheirs),
+            Owner::Unknown => return Err(NotShown::OwnerUnknown),
+        };
         job.metadata = present::metadata(tenant, stored.as_deref(), &reading);
         present::job(tenant, &mut job);
-        Some(Self { job, stored, claim })
+        Ok(Self { job, stored, claim })
     }
 
     /// The job as the tenant sees it.
@@ -64,21 +175,12 @@ impl OwnedJob {
     }
 }
 
-fn claim(tenant: &Tenant, stored: &Reading<'_>, job: &Job) -> Option<Claim> {
-    match stored {
-        Reading::Envelope(envelope) => (*envelope.owner() == tenant.id).then_some(Claim::Own),
-        Reading::Plain if !tenant.account.is_shared() => Some(Claim::Own),
-        Reading::Plain => {
-            (tenant.metadata.unclaimed_jobs == UnclaimedJobs::Read).then_some(Claim::ReadOnly)
-        }
-        // It may be another tenant's, written by a newer gateway: nobody sees it.
-        Reading::Broken => {
-            let id = job.id.get().and_then(|id| JobId::parse(id).ok());
-            let id = id.as_ref().map_or("(not an id)", JobId::as_str);
-            tracing::warn!(job = id, "the gateway's record in this job's metadata cannot be read");
-            None
-        }
-    }
+/// Tells operators of an answer with `count` jobs of which nobody can tell whose they are; `job` is
+/// one of them.
+pub(super) fn report_unknown(field: RootField, count: usize, job: Option<&JobId>) {
+    let job = job.map_or("(not an id)", JobId::as_str);
+    tracing::warn!(operation = field.name(), count, job, "metadata does not tell whose a job is");
+    metrics::unknown_owners(field, count);
 }
 
 /// A tenant for the tests of this module and for the fuzz targets.
@@ -148,48 +250,105 @@ mod tests {
     use crate::model::{Account, AccountId};
     use crate::types::AwsJson;
 
-    fn job(metadata: Option<&str>) -> Job {
-        Job { metadata: metadata.map(|text| AwsJson(text.to_owned())), ..Job::default() }
+    fn verify(tenant: &Tenant, metadata: Option<&str>) -> Result<OwnedJob, NotShown> {
+        let metadata = metadata.map(|text| AwsJson(text.to_owned()));
+        OwnedJob::verify(tenant, Job { metadata, ..Job::default() }, &[], Place::Root)
+    }
+
+    fn reader() -> Tenant {
+        let mut acme = tenant("acme");
+        acme.metadata.unclaimed_jobs = UnclaimedJobs::Read;
+        acme
+    }
+
+    /// A tenant in a Move account of its own.
+    fn alone() -> Tenant {
+        let mut acme = reader();
+        let account =
+            Account { id: AccountId::Tenant(acme.id.clone()), ..Account::clone(&acme.account) };
+        acme.account = Arc::new(account);
+        acme
     }
 
     const ACMES: &str = r#"{"acme":{"shot":1},"_gateway":{"v":1,"owner":"acme","by":"k"}}"#;
 
     #[test]
     fn only_the_owner_named_in_the_record_sees_a_job() {
-        let own = OwnedJob::verify(&tenant("acme"), job(Some(ACMES))).expect("acme's");
+        let own = verify(&tenant("acme"), Some(ACMES)).expect("acme's");
         assert_eq!(own.job().metadata, Some(AwsJson(r#"{"shot":1}"#.into())));
         assert!(own.is_writable());
-        assert_eq!(OwnedJob::verify(&tenant("globex"), job(Some(ACMES))), None);
+        assert_eq!(verify(&tenant("globex"), Some(ACMES)), Err(NotShown::NotTheirs));
     }
 
     #[test]
     fn a_job_of_nobody_is_hidden_unless_policy_says_read() {
-        let mut acme = tenant("acme");
         for metadata in [None, Some("{}"), Some(r#"{"acme":{"shot":1}}"#)] {
-            assert_eq!(OwnedJob::verify(&acme, job(metadata)), None);
+            assert_eq!(verify(&tenant("acme"), metadata), Err(NotShown::NotTheirs));
         }
-        acme.metadata.unclaimed_jobs = UnclaimedJobs::Read;
-        let seen = OwnedJob::verify(&acme, job(Some(r#"{"a":1}"#))).expect("readable");
+        let seen = verify(&reader(), Some(r#"{"a":1}"#)).expect("readable");
         assert_eq!(seen.job().metadata, Some(AwsJson(r#"{"a":1}"#.into())));
         assert!(!seen.is_writable());
     }
 
     #[test]
-    fn a_broken_record_hides_a_job_whatever_policy_says() {
-        let mut acme = tenant("acme");
-        acme.metadata.unclaimed_jobs = UnclaimedJobs::Read;
-        let broken = r#"{"acme":1,"_gateway":{"v":2,"owner":"acme"}}"#;
-        assert_eq!(OwnedJob::verify(&acme, job(Some(broken))), None);
+    fn a_record_that_cannot_be_read_is_nobodys_to_see_whatever_policy_says() {
+        let twice = serde_json::to_string(ACMES).expect("a text");
+        let unreadable =
+            ["", "{", &ACMES[..30], &twice, r#"{"acme":1,"_gateway":{"v":2,"owner":"acme"}}"#];
+        for metadata in unreadable {
+            for tenant in [tenant("acme"), reader(), alone(), tenant("globex")] {
+                assert_eq!(verify(&tenant, Some(metadata)), Err(NotShown::OwnerUnknown));
+            }
+        }
+    }
+
+    #[test]
+    fn metadata_that_is_missing_or_no_text_tells_of_no_owner() {
+        for json in [r#"{"id":"job-1"}"#, r#"{"metadata":{"a":1}}"#, r#"{"metadata":7}"#] {
+            let job: Job = serde_json::from_str(json).expect("a job");
+            let seen = OwnedJob::verify(&alone(), job, &[], Place::Root);
+            assert_eq!(seen, Err(NotShown::OwnerUnknown), "{json}");
+        }
+        let null: Job = serde_json::from_str(r#"{"metadata":null}"#).expect("a job");
+        assert!(OwnedJob::verify(&alone(), null, &[], Place::Root).is_ok());
+    }
+
+    #[test]
+    fn an_error_at_the_metadata_or_above_a_null_makes_the_owner_unknown() {
+        let path = |steps: &str| -> Vec<PathSegment> {
+            let step = |step: &str| match step.parse() {
+                Ok(index) => PathSegment::Index(index),
+                Err(_) => PathSegment::Field(step.to_owned()),
+            };
+            steps.split_whitespace().map(step).collect()
+        };
+        let owner = |stored: Option<&str>, at: &str, place: Place| {
+            let (reading, path) = (envelope::read(stored), path(at));
+            let (message, error_type, error_info, data) = (String::new(), None, None, None);
+            let error = FieldError { message, error_type, error_info, data, path };
+            Owner::of(&alone(), stored, &reading, &[error], place)
+        };
+        let item = Place::Item(2);
+        for (at, place) in [("", Place::Root), ("", item), ("items", item), ("items 2", item)] {
+            assert_eq!(owner(None, at, place), Owner::Unknown, "{at}");
+            assert_eq!(owner(Some("{}"), at, place), Owner::Tenant, "{at}");
+        }
+        for (at, place) in [("metadata", Place::Root), ("items 2 metadata", item)] {
+            assert_eq!(owner(None, at, place), Owner::Unknown, "{at}");
+            assert_eq!(owner(Some("{}"), at, place), Owner::Unknown, "{at}");
+            assert_eq!(owner(Some(ACMES), at, place), Owner::Tenant, "{at}");
+        }
+        for (at, place) in
+            [("name", Place::Root), ("items 1", item), ("after", item), ("items 2 name", item)]
+        {
+            assert_eq!(owner(None, at, place), Owner::Tenant, "{at}");
+        }
     }
 
     #[test]
     fn in_an_account_of_its_own_a_tenant_owns_what_has_no_record() {
-        let mut acme = tenant("acme");
-        let account =
-            Account { id: AccountId::Tenant(acme.id.clone()), ..Account::clone(&acme.account) };
-        acme.account = Arc::new(account);
-        assert!(OwnedJob::verify(&acme, job(Some("{}"))).expect("own").is_writable());
+        assert!(verify(&alone(), Some("{}")).expect("own").is_writable());
         let globexs = ACMES.replace("\"owner\":\"acme\"", "\"owner\":\"globex\"");
-        assert_eq!(OwnedJob::verify(&acme, job(Some(&globexs))), None);
+        assert_eq!(verify(&alone(), Some(&globexs)), Err(NotShown::NotTheirs));
     }
 }

@@ -22,7 +22,8 @@ impl Jobs {
     /// writes.
     ///
     /// # Errors
-    /// Those of [`Jobs::get`] and [`Jobs::create`]; [`Error::ReadOnly`] for a job that the tenant
+    /// Those of [`Jobs::get`] and [`Jobs::create`]; a job whose owner is unknown is not written.
+    /// [`Error::ReadOnly`] for a job that the tenant
     /// may only read.
     pub async fn update(
         &self,
@@ -39,8 +40,8 @@ impl Jobs {
         let Reply { value, errors, .. } =
             self.read(request, trail, id, &JobDocument::of(&needs::of_ownership())).await?;
         let job = match value {
-            Some(job) => self.owned(caller, id, job)?,
-            None => return Err(self.refusal(request, trail, id, errors).await?),
+            Some(job) => self.owned(caller, id, job, &errors)?,
+            None => return Err(self.refusal(request, trail, id, errors).await),
         };
         if !job.is_writable() {
             return Err(Error::ReadOnly);

@@ -172,6 +172,8 @@ instruments! {
         "Calls that wait for their turn.";
     upstream_retries: Counter<u64> = "jobs_gateway_upstream_retries_total" []
         "Calls to Move that were made again.";
+    unknown_owners: Counter<u64> = "jobs_gateway_unknown_owners_total" ["operation"]
+        "Jobs in answers of Move whose metadata does not tell whose they are; nobody is shown them.";
     breaker_state: GaugeSet = "jobs_gateway_circuit_breaker_state" ["account", "tenant"]
         "0 closed, 1 half-open, 2 open; `account` is `shared`, or `tenant:` and the tenant that owns it. With `tenant`: the breaker of that tenant alone, while it is not closed.";
     idempotency: Counter<u64> = "jobs_gateway_idempotent_mutations_total" ["result"]

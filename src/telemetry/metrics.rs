@@ -13,7 +13,7 @@ use prometheus::{Encoder, Registry, TextEncoder};
 use super::instruments::{ALL, Instruments};
 use super::otlp::MetricReader;
 use super::series::Series;
-use crate::model::{CallRecord, CredentialId, TenantId};
+use crate::model::{CallRecord, CredentialId, RootField, TenantId};
 
 struct Metrics {
     registry: Registry,
@@ -73,6 +73,9 @@ fn build(collector: Option<MetricReader>) -> Option<Metrics> {
         &instruments;
     for counter in [upstream_retries, shared_state_errors, audit_records, audit_dropped] {
         counter.add(0, &[]);
+    }
+    for field in [RootField::GetJob, RootField::ListJobs] {
+        instruments.unknown_owners.add(0, &[KeyValue::new("operation", field.name())]);
     }
     for signal in ["traces", "metrics", "logs"] {
         instruments.telemetry_failures.add(0, &[KeyValue::new("signal", signal)]);
@@ -144,6 +147,14 @@ pub fn upstream_waiting(more: i64) {
 pub fn upstream_retry() {
     if let Some(metrics) = metrics() {
         metrics.upstream_retries.add(1, &[]);
+    }
+}
+
+/// Jobs in an answer of Move's do not tell whose they are.
+pub fn unknown_owners(field: RootField, count: usize) {
+    if let Some(metrics) = metrics() {
+        let labels = [KeyValue::new("operation", field.name())];
+        metrics.unknown_owners.add(count as u64, &labels);
     }
 }
 

@@ -1,7 +1,8 @@
 //! `Job` and what hangs on it.
 
 use async_graphql::{ComplexObject, ID, SimpleObject};
-use serde::{Deserialize, Serialize};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{AwsDateTime, AwsJson, AwsUrl, MaybeKnown, MocapModel, Required, Take};
 
@@ -19,6 +20,7 @@ pub struct Job {
     /// What it was created with.
     pub inputs: Option<JobInputs>,
     /// The caller's own value, exactly as it was stored.
+    #[serde(default = "unreadable", deserialize_with = "metadata")]
     pub metadata: Option<AwsJson>,
     /// Its name, if it has one.
     pub name: Option<String>,
@@ -33,6 +35,27 @@ pub struct Job {
     // On the heap, as it is large and many callers do not want it.
     /// The take it processes.
     pub take: Option<Box<Take>>,
+}
+
+/// Metadata that Move was asked for and did not send as a text or null: no JSON, so that the job is
+/// not taken for one without an owner.
+fn unreadable() -> Option<AwsJson> {
+    Some(AwsJson(String::new()))
+}
+
+fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<AwsJson>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Sent {
+        Text(String),
+        Other(IgnoredAny),
+    }
+
+    Ok(match Option::deserialize(deserializer)? {
+        None => None,
+        Some(Sent::Text(text)) => Some(AwsJson(text)),
+        Some(Sent::Other(IgnoredAny)) => unreadable(),
+    })
 }
 
 #[ComplexObject]

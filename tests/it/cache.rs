@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use jobs_gateway::sandbox::{Fault, SandboxOptions};
+use jobs_gateway::sandbox::{Fault, Job, SandboxOptions};
 use reqwest::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH};
 use serde_json::json;
 
@@ -228,6 +228,20 @@ async fn finished_jobs_still_answer_while_move_is_down_for_an_hour_and_say_that_
     }
     world.pass(Duration::from_mins(12)).await;
     assert_eq!(world.get("acme", &id, "id state").await.code(), "UPSTREAM_UNAVAILABLE");
+}
+
+#[tokio::test]
+async fn that_a_job_is_missing_is_never_said_past_its_time() {
+    let lines = "not_found: 1s, stale_while_revalidate: 1h, stale_if_error: 1h";
+    let world = world_with(SandboxOptions::default(), lines).await;
+    assert_eq!(world.get("acme", "job-late", "id").await.code(), "NOT_FOUND");
+    world.pass(Duration::from_millis(1_500)).await;
+    let late = Job { id: "job-late".to_owned(), ..Job::new(world.sandbox.now()) };
+    let metadata = Some(r#"{"_gateway":{"v":1,"owner":"acme","by":"k"}}"#.to_owned());
+    world.sandbox.add_job(Job { metadata, ..late });
+    world.sandbox.fail_next(Some("getJob"), Fault::html(503));
+    assert_eq!(world.get("acme", "job-late", "id").await.code(), "UPSTREAM_UNAVAILABLE");
+    world.get("acme", "job-late", "id").await.data("/getJob/id");
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("audit", &["model", "telemetry"]),
     ("limit", &["model", "shared_state"]),
     ("idempotency", &["model", "shared_state", "telemetry"]),
-    ("jobs", &["model", "types", "audit", "cache", "upstream"]),
+    ("jobs", &["model", "types", "audit", "cache", "upstream", "telemetry"]),
     ("graphql", &["model", "types", "upstream", "jobs", "operation"]),
     (
         "http",

@@ -1,10 +1,10 @@
 //! Full pages of the tenant's own jobs, whatever share of the account is theirs.
 
 use jiff::ToSpan;
-use jobs_gateway::sandbox::{Job, MULTICAM_TAKE, Sandbox, State};
+use jobs_gateway::sandbox::{Job, MULTICAM_TAKE, Sandbox, SandboxOptions, State};
 use serde_json::{Value, json};
 
-use crate::support::World;
+use crate::support::{Setup, World};
 
 const LIST: &str = "query($first: Int, $after: AWSJSON, $order: SortDirection, $take: String) {
     listJobs(first: $first, after: $after, sortDirection: $order, takeId: $take) {
@@ -160,4 +160,72 @@ async fn an_error_of_a_listed_job_stands_at_its_own_index_and_errors_of_others_a
         format!(r#"["listJobs","list",{item},"outputs",{output},"file","presignedUrl"]"#)
     };
     assert_eq!(paths, [path(0, 0), path(0, 1), path(2, 0), path(2, 1)]);
+}
+
+#[tokio::test]
+async fn the_jobs_of_strangers_on_a_take_are_listed_as_those_of_a_missing_take() {
+    let owned = "operations: [\"*\"]\ntakes: { owned: true }\n".to_owned();
+    let tenants = vec![("acme", "operations: [\"*\"]\n".to_owned()), ("initech", owned)];
+    let world = World::set_up(Setup { tenants, ..Setup::default() }).await;
+    let record = r#"{"_gateway":{"v":1,"owner":"globex","by":"k"}}"#;
+    world.sandbox.add_take("take-globex", Some(record));
+    for _ in 0..2_100 {
+        let (take, metadata) = ("take-globex".to_owned(), Some(record.to_owned()));
+        world.sandbox.add_job(Job { take, metadata, ..Job::new(world.sandbox.now()) });
+    }
+    for tenant in ["acme", "initech"] {
+        let mut answers = Vec::new();
+        for take in ["take-globex", "take-missing"] {
+            world.sandbox.clear_calls();
+            let mut reply = world.ask(tenant, LIST, json!({"first": 5, "take": take})).await;
+            reply.headers.remove("x-request-id");
+            reply.headers.remove("date");
+            assert_eq!(reply.data("/listJobs"), json!({"first": 5, "after": null, "items": []}));
+            let calls: Vec<_> = world.sandbox.calls().into_iter().map(|call| call.field).collect();
+            answers.push((format!("{reply:?}"), calls));
+        }
+        assert_eq!(answers[0].0, answers[1].0);
+        // Where takes are somebody's, one call tells.
+        assert!(tenant == "acme" || answers[0].1 == answers[1].1, "{answers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_ends_at_100_jobs_or_some_megabytes_and_the_cursor_goes_on() {
+    let keys = vec!["sandbox-move-key".to_owned(), "other-move-key".to_owned()];
+    let sandbox = SandboxOptions { api_keys: keys, ..SandboxOptions::default() };
+    let all = "operations: [\"*\"]\n".to_owned();
+    let own = format!("{all}upstream: {{ api_key: '${{OTHER_MOVE_API_KEY}}' }}\n");
+    let tenants = vec![("acme", all), ("globex", own)];
+    let world = World::set_up(Setup { sandbox, tenants, ..Setup::default() }).await;
+    // All on one page of Move's are more than the gateway takes of it at once.
+    let large = "x".repeat(90_000);
+    for (tenant, account) in [("acme", "sandbox-move-key"), ("globex", "other-move-key")] {
+        let account = world.sandbox.account(account).unwrap();
+        let mut expected = Vec::new();
+        for age in 0..105 {
+            let metadata = format!(
+                r#"{{"{tenant}":"{large}","_gateway":{{"v":1,"owner":"{tenant}","by":"k"}}}}"#
+            );
+            let created = account.now() - i64::from(age).minutes();
+            let job = Job { metadata: Some(metadata), ..Job::new(created) };
+            expected.push(job.id.clone());
+            account.add_job(job);
+        }
+        let list = "query($after: AWSJSON) { listJobs(first: 100000, after: $after) {
+            first after items { id metadata } } }";
+        let (mut found, mut after) = (Vec::new(), Value::Null);
+        loop {
+            let reply = world.ask(tenant, list, json!({"after": after})).await;
+            assert!(reply.text.len() < 5 << 20, "{} bytes", reply.text.len());
+            let page = reply.data("/listJobs");
+            assert_eq!(page["first"], 100);
+            found.extend(ids(&page));
+            after = page["after"].clone();
+            if after.is_null() {
+                break;
+            }
+        }
+        assert_eq!(found, expected, "{tenant}");
+    }
 }

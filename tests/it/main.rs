@@ -16,6 +16,8 @@ mod keys;
 mod limits;
 mod listing;
 mod model;
+mod owner_unknown;
+mod owners_model;
 mod ownership;
 mod plans;
 mod protocol;
