@@ -39,6 +39,7 @@ pub struct Job {
 
 /// Metadata that Move was asked for and did not send as a text or null: no JSON, so that the job is
 /// not taken for one without an owner.
+#[expect(clippy::unnecessary_wraps, reason = "serde wants the field's type")]
 fn unreadable() -> Option<AwsJson> {
     Some(AwsJson(String::new()))
 }
