@@ -351,6 +351,9 @@ fn background(app: App) -> JoinSet<()> {
             sweeping.idempotency.sweep().await;
         }
     });
+    if let Some(audit) = &config.audit {
+        tasks.spawn(report_volume(audit.journal.file.clone()));
+    }
     if let Some(origin) = origin {
         tasks.spawn(reload::follow(origin, config, service, jobs, http));
     }
@@ -407,6 +410,19 @@ async fn report(service: Arc<Service>, upstream: Arc<Upstream>, jobs: Jobs, max_
         let (entries, bytes) = rules.answers.size();
         metrics::cache_size("answers", entries, bytes);
         drop(rules);
+        tokio::time::sleep(REPORT_EVERY).await;
+    }
+}
+
+/// Shows how full the volume of the audit file is. A volume that hangs holds up nothing but this.
+async fn report_volume(file: PathBuf) {
+    loop {
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new(".")).to_owned();
+        let looked = tokio::task::spawn_blocking(move || rustix::fs::statvfs(folder)).await;
+        if let Ok(Ok(volume)) = looked {
+            metrics::audit_volume(volume.f_frsize * volume.f_blocks, volume.f_frsize * volume.f_bavail);
+        }
         tokio::time::sleep(REPORT_EVERY).await;
     }
 }

@@ -104,6 +104,8 @@ pub fn rules(
 ) -> Result<Rules, Diagnostics> {
     let issuers = Issuers::build(&config.issuers, before.map(|rules| &rules.issuers), http)?;
     metrics::key_expiries(policies.key_expiries());
+    let tenants = policies.tenants().map(|tenant| (&tenant.id, tenant.operations));
+    metrics::policies(policies.version(), tenants);
     Ok(Rules {
         issuers,
         documents: match before {

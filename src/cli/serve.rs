@@ -1,6 +1,6 @@
 //! `jobs-gateway serve`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +45,7 @@ pub fn run(args: &Args) -> ExitCode {
             let place = warning.place.as_ref().map(ToString::to_string);
             tracing::warn!(place, "{}", warning.message);
         }
-        let status = match start(loaded, origin, clock).await {
+        let status = match start(loaded, origin, clock, &args.config).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 tracing::error!("{error}");
@@ -62,12 +62,25 @@ async fn start(
     loaded: Loaded,
     origin: Origin,
     clock: Clock,
+    path: &Path,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let interrupted = interrupted();
     let Loaded { config, policies, .. } = loaded;
+    let (tenants, policy_version) = (policies.tenant_count(), Arc::clone(policies.version()));
     let app = App::build(&config, policies, clock, None)?.reloading_from(origin);
     let bound = app.bind()?;
-    tracing::info!(address = %bound.address, admin = %bound.admin_address, "listening");
+    let upstream = &config.upstream.url;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        config = %path.display(),
+        // Without a name and a password, if it holds them.
+        upstream = %format_args!("{}{}", upstream.origin().ascii_serialization(), upstream.path()),
+        tenants,
+        policy_version = &*policy_version,
+        address = %bound.address,
+        admin_address = %bound.admin_address,
+        "the gateway is ready",
+    );
     bound.serve(interrupted).await?;
     tracing::info!("stopped");
     Ok(())

@@ -135,7 +135,7 @@ pub const KEYS: &[Described] = describe! {
     "telemetry.otlp.protocol" ["`grpc`"]
         "`grpc`, or `http` (protobuf, usually port 4318)";
     "telemetry.otlp.headers" ["none"]
-        "what the collector is told with everything, such as a vendor's key: `{ x-api-key: ${OTLP_KEY} }`, by reference only";
+        "what the collector is told with everything, such as a vendor's key: `{ x-api-key: \"${OTLP_KEY}\" }`, by reference only";
     "telemetry.otlp.ca" ["the system's authorities"]
         "a PEM file with authorities the collector's certificate may come from besides";
     "telemetry.otlp.sample" ["`100%`"]

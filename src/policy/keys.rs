@@ -46,7 +46,7 @@ pub const KEYS: &[Described] = describe! {
         "where that account is";
     "rate_limit.queries.rate" ["`50/s`"]
         "units a time for all queries: `200/s`, `60/min` or `1000/h`; `queries: null` is no limit. See [limits](limits.md)";
-    "rate_limit.queries.burst" ["`100`; a time's units where a rate is set"]
+    "rate_limit.queries.burst" ["`100`"]
         "units at once";
     "rate_limit.mutations.rate" ["`120/min`"]
         "the same for all mutations";

@@ -3,7 +3,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, ObservableGauge, UpDownCounter};
+use opentelemetry::metrics::{
+    Counter, Gauge, Histogram, Meter, ObservableCounter, ObservableGauge, UpDownCounter,
+};
+
+use super::process;
 
 /// A metric as docs/metrics.md describes it.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +55,35 @@ impl Instrument for Gauge<f64> {
     const KIND: &'static str = "gauge";
     fn make(meter: &Meter, name: &'static str, help: &'static str) -> Self {
         meter.f64_gauge(name).with_description(help).build()
+    }
+}
+
+/// A figure of the process, read whenever somebody looks.
+impl Instrument for ObservableGauge<f64> {
+    const KIND: &'static str = "gauge";
+    fn make(meter: &Meter, name: &'static str, help: &'static str) -> Self {
+        let gauge = meter.f64_observable_gauge(name).with_description(help);
+        let gauge = gauge.with_callback(move |observer| {
+            if let Some(figure) = process::figure(name) {
+                observer.observe(figure, &[]);
+            }
+        });
+        gauge.build()
+    }
+}
+
+/// A figure of the process that only grows.
+impl Instrument for ObservableCounter<f64> {
+    const KIND: &'static str = "counter";
+    fn make(meter: &Meter, name: &'static str, help: &'static str) -> Self {
+        // Prometheus' exporter ends the name in `_total` by itself.
+        let counter = meter.f64_observable_counter(name.trim_end_matches("_total"));
+        let counter = counter.with_description(help).with_callback(move |observer| {
+            if let Some(figure) = process::figure(name) {
+                observer.observe(figure, &[]);
+            }
+        });
+        counter.build()
     }
 }
 
@@ -192,6 +225,14 @@ instruments! {
         "Records that wait for the audit file; at 8,192 callers wait too, or records are dropped.";
     audit_lag: Gauge<f64> = "jobs_gateway_audit_sink_lag_records" ["sink"]
         "Records that a sink has not taken yet.";
+    audit_volume_size: Gauge<f64> = "jobs_gateway_audit_volume_size_bytes" []
+        "Size of the volume that holds the audit file.";
+    audit_volume_available: Gauge<f64> = "jobs_gateway_audit_volume_available_bytes" []
+        "What the gateway may still write on the volume that holds the audit file.";
+    tenants: Gauge<f64> = "jobs_gateway_tenants" []
+        "Tenants of the policies in force.";
+    policy_info: GaugeSet = "jobs_gateway_policy_info" ["version"]
+        "Always 1; the label tells the version of the policies in force: replicas that differ have read different files.";
     reloads: Counter<u64> = "jobs_gateway_policy_reloads_total" ["outcome"]
         "Reloads of policies: `ok` or `error`.";
     reload_ok: Gauge<f64> = "jobs_gateway_policy_reload_ok" []
@@ -204,6 +245,16 @@ instruments! {
         "When the certificate of `server.tls` expires, in seconds since 1970.";
     telemetry_failures: Counter<u64> = "jobs_gateway_telemetry_failures_total" ["signal"]
         "Batches that the collector of `telemetry.otlp` did not take, which are lost: `traces`, `metrics` or `logs`.";
+    process_cpu: ObservableCounter<f64> = "process_cpu_seconds_total" []
+        "CPU time of the process, in user and system mode.";
+    process_memory: ObservableGauge<f64> = "process_resident_memory_bytes" []
+        "Memory of the process that is resident.";
+    process_open_files: ObservableGauge<f64> = "process_open_fds" []
+        "Open file descriptors; every connection is one.";
+    process_max_files: ObservableGauge<f64> = "process_max_fds" []
+        "The most file descriptors that the process may have open.";
+    process_start: ObservableGauge<f64> = "process_start_time_seconds" []
+        "When the process began to count, in seconds since 1970.";
 }
 
 /// docs/metrics.md.

@@ -12,8 +12,9 @@ use prometheus::{Encoder, Registry, TextEncoder};
 
 use super::instruments::{ALL, Instruments};
 use super::otlp::MetricReader;
+use super::process;
 use super::series::Series;
-use crate::model::{CallRecord, CredentialId, RootField, TenantId};
+use crate::model::{CallRecord, CredentialId, RootField, RootFields, TenantId};
 
 struct Metrics {
     registry: Registry,
@@ -24,9 +25,9 @@ struct Metrics {
     tenants: RwLock<HashMap<Box<str>, Series>>,
 }
 
-/// How many series one metric may have: ten thousand tenants with ten each. OpenTelemetry puts what
+/// How many series one metric may have: ten thousand tenants with twenty each. OpenTelemetry puts what
 /// comes after that into one, and its own limit is 2,000.
-const SERIES: usize = 100_000;
+const SERIES: usize = 200_000;
 
 static METRICS: OnceLock<Option<Metrics>> = OnceLock::new();
 
@@ -46,6 +47,7 @@ pub(super) fn start(collector: Option<MetricReader>) {
 /// Without an exporter (it refuses only names that are taken) there are no metrics, and everything
 /// else goes on.
 fn build(collector: Option<MetricReader>) -> Option<Metrics> {
+    process::begin();
     let registry = Registry::new();
     let exporter = opentelemetry_prometheus::exporter()
         .with_registry(registry.clone())
@@ -79,6 +81,9 @@ fn build(collector: Option<MetricReader>) -> Option<Metrics> {
     }
     for signal in ["traces", "metrics", "logs"] {
         instruments.telemetry_failures.add(0, &[KeyValue::new("signal", signal)]);
+    }
+    for outcome in ["ok", "error"] {
+        instruments.reloads.add(0, &[KeyValue::new("outcome", outcome)]);
     }
     Some(Metrics { registry, provider, instruments, tenants: RwLock::default() })
 }
@@ -187,6 +192,22 @@ pub fn reloaded(ok: bool) {
     }
 }
 
+/// The policies in force: their version, and what each tenant may call. Calls of these tenants are
+/// counted from zero, so that an increase tells the first one too.
+pub fn policies<'a>(version: &str, tenants: impl Iterator<Item = (&'a TenantId, RootFields)>) {
+    let Some(Metrics { instruments, tenants: known, .. }) = started() else { return };
+    let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
+    let mut count = 0.0;
+    for (tenant, operations) in tenants {
+        count += 1.0;
+        let name = tenant.as_str();
+        let series = known.entry(name.into()).or_insert_with(|| Series::new(name));
+        series.begin(instruments, operations);
+    }
+    instruments.tenants.record(count, &[]);
+    instruments.policy_info.tell(vec![(1.0, vec![KeyValue::new("version", version.to_owned())])]);
+}
+
 /// When API keys expire: tenant, key and seconds since 1970. Keys that are not among them are shown
 /// no more.
 #[expect(clippy::cast_precision_loss, reason = "seconds fit for millions of years")]
@@ -242,6 +263,15 @@ pub fn audit_dropped() {
 pub fn audit_writable(writable: bool) {
     if let Some(metrics) = metrics() {
         metrics.audit_writable.record(one_if(writable), &[]);
+    }
+}
+
+/// How large the audit file's volume is, and how much of it is left, in bytes.
+#[expect(clippy::cast_precision_loss, reason = "figures to look at")]
+pub fn audit_volume(size: u64, available: u64) {
+    if let Some(metrics) = metrics() {
+        metrics.audit_volume_size.record(size as f64, &[]);
+        metrics.audit_volume_available.record(available as f64, &[]);
     }
 }
 

@@ -4,8 +4,11 @@ mod causes;
 mod current;
 mod failures;
 pub mod instruments;
+mod json;
+mod line;
 pub mod metrics;
 pub mod otlp;
+mod process;
 mod series;
 mod spans;
 mod subscriber;
@@ -30,19 +33,7 @@ pub fn trace_of(headers: &HeaderMap) -> Option<TraceContext> {
 /// Tells a finished call, once.
 pub fn emit(record: &CallRecord) {
     metrics::call(record);
-    current::scope(record.trace.as_ref(), || {
-        let microseconds = u64::try_from(record.took.as_micros()).unwrap_or(u64::MAX);
-        tracing::info!(
-            target: "call",
-            request_id = %record.request_id,
-            tenant = record.tenant.as_ref().map(tracing::field::display),
-            credential = record.credential.as_ref().map(tracing::field::display),
-            operations = ?record.trails.iter().map(|trail| trail.field).collect::<Vec<_>>(),
-            status = record.status,
-            codes = ?record.failures.iter().map(|failure| failure.code).collect::<Vec<_>>(),
-            microseconds,
-        );
-    });
+    current::scope(record.trace.as_ref(), || line::call(record));
     if let Some(tracing) = otlp::tracing() {
         for span in spans::of(record) {
             tracing.spans.on_end(span);

@@ -7,7 +7,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{BoundCounter, BoundHistogram};
 
 use super::instruments::Instruments;
-use crate::model::{CacheStatus, CallRecord, Decision, ErrorCode, RootField};
+use crate::model::{CacheStatus, CallRecord, Decision, ErrorCode, RootField, RootFields};
 
 /// What a request asked for, as a label.
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +59,8 @@ struct Operation {
 }
 
 impl Series {
-    /// None of them is shown before something is counted in it.
+    /// Makes them; none is shown before something is counted in it, but for those that [`Self::begin`]
+    /// shows.
     #[must_use]
     pub fn new(tenant: &str) -> Self {
         Self {
@@ -68,6 +69,28 @@ impl Series {
             cache_results: Default::default(),
             decisions: Default::default(),
         }
+    }
+
+    /// Shows the successes of these operations, at zero where there were none.
+    pub fn begin(&self, instruments: &Instruments, operations: RootFields) {
+        for asked in operations.iter().map(Asked::Field) {
+            let operation = self.operations[asked.index()].get_or_init(Box::default);
+            operation.succeeded.get_or_init(|| {
+                let bound = self.bind_requests(instruments, asked, "OK");
+                bound.add(0);
+                bound
+            });
+        }
+    }
+
+    fn bind_requests(
+        &self,
+        instruments: &Instruments,
+        asked: Asked,
+        code: &'static str,
+    ) -> BoundCounter<u64> {
+        let operation = KeyValue::new("operation", asked.label());
+        instruments.requests.bind(&[self.tenant.clone(), operation, KeyValue::new("code", code)])
     }
 
     /// Counts a call that is over.
@@ -118,10 +141,6 @@ impl Series {
             None => (&operation.succeeded, "OK"),
             Some(code) => (&operation.failed[code as usize], code.as_str()),
         };
-        let bound = counter.get_or_init(|| {
-            let code = KeyValue::new("code", code);
-            instruments.requests.bind(&[self.tenant.clone(), label(), code])
-        });
-        bound.add(1);
+        counter.get_or_init(|| self.bind_requests(instruments, asked, code)).add(1);
     }
 }

@@ -1,11 +1,16 @@
 //! The log: on standard error, and to the collector where there is one.
 
+use std::io::IsTerminal;
+
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::util::TryInitError;
 use tracing_subscriber::{fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-use super::current::{Exported, Json, Text};
+use super::current::Exported;
+use super::json::Json;
+use super::line::Text;
 use super::metrics;
 use super::otlp::{self, Exporters, Otlp};
 
@@ -35,7 +40,7 @@ pub enum Error {
 /// # Errors
 /// When a log was started before, or the collector's address cannot be one.
 pub fn init(level: &str, format: Format, otlp: Option<&Otlp>) -> Result<(), Error> {
-    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(filter(level)).unwrap_or_else(|_| EnvFilter::new(filter("info")));
     let mut bridge = None;
     if let Some(otlp) = otlp {
         let Exporters { spans, metrics, logs } = otlp::exporters(otlp)?;
@@ -44,15 +49,39 @@ pub fn init(level: &str, format: Format, otlp: Option<&Otlp>) -> Result<(), Erro
         otlp::start(spans, logs, otlp.sample);
     }
     let registry = tracing_subscriber::registry().with(filter).with(bridge);
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    let is_colored =
+        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(is_colored);
     match format {
-        Format::Json => {
-            let json = fmt::format().json().flatten_event(true);
-            // Fields are part of the line's object.
-            let fields = fmt::format::JsonFields::new();
-            registry.with(lines.fmt_fields(fields).event_format(Json(json))).try_init()?;
-        }
+        Format::Json => registry.with(lines.event_format(Json)).try_init()?,
         Format::Text => registry.with(lines.event_format(Text(fmt::format()))).try_init()?,
     }
     Ok(())
+}
+
+/// A plain level is the gateway's own. Libraries are heard from warnings on, and notify not at all: what
+/// it cannot watch is told by the reload, and its lines name folders of whoever built the binary. Any
+/// other filter is taken as it is.
+fn filter(level: &str) -> String {
+    level.parse::<LevelFilter>().map_or_else(
+        |_| level.to_owned(),
+        |level| {
+            let libraries = level.min(LevelFilter::WARN);
+            format!("{libraries},notify=off,jobs_gateway={level},call={level}")
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_the_gateways_own_and_a_filter_is_taken_as_it_is() {
+        assert_eq!(filter("info"), "warn,notify=off,jobs_gateway=info,call=info");
+        assert_eq!(filter("DEBUG"), "warn,notify=off,jobs_gateway=debug,call=debug");
+        assert_eq!(filter("error"), "error,notify=off,jobs_gateway=error,call=error");
+        assert_eq!(filter("off"), "off,notify=off,jobs_gateway=off,call=off");
+        assert_eq!(filter("warn,h2=debug"), "warn,h2=debug");
+    }
 }

@@ -44,7 +44,7 @@ fn queries() -> Vec<(String, String)> {
 fn named(query: &str) -> BTreeSet<&str> {
     let words = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     words
-        .filter(|word| word.starts_with("jobs_gateway_"))
+        .filter(|word| word.starts_with("jobs_gateway_") || word.starts_with("process_"))
         .map(|word| word.strip_suffix("_bucket").unwrap_or(word))
         .collect()
 }

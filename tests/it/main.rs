@@ -15,6 +15,7 @@ mod jobs;
 mod keys;
 mod limits;
 mod listing;
+mod logging;
 mod model;
 mod owner_unknown;
 mod owners_model;

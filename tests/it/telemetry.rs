@@ -91,6 +91,47 @@ async fn every_metric_of_the_table_is_shown_with_its_labels_and_no_other() {
 }
 
 #[tokio::test]
+async fn calls_are_counted_from_zero_so_that_the_first_is_an_increase() {
+    let tenants = vec![("acme", "operations: [getJob, createSingleCamJob]\n".to_owned())];
+    let world = World::set_up(Setup { tenants, ..Setup::default() }).await;
+    let count = async |operation: &str| {
+        let labels = format!("code=\"OK\",operation=\"{operation}\",tenant=\"acme\"");
+        world.metric(&format!("jobs_gateway_requests_total{{{labels}}}")).await
+    };
+    assert_eq!(count("createSingleCamJob").await, Some(0.0));
+    assert_eq!(count("getJob").await, Some(0.0));
+    assert_eq!(count("updateJob").await, None, "it may not be called");
+    world.create("acme", "{}").await;
+    assert_eq!(count("createSingleCamJob").await, Some(1.0));
+    for outcome in ["ok", "error"] {
+        let reloads = format!("jobs_gateway_policy_reloads_total{{outcome=\"{outcome}\"}}");
+        assert_eq!(world.metric(&reloads).await, Some(0.0), "{outcome}");
+    }
+}
+
+#[tokio::test]
+async fn the_version_of_the_policies_in_force_is_shown_and_no_other() {
+    let world = World::start().await;
+    let versions = async || {
+        let text = send(world.http.get(format!("http://{}/metrics", world.admin))).await.text;
+        let lines = text.lines().filter(|line| line.starts_with("jobs_gateway_policy_info{"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = versions().await;
+    assert_eq!(before.len(), 1);
+    assert_eq!(world.metric("jobs_gateway_tenants").await, Some(3.0));
+    world.write_policy("umbrella", "operations: [getJob]\n");
+    let give_up = Instant::now() + Duration::from_secs(10);
+    while world.metric("jobs_gateway_tenants").await != Some(4.0) {
+        assert!(Instant::now() < give_up);
+        tokio::task::yield_now().await;
+    }
+    let after = versions().await;
+    assert_eq!(after.len(), 1);
+    assert_ne!(after, before);
+}
+
+#[tokio::test]
 async fn what_is_not_there_any_more_is_not_shown_any_more() {
     let issuer = Issuer::start(&[]).await;
     let hash = KeyHash::of(key("globex").as_bytes());

@@ -197,7 +197,7 @@ async fn a_call_to_move_that_nobody_waited_for_is_in_the_trace() {
 async fn every_line_that_is_logged_within_a_request_names_its_trace() {
     let collector = Collector::default();
     let endpoint = collector.serve_grpc();
-    let gateway = Traced::start(&format!("endpoint: 'http://{endpoint}'"), "debug").await;
+    let gateway = Traced::start(&format!("endpoint: 'http://{endpoint}'"), "debug,h2=debug").await;
     gateway.ask_in_a_trace().await;
     let (sandbox, log) = gateway.stop();
     let spans = check_trace(&collector, &sandbox);
@@ -209,7 +209,7 @@ async fn every_line_that_is_logged_within_a_request_names_its_trace() {
         let is_it = |line: &&&Value| line["target"] == target && line["level"] == level;
         assert!(within.iter().find(is_it).is_some(), "{target}: {log:#?}");
     }
-    let listening = log.iter().find(|line| line["message"] == "listening").unwrap();
+    let listening = log.iter().find(|line| line["message"] == "the gateway is ready").unwrap();
     assert_eq!(listening.get("trace_id"), None);
 
     let records = collector.logs.lock().unwrap();

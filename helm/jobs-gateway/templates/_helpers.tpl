@@ -53,11 +53,34 @@ app.kubernetes.io/name: {{ include "jobs-gateway.name" . | trunc 58 | trimSuffix
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{/* 5353 is where the pods of OpenShift's DNS listen: rules see the port after the Service. */}}
 {{- define "jobs-gateway.dnsPorts" -}}
-- port: 53
+{{- range list 53 5353 }}
+- port: {{ . }}
   protocol: UDP
-- port: 53
+- port: {{ . }}
   protocol: TCP
+{{- end }}
+{{- end }}
+
+{{/* The port of a URL; of anything else, such as a reference, that of HTTPS. */}}
+{{- define "jobs-gateway.port" -}}
+{{- $default := ternary "80" "443" (hasPrefix "http:" .) -}}
+{{- regexFind ":[0-9]+$" (urlParse (ternary . "" (regexMatch "^https?://" .))).host | trimPrefix ":" | default $default -}}
+{{- end }}
+
+{{/* The ports of Move's API, for all tenants and for one, and of issuers' keys. */}}
+{{- define "jobs-gateway.apiPorts" -}}
+{{- $urls := list (dig "upstream" "url" "" .Values.config) -}}
+{{- range dig "issuers" list .Values.config -}}
+{{- if hasPrefix "http" (.jwks | default "") }}{{- $urls = append $urls .jwks -}}{{- end -}}
+{{- end -}}
+{{- range empty .Values.existingPolicies | ternary .Values.policies dict -}}
+{{- with dig "upstream" "url" "" (fromYaml .) }}{{- $urls = append $urls . -}}{{- end -}}
+{{- end -}}
+{{- $ports := list -}}
+{{- range $urls }}{{- $ports = append $ports (include "jobs-gateway.port" .) -}}{{- end -}}
+{{- uniq $ports | sortAlpha | join " " -}}
 {{- end }}
 
 {{/* The ports of collectors that the configuration names. */}}
@@ -65,13 +88,61 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $ports := list -}}
 {{- $otlp := dig "telemetry" "otlp" "endpoint" "" .Values.config -}}
 {{- range list $otlp (and .Values.audit.enabled .Values.audit.otlp) -}}
-{{- with . -}}
-{{- $url := urlParse . -}}
-{{- $port := ternary "443" "80" (eq $url.scheme "https") -}}
-{{- $ports = append $ports (regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default $port) -}}
+{{- with . }}{{- $ports = append $ports (include "jobs-gateway.port" .) -}}{{- end -}}
 {{- end -}}
+{{- uniq $ports | join " " -}}
+{{- end }}
+
+{{/* The GraphQL endpoints, as JSON. */}}
+{{- define "jobs-gateway.paths" -}}
+{{- dig "server" "paths" (list "/graphql" "/ugc/graphql") .Values.config | toJson -}}
+{{- end }}
+
+{{/* The replicas that there are at least, and at most. */}}
+{{- define "jobs-gateway.minReplicas" -}}
+{{- .Values.autoscaling.enabled | ternary .Values.autoscaling.minReplicas .Values.replicaCount | int -}}
+{{- end }}
+{{- define "jobs-gateway.maxReplicas" -}}
+{{- .Values.autoscaling.enabled | ternary .Values.autoscaling.maxReplicas .Values.replicaCount | int -}}
+{{- end }}
+
+{{/* Seconds of a duration of gateway.yaml, rounded up. */}}
+{{- define "jobs-gateway.seconds" -}}
+{{- $number := regexFind "^[0-9]+" (toString .) | default "0" | int64 -}}
+{{- $unit := regexFind "[a-z]+$" (toString .) -}}
+{{- if eq $unit "ms" -}}
+{{- div (add $number 999) 1000 -}}
+{{- else -}}
+{{- mul $number (get (dict "s" 1 "m" 60 "h" 3600 "d" 86400) $unit | default 1) -}}
 {{- end -}}
-{{- without (uniq $ports) "443" | join " " -}}
+{{- end }}
+
+{{/* Refuses values that contradict each other. */}}
+{{- define "jobs-gateway.check" -}}
+{{- $grace := dig "server" "shutdown_grace" "20s" .Values.config -}}
+{{- $drain := dig "server" "drain_delay" "3s" .Values.config -}}
+{{- $needed := add 15 (include "jobs-gateway.seconds" $grace) -}}
+{{- if lt (int64 .Values.terminationGracePeriodSeconds) $needed -}}
+{{- fail (printf "terminationGracePeriodSeconds: %d is too short: config.server.shutdown_grace (%s) and the last writes take %d" (int64 .Values.terminationGracePeriodSeconds) $grace $needed) -}}
+{{- end -}}
+{{- if gt (include "jobs-gateway.seconds" $drain | int64) (include "jobs-gateway.seconds" $grace | int64) -}}
+{{- fail (printf "config.server.drain_delay (%s) is a part of config.server.shutdown_grace (%s), and longer" $drain $grace) -}}
+{{- end -}}
+{{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
+{{- fail "autoscaling.minReplicas is more than autoscaling.maxReplicas" -}}
+{{- end -}}
+{{- if and .Values.autoscaling.enabled (not .Values.autoscaling.targetCPUUtilizationPercentage) (not .Values.autoscaling.metrics) -}}
+{{- fail "autoscaling needs targetCPUUtilizationPercentage or metrics" -}}
+{{- end -}}
+{{- if and (gt (include "jobs-gateway.maxReplicas" . | int) 1) (not .Values.sharedState.enabled) (not .Values.sharedState.acceptUnshared) -}}
+{{- fail "several replicas need sharedState.enabled: without it an Idempotency-Key holds only on the replica that saw it, and a mutation that is sent again may create a second job. sharedState.acceptUnshared: true accepts that" -}}
+{{- end -}}
+{{- if and .Values.service.loadBalancerSourceRanges (ne .Values.service.type "LoadBalancer") -}}
+{{- fail "service.loadBalancerSourceRanges is heeded with service.type LoadBalancer alone" -}}
+{{- end -}}
+{{- if and .Values.existingPolicies (omit .Values.policies "defaults.yaml") -}}
+{{- fail "policies are either in existingPolicies or in policies, not in both" -}}
+{{- end -}}
 {{- end }}
 
 {{- define "jobs-gateway.policies" -}}
@@ -107,17 +178,4 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $own = merge $own (dict "audit" (dict "on_full" .Values.audit.onFull "sinks" $sinks)) -}}
 {{- end -}}
 {{- mergeOverwrite $config $own | toYaml -}}
-{{- end }}
-
-{{- define "jobs-gateway.containerSecurityContext" -}}
-allowPrivilegeEscalation: false
-capabilities:
-  drop: [ALL]
-privileged: false
-readOnlyRootFilesystem: true
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-seccompProfile:
-  type: RuntimeDefault
 {{- end }}

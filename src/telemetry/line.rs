@@ -1,0 +1,97 @@
+//! The log line of a call, and lines for people.
+
+use std::fmt;
+
+use serde_json::json;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::fmt::FmtContext;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing_subscriber::registry::LookupSpan;
+
+use super::current;
+use crate::model::{CallRecord, JobId, TenantId};
+
+/// Members of lines that are lists: their text is JSON already.
+pub(super) const LISTS: [&str; 3] = ["operations", "job_ids", "codes"];
+
+/// Logs a call that is over.
+pub(super) fn call(record: &CallRecord) {
+    if !tracing::enabled!(target: "call", tracing::Level::INFO) {
+        return;
+    }
+    let mut jobs = Vec::new();
+    let (mut upstream_calls, mut upstream_time) = (0, std::time::Duration::ZERO);
+    for trail in record.trails.iter() {
+        trail.note(|notes| {
+            jobs.extend(notes.job.clone());
+            upstream_calls += notes.upstream_calls;
+            upstream_time += notes.upstream_time;
+        });
+    }
+    let operations: Vec<_> = record.trails.iter().map(|trail| trail.field.name()).collect();
+    let codes: Vec<_> = record.failures.iter().map(|failure| failure.code.as_str()).collect();
+    let jobs: Vec<_> = jobs.iter().map(JobId::as_str).collect();
+    tracing::info!(
+        target: "call",
+        request_id = %record.request_id,
+        tenant = record.tenant.as_ref().map(tracing::field::display),
+        credential = record.credential.as_ref().map(tracing::field::display),
+        source_ip = record.source.map(tracing::field::display),
+        operations = %json!(operations),
+        job_ids = %json!(jobs),
+        status = record.status,
+        codes = %json!(codes),
+        cache = record.cache.map(|status| status.as_str()),
+        cost_units = record.cost,
+        upstream_calls,
+        upstream_us = microseconds(upstream_time),
+        duration_us = microseconds(record.took),
+        "{}", Summary(record),
+    );
+}
+
+fn microseconds(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// A call in a few words: `acme: getJob, listJobs: 200 NOT_FOUND in 12.3 ms`.
+struct Summary<'a>(&'a CallRecord);
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let record = self.0;
+        f.write_str(record.tenant.as_ref().map_or("nobody", TenantId::as_str))?;
+        f.write_str(": ")?;
+        for (n, trail) in record.trails.iter().enumerate() {
+            f.write_str(if n == 0 { "" } else { ", " })?;
+            f.write_str(trail.field.name())?;
+        }
+        if record.trails.is_empty() {
+            f.write_str(if record.kind.is_some() { "introspection" } else { "none" })?;
+        }
+        let code = record.failures.first().map_or("OK", |failure| failure.code.as_str());
+        write!(f, ": {} {code} in {:.1} ms", record.status, record.took.as_secs_f64() * 1e3)
+    }
+}
+
+/// Lines for people, which begin with the trace's id within one.
+pub(super) struct Text<F>(pub F);
+
+impl<S, N, F> FormatEvent<S, N> for Text<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        if let Some(trace) = current::look(|context| context.trace) {
+            write!(writer, "{trace} ")?;
+        }
+        self.0.format_event(context, writer, event)
+    }
+}

@@ -1,0 +1,140 @@
+//! What the log says, and that docs/logging.md describes it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use jobs_gateway::sandbox::{Sandbox, SandboxOptions};
+use serde_json::{Value, json};
+
+use crate::support::key;
+use crate::support::process::{Process, prepare};
+
+/// A gateway whose log goes into a file.
+struct Logged {
+    process: Process,
+    folder: tempfile::TempDir,
+    _sandbox: Sandbox,
+}
+
+impl Logged {
+    /// `log` is the setting `telemetry.log`.
+    async fn start(log: &str) -> Self {
+        let (folder, sandbox) = (tempfile::tempdir().unwrap(), start_sandbox().await);
+        let addresses = prepare(folder.path(), &sandbox, "");
+        let path = folder.path().join("gateway.yaml");
+        let config = std::fs::read_to_string(&path).unwrap();
+        let config = config.replace("log: { level: warn }", &format!("log: {log}"));
+        std::fs::write(&path, config).unwrap();
+        let reader = "tenant: globex\nauth: { api_keys: [{ id: main, sha256: HASH }] }\n";
+        let hash = jobs_gateway::model::KeyHash::of(key("globex").as_bytes()).to_string();
+        let policy = folder.path().join("policies/globex.yaml");
+        std::fs::write(policy, reader.replace("HASH", &hash)).unwrap();
+        let file = std::fs::File::create(folder.path().join("log")).unwrap();
+        let process = Process::start_with(folder.path(), addresses, &[], file.into()).await;
+        Self { process, folder, _sandbox: sandbox }
+    }
+
+    async fn ask(&self, key: &str, query: &str) {
+        let request = reqwest::Client::new().post(self.process.url());
+        let asked = request.header("authorization", key).json(&json!({"query": query})).send();
+        asked.await.unwrap().text().await.unwrap();
+    }
+
+    fn text(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// Waits for a line that is what is looked for.
+    async fn line(&self, is_it: impl Fn(&Value) -> bool) -> Value {
+        let give_up = Instant::now() + Duration::from_secs(20);
+        loop {
+            let text = self.text();
+            let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            if let Some(line) = lines.into_iter().find(|line| is_it(line)) {
+                return line;
+            }
+            assert!(Instant::now() < give_up, "{text}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+async fn start_sandbox() -> Sandbox {
+    Sandbox::start(SandboxOptions::default()).await.unwrap()
+}
+
+/// The members that a section of docs/logging.md lists.
+fn documented(section: &str) -> BTreeSet<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/logging.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let section = page.split("\n## ").find(|text| text.starts_with(section)).unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.map(|row| row.split('`').next().unwrap().to_owned()).collect()
+}
+
+fn members(line: &Value) -> BTreeSet<String> {
+    line.as_object().unwrap().keys().cloned().collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_line_of_a_call_has_the_documented_members_in_the_documented_words() {
+    let gateway = Logged::start("{ level: info }").await;
+    gateway.ask(&key("globex"), "mutation { createSingleCamJob(takeId: \"take-1\") { id } }").await;
+    let refused = gateway.line(|line| line["status"] == 403).await;
+    assert_eq!(refused["operations"], json!(["createSingleCamJob"]), "{refused}");
+    assert_eq!(refused["codes"], json!(["FORBIDDEN"]), "{refused}");
+    assert_eq!(refused["tenant"], "globex");
+    assert_eq!(refused["credential"], "main");
+    assert_eq!(refused["source_ip"], "127.0.0.1");
+    let text = refused["message"].as_str().unwrap();
+    assert!(text.starts_with("globex: createSingleCamJob: 403 FORBIDDEN in "), "{text}");
+
+    gateway.ask(&key("acme"), "{ getJob(jobId: \"job-none\") { id } }").await;
+    let read = gateway.line(|line| line["tenant"] == "acme").await;
+    assert_eq!(read["codes"], json!(["NOT_FOUND"]), "{read}");
+    assert_eq!(read["job_ids"], json!(["job-none"]), "{read}");
+    assert_eq!(read["upstream_calls"], 1, "{read}");
+    assert_eq!(read["cost_units"], 1, "{read}");
+    assert!(read["upstream_us"].as_u64().unwrap() <= read["duration_us"].as_u64().unwrap());
+
+    let (known, common) = (documented("A call"), documented("Every line"));
+    let shown: BTreeSet<_> = members(&read).difference(&common).cloned().collect();
+    assert_eq!(shown, known);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_says_what_runs_and_libraries_say_nothing() {
+    let gateway = Logged::start("{ level: info }").await;
+    let ready = gateway.line(|line| line["message"] == "the gateway is ready").await;
+    let common = documented("Every line");
+    let shown: BTreeSet<_> = members(&ready).difference(&common).cloned().collect();
+    assert_eq!(shown, documented("The start"));
+    assert_eq!(ready["tenants"], 2, "{ready}");
+    assert_eq!(ready["version"], env!("CARGO_PKG_VERSION"));
+    assert!(ready["config"].as_str().unwrap().ends_with("gateway.yaml"), "{ready}");
+    assert!(ready["upstream"].as_str().unwrap().starts_with("http://127.0.0.1:"), "{ready}");
+
+    // The watched folder goes: notify would tell where it was built.
+    let policies = gateway.folder.path().join("policies");
+    std::fs::rename(&policies, policies.with_extension("old")).unwrap();
+    gateway.line(|line| line["level"] == "ERROR").await;
+    for line in gateway.text().lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let target = line["target"].as_str().unwrap();
+        assert!(target == "call" || target.starts_with("jobs_gateway"), "{line}");
+        assert!(!line.to_string().contains(".cargo"), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_for_people_have_no_colours_in_a_file() {
+    let gateway = Logged::start("{ level: info, format: text }").await;
+    gateway.ask("an-unknown-key", "{ listJobs { first } }").await;
+    let give_up = Instant::now() + Duration::from_secs(20);
+    while !gateway.text().contains("codes=[\"UNAUTHENTICATED\"]") {
+        assert!(Instant::now() < give_up, "{}", gateway.text());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(!gateway.text().contains('\u{1b}'), "{}", gateway.text());
+}
