@@ -421,7 +421,10 @@ async fn report_volume(file: PathBuf) {
         let folder = folder.unwrap_or(Path::new(".")).to_owned();
         let looked = tokio::task::spawn_blocking(move || rustix::fs::statvfs(folder)).await;
         if let Ok(Ok(volume)) = looked {
-            metrics::audit_volume(volume.f_frsize * volume.f_blocks, volume.f_frsize * volume.f_bavail);
+            metrics::audit_volume(
+                volume.f_frsize * volume.f_blocks,
+                volume.f_frsize * volume.f_bavail,
+            );
         }
         tokio::time::sleep(REPORT_EVERY).await;
     }

@@ -39,7 +39,8 @@ fn line(event: &Event<'_>) -> serde_json::Result<String> {
     let mut text = Vec::with_capacity(512);
     let mut serializer = serde_json::Serializer::new(&mut text);
     let mut line = serializer.serialize_map(None)?;
-    let ids = current::look(|TraceContext { trace, span, .. }| (trace.to_string(), span.to_string()));
+    let ids =
+        current::look(|TraceContext { trace, span, .. }| (trace.to_string(), span.to_string()));
     if let Some((trace, span)) = ids {
         line.serialize_entry("trace_id", &trace)?;
         line.serialize_entry("span_id", &span)?;

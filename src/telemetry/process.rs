@@ -60,7 +60,8 @@ mod tests {
     #[test]
     fn figures_are_those_of_this_process() {
         begin();
-        let (files, start) = (figure("process_open_fds").unwrap(), figure("process_start_time_seconds").unwrap());
+        let (files, start) =
+            (figure("process_open_fds").unwrap(), figure("process_start_time_seconds").unwrap());
         let opened: Vec<_> = (0..20).map(|_| fs::File::open("/proc/self/stat").unwrap()).collect();
         assert!(figure("process_open_fds").unwrap() >= files + 10.0, "{}", opened.len());
         assert!(figure("process_max_fds").unwrap() > files);

@@ -40,7 +40,8 @@ pub enum Error {
 /// # Errors
 /// When a log was started before, or the collector's address cannot be one.
 pub fn init(level: &str, format: Format, otlp: Option<&Otlp>) -> Result<(), Error> {
-    let filter = EnvFilter::try_new(filter(level)).unwrap_or_else(|_| EnvFilter::new(filter("info")));
+    let filter =
+        EnvFilter::try_new(filter(level)).unwrap_or_else(|_| EnvFilter::new(filter("info")));
     let mut bridge = None;
     if let Some(otlp) = otlp {
         let Exporters { spans, metrics, logs } = otlp::exporters(otlp)?;
@@ -49,8 +50,8 @@ pub fn init(level: &str, format: Format, otlp: Option<&Otlp>) -> Result<(), Erro
         otlp::start(spans, logs, otlp.sample);
     }
     let registry = tracing_subscriber::registry().with(filter).with(bridge);
-    let is_colored =
-        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    let is_colored = std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(is_colored);
     match format {
         Format::Json => registry.with(lines.event_format(Json)).try_init()?,

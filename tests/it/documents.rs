@@ -73,7 +73,8 @@ fn commands_that_the_pages_show_exist_with_these_flags() {
                 words.next();
             }
             let place = format!("{}: jobs-gateway {line}", path.display());
-            let is_whole = !command.has_subcommands() || line.starts_with("--") || line.contains('…');
+            let is_whole =
+                !command.has_subcommands() || line.starts_with("--") || line.contains('…');
             assert!(is_whole, "{place}");
             for flag in words.filter_map(|word| word.trim_matches(['[', ']']).strip_prefix("--")) {
                 let is_known = command.get_arguments().any(|arg| arg.get_long() == Some(flag));
