@@ -9,7 +9,7 @@ use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::current;
-use crate::model::{CallRecord, JobId, TenantId};
+use crate::model::{CacheStatus, CallRecord, JobId, TenantId};
 
 /// Members of lines that are lists: their text is JSON already.
 pub(super) const LISTS: [&str; 3] = ["operations", "job_ids", "codes"];
@@ -41,7 +41,7 @@ pub(super) fn call(record: &CallRecord) {
         job_ids = %json!(jobs),
         status = record.status,
         codes = %json!(codes),
-        cache = record.cache.map(|status| status.as_str()),
+        cache = record.cache.map(CacheStatus::as_str),
         cost_units = record.cost,
         upstream_calls,
         upstream_us = microseconds(upstream_time),
