@@ -20,6 +20,7 @@ fn settings(folder: &std::path::Path) -> Settings {
         rotate: 1 << 30,
         rotate_after: Duration::from_hours(24),
         keep: 30,
+        keep_for: Duration::from_hours(24),
         may_drop: false,
     }
 }

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
-use crate::audit::{self, Journal, Segments, Sink};
+use crate::audit::{self, Journal, Sink};
 use crate::cache::SharedTier;
 use crate::config::{self, Config, Diagnostics, Server};
 use crate::http::{self, Readiness, Service, Surface, Tls, TlsError, TlsFiles};
@@ -73,7 +73,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The audit file cannot be read or written.
-    #[error("the audit file cannot be opened: {0}")]
+    #[error("the audit file cannot be opened: {0}; `audit.sinks` names it")]
     Audit(io::Error),
     /// An address cannot be listened on.
     #[error("cannot listen on {address} ({key}): {source}")]
@@ -156,7 +156,11 @@ impl App {
         let idempotency = match (&shared, &config.idempotency.file) {
             (Some((_, state)), _) => Idempotency::shared(Arc::clone(state), keep, clock),
             (None, Some(file)) => match Idempotency::in_file(file, keep, clock) {
-                Err(error) if !config.idempotency.is_explicit => {
+                // Two gateways with one file: one of them would forget keys that it believes it keeps.
+                Err(error)
+                    if !config.idempotency.is_explicit
+                        && !matches!(error, idempotency::OpenError::Taken) =>
+                {
                     let file = file.display();
                     tracing::warn!(%error, %file, "idempotency keys are forgotten with this process");
                     Idempotency::in_memory(keep, clock)
@@ -306,6 +310,8 @@ impl Bound {
         }
         let router = http::router(service, surface);
         let serving = http::serve(listener, router, possible, tls, readiness, stopped);
+        let unrecorded = journal.broken();
+        let mut outcome = Ok(());
         let out_of_grace = async {
             draining.notified().await;
             tokio::time::sleep(grace).await;
@@ -315,9 +321,13 @@ impl Bound {
             () = out_of_grace => {
                 tracing::warn!("requests were still under way when the grace was over");
             }
+            () = unrecorded => outcome = Err(io::Error::other("nothing is recorded any more")),
         }
         // What is recorded is kept, and the sinks get what they can of it.
-        journal.flush(FLUSH).await;
+        if !journal.flush(FLUSH).await {
+            let lost = journal.waiting();
+            tracing::error!(lost, "audit records could not be written before the stop");
+        }
         stopped_sinks.store(true, Ordering::SeqCst);
         let sinks_ended = tokio::task::spawn_blocking(move || {
             for sink in sinks {
@@ -325,8 +335,9 @@ impl Bound {
             }
         });
         let _ = tokio::time::timeout(FLUSH, sinks_ended).await;
+        telemetry::report_refused();
         drop(admin);
-        Ok(())
+        outcome
     }
 }
 
@@ -344,6 +355,8 @@ fn background(app: App) -> JoinSet<()> {
     if let Some(tls) = tls {
         tasks.spawn(async move { tls.follow().await });
     }
+    let journal = service.journal.clone();
+    tasks.spawn(async move { journal.summarize().await });
     let sweeping = Arc::clone(&service);
     tasks.spawn(async move {
         loop {
@@ -370,10 +383,7 @@ fn follow_audit(app: &App, stop: &Arc<AtomicBool>) -> io::Result<Vec<std::thread
     if let Some(url) = &settings.otlp {
         sinks.push(Box::new(audit::Otlp::new(app.http.clone(), url.clone())));
     }
-    let follow = |sink| {
-        let segments = Segments::of(&settings.journal.file);
-        audit::follow(segments, app.service.journal.clone(), sink, Arc::clone(stop))
-    };
+    let follow = |sink| audit::follow(&app.service.journal, sink, Arc::clone(stop));
     sinks.into_iter().map(follow).collect()
 }
 
@@ -403,6 +413,7 @@ async fn report(service: Arc<Service>, upstream: Arc<Upstream>, jobs: Jobs, max_
             .forget_others(&rules.policies.accounts(), |id| rules.policies.tenant(id).is_some());
         upstream::show_breakers(&upstream.breakers());
         metrics::issuers(&rules.issuers.names());
+        telemetry::report_refused();
         let requests = max_requests.saturating_sub(service.at_once.available_permits());
         metrics::queues(requests, service.journal.waiting());
         let (entries, bytes) = jobs.cache_size();

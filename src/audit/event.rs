@@ -9,32 +9,57 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use opentelemetry::trace::TraceId;
+
 use crate::model::{
-    CallRecord, CredentialId, ErrorCode, Notes, RequestContext, RequestId, RootField, TenantId,
+    CallRecord, CredentialId, FieldOutcome, Notes, RequestContext, RequestId, RootField, TenantId,
     Trail,
 };
 
-/// Which half of a mutation a record tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a record tells of.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Phase {
-    /// It is about to be sent.
+    /// A mutation that is about to be sent.
     Intent,
-    /// It is over; queries have this record alone.
+    /// A call that is over; queries have this record alone.
     Outcome,
-    /// A segment ends, or the journal found something odd: no call at all.
-    Journal,
+    /// Refused requests that have no records of their own.
+    Refusals(Count),
+    /// The journal itself; no call at all.
+    Journal(JournalNote),
 }
 
 impl Phase {
     /// As records show it.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Intent => "intent",
             Self::Outcome => "outcome",
-            Self::Journal => "journal",
+            Self::Refusals(_) => "refusals",
+            Self::Journal(_) => "journal",
         }
     }
+}
+
+/// Requests that are told together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count {
+    /// How many.
+    pub requests: u64,
+    /// When the first of them came.
+    pub first: Timestamp,
+    /// When the last of them came.
+    pub last: Timestamp,
+}
+
+/// Something about the files themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalNote {
+    /// In words.
+    pub message: String,
+    /// The last record that retention removed.
+    pub retired: Option<u64>,
 }
 
 /// One record before it has its place in the chain.
@@ -43,20 +68,38 @@ pub struct Event {
     pub(super) phase: Phase,
     pub(super) at: Timestamp,
     pub(super) request_id: Option<RequestId>,
-    pub(super) source: Option<IpAddr>,
+    pub(super) source: Source,
     pub(super) tenant: Option<TenantId>,
     pub(super) credential: Option<CredentialId>,
     pub(super) subject: Option<Arc<str>>,
     pub(super) policy_version: Option<Arc<str>>,
     pub(super) operation: Option<(Arc<str>, RootField)>,
     pub(super) notes: Notes,
-    pub(super) code: Option<ErrorCode>,
+    pub(super) result: FieldOutcome,
+    /// Why a credential was refused.
+    pub(super) reason: Option<&'static str>,
     pub(super) http_status: Option<u16>,
     pub(super) is_replay: bool,
     pub(super) cost: u32,
     pub(super) latency: Duration,
-    pub(super) message: Option<String>,
-    pub(super) trace_id: Option<Box<str>>,
+    pub(super) trace_id: Option<TraceId>,
+}
+
+/// Where requests came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// One address.
+    Address(IpAddr),
+    /// More addresses than are told.
+    Several,
+    /// Nobody knows.
+    Unknown,
+}
+
+impl From<Option<IpAddr>> for Source {
+    fn from(address: Option<IpAddr>) -> Self {
+        address.map_or(Self::Unknown, Self::Address)
+    }
 }
 
 impl Event {
@@ -67,23 +110,20 @@ impl Event {
             phase: Phase::Outcome,
             at: record.at,
             request_id: Some(record.request_id),
-            source: record.source,
+            source: record.source.into(),
             tenant: record.tenant.clone(),
             credential: record.credential.clone(),
             subject: record.subject.clone(),
             policy_version: record.policy_version.clone(),
             operation: trail.map(|trail| (Arc::clone(&trail.response_key), trail.field)),
             notes: trail.map(|trail| trail.note(|notes| notes.clone())).unwrap_or_default(),
-            code: match trail {
-                Some(trail) => record.code_of(trail),
-                None => record.failures.first().map(|failure| failure.code),
-            },
+            result: trail.map_or_else(|| record.outcome(), |trail| record.outcome_of(trail)),
+            reason: record.refused_because,
             http_status: Some(record.status),
             is_replay: record.is_replay,
             cost: record.cost,
             latency: record.took,
-            message: None,
-            trace_id: record.trace.as_ref().map(|trace| trace.trace.to_string().into()),
+            trace_id: record.trace.as_ref().map(|context| context.trace),
         };
         if record.trails.is_empty() {
             vec![event(None)]
@@ -96,46 +136,44 @@ impl Event {
     #[must_use]
     pub fn intent(request: &RequestContext, trail: &Trail, at: Timestamp) -> Self {
         Self {
-            phase: Phase::Intent,
-            at,
             request_id: Some(request.id),
-            source: request.source,
+            source: request.source.into(),
             tenant: Some(request.caller.tenant.id.clone()),
             credential: Some(request.caller.credential.clone()),
             subject: request.caller.subject.clone(),
-            policy_version: None,
+            policy_version: Some(Arc::clone(&request.caller.policy_version)),
             operation: Some((Arc::clone(&trail.response_key), trail.field)),
             notes: trail.note(|notes| notes.clone()),
-            code: None,
-            http_status: None,
-            is_replay: false,
-            cost: 0,
-            latency: Duration::ZERO,
-            message: None,
-            trace_id: None,
+            trace_id: request.trace.as_ref().map(|context| context.trace),
+            ..Self::bare(Phase::Intent, at)
         }
     }
 
     /// Something about the journal itself.
     #[must_use]
-    pub fn of_journal(message: String, at: Timestamp) -> Self {
+    pub fn of_journal(note: JournalNote, at: Timestamp) -> Self {
+        Self::bare(Phase::Journal(note), at)
+    }
+
+    /// A record of which nothing is known but what it tells of.
+    pub(super) fn bare(phase: Phase, at: Timestamp) -> Self {
         Self {
-            phase: Phase::Journal,
+            phase,
             at,
             request_id: None,
-            source: None,
+            source: Source::Unknown,
             tenant: None,
             credential: None,
             subject: None,
             policy_version: None,
             operation: None,
             notes: Notes::default(),
-            code: None,
+            result: FieldOutcome::Unknown,
+            reason: None,
             http_status: None,
             is_replay: false,
             cost: 0,
             latency: Duration::ZERO,
-            message: Some(message),
             trace_id: None,
         }
     }

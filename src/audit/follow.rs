@@ -3,17 +3,15 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
 use super::chain::link_of;
-use super::{Journal, Segments, segments};
-use crate::telemetry::{http_causes, metrics};
+use super::{Chain, Journal, Segments, segments};
+use crate::telemetry::metrics;
 
 /// How often a sink that has everything looks for more.
 const LOOK: Duration = Duration::from_millis(200);
@@ -23,9 +21,6 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// How many records are given at once.
 const BATCH: usize = 500;
-
-/// How long a receiver may take.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where records go besides the file.
 pub trait Sink: Send {
@@ -58,98 +53,48 @@ impl Sink for Stdout {
     }
 }
 
-/// A receiver of OpenTelemetry logs: OTLP over HTTP, in JSON.
-/// <https://opentelemetry.io/docs/specs/otlp/#otlphttp>
-#[derive(Debug)]
-pub struct Otlp {
-    http: reqwest::Client,
-    url: url::Url,
-    runtime: tokio::runtime::Handle,
-}
-
-impl Otlp {
-    /// Gives records to this endpoint (`…/v1/logs`). Needs a runtime.
-    #[must_use]
-    pub fn new(http: reqwest::Client, url: url::Url) -> Self {
-        Self { http, url, runtime: tokio::runtime::Handle::current() }
-    }
-}
-
-impl Sink for Otlp {
-    fn name(&self) -> &'static str {
-        "otlp"
-    }
-
-    fn take(&mut self, lines: &[Vec<u8>]) -> io::Result<()> {
-        let record = |line: &Vec<u8>| {
-            let text = String::from_utf8_lossy(line);
-            let time = serde_json::from_str::<Value>(&text).ok();
-            let time = time.and_then(|record| record["time"].as_i64()).unwrap_or_default();
-            json!({
-                "timeUnixNano": (i128::from(time) * 1_000_000).to_string(),
-                "severityNumber": 9,
-                "severityText": "INFO",
-                "body": {"stringValue": text},
-                "attributes": [{"key": "event.name", "value": {"stringValue": "audit"}}],
-            })
-        };
-        let service = json!({"key": "service.name", "value": {"stringValue": "jobs-gateway"}});
-        let body = json!({"resourceLogs": [{
-            "resource": {"attributes": [service]},
-            "scopeLogs": [{
-                "scope": {"name": "jobs-gateway.audit"},
-                "logRecords": lines.iter().map(record).collect::<Vec<_>>(),
-            }],
-        }]});
-        let request = self
-            .http
-            .post(self.url.clone())
-            .header("content-type", "application/json")
-            .timeout(PATIENCE)
-            .body(body.to_string());
-        let response = self.runtime.block_on(async { request.send().await });
-        let response = response.map_err(|error| io::Error::other(http_causes(error)))?;
-        if response.status().is_success() {
-            Ok(())
-        } else {
-            Err(io::Error::other(format!("HTTP {}", response.status().as_u16())))
-        }
-    }
-}
-
-/// Follows the journal on a thread of its own until `stop`; then gives what is left, once.
+/// Follows the journal's chains on a thread of its own until `stop`; then gives what is left, once.
 ///
 /// # Errors
 /// When the thread cannot be started.
 pub fn follow(
-    segments: Segments,
-    journal: Journal,
+    journal: &Journal,
     mut sink: Box<dyn Sink>,
     stop: Arc<AtomicBool>,
 ) -> io::Result<JoinHandle<()>> {
-    let position = position_file(&segments, sink.name());
+    let mut cursors: Vec<_> =
+        journal.chains().iter().map(|chain| Cursor::of(chain.clone(), sink.name())).collect();
     std::thread::Builder::new().name(format!("audit {}", sink.name())).spawn(move || {
-        let given = fs::read_to_string(&position).ok().and_then(|text| text.trim().parse().ok());
-        let mut cursor = Cursor { segments, given: given.unwrap_or(0), open: None };
+        let mut is_failing = false;
         loop {
             let is_last = stop.load(Ordering::SeqCst);
-            let written = journal.head().map_or(0, |head| head.count);
-            let outcome = cursor.catch_up(written, &mut *sink, &position);
-            metrics::audit_lag(sink.name(), written.saturating_sub(cursor.given));
+            let mut given = Ok(());
+            for cursor in &mut cursors {
+                given = given.and(cursor.catch_up(&mut *sink));
+            }
+            metrics::audit_lag(sink.name(), cursors.iter().map(Cursor::behind).sum());
+            if given.is_err() != is_failing {
+                is_failing = given.is_err();
+                tell(sink.name(), &given);
+            }
             if is_last {
                 return;
             }
-            let pause = match outcome {
-                Ok(()) => LOOK,
-                Err(error) => {
-                    let sink = sink.name();
-                    tracing::warn!(sink, %error, "an audit sink does not take records");
-                    AGAIN
-                }
-            };
-            std::thread::sleep(pause);
+            std::thread::sleep(if is_failing { AGAIN } else { LOOK });
         }
     })
+}
+
+/// Says that a sink begins or ends to fail.
+fn tell(sink: &str, given: &io::Result<()>) {
+    match given {
+        Ok(()) => tracing::info!(sink, "an audit sink takes records again"),
+        Err(error) => tracing::warn!(
+            sink,
+            %error,
+            "an audit sink does not take records; they wait for it"
+        ),
+    }
 }
 
 fn position_file(segments: &Segments, sink: &str) -> PathBuf {
@@ -158,30 +103,41 @@ fn position_file(segments: &Segments, sink: &str) -> PathBuf {
     name.into()
 }
 
-/// Where a sink is.
+/// Where a sink is in a chain.
 struct Cursor {
-    segments: Segments,
+    chain: Chain,
+    /// The file that keeps it.
+    position: PathBuf,
     /// The number of the last record that was given.
     given: u64,
     open: Option<BufReader<Box<dyn Read + Send>>>,
 }
 
 impl Cursor {
-    fn catch_up(&mut self, written: u64, sink: &mut dyn Sink, position: &Path) -> io::Result<()> {
-        while self.given < written {
+    fn of(chain: Chain, sink: &str) -> Self {
+        let position = position_file(&chain.segments, sink);
+        let given = fs::read_to_string(&position).ok().and_then(|text| text.trim().parse().ok());
+        Self { chain, position, given: given.unwrap_or(0), open: None }
+    }
+
+    /// How many records the sink has not taken yet.
+    fn behind(&self) -> u64 {
+        self.chain.head().count.saturating_sub(self.given)
+    }
+
+    fn catch_up(&mut self, sink: &mut dyn Sink) -> io::Result<()> {
+        while self.behind() > 0 {
             let before = self.given;
-            let (lines, last) = self.batch()?;
+            let (mut lines, mut last) = self.batch()?;
             if lines.is_empty() {
                 // The end of a segment: the next one follows.
                 self.open = None;
-                let (lines, last) = self.batch()?;
+                (lines, last) = self.batch()?;
                 if lines.is_empty() {
                     return Ok(());
                 }
-                self.give(sink, &lines, last, position)?;
-                continue;
             }
-            if let Err(error) = self.give(sink, &lines, last, position) {
+            if let Err(error) = self.give(sink, &lines, last) {
                 self.given = before;
                 self.open = None;
                 return Err(error);
@@ -190,18 +146,10 @@ impl Cursor {
         Ok(())
     }
 
-    fn give(
-        &mut self,
-        sink: &mut dyn Sink,
-        lines: &[Vec<u8>],
-        last: u64,
-        position: &Path,
-    ) -> io::Result<()> {
-        sink.take(lines).inspect_err(|_| self.open = None)?;
+    fn give(&mut self, sink: &mut dyn Sink, lines: &[Vec<u8>], last: u64) -> io::Result<()> {
+        sink.take(lines)?;
         self.given = last;
-        let draft = position.with_extension("position~");
-        fs::write(&draft, last.to_string())?;
-        fs::rename(draft, position)
+        segments::replace(&self.position, last.to_string().as_bytes())
     }
 
     /// The next records, and the number of the last of them.
@@ -232,8 +180,8 @@ impl Cursor {
 
     /// The segment that holds the next record.
     fn file(&self) -> io::Result<PathBuf> {
-        let closed = self.segments.closed()?;
-        let current = self.segments.current();
+        let closed = self.chain.segments.closed()?;
+        let current = self.chain.segments.current();
         let first_of_current = match segments::open(current) {
             Ok(source) => super::reader::lines(source).next().transpose()?,
             Err(_) => None,

@@ -6,8 +6,10 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use super::chain::Link;
-use super::event::{Event, Phase};
-use crate::model::{CacheStatus, CredentialId, ErrorCode, KeyHash, RootField, TenantId};
+use super::event::{Event, Phase, Source};
+use crate::model::{
+    CacheStatus, CredentialId, ErrorCode, FieldOutcome, KeyHash, RootField, TenantId,
+};
 
 const CLASS: u32 = 6003;
 
@@ -47,13 +49,15 @@ impl Line<'_> {
 pub fn of(event: &Event, place: Link, into: &mut Vec<u8>) {
     let (activity_id, activity, type_name) = activity(event);
     let (decision, rule) = decision(event);
-    let (status, status_id, severity, severity_id) = match (event.phase, event.code, decision) {
-        (Phase::Intent, ..) => ("Unknown", 0, "Informational", 1),
-        (_, None, _) => ("Success", 1, "Informational", 1),
-        (_, Some(_), "allowed") => ("Failure", 2, "Low", 2),
-        (_, Some(_), _) => ("Failure", 2, "Medium", 3),
+    let (status, status_id, severity, severity_id) = match (&event.phase, event.result, decision) {
+        (Phase::Journal(_), ..) | (_, FieldOutcome::Succeeded, _) => {
+            ("Success", 1, "Informational", 1)
+        }
+        (_, FieldOutcome::Unknown, _) => ("Unknown", 0, "Informational", 1),
+        (_, FieldOutcome::Failed(_), "allowed") => ("Failure", 2, "Low", 2),
+        (_, FieldOutcome::Failed(_), _) => ("Failure", 2, "Medium", 3),
     };
-    let code = event.code.map(ErrorCode::as_str);
+    let code = code_of(event).map(ErrorCode::as_str);
     let mut line = Line(into);
     line.json(r#"{"activity_id":"#).plain(activity_id);
     line.json(r#","activity_name":""#).json(activity);
@@ -74,11 +78,19 @@ pub fn of(event: &Event, place: Link, into: &mut Vec<u8>) {
         line.json(if event.http_status.is_some() { "," } else { "" });
         line.json(r#""error":""#).json(code).json("\"");
     }
-    line.json(r#"}},"category_name":"Application Activity","category_uid":6,"#);
+    line.json("}}");
+    if let Phase::Refusals(count) = &event.phase {
+        line.json(r#","count":"#).plain(count.requests);
+        line.json(r#","start_time":"#).plain(count.first.as_millisecond());
+        line.json(r#","end_time":"#).plain(count.last.as_millisecond());
+    }
+    line.json(r#","category_name":"Application Activity","category_uid":6,"#);
     line.json(r#""class_name":"API Activity","class_uid":"#);
     line.plain(CLASS).json(r#","duration":"#);
     line.plain(milliseconds(event.latency));
-    line.maybe_text(r#","message":"#, event.message.as_deref());
+    if let Phase::Journal(note) = &event.phase {
+        line.json(r#","message":"#).text(&note.message);
+    }
     line.json(concat!(
         r#","metadata":{"version":"1.3.0","product":{"name":"Jobs Gateway","vendor_name":"Jobs Gateway","#,
         r#""version":""#,
@@ -90,12 +102,16 @@ pub fn of(event: &Event, place: Link, into: &mut Vec<u8>) {
     line.json(r#"],"severity":""#).json(severity);
     line.json(r#"","severity_id":"#).plain(severity_id);
     match event.source {
-        Some(ip) => line.json(r#","src_endpoint":{"ip":""#).plain(ip),
-        None => line.json(r#","src_endpoint":{"name":"unknown"#),
+        Source::Address(ip) => line.json(r#","src_endpoint":{"ip":""#).plain(ip),
+        Source::Several => line.json(r#","src_endpoint":{"name":"several"#),
+        Source::Unknown => line.json(r#","src_endpoint":{"name":"unknown"#),
     };
     line.json(r#""},"status":""#).json(status);
     if let Some(code) = code {
         line.json(r#"","status_code":""#).json(code);
+    }
+    if let Some(reason) = event.reason {
+        line.json(r#"","status_detail":""#).json(reason);
     }
     line.json(r#"","status_id":"#).plain(status_id);
     line.json(r#","time":"#).plain(event.at.as_millisecond());
@@ -149,13 +165,27 @@ fn unmapped(line: &mut Line<'_>, event: &Event) {
     line.maybe_text(r#","request_id":"#, notes.upstream_request_id.as_deref());
     line.json("}");
     line.maybe_text(r#","policy_version":"#, event.policy_version.as_deref());
-    line.maybe_text(r#","trace_id":"#, event.trace_id.as_deref());
+    if let Some(trace) = &event.trace_id {
+        line.json(r#","trace_id":""#).plain(trace).json("\"");
+    }
+    if let Phase::Journal(note) = &event.phase
+        && let Some(retired) = note.retired
+    {
+        line.json(r#","retired":"#).plain(retired);
+    }
+}
+
+const fn code_of(event: &Event) -> Option<ErrorCode> {
+    match event.result {
+        FieldOutcome::Failed(code) => Some(code),
+        FieldOutcome::Succeeded | FieldOutcome::Unknown => None,
+    }
 }
 
 /// Whether it was let through, and the rule that decided.
 fn decision(event: &Event) -> (&'static str, &'static str) {
-    match (event.phase, event.code) {
-        (Phase::Journal, _) => ("none", "none"),
+    match (&event.phase, code_of(event)) {
+        (Phase::Journal(_), _) => ("none", "none"),
         (_, Some(ErrorCode::Unauthenticated)) => ("denied", "authentication"),
         (_, Some(ErrorCode::Forbidden)) => ("denied", "policy"),
         (_, Some(ErrorCode::RateLimited)) => ("limited", "rate_limit"),
@@ -186,6 +216,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
+    use super::super::event::JournalNote;
     use super::*;
     use crate::model::{CallRecord, RequestId, Trail};
 
@@ -204,7 +235,8 @@ mod tests {
 
     #[test]
     fn a_line_without_anything_known_is_json_too() {
-        let line = written(&Event::of_journal("m".to_owned(), Timestamp::UNIX_EPOCH));
+        let note = JournalNote { message: "m".to_owned(), retired: None };
+        let line = written(&Event::of_journal(note, Timestamp::UNIX_EPOCH));
         assert_eq!(line["api"]["request"]["uid"], "none");
         assert_eq!(line["api"]["response"], json!({}));
         assert_eq!(line["unmapped"]["phase"], "journal");
@@ -219,9 +251,10 @@ mod tests {
         event.notes.metadata = Some((2, [1; 32]));
         event.notes.cache = Some(CacheStatus::Hit);
         event.notes.upstream_request_id = Some("r".into());
-        event.source = Some([127, 0, 0, 1].into());
+        event.source = Source::Address([127, 0, 0, 1].into());
         event.tenant = TenantId::parse("acme").ok();
-        event.code = Some(ErrorCode::NotFound);
+        event.result = FieldOutcome::Failed(ErrorCode::NotFound);
+        event.reason = Some("a_reason");
         event.is_replay = true;
         let line = written(&event);
         assert_eq!(line["resources"][1], json!({"uid": "take-1", "type": "take"}));
@@ -229,6 +262,7 @@ mod tests {
         assert_eq!(line["unmapped"]["metadata"]["sha256"], "01".repeat(32));
         assert_eq!(line["unmapped"]["upstream"]["request_id"], "r");
         assert_eq!(line["actor"]["user"]["org"]["uid"], "acme");
+        assert_eq!(line["status_detail"], "a_reason");
         assert_eq!(line["src_endpoint"]["ip"], "127.0.0.1");
     }
 
@@ -239,7 +273,7 @@ mod tests {
         fn no_text_from_outside_breaks_out_of_its_place(alias: String, subject: String, id: String) {
             let mut event = event(&alias, &subject);
             event.notes.upstream_request_id = Some(id.as_str().into());
-            event.source = Some(std::net::Ipv6Addr::LOCALHOST.into());
+            event.source = Source::Address(std::net::Ipv6Addr::LOCALHOST.into());
             let line = written(&event);
             prop_assert_eq!(&line["unmapped"]["upstream"]["request_id"], &Value::from(id));
             prop_assert_eq!(&line["src_endpoint"]["ip"], "::1");

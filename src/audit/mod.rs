@@ -1,22 +1,28 @@
 //! Audit: one record for every root field of every call, in a chain of hashes on disk.
 //!
 //! A mutation's intent is on disk before the call goes upstream; everything else follows through a
-//! bounded queue. The file is the record of truth; other sinks follow it.
+//! bounded queue. Refused requests are counted (`tally`), and those of strangers have a chain of their
+//! own. The files are the record of truth; other sinks follow them.
 
 mod chain;
 mod event;
 mod follow;
 mod journal;
+mod ledger;
 mod line;
+mod otlp;
 pub mod reader;
 mod segments;
+mod tally;
 pub mod verify;
+mod writer;
 
 pub use chain::{Hash, Head, Link};
-pub use event::{Event, Phase};
-pub use follow::{Otlp, Sink, Stdout, follow};
-pub use journal::{Journal, Unavailable};
+pub use event::Event;
+pub use follow::{Sink, Stdout, follow};
+pub use journal::{Chain, Journal, Unavailable};
 pub use line::of as write_line;
+pub use otlp::{Endpoint, Otlp};
 pub use segments::{Segments, compress};
 
 use std::path::PathBuf;
@@ -30,8 +36,10 @@ pub struct Settings {
     pub rotate: u64,
     /// The age at which a segment is closed.
     pub rotate_after: std::time::Duration,
-    /// How many closed segments are kept.
+    /// How many closed segments are kept, however old.
     pub keep: usize,
+    /// How long closed segments are kept, however many.
+    pub keep_for: std::time::Duration,
     /// Whether a record of a query may be dropped when the queue is full; otherwise its caller waits.
     pub may_drop: bool,
 }

@@ -1,11 +1,14 @@
 //! The files: one that is written, and closed ones beside it.
 //!
 //! `audit.jsonl` is written. At rotation it becomes `audit.<number of its first line>.jsonl`, and
-//! then `audit.<number>.jsonl.gz`. `audit.jsonl.head` holds the [`Head`].
+//! then `audit.<number>.jsonl.gz`. `audit.jsonl.head` holds the [`Head`]. All of them are their owner's
+//! alone to read.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, FileTimes, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
@@ -54,9 +57,15 @@ impl Segments {
 
     /// Writes the head: a whole file in place of the old one.
     pub(super) fn write_head(&self, head: &Head) -> io::Result<()> {
-        let draft = self.head_file().with_extension("head~");
-        fs::write(&draft, serde_json::to_vec(head).map_err(io::Error::other)?)?;
-        fs::rename(draft, self.head_file())
+        let text = serde_json::to_vec(head).map_err(io::Error::other)?;
+        replace(&self.head_file(), &text)
+    }
+
+    /// The files of refused requests that have no records of their own, beside these.
+    #[must_use]
+    pub fn refused(&self) -> Self {
+        let extension = self.file.extension().unwrap_or_default().to_string_lossy();
+        Self { file: self.file.with_file_name(format!("{}.refused.{extension}", self.stem())) }
     }
 
     fn stem(&self) -> String {
@@ -129,23 +138,94 @@ impl Segments {
         Ok(closed)
     }
 
-    /// Removes the oldest closed segments; gives the number of the first line that is left.
-    pub(super) fn retain(&self, keep: usize) -> io::Result<Option<u64>> {
-        let closed = self.closed()?;
-        let surplus = closed.len().saturating_sub(keep);
-        for (_, path) in closed.iter().take(surplus) {
-            fs::remove_file(path)?;
+    /// The closed segments that retention may remove, oldest first: all but the newest `keep`, as far
+    /// as their last record was written before `until`. They are the beginning of the chain without a
+    /// gap.
+    pub(super) fn outdated(
+        &self,
+        keep: usize,
+        until: SystemTime,
+    ) -> io::Result<Vec<(u64, PathBuf)>> {
+        let mut closed = self.closed()?;
+        closed.truncate(closed.len().saturating_sub(keep));
+        let mut outdated = Vec::new();
+        for (first, path) in closed {
+            // The time of its last write. Compression keeps it.
+            if path.metadata()?.modified()? > until {
+                break;
+            }
+            outdated.push((first, path));
         }
-        Ok(closed.get(surplus).map(|(first, _)| *first))
+        Ok(outdated)
+    }
+
+    /// Removes a closed segment, also what a crash left of its compression.
+    pub(super) fn remove(&self, first: u64) -> io::Result<()> {
+        let plain = self.closed_name(first);
+        for path in [compressed_name(&plain), plain] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Opens the file that is written, at its end.
     pub(super) fn open_current(&self) -> io::Result<File> {
-        if let Some(folder) = self.file.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        OpenOptions::new().create(true).append(true).read(true).open(&self.file)
+        self.make_folder()?;
+        OpenOptions::new().create(true).append(true).read(true).mode(PRIVATE).open(&self.file)
     }
+
+    /// Takes the files for this process, until what is returned is dropped or the process ends.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::ResourceBusy`] if another process has them; others if they cannot be locked.
+    pub(super) fn lock(&self) -> io::Result<File> {
+        self.make_folder()?;
+        let mut name = self.file.as_os_str().to_owned();
+        name.push(".lock");
+        let file =
+            OpenOptions::new().create(true).truncate(false).write(true).mode(PRIVATE).open(name)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(fs::TryLockError::WouldBlock) => Err(io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                "another gateway writes it: each needs an audit file of its own",
+            )),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn make_folder(&self) -> io::Result<()> {
+        match self.file.parent() {
+            Some(folder) if folder != Path::new("") => {
+                DirBuilder::new().recursive(true).mode(0o700).create(folder)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The mode of files: their owner may read and write them.
+const PRIVATE: u32 = 0o600;
+
+/// Puts a whole file in place of an old one.
+pub(super) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push("~");
+    create(Path::new(&draft))?.write_all(text)?;
+    fs::rename(draft, path)
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(true).write(true).mode(PRIVATE).open(path)
+}
+
+fn compressed_name(plain: &Path) -> PathBuf {
+    let mut name = plain.as_os_str().to_owned();
+    name.push(".gz");
+    name.into()
 }
 
 /// Compresses a closed segment. The plain file goes away when the other is whole and on disk.
@@ -153,15 +233,15 @@ impl Segments {
 /// # Errors
 /// When one of the two cannot be read or written.
 pub fn compress(plain: &Path) -> io::Result<()> {
-    let mut name = plain.as_os_str().to_owned();
-    name.push(".gz");
-    let (target, draft) = (PathBuf::from(&name), {
-        name.push("~");
-        PathBuf::from(name)
-    });
-    let mut encoder = GzEncoder::new(File::create(&draft)?, Compression::fast());
-    io::copy(&mut File::open(plain)?, &mut encoder)?;
+    let target = compressed_name(plain);
+    let mut draft = target.as_os_str().to_owned();
+    draft.push("~");
+    let mut source = File::open(plain)?;
+    let mut encoder = GzEncoder::new(create(Path::new(&draft))?, Compression::fast());
+    io::copy(&mut source, &mut encoder)?;
     let file = encoder.finish()?;
+    // Retention goes by it.
+    file.set_times(FileTimes::new().set_modified(source.metadata()?.modified()?))?;
     file.sync_all()?;
     fs::rename(draft, target)?;
     fs::remove_file(plain)
@@ -174,9 +254,7 @@ pub fn compress(plain: &Path) -> io::Result<()> {
 pub(super) fn open(path: &Path) -> io::Result<Box<dyn Read + Send>> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut name = path.as_os_str().to_owned();
-            name.push(".gz");
-            return Ok(Box::new(MultiGzDecoder::new(File::open(name)?)));
+            return Ok(Box::new(MultiGzDecoder::new(File::open(compressed_name(path))?)));
         }
         file => file?,
     };
@@ -196,13 +274,4 @@ pub(super) fn last_line(path: &Path) -> io::Result<(Option<Vec<u8>>, u64, u64)> 
     let line = text[..end].trim_ascii_end().rsplit(|byte| *byte == b'\n').next();
     let line = line.filter(|line| link_of(line).is_some()).map(<[u8]>::to_vec);
     Ok((line, end as u64, torn))
-}
-
-/// Writes a batch whole or not at all: after a failure the file ends where it did.
-pub(super) fn append(file: &mut File, batch: &[u8], good: u64) -> io::Result<()> {
-    let written = file.write_all(batch);
-    if written.is_err() {
-        file.set_len(good)?;
-    }
-    written
 }

@@ -3,7 +3,9 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::chain::{Hash, Head, link_of};
+use jiff::Timestamp;
+
+use super::chain::{Hash, Head, Link, link_of};
 use super::segments::{self, Segments};
 
 /// What was found.
@@ -13,8 +15,19 @@ pub struct Report {
     pub records: u64,
     /// The end of the chain, as the records have it.
     pub head: Head,
+    /// The first record that is kept; `None` if there are none.
+    pub oldest: Option<Oldest>,
     /// Bytes of a torn last line: the end of a write that was cut short.
     pub torn: u64,
+}
+
+/// The first record that is kept. Those before it were retired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Oldest {
+    /// Where it stands: after a record that is not there any more, unless it is the first ever.
+    pub link: Link,
+    /// When what it tells of happened.
+    pub at: Timestamp,
 }
 
 /// Why records cannot be trusted.
@@ -78,6 +91,14 @@ pub enum Broken {
         /// The first that should be.
         expected: u64,
     },
+    /// The head is of a record that is not kept any more, so that nothing can be compared with it.
+    #[error("record {seq} was retired, as records before {first} were: name a later head")]
+    HeadRetired {
+        /// The record that the head names.
+        seq: u64,
+        /// The first that is kept.
+        first: u64,
+    },
     /// The last record is another than the head says.
     #[error("record {seq} is not the one that was written: the head names another hash")]
     HeadDiffers {
@@ -115,15 +136,15 @@ pub fn verify(
     let head_file = segments.head_file();
     let kept = segments.head().map_err(|error| unreadable(&head_file, error))?;
     let files = segments.files().map_err(|error| unreadable(segments.current(), error))?;
-    let (expected, is_kept) = match (exported, kept) {
-        (Some(head), _) => (head, false),
-        (None, Some(head)) => (head, true),
+    let expected = match (exported, kept) {
+        (Some(head), kept) => Head { first: kept.map_or(0, |kept| kept.first), ..head },
+        (None, Some(head)) => head,
         (None, None) if files.is_empty() => {
-            return Ok(Report { records: 0, head: Head::default(), torn: 0 });
+            return Ok(Report { records: 0, head: Head::default(), oldest: None, torn: 0 });
         }
         (None, None) => return Err(Broken::NoHead),
     };
-    let mut chain = Chain { head: None, first: None, records: 0, torn: 0, expected };
+    let mut chain = Chain { head: None, oldest: None, retired: 0, records: 0, torn: 0, expected };
     let last = files.len().saturating_sub(1);
     for (index, path) in files.iter().enumerate() {
         let mut text = Vec::new();
@@ -133,12 +154,14 @@ pub fn verify(
         chain.read(path, &text, index == last)?;
         progress(text.len() as u64);
     }
-    chain.end(is_kept)
+    chain.end()
 }
 
 struct Chain {
     head: Option<Head>,
-    first: Option<u64>,
+    oldest: Option<Oldest>,
+    /// The last record that one of the others says was retired.
+    retired: u64,
     records: u64,
     torn: u64,
     expected: Head,
@@ -177,20 +200,34 @@ impl Chain {
                     return Err(Broken::Changed { path: path(), line: line_number, seq });
                 }
             }
-            self.take(place.seq, line)?;
+            self.take(place, line)?;
         }
         Ok(())
     }
 
-    fn take(&mut self, seq: u64, line: &[u8]) -> Result<(), Broken> {
-        let first = *self.first.get_or_insert(seq);
+    fn take(&mut self, place: Link, line: &[u8]) -> Result<(), Broken> {
+        let Link { seq, prev } = place;
+        let record: serde_json::Value = serde_json::from_slice(line).unwrap_or_default();
+        let hash = Hash::of(line);
+        if self.oldest.is_none() {
+            let at =
+                record["time"].as_i64().and_then(|time| Timestamp::from_millisecond(time).ok());
+            let at = at.unwrap_or(Timestamp::UNIX_EPOCH);
+            self.oldest = Some(Oldest { link: place, at });
+            // The head may be of the record before, which is gone, but whose hash is known.
+            if seq == self.expected.count + 1 && prev != self.expected.hash {
+                return Err(Broken::HeadDiffers { seq: self.expected.count });
+            }
+        }
         self.records += 1;
-        self.head = Some(Head { count: seq, hash: Hash::of(line), first });
-        if seq == self.expected.count && Hash::of(line) != self.expected.hash {
+        let first = self.oldest.map_or(seq, |oldest| oldest.link.seq);
+        self.head = Some(Head { count: seq, hash, first });
+        if seq == self.expected.count && hash != self.expected.hash {
             return Err(Broken::HeadDiffers { seq });
         }
-        let value: serde_json::Value = serde_json::from_slice(line).unwrap_or_default();
-        match value["message"].as_str() {
+        let retired = record["unmapped"]["retired"].as_u64().unwrap_or_default();
+        self.retired = self.retired.max(retired);
+        match record["message"].as_str() {
             Some(message) if message.starts_with("records are missing") => {
                 Err(Broken::Told { seq, message: message.to_owned() })
             }
@@ -198,16 +235,23 @@ impl Chain {
         }
     }
 
-    fn end(self, is_kept: bool) -> Result<Report, Broken> {
+    fn end(self) -> Result<Report, Broken> {
         let head = self.head.unwrap_or_default();
         let (found, expected) = (head.count, self.expected.count);
         if found < expected {
             return Err(Broken::EndMissing { found, expected });
         }
-        let (found, expected) = (self.first.unwrap_or(1), self.expected.first.max(1));
-        if found > expected && is_kept {
+        let found = self.oldest.map_or(1, |oldest| oldest.link.seq);
+        // Both say what retention removed: the head, and records of the chain itself. Neither has to
+        // be there: an exported head names no beginning, and older chains told nothing.
+        let told = if self.retired > 0 { self.retired + 1 } else { 0 };
+        let expected = self.expected.first.max(told);
+        if expected > 0 && found > expected {
             return Err(Broken::BeginningMissing { found, expected });
         }
-        Ok(Report { records: self.records, head, torn: self.torn })
+        if self.oldest.is_some() && self.expected.count + 1 < found {
+            return Err(Broken::HeadRetired { seq: self.expected.count, first: found });
+        }
+        Ok(Report { records: self.records, head, oldest: self.oldest, torn: self.torn })
     }
 }

@@ -24,5 +24,6 @@ pub fn authenticate(hash: &KeyHash, policies: &Snapshot, now: Timestamp) -> Resu
         credential: api_key.id.clone(),
         subject: None,
         grants: tenant.operations.intersect(api_key.operations),
+        policy_version: Arc::clone(policies.version()),
     })
 }

@@ -1,6 +1,7 @@
 //! A credential in, a [`Caller`] out.
 
 mod api_key;
+mod holder;
 mod issuers;
 mod jwks;
 mod jwt;
@@ -8,6 +9,7 @@ pub mod what_if;
 
 use jiff::Timestamp;
 
+pub use holder::holder_of;
 pub use issuers::Issuers;
 
 use crate::model::{Caller, KeyHash};
@@ -53,6 +55,25 @@ pub enum Error {
     /// A good token that stands for no tenant which takes it.
     #[error("The token grants nothing here.")]
     NoTenant,
+}
+
+impl Error {
+    /// A word for logs and records.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Missing => "credential_missing",
+            Self::Malformed => "credential_malformed",
+            Self::Conflicting => "credentials_conflict",
+            Self::Unknown => "credential_unknown",
+            Self::Expired => "credential_expired",
+            Self::NotYetValid => "token_not_yet_valid",
+            Self::Audience => "token_audience",
+            Self::Issuer => "token_issuer",
+            Self::Signature => "token_signature",
+            Self::NoTenant => "token_without_tenant",
+        }
+    }
 }
 
 /// Finds out who shows this credential.

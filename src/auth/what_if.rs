@@ -48,5 +48,7 @@ pub fn of_tenant(tenant: &Arc<Tenant>) -> Caller {
         credential: CredentialId::of_token("any", "credential"),
         subject: None,
         grants: tenant.operations,
+        // It makes no request that a record could tell of.
+        policy_version: Arc::default(),
     }
 }

@@ -1,7 +1,8 @@
 //! `jobs-gateway audit`
 
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,8 +10,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::audit::verify::{Oldest, Report};
 use crate::audit::{Hash, Head, Segments, reader, verify};
 use crate::config::values;
+
+mod filter;
+
+use filter::{Filter, HEADER, row};
 
 /// Verifies, searches and follows audit records.
 #[derive(Debug, clap::Args)]
@@ -30,28 +36,77 @@ enum Command {
         #[arg(long, value_parser = head)]
         head: Option<Head>,
     },
-    /// Print the records that match.
+    /// Print the records that match, oldest first.
     Query {
         #[command(flatten)]
         filter: Filter,
-        /// How they are printed.
-        #[arg(long, value_enum, default_value = "table")]
-        format: Format,
-        /// The file that is written.
-        #[arg(long, default_value = "audit/audit.jsonl")]
-        file: PathBuf,
+        /// Not older than this: 15m, 1h, 7d, or a time such as 2030-01-01T00:00:00Z.
+        #[arg(long, value_parser = moment)]
+        since: Option<Timestamp>,
+        /// Not younger than this, written like `--since`.
+        #[arg(long, value_parser = moment)]
+        until: Option<Timestamp>,
+        /// At most so many, the newest.
+        #[arg(long)]
+        limit: Option<usize>,
+        #[command(flatten)]
+        source: Source,
     },
     /// Print records as they are written, until interrupted.
     Tail {
         #[command(flatten)]
         filter: Filter,
-        /// How they are printed.
-        #[arg(long, value_enum, default_value = "table")]
-        format: Format,
-        /// The file that is written.
-        #[arg(long, default_value = "audit/audit.jsonl")]
-        file: PathBuf,
+        #[command(flatten)]
+        source: Source,
     },
+}
+
+/// Where records are, and how they are printed.
+#[derive(Debug, clap::Args)]
+struct Source {
+    /// How they are printed.
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+    /// The file that is written.
+    #[arg(long, default_value = "audit/audit.jsonl")]
+    file: PathBuf,
+    /// Print summaries of strangers' requests instead: those that showed no credential that is known.
+    #[arg(long)]
+    strangers: bool,
+}
+
+impl Source {
+    fn segments(&self) -> Segments {
+        let segments = Segments::of(&self.file);
+        if self.strangers { segments.refused() } else { segments }
+    }
+
+    /// Some of the files.
+    ///
+    /// # Errors
+    /// When there are none, or their folder cannot be read.
+    fn files(
+        &self,
+        list: impl Fn(&Segments) -> io::Result<Vec<PathBuf>>,
+    ) -> io::Result<Vec<PathBuf>> {
+        let segments = self.segments();
+        let missing = || io::Error::new(io::ErrorKind::NotFound, "no such file");
+        let files = list(&segments)
+            .and_then(|files| if files.is_empty() { Err(missing()) } else { Ok(files) });
+        files.map_err(|error| {
+            let text = format!("{}: {error}; name it with --file", segments.current().display());
+            io::Error::new(error.kind(), text)
+        })
+    }
+}
+
+/// A time, or how long ago it was.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    let wanted = "must be a duration such as 15m or 7d, or a time such as 2030-01-01T00:00:00Z";
+    match values::duration(text) {
+        Ok(ago) => Timestamp::now().checked_sub(ago).map_err(|_| wanted.to_owned()),
+        Err(_) => text.parse().map_err(|_| wanted.to_owned()),
+    }
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -60,26 +115,6 @@ enum Format {
     Table,
     /// The record as it is.
     Json,
-}
-
-/// Which records.
-#[derive(Debug, clap::Args)]
-struct Filter {
-    /// Of this tenant.
-    #[arg(long)]
-    tenant: Option<String>,
-    /// Not older than this: 15m, 1h, 7d.
-    #[arg(long, value_parser = values::duration)]
-    since: Option<Duration>,
-    /// Of this operation.
-    #[arg(long)]
-    operation: Option<String>,
-    /// With this outcome: `success`, a decision (`allowed`, `denied`, `limited`), or an error code.
-    #[arg(long)]
-    outcome: Option<String>,
-    /// About this job.
-    #[arg(long)]
-    job: Option<String>,
 }
 
 fn head(text: &str) -> Result<Head, String> {
@@ -93,8 +128,10 @@ fn head(text: &str) -> Result<Head, String> {
 pub fn run(args: &Args) -> ExitCode {
     let outcome = match &args.command {
         Command::Verify { paths, head } => verify_all(paths, *head),
-        Command::Query { filter, format, file } => query(filter, *format, file),
-        Command::Tail { filter, format, file } => tail(filter, *format, file),
+        Command::Query { filter, since, until, limit, source } => {
+            query(filter, (*since, *until), limit.unwrap_or(usize::MAX), source)
+        }
+        Command::Tail { filter, source } => tail(filter, source),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -111,30 +148,51 @@ pub fn run(args: &Args) -> ExitCode {
 fn verify_all(paths: &[PathBuf], head: Option<Head>) -> io::Result<bool> {
     let mut all_good = true;
     for path in paths {
-        let segments = Segments::of(path);
-        let bar = progress(&segments.files()?)?;
-        let report = verify::verify(&segments, head, |bytes| bar.inc(bytes));
-        bar.finish_and_clear();
-        match report {
-            Ok(report) => {
-                println!(
-                    "{}: {} records, {}:{}",
-                    path.display(),
-                    report.records,
-                    report.head.count,
-                    report.head.hash
-                );
-                if report.torn > 0 {
-                    println!("  and {} bytes of a line that a crash cut short", report.torn);
-                }
-            }
-            Err(broken) => {
-                all_good = false;
-                println!("{}: BROKEN: {broken}", path.display());
-            }
+        let calls = Segments::of(path);
+        let strangers = calls.refused();
+        all_good &= verify_one(&calls, head)?;
+        // An exported head is of calls.
+        if strangers.current().exists() {
+            all_good &= verify_one(&strangers, None)?;
         }
     }
     Ok(all_good)
+}
+
+fn verify_one(segments: &Segments, head: Option<Head>) -> io::Result<bool> {
+    let path = segments.current().display();
+    let files = segments.files().map_err(|error| at(segments.current(), &error))?;
+    let bar = progress(&files)?;
+    let report = verify::verify(segments, head, |bytes| bar.inc(bytes));
+    bar.finish_and_clear();
+    match report {
+        Ok(Report { records, head: Head { count, hash, .. }, oldest, torn }) => {
+            println!("{path}: {records} records, {count}:{hash}");
+            if let Some(Oldest { link, at }) = oldest {
+                println!("  from {at} on{}", before(link.seq, link.prev));
+            }
+            if torn > 0 {
+                println!("  and {torn} bytes of a line that a crash cut short");
+            }
+            Ok(true)
+        }
+        Err(broken) => {
+            println!("{path}: BROKEN: {broken}");
+            Ok(false)
+        }
+    }
+}
+
+/// What was there before the oldest record.
+fn before(first: u64, prev: Hash) -> String {
+    match first {
+        1 => ": none was retired".to_owned(),
+        first => format!("; older ones were retired, the last of them {}:{prev}", first - 1),
+    }
+}
+
+fn at(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// A bar over bytes, where somebody looks.
@@ -148,112 +206,91 @@ fn progress(files: &[PathBuf]) -> io::Result<ProgressBar> {
     Ok(ProgressBar::new(total).with_style(style.map_err(io::Error::other)?))
 }
 
-fn query(filter: &Filter, format: Format, file: &std::path::Path) -> io::Result<bool> {
-    let since = filter.since.and_then(|since| Timestamp::now().checked_sub(since).ok());
-    let files = Segments::of(file).files()?;
-    if files.is_empty() {
-        return Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            format!("{}: no such file", file.display()),
-        ));
-    }
+fn query(
+    filter: &Filter,
+    (since, until): (Option<Timestamp>, Option<Timestamp>),
+    limit: usize,
+    source: &Source,
+) -> io::Result<bool> {
+    let files = source.files(Segments::files)?;
     let bar = progress(&files)?;
-    let mut out = io::stdout().lock();
+    let mut out = printer(source.format);
+    let mut newest = VecDeque::new();
     for line in reader::all_lines(files) {
         let line = line?;
         bar.inc(line.len() as u64 + 1);
-        print(&mut out, filter, since, format, &line)?;
+        let Ok(record) = serde_json::from_slice::<Value>(&line) else { continue };
+        let time = record["time"].as_i64().unwrap_or_default();
+        let is_wanted = since.is_none_or(|since| time >= since.as_millisecond())
+            && until.is_none_or(|until| time <= until.as_millisecond())
+            && filter.takes(&record);
+        if !is_wanted {
+            continue;
+        }
+        if limit == usize::MAX {
+            out.print(&line, &record)?;
+            continue;
+        }
+        newest.push_back((line, record));
+        if newest.len() > limit {
+            newest.pop_front();
+        }
     }
     bar.finish_and_clear();
+    for (line, record) in newest {
+        out.print(&line, &record)?;
+    }
     Ok(true)
 }
 
-fn tail(filter: &Filter, format: Format, file: &std::path::Path) -> io::Result<bool> {
-    let segments = Segments::of(file);
+fn tail(filter: &Filter, source: &Source) -> io::Result<bool> {
+    source.files(Segments::files)?;
+    let segments = source.segments();
     let mut seen = segments.head()?.map_or(0, |head| head.count);
-    let mut out = io::stdout().lock();
+    let mut out = printer(source.format);
     loop {
         let written = segments.head()?.map_or(0, |head| head.count);
         if written > seen {
-            for line in reader::all_lines(segments.files_from(seen + 1)?) {
+            for line in reader::all_lines(source.files(|segments| segments.files_from(seen + 1))?) {
                 let line = line?;
                 let record: Value = serde_json::from_slice(&line).unwrap_or_default();
-                if record["unmapped"]["chain"]["seq"].as_u64().is_some_and(|seq| seq > seen) {
-                    print(&mut out, filter, None, format, &line)?;
+                let seq = record["unmapped"]["chain"]["seq"].as_u64();
+                if seq.is_some_and(|seq| seq > seen) && filter.takes(&record) {
+                    out.print(&line, &record)?;
                 }
             }
-            out.flush()?;
+            out.to.flush()?;
             seen = written;
         }
         std::thread::sleep(Duration::from_millis(200));
     }
 }
 
-fn print(
-    out: &mut impl Write,
-    filter: &Filter,
-    since: Option<Timestamp>,
+/// Standard output, where records are printed.
+struct Printer {
+    to: io::StdoutLock<'static>,
     format: Format,
-    line: &[u8],
-) -> io::Result<()> {
-    let Ok(record) = serde_json::from_slice::<Value>(line) else { return Ok(()) };
-    if !filter.takes(&record, since) {
-        return Ok(());
-    }
-    match format {
-        Format::Json => {
-            out.write_all(line)?;
-            out.write_all(b"\n")
+    /// Set until the first line is printed, where people look.
+    needs_header: bool,
+}
+
+fn printer(format: Format) -> Printer {
+    let to = io::stdout().lock();
+    let needs_header = matches!(format, Format::Table) && to.is_terminal();
+    Printer { to, format, needs_header }
+}
+
+impl Printer {
+    fn print(&mut self, line: &[u8], record: &Value) -> io::Result<()> {
+        if std::mem::take(&mut self.needs_header) {
+            writeln!(self.to, "{}", row(HEADER))?;
         }
-        Format::Table => writeln!(out, "{}", row(&record)),
-    }
-}
-
-impl Filter {
-    fn takes(&self, record: &Value, since: Option<Timestamp>) -> bool {
-        let own = &record["unmapped"];
-        let is = |wanted: &Option<String>, value: &Value| match wanted {
-            Some(wanted) => value.as_str() == Some(wanted),
-            None => true,
-        };
-        let time = record["time"].as_i64().unwrap_or_default();
-        let resources = record["resources"].as_array().into_iter().flatten();
-        let names_job = match &self.job {
-            Some(job) => resources.into_iter().any(|r| r["uid"].as_str() == Some(job)),
-            None => true,
-        };
-        let outcome = match self.outcome.as_deref() {
-            None => true,
-            Some("success") => record["status_id"] == 1,
-            Some(outcome) => {
-                own["decision"] == outcome
-                    || record["status_code"]
-                        .as_str()
-                        .is_some_and(|c| c.eq_ignore_ascii_case(outcome))
+        match self.format {
+            Format::Json => {
+                self.to.write_all(line)?;
+                self.to.write_all(b"\n")
             }
-        };
-        since.is_none_or(|since| time >= since.as_millisecond())
-            && is(&self.tenant, &own["tenant"])
-            && is(&self.operation, &record["api"]["operation"])
-            && outcome
-            && names_job
+            Format::Table => writeln!(self.to, "{}", filter::row_of(record)),
+        }
     }
-}
-
-fn row(record: &Value) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-    let time = record["time"].as_i64().and_then(|time| Timestamp::from_millisecond(time).ok());
-    let own = &record["unmapped"];
-    let resource = record["resources"].as_array().and_then(|all| all.first());
-    format!(
-        "{:<24} {:<12} {:<20} {:<20} {:<8} {:<8} {:<20} {}",
-        time.map_or("-".to_owned(), |time| time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()),
-        text(&own["tenant"]),
-        text(&record["actor"]["user"]["credential_uid"]),
-        text(&record["api"]["operation"]),
-        text(&own["phase"]),
-        text(&own["decision"]),
-        text(&record["status_code"]),
-        resource.map_or("-".to_owned(), |resource| text(&resource["uid"])),
-    )
 }

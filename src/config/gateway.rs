@@ -385,8 +385,9 @@ fn audit_of(context: &Context<'_>, mut section: Section<'_, '_>, folder: &Path) 
         let rotate = sink.get("rotate", bytes).unwrap_or(100 << 20);
         let rotate_after = sink.get("rotate_after", some_time).unwrap_or(Duration::from_hours(24));
         let keep = sink.get("keep", positive).map_or(30, |keep| keep.get() as usize);
+        let keep_for = sink.get("keep_for", duration).unwrap_or(Duration::from_hours(90 * 24));
         stdout |= sink.get("stdout", boolean).unwrap_or(false);
-        otlp = sink.get("otlp", web_url).or(otlp);
+        otlp = sink.get("otlp", web_url).map(audit::Endpoint::new).or(otlp);
         if let Some(file) = file {
             if journal.is_some() {
                 context.error(&node.place, "there is one audit file: other sinks follow it");
@@ -394,7 +395,8 @@ fn audit_of(context: &Context<'_>, mut section: Section<'_, '_>, folder: &Path) 
             let file = folder.join(file.trim_start_matches("./"));
             let may_drop = may_drop.unwrap_or(false);
             let rotate = rotate as u64;
-            journal = Some(audit::Settings { file, rotate, rotate_after, keep, may_drop });
+            journal =
+                Some(audit::Settings { file, rotate, rotate_after, keep, keep_for, may_drop });
         }
         sink.finish();
     }

@@ -121,7 +121,9 @@ pub const KEYS: &[Described] = describe! {
     "audit.sinks[].rotate_after" ["`1d`"]
         "the age at which it is closed";
     "audit.sinks[].keep" ["`30`"]
-        "how many closed files are kept";
+        "how many closed files are kept, however old they are";
+    "audit.sinks[].keep_for" ["`90d`"]
+        "how long closed files are kept, however many they are. See [audit](audit.md)";
     "audit.sinks[].stdout" ["`false`"]
         "`true`: standard output follows";
     "audit.sinks[].otlp" ["none"]

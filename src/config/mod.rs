@@ -163,7 +163,7 @@ pub struct Audit {
     /// Whether standard output follows it.
     pub stdout: bool,
     /// The OTLP endpoint that follows it.
-    pub otlp: Option<url::Url>,
+    pub otlp: Option<crate::audit::Endpoint>,
 }
 
 /// How much memory cached answers may take, in bytes.

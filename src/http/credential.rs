@@ -1,15 +1,39 @@
-//! Where a credential may stand in a request.
+//! Where a credential may stand in a request, and whose it is.
 
 use axum::http::{HeaderMap, header};
+use jiff::Timestamp;
 
+use super::Rules;
 use crate::auth;
+use crate::model::{CallRecord, Caller};
+
+/// Finds out who calls. The record is told that, or why nobody does.
+///
+/// # Errors
+/// When there is no credential, or one that is not taken.
+pub async fn authenticate(
+    Rules { policies, issuers, .. }: &Rules,
+    headers: &HeaderMap,
+    now: Timestamp,
+    record: &mut CallRecord,
+) -> Result<Caller, auth::Error> {
+    let credential = of(headers).inspect_err(|error| record.refuse(error.reason(), None))?;
+    let authenticated = auth::authenticate(credential, policies, issuers, now).await;
+    match &authenticated {
+        Ok(caller) => record.identify(caller),
+        Err(error) => {
+            record.refuse(error.reason(), auth::holder_of(credential, *error, policies, issuers));
+        }
+    }
+    authenticated
+}
 
 /// The credential a request carries, in any of three ways: raw in `Authorization` (as Move's own
 /// clients send it), `Authorization: Bearer <credential>`, or `X-API-Key`.
 ///
 /// # Errors
 /// When there is none, or two that differ.
-pub fn of(headers: &HeaderMap) -> Result<&str, auth::Error> {
+fn of(headers: &HeaderMap) -> Result<&str, auth::Error> {
     let authorization = single(headers, header::AUTHORIZATION.as_str())?.map(without_scheme);
     let api_key = single(headers, "x-api-key")?;
     match (authorization, api_key) {

@@ -13,8 +13,7 @@ use super::emission::Emission;
 use super::error::{self, Refusal};
 use super::execution::{self, Executed};
 use super::media_type::MediaType;
-use super::{Rules, Service, caching, credential, limits, request};
-use crate::auth;
+use super::{Service, caching, credential, limits, request};
 use crate::graphql::{Answer, ApiError};
 use crate::limit::{Bucket, Charge, Level, Refused, seconds};
 use crate::model::{
@@ -78,11 +77,8 @@ async fn answer(
     request::check_head(head, service.max_body)?;
 
     let rules = service.rules.load_full();
-    let credential = credential::of(&head.headers)?;
-    let Rules { policies, issuers, .. } = &*rules;
-    let caller = auth::authenticate(credential, policies, issuers, service.clock.now()).await?;
-    record.identify(&caller);
-    record.policy_version = Some(Arc::clone(policies.version()));
+    let now = service.clock.now();
+    let caller = credential::authenticate(&rules, &head.headers, now, record).await?;
 
     let text = timeout_at(deadline, request::read(head, body, service.max_body))
         .await

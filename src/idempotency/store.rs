@@ -21,10 +21,16 @@ const ENTRIES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("entries
 /// How much memory entries may take in this process, in bytes.
 const MEMORY: u64 = 64 << 20;
 
-/// The file cannot be opened; the text says why.
+/// Why the file cannot be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct OpenError(String);
+pub enum OpenError {
+    /// Another process has it.
+    #[error("another gateway has it open: each needs a file of its own")]
+    Taken,
+    /// Something else; the text says what.
+    #[error("{0}")]
+    Other(String),
+}
 
 /// The store did not answer; why is in the log.
 #[derive(Debug)]
@@ -68,11 +74,14 @@ impl Store {
     }
 
     pub fn file(path: &Path) -> Result<Self, OpenError> {
-        let failed = |error: &dyn std::fmt::Display| OpenError(error.to_string());
+        let failed = |error: &dyn std::fmt::Display| OpenError::Other(error.to_string());
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|error| failed(&error))?;
         }
-        let database = Database::create(path).map_err(|error| failed(&error))?;
+        let database = Database::create(path).map_err(|error| match error {
+            redb::DatabaseError::DatabaseAlreadyOpen => OpenError::Taken,
+            error => failed(&error),
+        })?;
         let begun = database.begin_write().map_err(|error| failed(&error))?;
         begun.open_table(ENTRIES).map_err(|error| failed(&error))?;
         begun.commit().map_err(|error| failed(&error))?;

@@ -16,6 +16,8 @@ pub struct Caller {
     pub subject: Option<Arc<str>>,
     /// What tenant and credential together allow.
     pub grants: RootFields,
+    /// The policies it was judged by: see `policy::Snapshot::version`.
+    pub policy_version: Arc<str>,
 }
 
 impl Caller {

@@ -24,7 +24,7 @@ pub use hex::write_hex;
 pub use ids::{CredentialId, JobId, Namespace, TakeId, TenantId};
 pub use ids::{IdError, RequestId};
 pub use pieces::joined;
-pub use record::{CallRecord, Decision, Failure};
+pub use record::{CallRecord, Decision, Failure, FieldOutcome, RefusedCaller};
 pub use request::{CreationMark, RequestContext};
 pub use root_field::{Kind, RootField, RootFields, Weights};
 pub use secret::Secret;

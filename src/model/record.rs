@@ -51,6 +51,8 @@ pub struct CallRecord {
     pub cost: u32,
     /// What the limiter decided, if it was asked.
     pub decision: Option<Decision>,
+    /// Why its credential was refused, in a word.
+    pub refused_because: Option<&'static str>,
     /// The errors of the answer, in order.
     pub failures: Vec<Failure>,
     /// The HTTP status of the answer.
@@ -90,6 +92,26 @@ impl Decision {
     }
 }
 
+/// Whose call was refused before anything was done for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusedCaller<'a> {
+    /// Nobody's that is known.
+    Stranger,
+    /// The holder's of a credential.
+    Holder(&'a TenantId, &'a CredentialId),
+}
+
+/// What became of a root field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FieldOutcome {
+    /// It has its answer.
+    Succeeded,
+    /// It failed.
+    Failed(ErrorCode),
+    /// It was not brought to its end: a sibling failed, or its caller hung up.
+    Unknown,
+}
+
 /// One error of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -122,6 +144,7 @@ impl CallRecord {
             is_replay: false,
             cost: 0,
             decision: None,
+            refused_because: None,
             failures: Vec::new(),
             status: 0,
             took: Duration::ZERO,
@@ -133,6 +156,28 @@ impl CallRecord {
         self.tenant = Some(caller.tenant.id.clone());
         self.credential = Some(caller.credential.clone());
         self.subject.clone_from(&caller.subject);
+        self.policy_version = Some(Arc::clone(&caller.policy_version));
+    }
+
+    /// Notes why a credential was refused, and whose it is if that is known.
+    pub fn refuse(&mut self, reason: &'static str, holder: Option<(TenantId, CredentialId)>) {
+        self.refused_because = Some(reason);
+        (self.tenant, self.credential) = holder.unzip();
+    }
+
+    /// Who was refused, if nothing was done for the call: for want of a credential or of a limit's
+    /// units, or because there was too much to do.
+    #[must_use]
+    pub fn refused_caller(&self) -> Option<RefusedCaller<'_>> {
+        let (Some(tenant), Some(credential)) = (&self.tenant, &self.credential) else {
+            return Some(RefusedCaller::Stranger);
+        };
+        let is_refused = self.failures.first().is_some_and(|failure| {
+            use ErrorCode::{Overloaded, RateLimited, Unauthenticated};
+            matches!(failure.code, Overloaded | RateLimited | Unauthenticated)
+        });
+        let is_refused = is_refused && self.execution.is_none();
+        is_refused.then_some(RefusedCaller::Holder(tenant, credential))
     }
 
     /// How old the oldest cached part of the answer is.
@@ -150,5 +195,27 @@ impl CallRecord {
             Some(root) => **root == *trail.response_key,
         };
         self.failures.iter().find(is_about).map(|failure| failure.code)
+    }
+
+    /// What became of one of its root fields, as far as anybody knows.
+    #[must_use]
+    pub fn outcome_of(&self, trail: &Trail) -> FieldOutcome {
+        let was_answered_whole = self.execution.is_none() || self.is_replay;
+        match self.code_of(trail) {
+            Some(code) => FieldOutcome::Failed(code),
+            None if was_answered_whole => self.outcome(),
+            None if trail.note(|notes| notes.ended.is_some()) => FieldOutcome::Succeeded,
+            None => FieldOutcome::Unknown,
+        }
+    }
+
+    /// What became of it as a whole.
+    #[must_use]
+    pub fn outcome(&self) -> FieldOutcome {
+        match self.failures.first() {
+            Some(failure) => FieldOutcome::Failed(failure.code),
+            None if self.status >= 400 => FieldOutcome::Unknown,
+            None => FieldOutcome::Succeeded,
+        }
     }
 }

@@ -218,7 +218,7 @@ instruments! {
     audit_records: Counter<u64> = "jobs_gateway_audit_records_total" []
         "Audit records written to the file.";
     audit_dropped: Counter<u64> = "jobs_gateway_audit_dropped_total" []
-        "Audit records of queries that were dropped because the queue was full.";
+        "Audit records of queries that were dropped because the queue was full; of any call if the writer ended.";
     audit_writable: Gauge<f64> = "jobs_gateway_audit_writable" []
         "1 if audit records can be written; 0 if not, and mutations are refused.";
     audit_queue: Gauge<f64> = "jobs_gateway_audit_queue_records" []

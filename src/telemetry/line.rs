@@ -41,6 +41,7 @@ pub(super) fn call(record: &CallRecord) {
         job_ids = %json!(jobs),
         status = record.status,
         codes = %json!(codes),
+        reason = record.refused_because,
         cache = record.cache.map(CacheStatus::as_str),
         cost_units = record.cost,
         upstream_calls,

@@ -9,6 +9,7 @@ mod line;
 pub mod metrics;
 pub mod otlp;
 mod process;
+mod refusals;
 mod series;
 mod spans;
 mod subscriber;
@@ -19,6 +20,7 @@ use opentelemetry_sdk::trace::SpanProcessor;
 pub use causes::{causes, http_causes};
 pub use current::within;
 pub use otlp::{Otlp, flush};
+pub use refusals::report as report_refused;
 pub use subscriber::{Error, Format, init};
 
 use crate::model::{CallRecord, TraceContext};
@@ -33,7 +35,9 @@ pub fn trace_of(headers: &HeaderMap) -> Option<TraceContext> {
 /// Tells a finished call, once.
 pub fn emit(record: &CallRecord) {
     metrics::call(record);
-    current::scope(record.trace.as_ref(), || line::call(record));
+    if refusals::may_log(record) {
+        current::scope(record.trace.as_ref(), || line::call(record));
+    }
     if let Some(tracing) = otlp::tracing() {
         for span in spans::of(record) {
             tracing.spans.on_end(span);

@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "test modules explain themselves by their tests' names")]
 
 mod audit;
+mod audit_files;
 mod cache;
 mod cache_model;
 mod clients;
@@ -22,6 +23,7 @@ mod owners_model;
 mod ownership;
 mod plans;
 mod protocol;
+mod refusals;
 mod replicas;
 mod reload;
 mod schema;

@@ -167,7 +167,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $own = merge $own (dict "idempotency" (dict "file" "/var/lib/jobs-gateway/state/idempotency.redb")) -}}
 {{- end -}}
 {{- if .Values.audit.enabled -}}
-{{- $file := dict "file" "/var/lib/jobs-gateway/audit/audit.jsonl" "rotate" .Values.audit.rotate "rotate_after" .Values.audit.rotateAfter "keep" .Values.audit.keep -}}
+{{- $file := dict "file" "/var/lib/jobs-gateway/audit/audit.jsonl" "rotate" .Values.audit.rotate "rotate_after" .Values.audit.rotateAfter "keep" .Values.audit.keep "keep_for" .Values.audit.keepFor -}}
 {{- $sinks := list $file -}}
 {{- if .Values.audit.stdout -}}
 {{- $sinks = append $sinks (dict "stdout" true) -}}

@@ -33,3 +33,19 @@ pub async fn records(world: &World, count: usize) -> Vec<Value> {
         tokio::task::yield_now().await;
     }
 }
+
+/// The summaries of strangers' requests, once there are so many. Lets a minute pass, which is when they
+/// are made.
+pub async fn summaries_of_strangers(world: &World, count: usize) -> Vec<Value> {
+    world.pass(Duration::from_mins(1)).await;
+    let file = Segments::of(&file_of(world.folder())).refused().current().to_owned();
+    let give_up = Instant::now() + Duration::from_secs(10);
+    loop {
+        let records = records_in(&file);
+        if records.len() >= count {
+            return records;
+        }
+        assert!(Instant::now() < give_up, "{} of {count} summaries", records.len());
+        tokio::task::yield_now().await;
+    }
+}
