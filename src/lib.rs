@@ -4,10 +4,10 @@
 
 pub mod http; // bytes in, bytes out: the one pipeline
 pub mod auth; // credential -> caller
-pub mod operation; // document -> operation: parsed once, limited, remembered
+pub mod operation; // document -> operation: limited, validated, brought into its normal form, remembered
 pub mod limit; // may it be done now: rates, requests at once
 pub mod idempotency; // was it done before: mutations that may be sent again
-pub mod graphql; // schema, resolvers, and the one mapping of errors
+pub mod graphql; // the one executor: plans, answers, and the one mapping of errors
 pub mod jobs; // get, list, create, update: ownership, envelope, cursor. The heart
 pub mod cache; // what is known of jobs, and whole answers: for how long, and until which write
 pub mod shared_state; // Redis, where there are replicas: never fails a request, never waits over 20 ms
@@ -15,8 +15,9 @@ pub mod upstream; // one call to Move: document, deadline, answer
 pub mod audit; // what happened, on disk: intents before mutations, a chain of hashes, sinks
 pub mod telemetry; // the log, from one record a call
 
+pub mod json; // JSON as it came: a text and the index of its values
 pub mod model; // ids, tenants, callers, root fields, error codes: the words all others speak
-pub mod types; // the Jobs schema as Rust types
+pub mod types; // the Jobs schema, defined once
 
 #[cfg(feature = "sandbox")]
 pub mod sandbox; // the Move API emulator

@@ -17,7 +17,6 @@ use crate::http::{Rules, Service, Tls, TlsFiles};
 use crate::jobs::Jobs;
 use crate::limit::Limits;
 use crate::model::TenantId;
-use crate::operation::Documents;
 use crate::policy::{self, Snapshot};
 use crate::telemetry::metrics;
 
@@ -77,7 +76,7 @@ impl Origin {
         {
             found.0.push(Diagnostic::error(format!("`server.tls`: {problem}"), None));
         }
-        match policy::load(&config, &*self.env, now, graphql::has_field) {
+        match policy::load(&config, &*self.env, now, graphql::problems_of_hiding) {
             Ok((policies, more)) if !found.has_errors() => {
                 warnings.0.extend(more.0);
                 Ok(Loaded { config, policies, warnings })
@@ -108,11 +107,12 @@ pub fn rules(
     metrics::policies(policies.version(), tenants);
     Ok(Rules {
         issuers,
-        documents: match before {
-            Some(rules) if *rules.documents.limits() == config.limits => rules.documents.clone(),
-            _ => Documents::new(config.limits.clone()),
-        },
-        gateways: Gateways::new(jobs, policies.tenants().map(|tenant| &**tenant)),
+        gateways: Gateways::new(
+            jobs,
+            policies.tenants().map(|tenant| &**tenant),
+            &config.limits,
+            before.map(|rules| &rules.gateways),
+        ),
         limits: Limits::new(
             policies.tenants().map(|tenant| &**tenant),
             config.weights.clone(),

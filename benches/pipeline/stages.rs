@@ -12,6 +12,7 @@ use jobs_gateway::auth::{Issuers, authenticate};
 use jobs_gateway::cache::{
     Answers, Entry, JobCache, Key, Lifetime, Question, State, StoredAnswer, Versions,
 };
+use jobs_gateway::graphql::schema_without;
 use jobs_gateway::jobs::envelope;
 use jobs_gateway::limit::{self, Charge, Limiter};
 use jobs_gateway::model::{
@@ -105,17 +106,19 @@ pub fn token_first(runtime: &Arc<Runtime>) -> Run {
 
 pub fn operation_first(_: &Arc<Runtime>) -> Run {
     let (documents, mut number) = (Documents::new(Limits::default()), 0);
+    let schema = schema_without(&[]).unwrap();
     Box::new(move || {
         number += 1;
-        let document = documents.parse(&format!("{QUERY} # {number}")).unwrap();
+        let document = documents.parse(&schema, &format!("{QUERY} # {number}")).unwrap();
         document.operation(None, variables("job-1", None)).unwrap();
     })
 }
 
 pub fn operation_remembered(_: &Arc<Runtime>) -> Run {
     let documents = Documents::new(Limits::default());
+    let schema = schema_without(&[]).unwrap();
     Box::new(move || {
-        documents.parse(QUERY).unwrap().operation(None, variables("job-1", None)).unwrap();
+        documents.parse(&schema, QUERY).unwrap().operation(None, variables("job-1", None)).unwrap();
     })
 }
 

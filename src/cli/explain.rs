@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::auth::what_if;
 use crate::config::{Node, Value};
+use crate::graphql;
 use crate::model::{
     Caller, Clock, Kind, Rate, RateLimits, RootField, RootFields, TenantId, Weights,
 };
@@ -185,7 +186,8 @@ fn describe_query(
 ) -> Result<String, Box<dyn std::error::Error>> {
     let text = std::fs::read_to_string(path)?;
     let documents = Documents::new(loaded.config.limits.clone());
-    let operation = documents.parse(&text)?.sketch()?;
+    let schema = graphql::schema_without(&caller.tenant.hidden_fields)?;
+    let operation = documents.parse(&schema, &text).and_then(|document| document.sketch())?;
     let mut told = format!("\n{}\n", path.display());
     for (key, field) in operation.root_fields() {
         let verdict = if caller.may(field) { "allowed" } else { "FORBIDDEN" };

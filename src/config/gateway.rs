@@ -352,6 +352,7 @@ fn limits(mut section: Section<'_, '_>, config: &mut Config) {
         ("root_fields", &mut limits.root_fields),
         ("tokens", &mut limits.tokens),
         ("directives", &mut limits.directives),
+        ("representations", &mut limits.representations),
     ] {
         if let Some(number) = section.get(key, parsed("a whole number")) {
             *limit = number;

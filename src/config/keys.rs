@@ -84,6 +84,8 @@ pub const KEYS: &[Described] = describe! {
         "root fields, fragments expanded";
     "limits.tokens" ["`2000`"]
         "lexical tokens; also the most fields a document may expand to";
+    "limits.representations" ["`100`"]
+        "jobs that one request may ask for by `_entities`, each of which costs what a `getJob` costs";
     "limits.directives" ["`20`"]
         "directives, fragments expanded";
     "weights.getJob" ["`1`"]

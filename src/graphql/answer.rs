@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use async_graphql::{PathSegment, Pos, Response, Value};
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::errors::{self, ApiError};
+use super::errors::ApiError;
+use super::place::Segment;
 use crate::model::{CacheStatus, ErrorCode, Failure, Trail};
+use crate::operation::Pos;
+
+/// How an answer begins that has no errors.
+pub(super) const BEGUN: &[u8] = b"{\"data\":";
 
 /// A GraphQL answer.
 #[derive(Debug, Clone)]
@@ -29,35 +33,54 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Writes down what the engine answered, and what of it is stale.
-    #[must_use]
-    pub fn of(response: Response, trails: &[Trail]) -> Self {
-        let errors: Vec<PlacedError> = response
-            .errors
-            .into_iter()
-            .map(|error| {
-                let api = errors::of_engine(&error);
-                let mut path = error.path;
-                path.extend(api.below.iter().cloned());
-                PlacedError { api, path, locations: error.locations }
-            })
-            .collect();
-        let is_request_error = response.data == Value::Null
-            && !errors.is_empty()
-            && errors.iter().all(|error| error.path.is_empty());
-        let data = (!is_request_error).then_some(&response.data);
-        Self::write(data, &errors, Extensions::of(trails))
+    /// An answer that was executed. `body` is [`BEGUN`] and the data.
+    pub(super) fn executed(
+        mut body: Vec<u8>,
+        errors: &[PlacedError],
+        skipped: Vec<Failure>,
+        has_values: bool,
+        has_all_values: bool,
+        extensions: Option<Extensions>,
+    ) -> Self {
+        if !errors.is_empty() {
+            // Errors come first, so that people see them.
+            let data = body.split_off(BEGUN.len());
+            body.clear();
+            append(&mut body, b"{\"errors\":", &errors);
+            body.extend_from_slice(b",\"data\":");
+            body.extend_from_slice(&data);
+        }
+        if let Some(extensions) = extensions {
+            append(&mut body, b",\"extensions\":", &extensions);
+        }
+        body.push(b'}');
+        let failures = errors.iter().map(PlacedError::failure).chain(skipped).collect();
+        let retry_after = retry_after(errors);
+        let body = body.into_boxed_slice().into();
+        Self { body, failures, retry_after, has_data: true, has_values, has_all_values }
     }
 
     /// An answer of errors alone: nothing was executed.
     #[must_use]
     pub fn refusal(errors: impl IntoIterator<Item = ApiError>) -> Self {
         let placed = |mut api: ApiError| {
-            let path = std::mem::take(&mut api.below);
+            let path = std::mem::take(&mut api.path);
             let locations = api.position.into_iter().collect();
             PlacedError { api, path, locations }
         };
-        Self::write(None, &errors.into_iter().map(placed).collect::<Vec<_>>(), None)
+        let errors: Vec<PlacedError> = errors.into_iter().map(placed).collect();
+        let mut body = Vec::new();
+        append(&mut body, b"{\"errors\":", &errors);
+        body.push(b'}');
+        let failures = errors.iter().map(PlacedError::failure).collect();
+        Self {
+            body: body.into(),
+            failures,
+            retry_after: retry_after(&errors),
+            has_data: false,
+            has_values: false,
+            has_all_values: false,
+        }
     }
 
     /// An answer that was given before: one with all its values.
@@ -73,63 +96,21 @@ impl Answer {
             has_all_values: true,
         }
     }
-
-    /// The answer to an operation with one root field, whose value `write` writes.
-    ///
-    /// # Errors
-    /// Those of `write`.
-    pub fn of_one<E>(
-        key: &str,
-        trails: &[Trail],
-        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-    ) -> Result<Self, E> {
-        // More than most jobs take.
-        let mut body = Vec::with_capacity(2_048);
-        // A key is a GraphQL name: nothing in it needs an escape.
-        body.extend_from_slice(b"{\"data\":{\"");
-        body.extend_from_slice(key.as_bytes());
-        body.extend_from_slice(b"\":");
-        write(&mut body)?;
-        body.push(b'}');
-        if let Some(extensions) = Extensions::of(trails) {
-            body.extend_from_slice(b",\"extensions\":");
-            // Numbers and constant texts: they cannot fail to become JSON.
-            let _ = serde_json::to_writer(&mut body, &extensions);
-        }
-        body.push(b'}');
-        Ok(Self::again(body.into_boxed_slice().into()))
-    }
-
-    fn write(data: Option<&Value>, errors: &[PlacedError], extensions: Option<Extensions>) -> Self {
-        let failures = errors.iter().map(PlacedError::failure).collect();
-        // Engine values and raw JSON texts: nothing here can fail to become JSON.
-        let body = serde_json::to_vec(&Body { errors, data, extensions }).unwrap_or_default();
-        let is_value = |value: &Value| *value != Value::Null;
-        let (has_values, has_all_values) = match data {
-            Some(Value::Object(fields)) => {
-                (fields.values().any(is_value), fields.values().all(is_value))
-            }
-            _ => (false, false),
-        };
-        let has_data = data.is_some();
-        let retry_after = errors.iter().filter_map(|error| error.api.retry_after).max();
-        Self { body: body.into(), failures, retry_after, has_data, has_values, has_all_values }
-    }
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    errors: &'a [PlacedError],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    extensions: Option<Extensions>,
+fn retry_after(errors: &[PlacedError]) -> Option<Duration> {
+    errors.iter().filter_map(|error| error.api.retry_after).max()
+}
+
+#[expect(clippy::expect_used, reason = "texts, numbers and JSON that was read as JSON")]
+fn append(body: &mut Vec<u8>, name: &[u8], value: &impl Serialize) {
+    body.extend_from_slice(name);
+    serde_json::to_writer(body, value).expect("always JSON");
 }
 
 /// What is said of the answer as a whole.
 #[derive(Serialize)]
-struct Extensions {
+pub(super) struct Extensions {
     cache: Staleness,
 }
 
@@ -142,7 +123,7 @@ struct Staleness {
 }
 
 impl Extensions {
-    fn of(trails: &[Trail]) -> Option<Self> {
+    pub(super) fn of(trails: &[Trail]) -> Option<Self> {
         let stale = trails.iter().filter_map(|trail| {
             trail.note(|notes| (notes.cache == Some(CacheStatus::Stale)).then_some(notes.age))
         });
@@ -152,16 +133,21 @@ impl Extensions {
 }
 
 /// An error with its place in the answer and in the document.
-struct PlacedError {
-    api: ApiError,
-    path: Vec<PathSegment>,
-    locations: Vec<Pos>,
+#[derive(Debug)]
+pub struct PlacedError {
+    /// What it says.
+    pub api: ApiError,
+    /// Where in the answer.
+    pub path: Vec<Segment>,
+    /// Where in the document.
+    pub locations: Vec<Pos>,
 }
 
 impl PlacedError {
     fn failure(&self) -> Failure {
-        let root = match self.path.first() {
-            Some(PathSegment::Field(key)) => Some(key.as_str().into()),
+        let root = match self.path.as_slice() {
+            [Segment::Key(key), Segment::Index(place), ..] => Some(format!("{key}.{place}").into()),
+            [Segment::Key(key), ..] => Some(key.clone()),
             _ => None,
         };
         Failure { code: self.api.code, root }
@@ -177,7 +163,7 @@ impl Serialize for PlacedError {
             #[serde(skip_serializing_if = "<[_]>::is_empty")]
             locations: &'a [Pos],
             #[serde(skip_serializing_if = "<[_]>::is_empty")]
-            path: &'a [PathSegment],
+            path: &'a [Segment],
             error_type: &'a str,
             error_info: Option<&'a RawValue>,
             #[serde(skip_serializing_if = "Option::is_none")]

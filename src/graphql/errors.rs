@@ -4,14 +4,13 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use async_graphql::{Context, PathSegment, Pos, ServerError};
 use serde_json::value::RawValue;
 
-use super::selection;
+use super::place::Segment;
 use crate::jobs;
-use crate::model::{ErrorCode, IdError, RootField};
-use crate::operation;
-use crate::types::Malformed;
+use crate::json::Json;
+use crate::model::{Caller, ErrorCode, IdError, RootField};
+use crate::operation::{self, Operation, Pos, Problem};
 use crate::upstream::{self, FieldError};
 
 /// An error as a caller reads it, in both shapes: `extensions.code`, and AppSync's `errorType`,
@@ -26,13 +25,13 @@ pub struct ApiError {
     pub error_type: Cow<'static, str>,
     /// `errorInfo`, to the letter.
     pub error_info: Option<Box<RawValue>>,
-    /// AppSync's `data` of an error, to the letter.
+    /// AppSync's `data` of an error: what the caller selected of it, as the tenant may see it.
     pub data: Option<Box<RawValue>>,
     /// How long to wait before another try, if that is known.
     pub retry_after: Option<Duration>,
-    /// Where, below the field that failed, in the caller's own keys.
-    pub below: Vec<PathSegment>,
-    /// Where in the document, if no field failed.
+    /// Where in the answer, in the caller's own keys, if nothing was executed.
+    pub path: Vec<Segment>,
+    /// Where in the document, if nothing was executed.
     pub position: Option<Pos>,
 }
 
@@ -47,7 +46,7 @@ impl ApiError {
             error_info: None,
             data: None,
             retry_after: None,
-            below: Vec::new(),
+            path: Vec::new(),
             position: None,
         }
     }
@@ -66,41 +65,41 @@ impl ApiError {
         Self::new(ErrorCode::Internal, message)
     }
 
-    /// The same error at a root field, by its response key.
-    #[must_use]
-    pub fn at(mut self, response_key: &str) -> Self {
-        self.below.insert(0, PathSegment::Field(response_key.to_owned()));
-        self
-    }
-
-    /// An error of Move's about a field. Its words are meant for clients and go on as they are.
-    fn of_field(error: &FieldError, below: Vec<PathSegment>) -> Self {
+    /// An error of Move's about a field. Its words are meant for clients and go on as they are; of its `data`
+    /// only what is given here.
+    pub(super) fn of_field(error: &FieldError, data: Option<Json>) -> Self {
         let code =
             if error.is_not_found() { ErrorCode::NotFound } else { ErrorCode::UpstreamError };
         let error_type = match &error.error_type {
             Some(error_type) => Cow::Owned(error_type.clone()),
             None => code.error_type().into(),
         };
+        let raw = |json: &Json| serde_json::from_str(json.root().raw()).ok();
         Self {
             error_type,
-            error_info: error.error_info.clone(),
-            data: error.data.clone(),
-            below,
+            error_info: error.error_info.as_ref().and_then(raw),
+            data: data.as_ref().and_then(raw),
             ..Self::new(code, error.message.clone())
         }
     }
 }
 
-// `ApiError` has no `Display`, so that the engine's blanket conversion (which shows an error's
-// text to callers) does not apply to it.
-impl From<ApiError> for async_graphql::Error {
-    fn from(error: ApiError) -> Self {
-        Self {
-            message: error.message.to_string(),
-            source: Some(std::sync::Arc::new(error)),
-            extensions: None,
-        }
+/// The errors of an operation of which nothing is allowed. Where only some of it is forbidden, or nothing, there
+/// are none: each is an error of its own in the answer.
+#[must_use]
+pub fn forbidden(caller: &Caller, operation: &Operation) -> Vec<ApiError> {
+    let is_all = !operation.units.is_empty()
+        && operation.form.roots.len() <= operation.units.len()
+        && operation.units.iter().all(|unit| !caller.may(unit.field));
+    if !is_all {
+        return Vec::new();
     }
+    let error = |unit: &operation::Unit| {
+        let key = operation.form.roots.get(unit.root).map(|root| root.field.key.as_str().into());
+        let path = key.map(Segment::Key).into_iter().chain(unit.entity.map(Segment::Index));
+        ApiError { path: path.collect(), ..ApiError::forbidden(unit.field) }
+    };
+    operation.units.iter().map(error).collect()
 }
 
 impl From<IdError> for ApiError {
@@ -115,10 +114,13 @@ impl From<operation::Error> for ApiError {
         let code = match error {
             E::Syntax { .. } => ErrorCode::GraphqlParseFailed,
             E::TooComplex { .. } => ErrorCode::OperationTooComplex,
-            E::FragmentCycle(_) | E::Subscription => ErrorCode::GraphqlValidationFailed,
-            E::UnknownOperation(_) | E::OperationNameNeeded | E::VariableMissing { .. } => {
-                ErrorCode::BadUserInput
+            E::FragmentCycle(_) | E::Subscription | E::Invalid(_) => {
+                ErrorCode::GraphqlValidationFailed
             }
+            E::UnknownOperation(_)
+            | E::OperationNameNeeded
+            | E::VariableMissing { .. }
+            | E::Variable { .. } => ErrorCode::BadUserInput,
         };
         Self { position: error.position(), ..Self::new(code, sentence(&error.to_string())) }
     }
@@ -178,7 +180,7 @@ impl From<jobs::Error> for ApiError {
                 format!("Bad argument \"{argument}\": {problem}."),
             ),
             E::Refused(errors) => match errors.first() {
-                Some(first) => Self::of_field(first, Vec::new()),
+                Some(first) => Self::of_field(first, None),
                 None => Self::from(&upstream::Error::not_an_answer("empty")),
             },
             E::OutcomeUnknown(_) => Self::new(
@@ -191,69 +193,26 @@ impl From<jobs::Error> for ApiError {
     }
 }
 
-/// An error of `jobs` at the field that is being resolved: the first goes back to the engine, the
-/// others are put beside it, each at its own path.
-pub fn at_field(ctx: &Context<'_>, error: jobs::Error) -> ApiError {
-    match error {
-        jobs::Error::Refused(errors) if !errors.is_empty() => {
-            let mut all = placed(ctx, &errors);
-            let first = all.remove(0);
-            for error in all {
-                add(ctx, error);
-            }
-            first
-        }
-        error => error.into(),
-    }
-}
-
-/// Errors beside a value: partial data stays partial.
-pub fn beside_value(ctx: &Context<'_>, errors: &[FieldError]) {
-    for error in placed(ctx, errors) {
-        add(ctx, error);
-    }
-}
-
-/// At least one error for each of Move's: one for every alias of the field it is about.
-fn placed(ctx: &Context<'_>, errors: &[FieldError]) -> Vec<ApiError> {
-    let mut placed = Vec::new();
-    for error in errors {
-        for below in selection::response_paths(ctx.field(), &error.path) {
-            placed.push(ApiError::of_field(error, below));
+impl ApiError {
+    /// An error for each reason why a document cannot be executed.
+    pub(super) fn all_of(error: operation::Error) -> Vec<Self> {
+        match error {
+            operation::Error::Invalid(problems) => problems.into_iter().map(Self::from).collect(),
+            error => vec![error.into()],
         }
     }
-    placed
 }
 
-/// An error beside whatever the field resolves to.
-pub fn add(ctx: &Context<'_>, error: ApiError) {
-    let error = async_graphql::Error::from(error).into_server_error(ctx.item.pos);
-    ctx.add_error(ctx.set_error_path(error));
-}
-
-/// What the engine itself found wrong: with a path, an argument; without one, the document.
-pub fn of_engine(error: &ServerError) -> ApiError {
-    if let Some(error) = error.source::<ApiError>() {
-        return error.clone();
+impl From<Problem> for ApiError {
+    fn from(Problem { message, position }: Problem) -> Self {
+        Self { position, ..Self::new(ErrorCode::GraphqlValidationFailed, sentence(&message)) }
     }
-    if let Some(malformed) = error.source::<Malformed>() {
-        return ApiError::new(ErrorCode::UpstreamError, malformed.to_string());
-    }
-    let code = if error.path.is_empty() {
-        ErrorCode::GraphqlValidationFailed
-    } else {
-        ErrorCode::BadUserInput
-    };
-    let mut message = sentence(&error.message);
-    if message.contains("expected type \"AWSJSON\"") {
-        message.push_str(" It must be a string that holds JSON text.");
-    }
-    ApiError::new(code, message)
 }
 
 /// A first letter in upper case, a full stop.
 fn sentence(text: &str) -> String {
     let mut letters = text.trim_end_matches('.').chars();
     let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
-    format!("{first}{}.", letters.as_str())
+    let end = if text.ends_with(['?', '…']) { "" } else { "." };
+    format!("{first}{}{end}", letters.as_str())
 }

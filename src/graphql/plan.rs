@@ -1,91 +1,162 @@
-//! The common case: a document that asks for one job, known to be valid. Its plan answers it without the
-//! engine, as long as nothing is wrong; what is wrong with an answer, the engine says.
+//! What is wanted of Move and how the answer is written, worked out once for each normal form.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use crate::jobs::{Source, Wanted, source_of};
+use crate::model::Selection;
+use crate::operation::{Asked, Below, Field, Form, Leaf, Object, Pos, Shape};
 
-use super::Answer;
-use super::project::Project;
-use super::selection;
-use crate::jobs::{self, Jobs, OwnedJob, Wanted};
-use crate::model::{JobId, RequestContext, RootField};
-use crate::operation::{Document, JobQuery, Operation};
-
-/// What there is to do for a document, thought about once.
+/// A plan for one normal form.
 #[derive(Debug)]
 pub struct Plan {
-    query: JobQuery,
-    wanted: Wanted,
+    /// Its root fields, in the answer's order.
+    pub roots: Vec<RootPlan>,
+    fields: usize,
 }
 
-/// How a plan's execution ended.
+/// A plan for one root field.
 #[derive(Debug)]
-pub enum Planned {
-    /// With an answer.
-    Done(Answer),
-    /// With something that only the engine can tell, which is to use what was fetched already.
-    NeedsEngine(Fetched),
+pub struct RootPlan {
+    /// What it asks for.
+    pub asked: Asked,
+    /// How its value is written.
+    pub step: Step,
+    /// What is wanted of a job: the one that is read or written, or each of a page.
+    pub wanted: Wanted,
 }
 
-type Got = Result<jobs::Answer<Arc<OwnedJob>>, jobs::Error>;
-
-/// What was fetched for the one `getJob` of a request, if anything; for its resolver to take.
-#[derive(Debug, Default)]
-pub struct Fetched(Mutex<Option<Got>>);
-
-impl Fetched {
-    /// What was fetched, once.
-    pub fn take(&self) -> Option<Got> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
+/// How one field is written.
+#[derive(Debug)]
+pub struct Step {
+    /// Its key in the answer. A GraphQL name: nothing in it needs an escape.
+    pub key: Box<str>,
+    /// Its name in the schema, and in what Move sends.
+    pub name: Box<str>,
+    /// Where its value comes from.
+    pub source: Source,
+    /// Lists and nulls.
+    pub shape: Shape,
+    /// What is written of it.
+    pub below: Writing,
+    /// Where it stands in the document.
+    pub position: Option<Pos>,
 }
 
-impl From<Got> for Fetched {
-    fn from(got: Got) -> Self {
-        Self(Mutex::new(Some(got)))
-    }
+/// What is written of a value.
+#[derive(Debug)]
+pub enum Writing {
+    /// All of it.
+    Leaf(Leaf),
+    /// These fields.
+    Object(Steps),
+    /// The fields of the type that the value names.
+    OneOf(Vec<Steps>),
+}
+
+/// The fields of an object.
+#[derive(Debug)]
+pub struct Steps {
+    /// The object's type.
+    pub type_name: Box<str>,
+    /// Its fields, in the answer's order.
+    pub steps: Vec<Step>,
 }
 
 impl Plan {
-    /// The plan for a valid document, if it asks for one job and nothing else.
+    /// Makes the plan.
     #[must_use]
-    pub fn of(document: &Document) -> Option<Self> {
-        let query = document.job_query()?;
-        let wanted = Wanted::of_job(selection::below(&query.root));
-        Some(Self { query, wanted })
-    }
-
-    /// What it takes of memory, in bytes, roughly: each field stands in the query, in what is wanted and
-    /// in what is asked of Move.
-    #[must_use]
-    pub fn weight(&self) -> usize {
-        const FIELD: usize = 400;
-        FIELD * self.query.root.count()
-    }
-
-    /// Answers an operation of the plan's document.
-    pub async fn execute(
-        &self,
-        jobs: &Jobs,
-        request: &RequestContext,
-        operation: &Operation,
-    ) -> Planned {
-        let id = operation.text(&self.query.id).and_then(|id| JobId::parse(id).ok());
-        let (Some(id), true) = (id, request.caller.may(RootField::GetJob)) else {
-            return Planned::NeedsEngine(Fetched::default());
-        };
-        let trail = request.trail(&self.query.root.key, RootField::GetJob);
-        trail.begin();
-        let got = jobs.get(request, &trail, &id, &self.wanted).await;
-        trail.end();
-        match &got {
-            Ok(answer) if answer.errors.is_empty() => {
-                let root = &self.query.root;
-                let written = Answer::of_one(&root.key, &request.trails, |into| {
-                    answer.value.job().project(&root.below, into)
-                });
-                written.map_or_else(|_| Planned::NeedsEngine(got.into()), Planned::Done)
+    pub fn of(form: &Form) -> Self {
+        let roots = form.roots.iter().map(|root| {
+            let mut selection = Selection::default();
+            for object in jobs_below(&root.field) {
+                collect(object, &mut selection);
             }
-            _ => Planned::NeedsEngine(got.into()),
+            RootPlan {
+                asked: root.asked,
+                step: step(form, &root.field, ""),
+                wanted: Wanted::of_job(selection),
+            }
+        });
+        Self { roots: roots.collect(), fields: form.count() }
+    }
+
+    /// Approximate size in bytes: each field is a step, and stands in what is wanted and in what is asked of Move.
+    #[must_use]
+    pub const fn weight(&self) -> usize {
+        const FIELD: usize = 500;
+        FIELD * (self.fields + 1)
+    }
+}
+
+/// What is selected of jobs: of the root's own value, or of a page's items.
+fn jobs_below(root: &Field) -> impl Iterator<Item = &Object> {
+    let own = root.objects().iter();
+    own.flat_map(|object| {
+        let items = object.fields.iter().filter(|field| &*field.name == "items");
+        let items: Vec<&Object> = items.flat_map(Field::objects).collect();
+        if object.type_name == "JobsPage" { items } else { vec![object] }
+    })
+    .filter(|object| object.type_name == "Job")
+}
+
+/// Adds what Move is asked for: names alone, each once.
+fn collect(object: &Object, into: &mut Selection) {
+    for field in object.fields.iter().filter(|field| &*field.name != "__typename") {
+        let own = into.field(&field.name);
+        match &field.below {
+            Below::Leaf(_) | Below::Library => {}
+            Below::Object(object) => {
+                collect(object, own);
+                // Move takes no object of which nothing is selected.
+                if own.is_empty() {
+                    own.field("__typename");
+                }
+            }
+            Below::OneOf(objects) => {
+                own.field("__typename");
+                for object in objects {
+                    let mut selection = Selection::default();
+                    collect(object, &mut selection);
+                    if !selection.is_empty() {
+                        own.field(&format!("... on {}", object.type_name)).merge(&selection);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn step(form: &Form, field: &Field, parent: &str) -> Step {
+    let below = match &field.below {
+        Below::Leaf(leaf) => Writing::Leaf(leaf.clone()),
+        // Written by the library, never by a step.
+        Below::Library => Writing::Leaf(Leaf::Text),
+        Below::Object(object) => Writing::Object(steps(form, object)),
+        Below::OneOf(objects) => {
+            Writing::OneOf(objects.iter().map(|object| steps(form, object)).collect())
+        }
+    };
+    Step {
+        key: field.key.as_str().into(),
+        name: field.name.as_str().into(),
+        source: source_of(parent, &field.name),
+        shape: field.shape.clone(),
+        below,
+        position: form.position(field),
+    }
+}
+
+fn steps(form: &Form, object: &Object) -> Steps {
+    let steps = object.fields.iter().map(|field| step(form, field, &object.type_name));
+    Steps { type_name: object.type_name.as_str().into(), steps: steps.collect() }
+}
+
+impl Step {
+    /// How the value's fields are written, for each type that it may be of.
+    #[must_use]
+    pub fn objects(&self) -> &[Steps] {
+        match &self.below {
+            Writing::Leaf(_) => &[],
+            Writing::Object(steps) => std::slice::from_ref(steps),
+            Writing::OneOf(objects) => objects,
         }
     }
 }

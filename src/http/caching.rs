@@ -16,7 +16,7 @@ use crate::graphql::Answer;
 use crate::model::{
     CacheStatus, CallRecord, Caller, JobId, Kind, RootField, RootFields, Tenant, TenantId, Trail,
 };
-use crate::operation::{Asked, Operation};
+use crate::operation::Operation;
 
 /// How long an answer about the schema alone stays fresh, in seconds; a reload ends it earlier.
 const SCHEMA_FRESH: i64 = 3600;
@@ -68,9 +68,8 @@ pub struct Asking {
 impl Asking {
     /// Only reads of single jobs and of the schema are kept.
     pub fn of(operation: &Operation) -> Self {
-        let keeps = |asked| !matches!(asked, Asked::Operation(field) if field != RootField::GetJob);
-        let is_kept =
-            operation.kind == Kind::Query && operation.roots.iter().all(|root| keeps(root.asked));
+        let is_kept = operation.kind == Kind::Query
+            && operation.root_fields().all(|(_, field)| field == RootField::GetJob);
         let needs = operation.root_fields().map(|(_, field)| field).collect();
         Self { needs: is_kept.then_some(needs), introspects: operation.introspects() }
     }

@@ -14,7 +14,7 @@ use super::error::{self, Refusal};
 use super::execution::{self, Executed};
 use super::media_type::MediaType;
 use super::{Service, caching, credential, limits, request};
-use crate::graphql::{Answer, ApiError};
+use crate::graphql::{self, Answer, ApiError};
 use crate::limit::{Bucket, Charge, Level, Refused, seconds};
 use crate::model::{
     CacheStatus, CallRecord, Caller, Decision, ErrorCode, Kind, RequestContext, RequestHead,
@@ -106,15 +106,13 @@ async fn answer(
     }
 
     let request = request::parse(&head.method, &question.text)?;
-    let operation = rules.documents.parse(&request.query).and_then(|document| {
-        document.operation(request.operation_name.as_deref(), request.variables)
+    let operation = rules.gateways.parse(&caller.tenant, &request.query).and_then(|document| {
+        let operation = document.operation(request.operation_name.as_deref(), request.variables);
+        operation.map_err(|error| vec![error.into()])
     });
     let operation = match operation {
         Ok(operation) => operation,
-        Err(error) => {
-            let answer = Answer::refusal([ApiError::from(error)]);
-            return Ok(respond(record, media_type, answer));
-        }
+        Err(errors) => return Ok(respond(record, media_type, Answer::refusal(errors))),
     };
     record.kind = Some(operation.kind);
     record.trails = operation.trails();
@@ -223,15 +221,8 @@ fn permit(caller: &Caller, operation: &Operation) -> Result<(), Refusal> {
         let message = "Introspection is switched off for this tenant.";
         return Err(Refusal::of(ApiError::new(ErrorCode::Forbidden, message)));
     }
-    let mut forbidden = Vec::new();
-    for (response_key, field) in operation.root_fields() {
-        if caller.may(field) {
-            return Ok(());
-        }
-        forbidden.push(ApiError::forbidden(field).at(response_key));
+    match graphql::forbidden(caller, operation) {
+        forbidden if forbidden.is_empty() => Ok(()),
+        forbidden => Err(Refusal::of_all(ErrorCode::Forbidden, forbidden)),
     }
-    if forbidden.is_empty() || forbidden.len() < operation.roots.len() {
-        return Ok(());
-    }
-    Err(Refusal::of_all(ErrorCode::Forbidden, forbidden))
 }

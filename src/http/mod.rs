@@ -39,7 +39,6 @@ use crate::graphql::{ApiError, Gateways};
 use crate::idempotency::Idempotency;
 use crate::limit::{Limiter, Limits};
 use crate::model::Clock;
-use crate::operation::Documents;
 use crate::policy::Snapshot;
 
 /// Everything a request needs, built once.
@@ -72,9 +71,7 @@ pub struct Rules {
     pub policies: Snapshot,
     /// The issuers of tokens.
     pub issuers: Issuers,
-    /// Documents within the limits, parsed before.
-    pub documents: Documents,
-    /// Schema and resolvers, as each tenant may see them.
+    /// The schemas as each tenant may see them, and what executes operations in them.
     pub gateways: Gateways,
     /// How much each tenant may ask for, and how much it has.
     pub limits: Limits,

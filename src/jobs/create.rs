@@ -1,17 +1,18 @@
 //! `createJob`, `createSingleCamJob`, `createMultiCamJob`
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use crate::model::{Caller, JobId, RequestContext, Selection, TakeId, Trail};
-use crate::types::{Job, JobsPage, SortDirection};
-use crate::upstream::{self, Call, FieldError, JobDocument, Listing, NewJob, Reply};
+use crate::model::{Caller, JobId, RequestContext, TakeId, Trail};
+use crate::types::SortDirection;
+use crate::upstream::{self, Call, FieldError, Job, JobsPage, Listing, NewJob, Reply};
 
 use super::envelope::{self, Reading};
 use super::ownership::Place;
-use super::{Answer, Error, Jobs, OwnedJob, list, needs};
+use super::{Answer, Error, Jobs, OwnedJob, Wanted, list, needs};
 
 /// How many jobs are looked at in one call, and in how many calls, when a mutation is made again.
 const LOOK_AT: i32 = 100;
@@ -31,7 +32,7 @@ impl Jobs {
         request: &RequestContext,
         trail: &Trail,
         mut job: NewJob,
-        wanted: &Selection,
+        wanted: &Wanted,
     ) -> Result<Answer<OwnedJob>, Error> {
         let caller = &request.caller;
         trail.note(|notes| notes.take = Some(job.take.clone()));
@@ -52,12 +53,12 @@ impl Jobs {
         }
         job.metadata = Some(envelope::wrap(tenant, &caller.credential, mark.as_deref(), value));
         let field = self.upstream.creation_field(&tenant.account, trail.field);
-        let call = Call::create_job(field, &job, &needs::of_job(wanted));
+        let call = Call::create_job(field, &job, &wanted.written);
         self.intend(request, trail).await?;
         let reply =
             self.upstream.call::<Job>(request, trail, &call).await.map_err(Error::of_mutation)?;
         let answer = written(caller, reply.value, reply.errors)?;
-        if let Some(id) = answer.value.job().id.get().and_then(|id| JobId::parse(id).ok()) {
+        if let Some(id) = answer.value.job().id().and_then(|id| JobId::parse(&id).ok()) {
             trail.note(|notes| notes.job = Some(id.clone()));
             self.prove(tenant, &id);
             self.forget(&tenant.id, Some(&id)).await;
@@ -74,7 +75,7 @@ impl Jobs {
         take: &TakeId,
         mark: &str,
         since: Timestamp,
-        wanted: &Selection,
+        wanted: &Wanted,
     ) -> Result<Option<Answer<OwnedJob>>, Error> {
         let tenant = &request.caller.tenant;
         let mut after = None;
@@ -88,26 +89,25 @@ impl Jobs {
                 self.upstream.call::<JobsPage>(request, trail, &call).await?;
             let page = value.ok_or_else(|| list::refused(errors))?;
             let mut is_past = false;
-            for job in page.items.into_iter().flatten().flatten() {
-                let stored = job.metadata.as_ref().map(|metadata| metadata.0.as_str());
-                let is_it = match envelope::read(stored) {
+            for job in page.items().into_iter().flatten().flatten() {
+                let stored = job.metadata();
+                let is_it = match envelope::read(stored.as_deref()) {
                     Reading::Envelope(envelope) => {
                         *envelope.owner() == tenant.id && envelope.mark() == Some(mark)
                     }
                     _ => false,
                 };
-                if is_it && let Some(id) = job.id.get().and_then(|id| JobId::parse(id).ok()) {
+                if is_it && let Some(id) = job.id().and_then(|id| JobId::parse(&id).ok()) {
                     trail.note(|notes| notes.job = Some(id.clone()));
-                    let Reply { value, errors, .. } = self
-                        .read(request, trail, &id, &JobDocument::of(&needs::of_job(wanted)))
-                        .await?;
+                    let Reply { value, errors, .. } =
+                        self.read(request, trail, &id, &wanted.needed.document).await?;
                     return written(&request.caller, value, errors).map(Some);
                 }
-                is_past |= job.created.as_ref().is_some_and(|created| {
-                    created.0.parse::<Timestamp>().is_ok_and(|created| created < since - CLOCKS)
+                is_past |= job.created().is_some_and(|created| {
+                    created.parse::<Timestamp>().is_ok_and(|created| created < since - CLOCKS)
                 });
             }
-            after = page.after.map(|cursor| cursor.0).filter(|cursor| cursor != "null");
+            after = page.after().filter(|cursor| cursor != "null").map(Cow::into_owned);
             if is_past || after.is_none() {
                 return Ok(None);
             }

@@ -8,12 +8,11 @@ use crate::model::{
     CacheStatus, Caller, Freshness, JobId, RequestContext, RootField, Selection, Tenant, Trail,
     Version,
 };
-use crate::types::Job;
-use crate::upstream::{self, Call, FieldError, JobDocument, PathSegment, Reply};
+use crate::upstream::{self, Call, FieldError, Job, JobDocument, PathSegment, Reply};
 
 use super::needs::{self, Needed};
 use super::ownership::{self, NotShown, Place};
-use super::{Answer, Error, Jobs, OwnedJob, Proof, Wanted, present};
+use super::{Answer, Error, Jobs, OwnedJob, Proof, Wanted};
 
 /// An id that no job has: the rest of a job's id is a random UUID, which this is not.
 const NO_JOB: &str = "job-00000000-0000-0000-0000-000000000000";
@@ -218,7 +217,8 @@ impl Jobs {
         let id = &key.job;
         let asked_at = self.clock.now();
         let Reply { value, errors, size, .. } = self.read(&request, &trail, id, &document).await?;
-        let as_sent = value.as_ref().filter(|_| stamp.is_some()).map(serde_json::to_string);
+        let as_sent =
+            value.as_ref().filter(|_| stamp.is_some()).map(|job| job.json().root().raw().to_owned());
         let found = match value {
             Some(job) => self.owned(&request.caller, id, job, &errors),
             None => Err(Box::pin(self.refusal(&request, &trail, id, errors.clone())).await),
@@ -238,7 +238,7 @@ impl Jobs {
             self.cache.put(key.clone(), Arc::clone(&entry), now);
             if let (Some(shared), Some(stamp)) = (&self.shared, stamp) {
                 let job = match (&entry.value, as_sent) {
-                    (Known::Job(_), Some(Ok(text))) => Some(text),
+                    (Known::Job(_), Some(text)) => Some(text),
                     _ => None,
                 };
                 let stays = Duration::try_from(lifetime.end() - now).unwrap_or_default();
@@ -264,7 +264,7 @@ impl Jobs {
         let value = match job {
             None => Known::NotFound,
             Some(text) => {
-                let job = serde_json::from_str(&text).ok()?;
+                let job = Job::parse(&text)?;
                 Known::Job(Arc::new(self.owned(caller, &key.job, job, &[]).ok()?))
             }
         };
@@ -335,7 +335,7 @@ impl Jobs {
         job: Job,
         errors: &[FieldError],
     ) -> Result<OwnedJob, Error> {
-        if job.id.get().is_none_or(|answered| answered.as_str() != id.as_str()) {
+        if job.id().is_none_or(|answered| *answered != *id.as_str()) {
             return Err(upstream::Error::not_an_answer("about another job").into());
         }
         let verified = OwnedJob::verify(&caller.tenant, job, errors, Place::Root);
@@ -372,11 +372,11 @@ fn lifetime(
         return Lifetime::of(policy, State::NotFound, std::iter::empty(), asked_at);
     };
     let job = job.job();
-    let state = match job.state.as_deref() {
+    let state = match job.state().as_deref() {
         Some("FINISHED" | "FAILED") => State::Finished,
         _ => State::Unfinished,
     };
-    Lifetime::of(policy, state, present::signed_urls(job).into_iter(), asked_at)
+    Lifetime::of(policy, state, job.signed_urls().iter().map(|url| &**url), asked_at)
 }
 
 /// Whether an error of Move's is about something that is selected.

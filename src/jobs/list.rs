@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::{Caller, RequestContext, Selection, TakeId, Trail};
-use crate::types::{AwsJson, JobsPage, SortDirection};
-use crate::upstream::{self, Call, ErrorKind, FieldError, Listing, PathSegment, Reply};
+use crate::model::{Caller, RequestContext, TakeId, Trail};
+use crate::types::SortDirection;
+use crate::upstream::{self, Call, ErrorKind, FieldError, JobsPage, Listing, PathSegment, Reply};
 
 use super::cursor::{self, BadCursor, Position};
 use super::sift::Sifted;
-use super::{Answer, Error, Jobs, OwnedJob, needs};
+use super::{Answer, Error, Jobs, OwnedJob, Wanted};
 
 /// How many jobs a page holds if the caller does not say: as in Move.
 const DEFAULT_FIRST: i32 = 50;
@@ -38,6 +38,17 @@ pub struct ListArguments {
     pub take: Option<TakeId>,
 }
 
+/// A page of a listing, as its tenant sees it.
+#[derive(Debug)]
+pub struct Page {
+    /// The cursor of the next page, JSON text.
+    pub after: Option<String>,
+    /// How many jobs it holds at most.
+    pub first: i32,
+    /// The jobs.
+    pub items: Vec<OwnedJob>,
+}
+
 impl ListArguments {
     /// The cursor, if it is one: Move's clients send `"null"` for none.
     fn cursor(&self) -> Option<&str> {
@@ -55,8 +66,8 @@ impl Jobs {
         request: &RequestContext,
         trail: &Trail,
         arguments: ListArguments,
-        item: &Selection,
-    ) -> Result<Answer<JobsPage>, Error> {
+        wanted: &Wanted,
+    ) -> Result<Answer<Page>, Error> {
         let first = arguments.first.unwrap_or(DEFAULT_FIRST);
         if first < 1 {
             return Err(Error::argument("first", "must be at least 1"));
@@ -70,7 +81,7 @@ impl Jobs {
                 checked => checked?,
             }
         }
-        let needed = needs::of_page(item);
+        let needed = &*wanted.page;
         let listing = Asked { jobs: self, request, trail, arguments: &arguments, needed };
         if request.caller.tenant.account.is_shared() {
             listing.shared(first).await
@@ -86,12 +97,12 @@ struct Asked<'a> {
     request: &'a RequestContext,
     trail: &'a Trail,
     arguments: &'a ListArguments,
-    needed: Selection,
+    needed: &'a str,
 }
 
 impl Asked<'_> {
     /// Lists an account that is the tenant's alone: Move's pages and cursors are its own.
-    async fn own(&self, first: i32) -> Result<Answer<JobsPage>, Error> {
+    async fn own(&self, first: i32) -> Result<Answer<Page>, Error> {
         let caller = &self.request.caller;
         let binding = binding(caller, self.arguments);
         let key = &self.jobs.cursor_key;
@@ -112,7 +123,7 @@ impl Asked<'_> {
         let of_page = errors.iter().filter(|error| is_of_page(error)).cloned().map(bare);
         let of_page: Vec<_> = of_page.collect();
         let mut sifted = Sifted::of(&caller.tenant, first);
-        let next = sifted.take_from(moves, errors, position).map_err(bad_cursor)?;
+        let next = sifted.take_from(&moves, errors, position).map_err(bad_cursor)?;
         let after = match next {
             Some(Position { page: Some(page), last: None }) => Some(page),
             Some(next) => {
@@ -122,11 +133,11 @@ impl Asked<'_> {
             None => None,
         };
         let errors = of_page.into_iter().chain(sifted.errors).collect();
-        Ok(page(first, sifted.items, after.map(AwsJson), errors))
+        Ok(page(first, sifted.items, after, errors))
     }
 
     /// Lists what is the tenant's in an account of all.
-    async fn shared(&self, first: i32) -> Result<Answer<JobsPage>, Error> {
+    async fn shared(&self, first: i32) -> Result<Answer<Page>, Error> {
         let caller = &self.request.caller;
         let (binding, now) = (binding(caller, self.arguments), self.jobs.clock.now());
         let key = &self.jobs.cursor_key;
@@ -154,7 +165,7 @@ impl Asked<'_> {
                 Err(error) => return Err(error.into()),
             };
             calls += 1;
-            match sifted.take_from(moves, errors, position).map_err(bad_cursor)? {
+            match sifted.take_from(&moves, errors, position).map_err(bad_cursor)? {
                 Some(next) if !sifted.is_full() && !is_spent(calls) => position = next,
                 next => break next,
             }
@@ -166,7 +177,7 @@ impl Asked<'_> {
             .map(|next| cursor::seal(key, &binding, next, self.jobs.clock.now()))
             .transpose()
             .map_err(bad_cursor)?;
-        Ok(page(first, sifted.items, after.map(AwsJson), sifted.errors))
+        Ok(page(first, sifted.items, after, sifted.errors))
     }
 
     async fn page(
@@ -177,7 +188,7 @@ impl Asked<'_> {
         let ListArguments { sort_direction, take, .. } = self.arguments;
         let listing =
             Listing { first, after, sort_direction: *sort_direction, take: take.as_ref() };
-        let call = Call::list_jobs(&listing, &self.needed);
+        let call = Call::list_jobs(&listing, self.needed);
         self.jobs.upstream.call(self.request, self.trail, &call).await
     }
 }
@@ -186,11 +197,10 @@ impl Asked<'_> {
 fn page(
     first: i32,
     items: Vec<OwnedJob>,
-    after: Option<AwsJson>,
+    after: Option<String>,
     errors: Vec<FieldError>,
-) -> Answer<JobsPage> {
-    let items = items.into_iter().map(|job| Some(job.into_job())).collect();
-    Answer { value: JobsPage { after, first: Some(first), items: Some(items) }, errors }
+) -> Answer<Page> {
+    Answer { value: Page { after, first, items }, errors }
 }
 
 fn bad_cursor(bad: BadCursor) -> Error {
@@ -208,7 +218,7 @@ fn is_whole(page: &JobsPage, errors: &[FieldError]) -> bool {
         Some(PathSegment::Field(name)) => name == "after",
         _ => false,
     };
-    page.items.is_some() && (page.after.is_some() || !errors.iter().any(lost_cursor))
+    page.items().is_some() && (page.after().is_some() || !errors.iter().any(lost_cursor))
 }
 
 const fn is_too_large(error: &upstream::Error) -> bool {

@@ -13,7 +13,7 @@ mod get;
 mod list;
 mod needs;
 mod ownership;
-mod present;
+pub mod present;
 mod sift;
 mod takes;
 mod update;
@@ -27,9 +27,10 @@ use get::{Fetched, Known};
 
 pub use cursor::CursorKey;
 pub use error::Error;
-pub use list::ListArguments;
+pub use list::{ListArguments, Page};
 pub use needs::Wanted;
 pub use ownership::OwnedJob;
+pub use present::{Source, source_of};
 pub use update::Update;
 
 use crate::audit::Journal;

@@ -9,7 +9,12 @@ use crate::upstream::JobDocument;
 #[derive(Debug, Clone)]
 pub struct Wanted {
     pub(super) selection: Selection,
+    /// To read it alone.
     pub(super) needed: Needed,
+    /// To have it back from a mutation, in Move's words.
+    pub(super) written: Box<str>,
+    /// To read it in a page, in Move's words.
+    pub(super) page: Box<str>,
 }
 
 /// What has to be asked of Move for a job, and the document that asks for it.
@@ -32,9 +37,11 @@ impl Wanted {
     #[must_use]
     pub fn of_job(selection: Selection) -> Self {
         let mut needed = of_job(&selection);
+        let written = needed.to_string().into();
+        let page = of_page(&needed).to_string().into();
         // To be remembered: a job's state says for how long.
         needed.field("state");
-        Self { selection, needed: needed.into() }
+        Self { selection, needed: needed.into(), written, page }
     }
 }
 
@@ -57,11 +64,11 @@ pub fn of_job(wanted: &Selection) -> Selection {
     needed
 }
 
-/// What has to be asked of a page whose jobs are wanted like `item`.
+/// What has to be asked of a page of whose jobs this is needed.
 #[must_use]
-pub fn of_page(item: &Selection) -> Selection {
+fn of_page(item: &Selection) -> Selection {
     let mut needed = Selection::of_leaves(["after"]);
-    needed.field("items").merge(&of_job(item));
+    needed.field("items").merge(item);
     needed
 }
 
@@ -74,9 +81,7 @@ pub fn of_ownership() -> Selection {
 /// What has to be asked of a page of jobs to find one by its mark.
 #[must_use]
 pub fn of_marks() -> Selection {
-    let mut needed = Selection::of_leaves(["after"]);
-    needed.field("items").merge(&Selection::of_leaves(["id", "metadata", "created"]));
-    needed
+    of_page(&Selection::of_leaves(["id", "metadata", "created"]))
 }
 
 fn without_client_secrets(name: &str, selection: &Selection) -> Selection {

@@ -1,11 +1,13 @@
 //! Whose job is it? The one place that decides.
 
+use std::borrow::Cow;
+
+use crate::json::JsonRef;
 use crate::model::{JobId, RootField, Tenant, UnclaimedJobs};
 use crate::telemetry::metrics;
-use crate::types::Job;
-use crate::upstream::{FieldError, PathSegment};
+use crate::upstream::{FieldError, Job, PathSegment};
 
-use super::envelope::{self, Envelope, Reading};
+use super::envelope::{self, Reading};
 use super::present;
 
 /// Whose a job or a take is to a tenant, as far as its metadata tells.
@@ -95,12 +97,13 @@ impl Owner {
     }
 }
 
-/// A job that the tenant may see: the proof that its owner was checked. It holds what the tenant
-/// sees, which is not what Move sent: see [`present`].
-#[derive(Debug, Clone, PartialEq)]
+/// A job that the tenant may see: the proof that its owner was checked. It is written as the tenant
+/// sees it, which is not what Move sent: see [`present`].
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnedJob {
     job: Job,
-    stored: Option<String>,
+    /// The tenant's own metadata, as a JSON string.
+    shown: Option<Box<str>>,
     claim: Claim,
 }
 
@@ -130,11 +133,11 @@ impl OwnedJob {
     /// Where the job is not for this tenant's eyes.
     pub fn verify(
         tenant: &Tenant,
-        mut job: Job,
+        job: Job,
         errors: &[FieldError],
         place: Place,
     ) -> Result<Self, NotShown> {
-        let stored = job.metadata.take().map(|metadata| metadata.0);
+        let stored = job.metadata();
         let reading = envelope::read(stored.as_deref());
         let may_read = tenant.metadata.unclaimed_jobs == UnclaimedJobs::Read;
         let claim = match Owner::of(tenant, stored.as_deref(), &reading, errors, place) {
@@ -143,21 +146,27 @@ impl OwnedJob {
             Owner::Nobody | Owner::Another => return Err(NotShown::NotTheirs),
             Owner::Unknown => return Err(NotShown::OwnerUnknown),
         };
-        job.metadata = present::metadata(tenant, stored.as_deref(), &reading);
-        present::job(tenant, &mut job);
-        Ok(Self { job, stored, claim })
+        let shown = present::metadata(tenant, stored.as_deref(), &reading);
+        let shown = shown.map(|text| serde_json::Value::from(text).to_string().into());
+        Ok(Self { shown, claim, job })
     }
 
-    /// The job as the tenant sees it.
+    /// The job as Move sent it.
     #[must_use]
-    pub const fn job(&self) -> &Job {
+    pub(super) const fn job(&self) -> &Job {
         &self.job
     }
 
-    /// The job as the tenant sees it, by value.
+    /// The job as Move sent it, to be written as [`present`] says.
     #[must_use]
-    pub fn into_job(self) -> Job {
-        self.job
+    pub fn json(&self) -> JsonRef<'_> {
+        self.job.json().root()
+    }
+
+    /// The tenant's own metadata, as a JSON string.
+    #[must_use]
+    pub fn shown_metadata(&self) -> Option<&str> {
+        self.shown.as_deref()
     }
 
     /// Whether the tenant may change it, and not only read it.
@@ -166,12 +175,9 @@ impl OwnedJob {
         self.claim == Claim::Own
     }
 
-    /// Its envelope as stored upstream; `None` for a job that was created in Move directly.
-    pub(super) fn envelope(&self) -> Option<Envelope<'_>> {
-        match envelope::read(self.stored.as_deref()) {
-            Reading::Envelope(envelope) => Some(envelope),
-            Reading::Plain | Reading::Broken => None,
-        }
+    /// Its metadata as stored upstream.
+    pub(super) fn stored(&self) -> Option<Cow<'_, str>> {
+        self.job.metadata()
     }
 }
 
@@ -248,11 +254,10 @@ mod tests {
     use super::fixture::tenant;
     use super::*;
     use crate::model::{Account, AccountId};
-    use crate::types::AwsJson;
 
     fn verify(tenant: &Tenant, metadata: Option<&str>) -> Result<OwnedJob, NotShown> {
-        let metadata = metadata.map(|text| AwsJson(text.to_owned()));
-        OwnedJob::verify(tenant, Job { metadata, ..Job::default() }, &[], Place::Root)
+        let metadata = serde_json::json!({ "metadata": metadata }).to_string();
+        OwnedJob::verify(tenant, Job::parse(&metadata).expect("a job"), &[], Place::Root)
     }
 
     fn reader() -> Tenant {
@@ -275,7 +280,7 @@ mod tests {
     #[test]
     fn only_the_owner_named_in_the_record_sees_a_job() {
         let own = verify(&tenant("acme"), Some(ACMES)).expect("acme's");
-        assert_eq!(own.job().metadata, Some(AwsJson(r#"{"shot":1}"#.into())));
+        assert_eq!(own.shown_metadata(), Some(r#""{\"shot\":1}""#));
         assert!(own.is_writable());
         assert_eq!(verify(&tenant("globex"), Some(ACMES)), Err(NotShown::NotTheirs));
     }
@@ -286,7 +291,7 @@ mod tests {
             assert_eq!(verify(&tenant("acme"), metadata), Err(NotShown::NotTheirs));
         }
         let seen = verify(&reader(), Some(r#"{"a":1}"#)).expect("readable");
-        assert_eq!(seen.job().metadata, Some(AwsJson(r#"{"a":1}"#.into())));
+        assert_eq!(seen.shown_metadata(), Some(r#""{\"a\":1}""#));
         assert!(!seen.is_writable());
     }
 
@@ -304,12 +309,18 @@ mod tests {
 
     #[test]
     fn metadata_that_is_missing_or_no_text_tells_of_no_owner() {
-        for json in [r#"{"id":"job-1"}"#, r#"{"metadata":{"a":1}}"#, r#"{"metadata":7}"#] {
-            let job: Job = serde_json::from_str(json).expect("a job");
+        for json in [
+            r#"{"id":"job-1"}"#,
+            r#"{"metadata":{"a":1}}"#,
+            r#"{"metadata":7}"#,
+            r#"{"metadata":"\ud83d"}"#,
+            r#"{"metadata":null,"metadata":"{}"}"#,
+        ] {
+            let job = Job::parse(json).expect("a job");
             let seen = OwnedJob::verify(&alone(), job, &[], Place::Root);
             assert_eq!(seen, Err(NotShown::OwnerUnknown), "{json}");
         }
-        let null: Job = serde_json::from_str(r#"{"metadata":null}"#).expect("a job");
+        let null = Job::parse(r#"{"metadata":null}"#).expect("a job");
         assert!(OwnedJob::verify(&alone(), null, &[], Place::Root).is_ok());
     }
 

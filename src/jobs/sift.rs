@@ -1,13 +1,10 @@
 //! The tenant's own jobs out of pages that hold everybody's.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::io;
-
-use serde::Serialize;
 
 use crate::model::{JobId, RootField, Tenant};
-use crate::types::JobsPage;
-use crate::upstream::{FieldError, PathSegment};
+use crate::upstream::{FieldError, JobsPage, PathSegment};
 
 use super::OwnedJob;
 use super::cursor::{BadCursor, Position};
@@ -47,7 +44,7 @@ impl<'a> Sifted<'a> {
     /// When the listing ended without the job behind which it should have gone on.
     pub fn take_from(
         &mut self,
-        page: JobsPage,
+        page: &JobsPage,
         errors: Vec<FieldError>,
         at: Position,
     ) -> Result<Option<Position>, BadCursor> {
@@ -57,16 +54,16 @@ impl<'a> Sifted<'a> {
         let mut given_before = last;
         let mut places = HashMap::new();
         let mut unknown = Unknown::default();
-        for (index, job) in page.items.into_iter().flatten().enumerate() {
+        for (index, job) in page.items().into_iter().flatten().enumerate() {
             let Some(job) = job else { continue };
-            let id = job.id.get().map(|id| id.to_string());
+            let id = job.id().map(Cow::into_owned);
             if given_before.is_some() {
                 if given_before == id {
                     given_before = None;
                 }
                 continue;
             }
-            let job = match OwnedJob::verify(self.tenant, job, &errors, Place::Item(index)) {
+            let job = match OwnedJob::verify(self.tenant, job.alone(), &errors, Place::Item(index)) {
                 Ok(job) => job,
                 Err(NotShown::NotTheirs) => continue,
                 Err(NotShown::OwnerUnknown) => {
@@ -76,17 +73,19 @@ impl<'a> Sifted<'a> {
             };
             if self.is_full() {
                 self.keep_errors(errors, &places);
-                let last = self.items.last().and_then(|job| job.job().id.get());
-                let last = last.map(|id| id.to_string());
+                let last = self.items.last().and_then(|job| job.job().id());
+                let last = last.map(Cow::into_owned);
                 return Ok(Some(Position { page: here, last }));
             }
             places.insert(index, self.items.len());
-            self.bytes += size(job.job());
+            self.bytes += job.json().raw().len();
             self.items.push(job);
         }
         self.keep_errors(errors, &places);
-        match page.after.filter(|after| after.0 != "null") {
-            Some(after) => Ok(Some(Position { page: Some(after.0), last: given_before })),
+        match page.after().filter(|after| after != "null") {
+            Some(after) => {
+                Ok(Some(Position { page: Some(after.into_owned()), last: given_before }))
+            }
             None if given_before.is_some() => Err(BadCursor),
             None => Ok(None),
         }
@@ -127,25 +126,4 @@ impl Drop for Unknown {
             ownership::report_unknown(RootField::ListJobs, self.count, first.as_ref());
         }
     }
-}
-
-/// How many bytes something takes as JSON.
-fn size(value: &impl Serialize) -> usize {
-    struct Counter(usize);
-
-    impl io::Write for Counter {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0 += bytes.len();
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    let mut counter = Counter(0);
-    // What cannot be written takes nothing.
-    let _ = serde_json::to_writer(&mut counter, value);
-    counter.0
 }

@@ -1,8 +1,7 @@
 //! Takes, as far as policy makes them somebody's.
 
 use crate::model::{RequestContext, TakeId, Trail};
-use crate::types::Take;
-use crate::upstream::{Call, Reply};
+use crate::upstream::{Call, Reply, Take};
 
 use super::envelope;
 use super::ownership::{Owner, Place};
@@ -27,9 +26,9 @@ impl Jobs {
         let call = Call::get_take(take, &needs::of_ownership());
         let Reply { value, errors, .. } = self.upstream.call::<Take>(request, trail, &call).await?;
         let Some(found) = value else { return Err(Error::TakeNotFound) };
-        let stored = found.metadata.as_ref().map(|metadata| metadata.0.as_str());
-        let reading = envelope::read(stored);
-        match Owner::of(tenant, stored, &reading, &errors, Place::Root) {
+        let stored = found.metadata();
+        let reading = envelope::read(stored.as_deref());
+        match Owner::of(tenant, stored.as_deref(), &reading, &errors, Place::Root) {
             Owner::Tenant => Ok(()),
             Owner::Another | Owner::Nobody => Err(Error::TakeNotFound),
             Owner::Unknown => Err(Error::OwnerUnknown),

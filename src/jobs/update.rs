@@ -1,12 +1,11 @@
 //! `updateJob`
 
-use crate::model::{JobId, RequestContext, Selection, Trail};
-use crate::types::Job;
-use crate::upstream::{Call, JobDocument, Reply};
+use crate::model::{JobId, RequestContext, Trail};
+use crate::upstream::{Call, Job, JobDocument, Reply};
 
 use super::create::{check_metadata_size, note_metadata, written};
-use super::envelope;
-use super::{Answer, Error, Jobs, OwnedJob, needs};
+use super::envelope::{self, Reading};
+use super::{Answer, Error, Jobs, OwnedJob, Wanted, needs};
 
 /// The arguments of an update; what is `None` stays as it is.
 #[derive(Debug, Clone, Default)]
@@ -31,7 +30,7 @@ impl Jobs {
         trail: &Trail,
         id: &JobId,
         update: Update,
-        wanted: &Selection,
+        wanted: &Wanted,
     ) -> Result<Answer<OwnedJob>, Error> {
         let caller = &request.caller;
         trail.note(|notes| notes.job = Some(id.clone()));
@@ -46,12 +45,15 @@ impl Jobs {
         if !job.is_writable() {
             return Err(Error::ReadOnly);
         }
-        let metadata = update.metadata.map(|value| match job.envelope() {
-            Some(envelope) => envelope.with_value(&caller.tenant, &value),
-            None => envelope::wrap(&caller.tenant, &caller.credential, None, &value),
+        let stored = job.stored();
+        let metadata = update.metadata.map(|value| match envelope::read(stored.as_deref()) {
+            Reading::Envelope(envelope) => envelope.with_value(&caller.tenant, &value),
+            Reading::Plain | Reading::Broken => {
+                envelope::wrap(&caller.tenant, &caller.credential, None, &value)
+            }
         });
-        let needed = needs::of_job(wanted);
-        let call = Call::update_job(id, metadata.as_deref(), update.name.as_deref(), &needed);
+        let (metadata, name) = (metadata.as_deref(), update.name.as_deref());
+        let call = Call::update_job(id, metadata, name, &wanted.written);
         self.intend(request, trail).await?;
         let reply = self.upstream.call::<Job>(request, trail, &call).await;
         // Also where no answer came: it may have been written.

@@ -1,7 +1,39 @@
 //! Why a document or its variables cannot be executed.
 
-use async_graphql::Pos;
-use async_graphql::parser;
+use apollo_compiler::parser::{LineColumn, SourceMap, SourceSpan};
+use serde::Serialize;
+
+/// A place in a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Pos {
+    /// The line, from 1.
+    pub line: usize,
+    /// The character in the line, from 1.
+    pub column: usize,
+}
+
+impl Pos {
+    /// Where a span of a document begins.
+    #[must_use]
+    pub fn of(span: Option<SourceSpan>, sources: &SourceMap) -> Option<Self> {
+        span?.line_column(sources).map(Self::from)
+    }
+}
+
+impl From<LineColumn> for Pos {
+    fn from(LineColumn { line, column }: LineColumn) -> Self {
+        Self { line, column }
+    }
+}
+
+/// Something that does not fit the schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What is wrong, and what was expected.
+    pub message: String,
+    /// Where.
+    pub position: Option<Pos>,
+}
 
 /// What is wrong, in words for the caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,7 +47,7 @@ pub enum Error {
         position: Option<Pos>,
     },
     /// The document is over one of the limits.
-    #[error("the document has {got} {what}; at most {max} are taken")]
+    #[error("the document has {got} {what}; at most {max} are taken{}", setting(.set_by))]
     TooComplex {
         /// What is counted.
         what: &'static str,
@@ -23,10 +55,15 @@ pub enum Error {
         got: u64,
         /// How many there may be.
         max: u64,
+        /// The setting of the limit, if it can be set.
+        set_by: Option<&'static str>,
     },
     /// A fragment spreads itself.
     #[error("fragment \"{0}\" spreads itself")]
     FragmentCycle(String),
+    /// The document does not fit the schema: at least one reason.
+    #[error("the document does not fit the schema: {}", told(.0))]
+    Invalid(Vec<Problem>),
     /// No operation has that name.
     #[error("the document has no operation named \"{0}\"")]
     UnknownOperation(String),
@@ -44,17 +81,26 @@ pub enum Error {
         /// Its declared type.
         ty: String,
         /// Where it is declared.
-        position: Pos,
+        position: Option<Pos>,
+    },
+    /// A variable's value does not fit its type.
+    #[error("variable \"${place}\": {problem}")]
+    Variable {
+        /// The variable and the way to the value in it.
+        place: String,
+        /// What was expected and what came.
+        problem: String,
+        /// Where it is declared.
+        position: Option<Pos>,
     },
 }
 
-impl From<parser::Error> for Error {
-    fn from(error: parser::Error) -> Self {
-        if error == parser::Error::RecursionLimitExceeded {
-            return Self::TooComplex { what: "levels", got: 65, max: 64 };
-        }
-        Self::Syntax { message: error.to_string(), position: error.positions().next() }
-    }
+fn told(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| problem.message.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+fn setting(set_by: &Option<&'static str>) -> String {
+    set_by.map(|key| format!(" (`{key}` sets that)")).unwrap_or_default()
 }
 
 impl Error {
@@ -62,9 +108,20 @@ impl Error {
     #[must_use]
     pub const fn position(&self) -> Option<Pos> {
         match self {
-            Self::Syntax { position, .. } => *position,
-            Self::VariableMissing { position, .. } => Some(*position),
+            Self::Syntax { position, .. }
+            | Self::VariableMissing { position, .. }
+            | Self::Variable { position, .. } => *position,
             _ => None,
         }
     }
+}
+
+/// An argument's value that the document and its variables make and the field cannot take.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("argument \"{name}\": {problem}")]
+pub struct ArgumentError {
+    /// The argument's name.
+    pub name: String,
+    /// What was expected.
+    pub problem: &'static str,
 }

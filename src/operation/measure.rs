@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use async_graphql::Positioned;
-use async_graphql::parser::types::{ExecutableDocument, FragmentDefinition, Selection};
+use apollo_compiler::ast::{Definition, Document, FragmentDefinition, Selection};
 
 use super::Error;
 
@@ -20,11 +19,20 @@ pub struct Limits {
     pub tokens: u64,
     /// Directives, fragments expanded.
     pub directives: u64,
+    /// Representations in the `_entities` of one request.
+    pub representations: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { depth: 15, aliases: 30, root_fields: 20, tokens: 2000, directives: 20 }
+        Self {
+            depth: 15,
+            aliases: 30,
+            root_fields: 20,
+            tokens: 2000,
+            directives: 20,
+            representations: 100,
+        }
     }
 }
 
@@ -33,24 +41,31 @@ impl Default for Limits {
 const MAX_INTROSPECTION_LISTS: u64 = 3;
 
 /// Refuses a document of which any operation is over a limit.
-pub fn check(document: &ExecutableDocument, limits: &Limits) -> Result<(), Error> {
-    let mut measuring = Measuring { fragments: &document.fragments, known: HashMap::new() };
-    for (_, operation) in document.operations.iter() {
-        let mut size = measuring.selection(&operation.node.selection_set.node.items)?;
-        size.directives += operation.node.directives.len() as u64;
-        for definition in &operation.node.variable_definitions {
-            size.directives += definition.node.directives.len() as u64;
+pub fn check(document: &Document, limits: &Limits) -> Result<(), Error> {
+    let mut fragments = HashMap::new();
+    for definition in &document.definitions {
+        if let Definition::FragmentDefinition(fragment) = definition {
+            fragments.insert(fragment.name.as_str(), &**fragment);
         }
-        for (what, got, max) in [
-            ("levels", size.depth, limits.depth),
-            ("aliases", size.aliases, limits.aliases),
-            ("root fields", size.own_fields, limits.root_fields),
-            ("directives", size.directives, limits.directives),
-            ("fields", size.fields, limits.tokens),
-            ("introspection lists in each other", size.lists, MAX_INTROSPECTION_LISTS),
+    }
+    let mut measuring = Measuring { fragments, known: HashMap::new() };
+    for definition in &document.definitions {
+        let Definition::OperationDefinition(operation) = definition else { continue };
+        let mut size = measuring.selection(&operation.selection_set)?;
+        size.directives += operation.directives.len() as u64;
+        for variable in &operation.variables {
+            size.directives += variable.directives.len() as u64;
+        }
+        for (what, got, max, set_by) in [
+            ("levels", size.depth, limits.depth, Some("limits.depth")),
+            ("aliases", size.aliases, limits.aliases, Some("limits.aliases")),
+            ("root fields", size.own_fields, limits.root_fields, Some("limits.root_fields")),
+            ("directives", size.directives, limits.directives, Some("limits.directives")),
+            ("fields", size.fields, limits.tokens, Some("limits.tokens")),
+            ("introspection lists in each other", size.lists, MAX_INTROSPECTION_LISTS, None),
         ] {
             if got > max {
-                return Err(Error::TooComplex { what, got, max });
+                return Err(Error::TooComplex { what, got, max, set_by });
             }
         }
     }
@@ -80,21 +95,20 @@ impl Size {
 }
 
 struct Measuring<'a> {
-    fragments: &'a HashMap<async_graphql::Name, Positioned<FragmentDefinition>>,
+    fragments: HashMap<&'a str, &'a FragmentDefinition>,
     /// A fragment is measured once; `None` while it is being measured.
     known: HashMap<&'a str, Option<Size>>,
 }
 
 impl<'a> Measuring<'a> {
-    fn selection(&mut self, items: &'a [Positioned<Selection>]) -> Result<Size, Error> {
+    fn selection(&mut self, items: &'a [Selection]) -> Result<Size, Error> {
         let mut size = Size::default();
         for item in items {
-            size.directives += item.node.directives().len() as u64;
-            match &item.node {
+            match item {
                 Selection::Field(field) => {
-                    let field = &field.node;
-                    let name = field.name.node.as_str();
-                    let mut below = self.selection(&field.selection_set.node.items)?;
+                    size.directives += field.directives.len() as u64;
+                    let name = field.name.as_str();
+                    let mut below = self.selection(&field.selection_set)?;
                     below.own_fields = 1;
                     below.fields = below.fields.saturating_add(1);
                     below.aliases = below.aliases.saturating_add(field.alias.is_some().into());
@@ -104,29 +118,31 @@ impl<'a> Measuring<'a> {
                     size.add(below);
                 }
                 Selection::InlineFragment(fragment) => {
-                    size.add(self.selection(&fragment.node.selection_set.node.items)?);
+                    size.directives += fragment.directives.len() as u64;
+                    size.add(self.selection(&fragment.selection_set)?);
                 }
                 Selection::FragmentSpread(spread) => {
-                    size.add(self.fragment(&spread.node.fragment_name.node)?);
+                    size.directives += spread.directives.len() as u64;
+                    size.add(self.fragment(&spread.fragment_name)?);
                 }
             }
         }
         Ok(size)
     }
 
-    fn fragment(&mut self, name: &str) -> Result<Size, Error> {
+    fn fragment(&mut self, name: &'a str) -> Result<Size, Error> {
         // An unknown fragment is validation's to name.
-        let Some((name, fragment)) = self.fragments.get_key_value(name) else {
+        let Some(fragment) = self.fragments.get(name).copied() else {
             return Ok(Size::default());
         };
-        match self.known.get(name.as_str()) {
+        match self.known.get(name) {
             Some(Some(size)) => return Ok(*size),
-            Some(None) => return Err(Error::FragmentCycle(name.to_string())),
+            Some(None) => return Err(Error::FragmentCycle(name.to_owned())),
             None => {}
         }
         self.known.insert(name, None);
-        let mut size = self.selection(&fragment.node.selection_set.node.items)?;
-        size.directives += fragment.node.directives.len() as u64;
+        let mut size = self.selection(&fragment.selection_set)?;
+        size.directives += fragment.directives.len() as u64;
         self.known.insert(name, Some(size));
         Ok(size)
     }
@@ -141,10 +157,13 @@ fn is_introspection_list(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use async_graphql::parser::parse_query;
+
+    fn parse(text: &str) -> Document {
+        Document::parse(text, "test").expect("GraphQL")
+    }
 
     fn refused(text: &str) -> Option<&'static str> {
-        let document = parse_query(text).expect("GraphQL");
+        let document = parse(text);
         match check(&document, &Limits::default()) {
             Ok(()) => None,
             Err(Error::TooComplex { what, .. }) => Some(what),
@@ -176,7 +195,7 @@ mod tests {
     #[test]
     fn a_fragment_that_spreads_itself_is_refused_before_the_engine_follows_it() {
         let text = "{ a { ...F } } fragment F on T { ...G } fragment G on T { ...F ...F }";
-        let document = parse_query(text).expect("GraphQL");
+        let document = parse(text);
         let refusal = check(&document, &Limits::default());
         assert!(matches!(refusal, Err(Error::FragmentCycle(_))), "{refusal:?}");
     }

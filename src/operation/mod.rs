@@ -1,62 +1,99 @@
-//! Document in, operation out: parsed once, measured, remembered by its full text.
+//! Document in, operation out: parsed and validated once, measured, remembered by its full text; and brought
+//! into its normal form ([`Form`]), which is all that the rest of the gateway reads of it.
 //!
-//! The engine would expand fragments before it limits anything, so a short document could keep it
-//! busy for hours. Everything is therefore measured here, before the engine sees it.
+//! Everything is measured before anything expands fragments: a short document could keep a validator busy for
+//! hours.
 
 mod error;
+mod form;
+mod introspect;
+mod lenient;
 mod measure;
-mod plain;
+mod merge;
+mod scalars;
+mod schema;
 mod tokens;
-mod variables;
+mod validate;
+mod values;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use async_graphql::parser::parse_query;
-use async_graphql::parser::types::{
-    ExecutableDocument, OperationDefinition, OperationType, Selection,
-};
-use async_graphql::{Positioned, Request, Value as ConstValue, Variables};
+use apollo_compiler::executable::{ExecutableDocument, Operation as Definition, OperationType};
+use apollo_compiler::validation::Valid;
+use apollo_compiler::{Name, ast};
+use equivalent::Equivalent;
 use moka::sync::Cache;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-pub use error::Error;
+pub use error::{ArgumentError, Error, Pos, Problem};
+pub use form::{Asked, Below, Field, Form, FormId, Leaf, Object, Root, Shape};
+pub use introspect::{Introspected, introspect};
 pub use measure::Limits;
-pub use plain::{Argument, Field, JobQuery};
+pub use schema::{Schema, SchemaId, sdl_without};
 
 use crate::model::{Kind, RootField, Trail};
 
 /// How much memory remembered documents may take, in bytes, roughly.
 const REMEMBERED: u64 = 32 * 1024 * 1024;
 
-/// What a parsed document weighs for each byte of its text: measured with a getJob query.
-const WEIGHT_PER_BYTE: usize = 16;
+/// What a validated document and its forms weigh for each byte of its text: measured with a getJob query.
+const WEIGHT_PER_BYTE: usize = 32;
 
-/// Parses documents, and remembers those that are within the limits.
+/// How many forms of one document are remembered: each outcome of its `@skip` and `@include` is one.
+const FORMS: usize = 16;
+
+/// Parses and validates documents, and remembers those that are valid and within the limits.
 #[derive(Debug, Clone)]
 pub struct Documents {
     limits: Limits,
-    parsed: Cache<Arc<str>, Arc<Document>>,
+    valid: Cache<Known, Arc<Document>>,
 }
 
-/// A document within the limits.
-#[derive(Debug)]
-pub struct Document {
-    /// Told by it, what is known of it elsewhere is found without its text.
-    pub id: DocumentId,
+/// A document's text, and the schema it is valid in.
+#[derive(Debug, PartialEq, Eq)]
+struct Known {
+    schema: SchemaId,
     text: Arc<str>,
-    parsed: ExecutableDocument,
 }
 
-/// Names a parsed document in this process. No two have the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct DocumentId(u64);
+/// The same, borrowed.
+#[derive(Hash)]
+struct Wanted<'a> {
+    schema: SchemaId,
+    text: &'a str,
+}
 
-impl DocumentId {
-    fn next() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+impl std::hash::Hash for Known {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        Wanted { schema: self.schema, text: &self.text }.hash(state);
+    }
+}
+
+impl Equivalent<Known> for Wanted<'_> {
+    fn equivalent(&self, known: &Known) -> bool {
+        self.schema == known.schema && *self.text == *known.text
+    }
+}
+
+/// A valid document within the limits.
+pub struct Document {
+    schema: Arc<Schema>,
+    text: Arc<str>,
+    executable: Valid<ExecutableDocument>,
+    /// The variables that decide what is left out.
+    conditions: Vec<Name>,
+    representations: u64,
+    forms: Mutex<Vec<(FormKey, Arc<Form>)>>,
+}
+
+/// Which operation, and the values of [`Document::conditions`].
+type FormKey = (Option<Box<str>>, Box<[bool]>);
+
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Document").field(&self.text).finish()
     }
 }
 
@@ -65,57 +102,39 @@ impl DocumentId {
 pub struct Operation {
     /// Query or mutation.
     pub kind: Kind,
-    /// What is asked for, in order; fields that `@skip` or `@include` leave out are not in it.
-    pub roots: Vec<Root>,
+    /// Its normal form.
+    pub form: Arc<Form>,
+    /// What is to be done, in order: permitted, charged and recorded one by one.
+    pub units: Vec<Unit>,
     document: Arc<Document>,
     name: Option<String>,
-    variables: Variables,
-    /// Whether its variables fit their types whatever the schema says of the places they are used in.
-    is_plain: bool,
+    variables: Map<String, Value>,
 }
 
-/// A root field that is asked for.
+/// One thing to do: a root field of the Jobs API, or one of the jobs that `_entities` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Root {
-    /// The key in the answer: the alias, or the field's name.
-    pub response_key: String,
-    /// What it asks for.
-    pub asked: Asked,
-}
-
-/// What a root field asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
-    /// An operation of the Jobs API.
-    Operation(RootField),
-    /// The schema: `__schema`, `__type`, or Federation's `_service`.
-    Introspection,
-    /// `__typename`, or a name that validation will refuse.
-    Other,
-}
-
-impl Asked {
-    fn by_name(name: &str) -> Self {
-        match name {
-            "__schema" | "__type" | "_service" => Self::Introspection,
-            // A federated graph reads jobs by their key: to policy that is what `getJob` does.
-            "_entities" => Self::Operation(RootField::GetJob),
-            _ => RootField::from_name(name).map_or(Self::Other, Self::Operation),
-        }
-    }
+pub struct Unit {
+    /// Its root field in [`Form::roots`].
+    pub root: usize,
+    /// Its place in `_entities`.
+    pub entity: Option<usize>,
+    /// What is done.
+    pub field: RootField,
+    /// Its key in the answer; in `_entities` with its place, as in `_entities.2`.
+    pub response_key: Arc<str>,
 }
 
 impl Documents {
     /// Remembers documents within these limits.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        let parsed = Cache::builder()
+        let valid = Cache::builder()
             .max_capacity(REMEMBERED)
-            .weigher(|text: &Arc<str>, _| {
-                u32::try_from(text.len() * WEIGHT_PER_BYTE).unwrap_or(u32::MAX)
+            .weigher(|known: &Known, _| {
+                u32::try_from(known.text.len() * WEIGHT_PER_BYTE).unwrap_or(u32::MAX)
             })
             .build();
-        Self { limits, parsed }
+        Self { limits, valid }
     }
 
     /// The limits it was made with.
@@ -124,237 +143,247 @@ impl Documents {
         &self.limits
     }
 
-    /// The parsed form of a document.
+    /// A document as it is valid in a schema.
     ///
     /// # Errors
-    /// When it is not GraphQL or over a limit.
-    pub fn parse(&self, text: &str) -> Result<Arc<Document>, Error> {
-        if let Some(document) = self.parsed.get(text) {
+    /// When it is not GraphQL, over a limit, or does not fit the schema.
+    pub fn parse(&self, schema: &Arc<Schema>, text: &str) -> Result<Arc<Document>, Error> {
+        if let Some(document) = self.valid.get(&Wanted { schema: schema.id, text }) {
             return Ok(document);
         }
         tokens::check(text, &self.limits)?;
-        let parsed = parse_query(text)?;
+        let parsed = parse(text)?;
         measure::check(&parsed, &self.limits)?;
+        let executable = validate::validate(schema, &parsed)?;
         let text: Arc<str> = text.into();
-        let document = Document { id: DocumentId::next(), text: Arc::clone(&text), parsed };
-        let document = Arc::new(document);
-        self.parsed.insert(text, Arc::clone(&document));
+        let document = Arc::new(Document {
+            schema: Arc::clone(schema),
+            text: Arc::clone(&text),
+            conditions: merge::conditions(&executable),
+            executable,
+            representations: self.limits.representations,
+            forms: Mutex::default(),
+        });
+        self.valid.insert(Known { schema: schema.id, text }, Arc::clone(&document));
         Ok(document)
     }
 }
 
-impl Document {
-    /// What it asks for, if that is one job and nothing else. It must be known to be valid.
-    #[must_use]
-    pub fn job_query(&self) -> Option<JobQuery> {
-        plain::job_query(&self.parsed)
-    }
+/// Parses a text; of several faults the first is told.
+fn parse(text: &str) -> Result<ast::Document, Error> {
+    ast::Document::parse(text, "document").map_err(|invalid| {
+        let first = invalid.errors.iter().next().map(|error| error.to_json());
+        let message = first.as_ref().map_or_else(String::new, |error| error.message.clone());
+        let message = message.strip_prefix("syntax error: ").map(str::to_owned).unwrap_or(message);
+        let position = first.and_then(|error| error.locations.first().map(|at| Pos::from(*at)));
+        Error::Syntax { message: validate::shortened(message), position }
+    })
+}
 
-    /// Picks the operation to execute and checks its variables.
+impl Document {
+    /// Picks the operation to execute and fits its variables to their types.
     ///
     /// # Errors
-    /// When no operation of that name is there, or a variable is missing.
+    /// When no operation of that name is there, a variable is missing or does not fit, or `_entities` asks for
+    /// too many.
     pub fn operation(
         self: Arc<Self>,
         name: Option<&str>,
-        variables: Map<String, Value>,
+        given: Map<String, Value>,
     ) -> Result<Operation, Error> {
         let definition = self.pick(name)?;
-        let kind = kind(definition)?;
-        let variables = variables::complete(&definition.node, variables)?;
-        let is_plain = variables::are_plain(&definition.node, &variables);
-        let mut roots = Vec::new();
-        self.collect(&definition.node.selection_set.node.items, &variables, &mut roots);
+        let declared = &definition.variables;
+        let variables = values::variables(&self.schema, declared, &self.executable.sources, given)?;
+        for condition in self.conditions.iter().map(Name::as_str) {
+            // Declared with a default, a variable that decides may be nullable.
+            if variables.get(condition) == Some(&Value::Null) {
+                return Err(Error::Variable {
+                    place: condition.to_owned(),
+                    problem: "expected true or false, got null".to_owned(),
+                    position: None,
+                });
+            }
+        }
+        let form = self.form(name, definition, |condition| {
+            variables.get(condition.as_str()).and_then(Value::as_bool)
+        });
         let name = name.map(str::to_owned);
-        Ok(Operation { kind, roots, name, variables, is_plain, document: self })
+        let mut operation =
+            Operation { kind: form.kind, form, units: Vec::new(), name, variables, document: self };
+        operation.units = operation.count_units()?;
+        Ok(operation)
     }
 
     /// The document's only operation without its variables: good for telling what it asks for,
     /// with every field that a variable could leave out.
     ///
     /// # Errors
-    /// When there are several operations, or a subscription.
+    /// When there are several operations.
     pub fn sketch(self: Arc<Self>) -> Result<Operation, Error> {
         let definition = self.pick(None)?;
-        let kind = kind(definition)?;
-        let mut roots = Vec::new();
-        let variables = Variables::default();
-        self.collect(&definition.node.selection_set.node.items, &variables, &mut roots);
-        Ok(Operation { kind, roots, name: None, variables, is_plain: false, document: self })
+        let form = Arc::new(merge::form(&self.schema, &self.executable, definition, &|_| None));
+        let units =
+            form.roots.iter().enumerate().filter_map(|(root, Root { asked, field, .. })| {
+                let operation = match asked {
+                    Asked::Operation(field) => *field,
+                    Asked::Entities => RootField::GetJob,
+                    Asked::Introspection | Asked::Service | Asked::Typename => return None,
+                };
+                let response_key = field.key.as_str().into();
+                Some(Unit { root, entity: None, field: operation, response_key })
+            });
+        let units = units.collect();
+        let (name, variables) = (None, Map::new());
+        Ok(Operation { kind: form.kind, form, units, name, variables, document: self })
     }
 
-    fn pick(&self, name: Option<&str>) -> Result<&Positioned<OperationDefinition>, Error> {
-        let mut operations = self.parsed.operations.iter();
-        match name {
+    fn pick(&self, name: Option<&str>) -> Result<&Definition, Error> {
+        let operations = &self.executable.operations;
+        let mut all = operations.iter();
+        let picked = match name {
             Some(name) => operations
-                .find(|(own, _)| own.is_some_and(|own| own == name))
-                .map(|(_, operation)| operation)
-                .ok_or_else(|| Error::UnknownOperation(name.chars().take(64).collect())),
-            None => match (operations.next(), operations.next()) {
-                (Some((_, operation)), None) => Ok(operation),
-                _ => Err(Error::OperationNameNeeded),
+                .named
+                .get(name)
+                .ok_or_else(|| Error::UnknownOperation(name.chars().take(64).collect()))?,
+            None => match (all.next(), all.next()) {
+                (Some(operation), None) => operation,
+                _ => return Err(Error::OperationNameNeeded),
             },
+        };
+        if picked.operation_type == OperationType::Subscription {
+            return Err(Error::Subscription);
         }
+        Ok(picked)
     }
 
-    fn collect(
+    /// The form of an operation, made once for each outcome of its conditions.
+    fn form(
         &self,
-        items: &[Positioned<Selection>],
-        variables: &Variables,
-        roots: &mut Vec<Root>,
-    ) {
-        for item in items {
-            if variables::is_skipped(item.node.directives(), variables) {
-                continue;
-            }
-            match &item.node {
-                Selection::Field(field) => {
-                    let response_key = field.node.response_key().node.to_string();
-                    let asked = Asked::by_name(&field.node.name.node);
-                    let root = Root { response_key, asked };
-                    if !roots.contains(&root) {
-                        roots.push(root);
-                    }
-                }
-                Selection::FragmentSpread(spread) => {
-                    if let Some(fragment) =
-                        self.parsed.fragments.get(&spread.node.fragment_name.node)
-                    {
-                        self.collect(&fragment.node.selection_set.node.items, variables, roots);
-                    }
-                }
-                Selection::InlineFragment(fragment) => {
-                    self.collect(&fragment.node.selection_set.node.items, variables, roots);
-                }
-            }
+        name: Option<&str>,
+        definition: &Definition,
+        value: impl Fn(&Name) -> Option<bool>,
+    ) -> Arc<Form> {
+        let outcome: Box<[bool]> =
+            self.conditions.iter().map(|name| value(name).unwrap_or_default()).collect();
+        let mut forms = self.forms.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = forms
+            .iter()
+            .find(|((own, conditions), _)| own.as_deref() == name && *conditions == outcome);
+        if let Some((_, form)) = known {
+            return Arc::clone(form);
         }
-    }
-}
-
-fn kind(definition: &Positioned<OperationDefinition>) -> Result<Kind, Error> {
-    match definition.node.ty {
-        OperationType::Query => Ok(Kind::Query),
-        OperationType::Mutation => Ok(Kind::Mutation),
-        OperationType::Subscription => Err(Error::Subscription),
+        // A variable here is a `Boolean!`: it has a value.
+        let form = merge::form(&self.schema, &self.executable, definition, &value);
+        let form = Arc::new(form);
+        if forms.len() < FORMS {
+            forms.push(((name.map(Into::into), outcome), Arc::clone(&form)));
+        }
+        form
     }
 }
 
 impl Operation {
-    /// The root fields of the Jobs API that are asked for, in order.
-    pub fn root_fields(&self) -> impl Iterator<Item = (&str, RootField)> {
-        self.roots.iter().filter_map(|root| match root.asked {
-            Asked::Operation(field) => Some((root.response_key.as_str(), field)),
-            Asked::Introspection | Asked::Other => None,
-        })
+    /// The units of its root fields, those of `_entities` one by one.
+    fn count_units(&self) -> Result<Vec<Unit>, Error> {
+        let mut units = Vec::with_capacity(self.form.roots.len());
+        let mut entities = 0;
+        for (root, Root { asked, field, .. }) in self.form.roots.iter().enumerate() {
+            match asked {
+                Asked::Operation(operation) => units.push(Unit {
+                    root,
+                    entity: None,
+                    field: *operation,
+                    response_key: field.key.as_str().into(),
+                }),
+                Asked::Entities => {
+                    let representations = self.representations(root).len();
+                    entities += representations as u64;
+                    if entities > self.document.representations {
+                        return Err(Error::TooComplex {
+                            what: "representations",
+                            got: entities,
+                            max: self.document.representations,
+                            set_by: Some("limits.representations"),
+                        });
+                    }
+                    units.extend((0..representations).map(|entity| Unit {
+                        root,
+                        entity: Some(entity),
+                        field: RootField::GetJob,
+                        response_key: format!("{}.{entity}", field.key).into(),
+                    }));
+                }
+                Asked::Introspection | Asked::Service | Asked::Typename => {}
+            }
+        }
+        Ok(units)
     }
 
-    /// A trail for each of them.
+    /// The representations that `_entities` is given.
+    #[must_use]
+    pub fn representations(&self, root: usize) -> Vec<Value> {
+        match self.arguments(root).ok().and_then(|mut given| given.remove("representations")) {
+            Some(Value::Array(items)) => items,
+            _ => Vec::new(),
+        }
+    }
+
+    /// The arguments of a root field, with their defaults.
+    ///
+    /// # Errors
+    /// When a variable's value cannot stand where it is used.
+    pub fn arguments(&self, root: usize) -> Result<Map<String, Value>, ArgumentError> {
+        let Some(root) = self.form.roots.get(root) else { return Ok(Map::new()) };
+        values::arguments(&self.document.schema, &root.definition, &root.arguments, &self.variables)
+    }
+
+    /// What is done for the Jobs API, in order.
+    pub fn root_fields(&self) -> impl Iterator<Item = (&str, RootField)> {
+        self.units.iter().map(|unit| (&*unit.response_key, unit.field))
+    }
+
+    /// A trail for each of its units, in their order.
     #[must_use]
     pub fn trails(&self) -> Arc<[Trail]> {
-        self.root_fields().map(|(response_key, field)| Trail::new(response_key, field)).collect()
+        let trail = |unit: &Unit| Trail::new(Arc::clone(&unit.response_key), unit.field);
+        self.units.iter().map(trail).collect()
     }
 
-    /// Whether the schema is asked for.
+    /// Returns true if the schema is asked for.
     #[must_use]
     pub fn introspects(&self) -> bool {
-        self.roots.iter().any(|root| root.asked == Asked::Introspection)
+        let is_schema = |root: &Root| matches!(root.asked, Asked::Introspection | Asked::Service);
+        self.form.roots.iter().any(is_schema)
+    }
+
+    /// The schema it is valid in.
+    #[must_use]
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.document.schema
     }
 
     /// SHA-256 of the document, the operation's name and the variables, whatever the order in which
     /// they were given.
     #[must_use]
+    #[expect(clippy::expect_used, reason = "a map of JSON values is always JSON")]
     pub fn fingerprint(&self) -> [u8; 32] {
-        let mut variables = serde_json::to_value(&self.variables).unwrap_or_default();
+        let mut variables = Value::Object(self.variables.clone());
         variables.sort_all_objects();
+        let variables = serde_json::to_string(&variables).expect("JSON");
         let hash = Sha256::new()
             .chain_update(self.document.text.as_bytes())
             .chain_update([0])
             .chain_update(self.name.as_deref().unwrap_or_default())
             .chain_update([0])
-            .chain_update(variables.to_string());
+            .chain_update(variables);
         hash.finalize().into()
     }
 
-    /// Whether its document is valid if it is, and the other way about: it is the document's only
-    /// operation, and each of its variables is given and fits wherever a valid document uses it.
-    #[must_use]
-    pub fn stands_for_document(&self) -> bool {
-        self.is_plain && self.document.parsed.operations.iter().count() == 1
-    }
-
-    /// Its document.
-    #[must_use]
-    pub const fn document(&self) -> &Arc<Document> {
-        &self.document
-    }
-
-    /// The text of an argument, if it is one.
-    #[must_use]
-    pub fn text<'a>(&'a self, argument: &'a Argument) -> Option<&'a str> {
-        match argument {
-            Argument::Literal(text) => Some(text),
-            Argument::Variable(name) => match self.variables.get(name) {
-                Some(ConstValue::String(text)) => Some(text),
-                _ => None,
-            },
-        }
-    }
-
-    /// The request for the engine: already parsed, with defaults of variables filled in (which
-    /// also makes `@skip(if: $withDefault)` right: the engine looks at given variables only).
-    #[must_use]
-    pub fn into_request(self) -> Request {
-        // The engine reads the text of what is not parsed yet.
-        let mut request = Request::new("").variables(self.variables);
-        request.operation_name = self.name;
-        request.set_parsed_query(self.document.parsed.clone());
-        request
+    /// The document and the operation in it, for the library.
+    fn executable(&self) -> Result<(&Valid<ExecutableDocument>, &Definition), Error> {
+        Ok((&self.document.executable, self.document.pick(self.name.as_deref())?))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn documents() -> Documents {
-        Documents::new(Limits::default())
-    }
-
-    fn operation(text: &str, name: Option<&str>, variables: Value) -> Result<Operation, Error> {
-        let Value::Object(variables) = variables else { panic!("an object") };
-        documents().parse(text)?.operation(name, variables)
-    }
-
-    #[test]
-    fn root_fields_are_found_through_fragments_aliases_and_directives() {
-        let text = r#"query Q($yes: Boolean = true) {
-            a: getJob(jobId: "1") { id }
-            ...More @include(if: $yes)
-            ... on Query { c: getJob(jobId: "2") @skip(if: $yes) { id } __typename }
-        }
-        fragment More on Query { listJobs { after } }"#;
-        let operation = operation(text, None, serde_json::json!({})).expect("an operation");
-        let roots: Vec<_> = operation.root_fields().collect();
-        assert_eq!(roots, [("a", RootField::GetJob), ("listJobs", RootField::ListJobs)]);
-        assert_eq!(operation.kind, Kind::Query);
-    }
-
-    #[test]
-    fn an_operation_is_picked_by_name_and_never_guessed() {
-        let two = "query A { __typename } mutation B { __typename }";
-        let none = serde_json::json!({});
-        assert!(matches!(operation(two, None, none.clone()), Err(Error::OperationNameNeeded)));
-        assert!(matches!(operation(two, Some("C"), none.clone()), Err(Error::UnknownOperation(_))));
-        let picked = operation(two, Some("B"), none.clone()).expect("B");
-        assert_eq!(picked.kind, Kind::Mutation);
-        assert!(operation("{ __typename }", Some("A"), none).is_err());
-    }
-
-    #[test]
-    fn a_document_is_parsed_once() {
-        let documents = documents();
-        let first = documents.parse("{ __typename }").expect("a document");
-        let second = documents.parse("{ __typename }").expect("a document");
-        assert!(Arc::ptr_eq(&first, &second));
-    }
-}
+mod tests;

@@ -33,10 +33,20 @@ pub fn check(text: &str, limits: &Limits) -> Result<(), Error> {
         }
         tokens += 1;
         if tokens > limits.tokens {
-            return Err(Error::TooComplex { what: "tokens", got: tokens, max: limits.tokens });
+            return Err(Error::TooComplex {
+                what: "tokens",
+                got: tokens,
+                max: limits.tokens,
+                set_by: Some("limits.tokens"),
+            });
         }
         if nesting > MAX_NESTING {
-            return Err(Error::TooComplex { what: "levels", got: nesting, max: MAX_NESTING });
+            return Err(Error::TooComplex {
+                what: "levels",
+                got: nesting,
+                max: MAX_NESTING,
+                set_by: None,
+            });
         }
         rest = &rest[length.min(rest.len())..];
     }

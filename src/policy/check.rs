@@ -18,7 +18,7 @@ pub fn all(
     config: &Config,
     policies: &[Policy],
     now: Timestamp,
-    has_field: impl Fn(&FieldCoordinate) -> bool,
+    problems_of_hiding: impl Fn(&[FieldCoordinate]) -> Vec<String>,
 ) {
     let mut tenants: HashMap<&TenantId, &Place> = HashMap::new();
     let mut namespaces: HashMap<&Namespace, &TenantId> = HashMap::new();
@@ -32,10 +32,8 @@ pub fn all(
         }
         check_file_name(context, policy);
         check_rules(context, config, policy);
-        for hidden in tenant.hidden_fields.iter().filter(|hidden| !has_field(hidden)) {
-            let FieldCoordinate { type_name, field } = hidden;
-            let message = format!("`hidden_fields`: the schema has no field {type_name}.{field}");
-            context.error(&policy.place, message);
+        for problem in problems_of_hiding(&tenant.hidden_fields) {
+            context.error(&policy.place, format!("`hidden_fields`: {problem}"));
         }
         if tenant.account.is_shared()
             && let Some(other) = namespaces.insert(&tenant.metadata.namespace, &tenant.id)

@@ -26,7 +26,8 @@ const DEFAULTS: &str = "defaults.yaml";
 /// What the gateway does where neither a tenant nor `defaults.yaml` says.
 const BUILT_IN: &str = include_str!("built_in.yaml");
 
-/// Reads and checks all policies of a configuration. `has_field` knows the schema.
+/// Reads and checks all policies of a configuration. `problems_of_hiding`
+/// knows the schema.
 ///
 /// # Errors
 /// Everything that is wrong with any of them, at once.
@@ -34,7 +35,7 @@ pub fn load(
     config: &Config,
     env: Env<'_>,
     now: Timestamp,
-    has_field: impl Fn(&FieldCoordinate) -> bool,
+    problems_of_hiding: impl Fn(&[FieldCoordinate]) -> Vec<String>,
 ) -> Result<(Snapshot, Diagnostics), Diagnostics> {
     let context = Context::new(env);
     let mut digest = Sha256::new();
@@ -50,7 +51,7 @@ pub fn load(
             tenant::read(&context, Section::new(&context, "", node), config, &shared)
         })
         .collect();
-    check::all(&context, config, &policies, now, has_field);
+    check::all(&context, config, &policies, now, problems_of_hiding);
     let found = context.finish();
     if found.has_errors() {
         return Err(found);

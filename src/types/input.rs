@@ -64,7 +64,7 @@ output_types! {
 }
 
 /// The part of the video to process.
-#[derive(Debug, Clone, Copy, PartialEq, InputObject, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, InputObject, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClipWindowInput {
     /// Where the clip ends, in seconds.
@@ -74,7 +74,7 @@ pub struct ClipWindowInput {
 }
 
 /// How a job is to be processed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, InputObject, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, InputObject, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OptionsInput {
     /// Whether to find the floor.

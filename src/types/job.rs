@@ -1,75 +1,40 @@
 //! `Job` and what hangs on it.
 
-use async_graphql::{ComplexObject, ID, SimpleObject};
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer, Serialize};
+use async_graphql::{ID, SimpleObject};
 
-use super::{AwsDateTime, AwsJson, AwsUrl, MaybeKnown, MocapModel, Required, Take};
+use super::{AwsDateTime, AwsJson, AwsUrl, MocapModel, Take};
 
 /// The processing of a take into motion data.
-#[derive(Debug, Clone, Default, PartialEq, SimpleObject, Serialize, Deserialize)]
-#[graphql(complex)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Clone, SimpleObject)]
 pub struct Job {
     /// The client it belongs to.
-    pub client: Required<Client>,
+    pub client: Client,
     /// When it was created.
     pub created: Option<AwsDateTime>,
     /// Its id.
-    pub id: Required<ID>,
+    pub id: ID,
     /// What it was created with.
     pub inputs: Option<JobInputs>,
     /// The caller's own value, exactly as it was stored.
-    #[serde(default = "unreadable", deserialize_with = "metadata")]
     pub metadata: Option<AwsJson>,
     /// Its name, if it has one.
     pub name: Option<String>,
     /// The files it has made so far.
     pub outputs: Option<Vec<Option<AdditionalFile>>>,
+    /// How far it has come, from 0 to 100; the same as `progress.percentageComplete`.
+    pub percentage_complete: Option<i32>,
     /// How far it has come.
     pub progress: Option<JobProgress>,
     /// The rig it uses.
     pub rig: Option<Rig>,
     /// NOT_STARTED, STARTED, RUNNING, FINISHED or FAILED; `progress.state` supersedes it.
     pub state: Option<String>,
-    // On the heap, as it is large and many callers do not want it.
     /// The take it processes.
-    pub take: Option<Box<Take>>,
-}
-
-/// Metadata that Move was asked for and did not send as a text or null: no JSON, so that the job is
-/// not taken for one without an owner.
-#[expect(clippy::unnecessary_wraps, reason = "serde wants the field's type")]
-fn unreadable() -> Option<AwsJson> {
-    Some(AwsJson(String::new()))
-}
-
-fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<AwsJson>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Sent {
-        Text(String),
-        Other(IgnoredAny),
-    }
-
-    Ok(match Option::deserialize(deserializer)? {
-        None => None,
-        Some(Sent::Text(text)) => Some(AwsJson(text)),
-        Some(Sent::Other(IgnoredAny)) => unreadable(),
-    })
-}
-
-#[ComplexObject]
-impl Job {
-    /// How far it has come, from 0 to 100; the same as `progress.percentageComplete`.
-    async fn percentage_complete(&self) -> Option<i32> {
-        self.progress.as_ref()?.percentage_complete
-    }
+    pub take: Option<Take>,
 }
 
 /// What a job was created with.
-#[derive(Debug, Clone, Default, PartialEq, SimpleObject, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Clone, SimpleObject)]
 pub struct JobInputs {
     /// The part of the video that it processes.
     pub clip_window: Option<ClipWindow>,
@@ -80,25 +45,23 @@ pub struct JobInputs {
 }
 
 /// A part of a video.
-#[derive(Debug, Clone, Default, PartialEq, SimpleObject, Serialize, Deserialize)]
+#[derive(Debug, Clone, SimpleObject)]
 #[graphql(name = "ClipWindowJobInputType")]
-#[serde(rename_all = "camelCase", default)]
 pub struct ClipWindow {
     /// Where it ends, in seconds.
-    pub end_time: Required<f64>,
+    pub end_time: f64,
     /// Where it starts, in seconds.
-    pub start_time: Required<f64>,
+    pub start_time: f64,
 }
 
 /// How a job is processed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, SimpleObject, Serialize, Deserialize)]
+#[derive(Debug, Clone, SimpleObject)]
 #[graphql(name = "OptionsInputType")]
-#[serde(rename_all = "camelCase", default)]
 pub struct JobOptions {
     /// Whether the floor is found.
     pub floor_plane: Option<bool>,
     /// The model in use.
-    pub mocap_model: Option<MaybeKnown<MocapModel>>,
+    pub mocap_model: Option<MocapModel>,
     /// Whether a ball is followed.
     pub track_ball: Option<bool>,
     /// Whether fingers are followed.
@@ -108,11 +71,10 @@ pub struct JobOptions {
 }
 
 /// A file beside a take or a job, and what it is.
-#[derive(Debug, Clone, Default, PartialEq, SimpleObject, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Clone, SimpleObject)]
 pub struct AdditionalFile {
     /// The file.
-    pub file: Required<File>,
+    pub file: File,
     /// What it is, such as `fbx`.
     pub format: Option<String>,
     /// The older name of `format`.
@@ -120,8 +82,7 @@ pub struct AdditionalFile {
 }
 
 /// How far a job or a volume has come.
-#[derive(Debug, Clone, Default, PartialEq, Eq, SimpleObject, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Clone, SimpleObject)]
 pub struct JobProgress {
     /// From 0 to 100.
     pub percentage_complete: Option<i32>,
@@ -130,39 +91,36 @@ pub struct JobProgress {
 }
 
 /// The skeleton that motion is fitted to.
-#[derive(Debug, Clone, Default, PartialEq, Eq, SimpleObject, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, SimpleObject)]
 pub struct Rig {
     /// Its name.
-    pub name: Required<String>,
+    pub name: String,
 }
 
 /// The account that a job, take or file belongs to.
-#[derive(Debug, Clone, Default, PartialEq, SimpleObject, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Clone, SimpleObject)]
 pub struct Client {
     /// When it was created.
-    pub created: Required<AwsDateTime>,
+    pub created: AwsDateTime,
     /// Its id.
-    pub id: Required<ID>,
+    pub id: ID,
     /// Not the Move account's: the gateway's policy says what stands here.
     pub metadata: Option<AwsJson>,
     /// Its name.
-    pub name: Required<String>,
+    pub name: String,
     /// Not the Move account's: the gateway's policy says what stands here.
     pub portal: Option<AwsUrl>,
 }
 
 /// A file of a take or a job.
-#[derive(Debug, Clone, Default, PartialEq, SimpleObject, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Clone, SimpleObject)]
 pub struct File {
     /// The client it belongs to.
     pub client: Option<Client>,
     /// When it was created.
     pub created: Option<AwsDateTime>,
     /// Its id.
-    pub id: Required<ID>,
+    pub id: ID,
     /// The owner's own value.
     pub metadata: Option<AwsJson>,
     /// Its name, if it has one.
@@ -173,13 +131,11 @@ pub struct File {
     pub thumbnail_url: Option<AwsUrl>,
     /// Its type, such as `mp4`.
     #[graphql(name = "type")]
-    #[serde(rename = "type")]
-    pub file_type: Required<String>,
+    pub file_type: String,
 }
 
 /// One page of jobs.
-#[derive(Debug, Clone, Default, PartialEq, SimpleObject, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, SimpleObject)]
 pub struct JobsPage {
     /// The cursor of the next page: a JSON object in a string, or null after the last page.
     pub after: Option<AwsJson>,

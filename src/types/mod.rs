@@ -1,16 +1,18 @@
-//! The Jobs schema as Rust types. One struct is the schema (async-graphql's derives), Move's answer
-//! (serde) and what is cached, so the three cannot drift apart.
+//! The Jobs schema, defined once, as Rust types: async-graphql's derives make its definition of them
+//! ([`sdl`]), which is all that they are for. Only the inputs are ever made: they are what callers' arguments
+//! are read into.
 //!
-//! A field that the caller did not select is absent: `None`, or an empty [`Required`] where the
-//! schema promises a value. Names, nullability and deprecations are Move's (`schema/move.graphql`);
-//! `Job.percentageComplete` is the one field Move's documentation has and its schema lacks.
+//! Names, nullability and deprecations are Move's (`schema/move.graphql`); `Job.percentageComplete` is the one
+//! field Move's documentation has and its schema lacks.
 
 mod input;
 mod interfaces;
 mod job;
-mod required;
+mod roots;
 mod scalars;
 mod take;
+
+use async_graphql::{EmptySubscription, SDLExportOptions, Schema};
 
 pub use input::{ClipWindowInput, MocapModel, OptionsInput, OutputType, SortDirection};
 pub use interfaces::{ClientOwner, Identifier, InternalFileSchema, Page, Timestamped};
@@ -18,9 +20,28 @@ pub use job::{
     AdditionalFile, Client, ClipWindow, File, Job, JobInputs, JobOptions, JobProgress, JobsPage,
     Rig,
 };
-pub use required::{Malformed, MaybeKnown, Required};
-pub use scalars::{AwsDateTime, AwsJson, AwsUrl, JsonOrObject};
+pub use roots::{Mutation, Query};
+pub use scalars::{AwsDateTime, AwsJson, AwsUrl};
 pub use take::{
     AreaType, CameraSettings, ClapWindow, HumanVolume, JobState, Source, SourceFormat, SyncMethod,
     Take, TakeType, TimeCodeSync, Volume,
 };
+
+/// The schema in the schema definition language, as `jobs-gateway schema` prints it; with
+/// `federation` as a subgraph of Apollo Federation 2.
+#[must_use]
+pub fn sdl(federation: bool) -> String {
+    let options = SDLExportOptions::new()
+        .sorted_fields()
+        .sorted_enum_items()
+        .prefer_single_line_descriptions();
+    let options = if federation { options.federation() } else { options };
+    Schema::build(Query, Mutation, EmptySubscription)
+        .register_output_type::<Identifier>()
+        .register_output_type::<Timestamped>()
+        .register_output_type::<InternalFileSchema>()
+        .register_output_type::<ClientOwner>()
+        .register_output_type::<Page>()
+        .finish()
+        .sdl_with_options(options)
+}

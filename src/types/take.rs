@@ -1,25 +1,20 @@
 //! `Take` and what hangs on it.
 
 use async_graphql::{Enum, ID, SimpleObject, Union};
-use serde::{Deserialize, Serialize};
 
-use super::{
-    AdditionalFile, AwsDateTime, AwsJson, Client, ClipWindow, File, JobProgress, MaybeKnown,
-    Required,
-};
+use super::{AdditionalFile, AwsDateTime, AwsJson, Client, ClipWindow, File, JobProgress};
 
 /// One recording, by one camera or several.
-#[derive(Debug, Clone, Default, PartialEq, SimpleObject, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Clone, SimpleObject)]
 pub struct Take {
     /// Files beside the videos.
     pub additional_files: Option<Vec<Option<AdditionalFile>>>,
     /// The client it belongs to.
-    pub client: Required<Client>,
+    pub client: Client,
     /// When it was created.
-    pub created: Required<AwsDateTime>,
+    pub created: AwsDateTime,
     /// Its id.
-    pub id: Required<ID>,
+    pub id: ID,
     /// The owner's own value.
     pub metadata: Option<AwsJson>,
     /// Its name, if it has one.
@@ -29,59 +24,52 @@ pub struct Take {
     /// How the cameras were synchronised.
     pub sync_method: Option<SyncMethod>,
     /// One camera or several.
-    pub take_type: Option<MaybeKnown<TakeType>>,
+    pub take_type: Option<TakeType>,
     /// The video of a take with one camera.
-    pub video_file: Option<Box<File>>,
+    pub video_file: Option<File>,
     /// The calibrated space of a take with several cameras.
-    pub volume: Option<Box<Volume>>,
+    pub volume: Option<Volume>,
 }
 
 /// One camera's video.
-#[derive(Debug, Clone, Default, PartialEq, SimpleObject, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Clone, SimpleObject)]
 pub struct Source {
     /// How the camera was set.
     pub camera_settings: Option<CameraSettings>,
     /// Which camera it was.
-    pub device_label: Required<String>,
+    pub device_label: String,
     /// The video.
     pub file: Option<File>,
     /// The video's format.
-    pub format: Option<MaybeKnown<SourceFormat>>,
+    pub format: Option<SourceFormat>,
 }
 
 /// How a camera was set.
-#[derive(Debug, Clone, Default, PartialEq, Eq, SimpleObject, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, SimpleObject)]
 pub struct CameraSettings {
     /// Its lens.
-    pub lens: Required<String>,
+    pub lens: String,
 }
 
 /// A video's format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 pub enum SourceFormat {
     /// AVI
     #[graphql(name = "AVI")]
-    #[serde(rename = "AVI")]
     Avi,
     /// QuickTime
     #[graphql(name = "MOV")]
-    #[serde(rename = "MOV")]
     Mov,
     /// Move's own
     #[graphql(name = "MOVE")]
-    #[serde(rename = "MOVE")]
     Move,
     /// MPEG-4
     #[graphql(name = "MP4")]
-    #[serde(rename = "MP4")]
     Mp4,
 }
 
 /// How cameras were synchronised.
-#[derive(Debug, Clone, Default, PartialEq, SimpleObject, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Clone, SimpleObject)]
 pub struct SyncMethod {
     /// By a clap that all of them heard.
     pub clap_window: Option<ClapWindow>,
@@ -90,62 +78,56 @@ pub struct SyncMethod {
 }
 
 /// The part of a video in which somebody claps.
-#[derive(Debug, Clone, Default, PartialEq, SimpleObject, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Clone, SimpleObject)]
 pub struct ClapWindow {
     /// Where it ends, in seconds.
-    pub end_time: Required<f64>,
+    pub end_time: f64,
     /// Where it starts, in seconds.
-    pub start_time: Required<f64>,
+    pub start_time: f64,
 }
 
 /// Synchronisation by timecode.
-#[derive(Debug, Clone, Default, PartialEq, Eq, SimpleObject, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Clone, SimpleObject)]
 pub struct TimeCodeSync {
     /// Whether timecodes are used.
-    pub use_timecode: Required<bool>,
+    pub use_timecode: bool,
 }
 
 /// How many cameras recorded a take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 pub enum TakeType {
     /// Several.
     #[graphql(name = "MULTI_CAM")]
-    #[serde(rename = "MULTI_CAM")]
     MultiCam,
     /// One.
     #[graphql(name = "SINGLE_CAM")]
-    #[serde(rename = "SINGLE_CAM")]
     SingleCam,
 }
 
 /// A calibrated space.
-#[derive(Debug, Clone, PartialEq, Union, Serialize, Deserialize)]
-#[serde(tag = "__typename")]
+#[derive(Debug, Clone, Union)]
 pub enum Volume {
     /// Calibrated with a person.
     HumanVolume(HumanVolume),
 }
 
 /// A space that was calibrated by a person walking through it.
-#[derive(Debug, Clone, Default, PartialEq, SimpleObject, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Clone, SimpleObject)]
 pub struct HumanVolume {
     /// How large it is.
-    pub area_type: Option<MaybeKnown<AreaType>>,
+    pub area_type: Option<AreaType>,
     /// The part of the video that shows the person.
     pub clip_window: Option<ClipWindow>,
     /// How far its calibration has come.
     pub progress: Option<JobProgress>,
     /// The client it belongs to.
-    pub client: Required<Client>,
+    pub client: Client,
     /// When it was created.
-    pub created: Required<AwsDateTime>,
+    pub created: AwsDateTime,
     /// The person's height, in metres.
     pub human_height: Option<f64>,
     /// Its id.
-    pub id: Required<ID>,
+    pub id: ID,
     /// The owner's own value.
     pub metadata: Option<AwsJson>,
     /// Its name, if it has one.
@@ -155,39 +137,33 @@ pub struct HumanVolume {
     /// The videos and their cameras.
     pub sources: Option<Vec<Source>>,
     /// The state of its calibration.
-    pub state: Option<MaybeKnown<JobState>>,
+    pub state: Option<JobState>,
 }
 
 /// The size of a volume.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 pub enum AreaType {
     /// Large.
     #[graphql(name = "LARGE")]
-    #[serde(rename = "LARGE")]
     Large,
     /// Normal.
     #[graphql(name = "NORMAL")]
-    #[serde(rename = "NORMAL")]
     Normal,
 }
 
 /// The state of a volume's calibration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 pub enum JobState {
     /// It failed.
     #[graphql(name = "FAILED")]
-    #[serde(rename = "FAILED")]
     Failed,
     /// It is done.
     #[graphql(name = "FINISHED")]
-    #[serde(rename = "FINISHED")]
     Finished,
     /// It waits.
     #[graphql(name = "NOT_STARTED")]
-    #[serde(rename = "NOT_STARTED")]
     NotStarted,
     /// It runs.
     #[graphql(name = "RUNNING")]
-    #[serde(rename = "RUNNING")]
     Running,
 }

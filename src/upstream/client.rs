@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use opentelemetry::trace::SpanId;
 use reqwest::header::{HeaderMap, HeaderValue};
-use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::accounts::Accounts;
 use super::breaker::{BreakerReport, BreakerSettings};
 use super::exchange::exchange;
 use super::features::Features;
+use super::objects::Object;
 use super::queue::FairQueue;
 use super::retry::{self, RetrySettings};
 use super::{Call, Error, ErrorKind, Reply, wire};
@@ -94,7 +94,7 @@ impl Upstream {
     /// # Errors
     /// When no answer came, or one that is no GraphQL answer. Errors *in* an answer are part of
     /// the [`Reply`].
-    pub async fn call<T: DeserializeOwned>(
+    pub async fn call<T: Object>(
         &self,
         request: &RequestContext,
         trail: &Trail,
@@ -124,7 +124,7 @@ impl Upstream {
     }
 
     /// One attempt: a turn, the breaker, the call.
-    async fn attempt<T: DeserializeOwned>(
+    async fn attempt<T: Object>(
         &self,
         request: &RequestContext,
         trail: &Trail,
@@ -192,7 +192,7 @@ impl Upstream {
 
     /// Makes a call, once, if the account's breaker lets it through. It ends at `deadline`, its
     /// caller's, or when Move has had its time: only the latter is Move's failure.
-    pub(super) async fn call_once<T: DeserializeOwned>(
+    pub(super) async fn call_once<T: Object>(
         &self,
         account: &Account,
         party: Option<TenantId>,
@@ -212,7 +212,7 @@ impl Upstream {
         };
         let exchange = exchange(&self.http, account, call, headers);
         let result = match tokio::time::timeout_at(end, exchange).await {
-            Ok(Ok(exchanged)) => wire::read(call.field, &exchanged.body)
+            Ok(Ok(exchanged)) => wire::read(call.field, exchanged.body.into())
                 .map(|reply| Reply { request_id: exchanged.request_id, ..reply }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(out_of_time.into()),

@@ -1,5 +1,6 @@
 //! The documents that are sent to Move. `schema/move.graphql` states everything they may name.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -98,13 +99,13 @@ impl Call {
 
     /// Asks for one take.
     #[must_use]
-    pub fn get_take(id: &TakeId, selection: &Selection) -> Self {
+    pub fn get_take(id: &TakeId, selection: impl Display) -> Self {
         Arguments::default().add("takeId", "ID!", id.as_str()).query("getTake", selection)
     }
 
     /// Asks for one page of jobs.
     #[must_use]
-    pub fn list_jobs(listing: &Listing<'_>, selection: &Selection) -> Self {
+    pub fn list_jobs(listing: &Listing<'_>, selection: impl Display) -> Self {
         Arguments::default()
             .add("first", "Int", listing.first)
             .maybe("after", "AWSJSON", listing.after)
@@ -116,7 +117,7 @@ impl Call {
     /// Creates a job by one of the three mutations. Arguments that the mutation does not have are
     /// left out.
     #[must_use]
-    pub fn create_job(field: RootField, job: &NewJob, selection: &Selection) -> Self {
+    pub fn create_job(field: RootField, job: &NewJob, selection: impl Display) -> Self {
         let mut arguments = Arguments::default().add("takeId", "String!", job.take.as_str()).maybe(
             "metadata",
             "AWSJSON",
@@ -145,7 +146,7 @@ impl Call {
         id: &JobId,
         metadata: Option<&str>,
         name: Option<&str>,
-        selection: &Selection,
+        selection: impl Display,
     ) -> Self {
         Arguments::default()
             .add("id", "String!", id.as_str())
@@ -193,15 +194,15 @@ impl Arguments {
         }
     }
 
-    fn call(self, field: RootField, selection: &Selection) -> Call {
+    fn call(self, field: RootField, selection: impl Display) -> Call {
         self.build(field.kind(), field.name(), selection)
     }
 
-    fn query(self, field: &'static str, selection: &Selection) -> Call {
+    fn query(self, field: &'static str, selection: impl Display) -> Call {
         self.build(Kind::Query, field, selection)
     }
 
-    fn build(self, kind: Kind, field: &'static str, selection: &Selection) -> Call {
+    fn build(self, kind: Kind, field: &'static str, selection: impl Display) -> Call {
         let keyword = match kind {
             Kind::Query => "query",
             Kind::Mutation => "mutation",
@@ -220,7 +221,7 @@ mod tests {
     #[test]
     fn a_document_declares_only_the_variables_it_gives() {
         let job = JobId::parse("job-1").expect("an id");
-        let call = Call::update_job(&job, None, Some("n"), &Selection::of_leaves(["id"]));
+        let call = Call::update_job(&job, None, Some("n"), Selection::of_leaves(["id"]));
         assert_eq!(
             &*call.document,
             "mutation updateJob($id: String!, $name: String) \

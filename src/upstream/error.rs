@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::error::Category;
+use crate::json::Malformed;
 
 /// The kind of a failure: what retries, the breaker and callers' codes are decided by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -133,11 +133,12 @@ impl Error {
         ErrorKind::NotAnAnswer(problem).into()
     }
 
-    /// Makes an error of an answer whose JSON is not what was asked for.
+    /// Makes an error of an answer that is no JSON. Its cause repeats nothing of the answer, which is
+    /// tenants' data.
     #[must_use]
-    pub fn unreadable(error: &serde_json::Error) -> Self {
-        let kind = ErrorKind::NotAnAnswer("no GraphQL answer of the shape that was asked for");
-        Self { cause: Some(Arc::new(Unreadable::of(error))), ..kind.into() }
+    pub fn unreadable(malformed: Malformed) -> Self {
+        let kind = ErrorKind::NotAnAnswer("no JSON");
+        Self { cause: Some(Arc::new(malformed)), ..kind.into() }
     }
 
     /// Makes an error of a failed HTTP exchange.
@@ -175,50 +176,5 @@ impl fmt::Display for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.cause.as_deref().map(|cause| cause as _)
-    }
-}
-
-/// Where and why JSON cannot be read. serde's own text repeats values of the answer, which are
-/// tenants' data; this holds what was expected alone.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{problem} at line {line} column {column}")]
-struct Unreadable {
-    problem: String,
-    line: usize,
-    column: usize,
-}
-
-impl Unreadable {
-    fn of(error: &serde_json::Error) -> Self {
-        let problem = match error.classify() {
-            Category::Eof => "the text ends too early".to_owned(),
-            Category::Syntax | Category::Io => "not JSON".to_owned(),
-            Category::Data => {
-                let text = error.to_string();
-                let text = text.rsplit_once(" at line ").map_or(&*text, |(problem, _)| problem);
-                // What follows the last "expected" comes from a type of the gateway's.
-                match text.rsplit_once("expected ") {
-                    Some((_, expected)) => format!("expected {expected}"),
-                    None => "not of the expected shape".to_owned(),
-                }
-            }
-        };
-        Self { problem, line: error.line(), column: error.column() }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unreadable_answer_says_where_and_what_was_expected_and_repeats_none_of_it() {
-        let problem = |text: &str| {
-            Unreadable::of(&serde_json::from_str::<Vec<u8>>(text).expect_err("unreadable"))
-                .to_string()
-        };
-        assert_eq!(problem(r#"["SECRET"]"#), "expected u8 at line 1 column 9");
-        assert_eq!(problem("[1, 2"), "the text ends too early at line 1 column 5");
-        assert_eq!(problem("SECRET"), "not JSON at line 1 column 1");
     }
 }

@@ -5,25 +5,15 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use reqwest::header::HeaderMap;
-use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::{Call, Error, Upstream};
+use super::{Call, Described, Error, Upstream};
+use crate::json::JsonRef;
 use crate::model::{Account, AccountId, RootField};
 
 /// Whether `createJob` exists, by account; an account is absent until it has been asked.
 #[derive(Debug, Default)]
 pub struct Features(ArcSwap<HashMap<AccountId, bool>>);
-
-#[derive(Deserialize)]
-struct MutationType {
-    fields: Vec<NamedField>,
-}
-
-#[derive(Deserialize)]
-struct NamedField {
-    name: String,
-}
 
 impl Features {
     fn has_create_job(&self, account: &Account) -> Option<bool> {
@@ -58,10 +48,14 @@ impl Upstream {
     pub async fn learn_features(&self, account: &Account) -> Result<(), Error> {
         let (call, headers) = (Call::mutation_names(), HeaderMap::new());
         let deadline = Instant::now() + 2 * self.settings.timeout;
-        let reply = self.call_once::<MutationType>(account, None, &call, headers, deadline).await?;
-        let mutations = reply.value.ok_or_else(|| Error::not_an_answer("without its mutations"))?;
-        let create_job =
-            mutations.fields.iter().any(|field| field.name == RootField::CreateJob.name());
+        let reply = self.call_once::<Described>(account, None, &call, headers, deadline).await?;
+        let mutations = reply.value.as_ref();
+        let fields = mutations.and_then(|type_| type_.json().root().get("fields"));
+        let fields = fields.ok_or_else(|| Error::not_an_answer("without its mutations"))?;
+        let is_create_job = |field: JsonRef<'_>| {
+            field.text_of("name").as_deref() == Some(RootField::CreateJob.name())
+        };
+        let create_job = fields.items().any(is_create_job);
         self.features.learn(account, create_job);
         Ok(())
     }

@@ -1,16 +1,12 @@
-//! Move's answers: AppSync's JSON in, typed values and errors out.
-
-use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
-
-use serde::Deserialize;
-use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor,
-};
-use serde_json::value::RawValue;
+//! Move's answers: AppSync's JSON in, a value and errors out. Size, depth and the length of paths are bounded
+//! before anything walks them.
 
 use super::Error;
+use super::objects::Object;
+use crate::json::{Json, JsonRef, Kind, Member};
+
+/// How many steps an error's path may have: far more than any answer is deep.
+const LONGEST_PATH: usize = 64;
 
 /// What Move said to one call: a value, errors, or a value with errors of some of its fields.
 #[derive(Debug)]
@@ -33,9 +29,9 @@ pub struct FieldError {
     /// What clients match on, such as `MoveNotFoundError`.
     pub error_type: Option<String>,
     /// More for clients, such as `suggestions`; kept to the letter.
-    pub error_info: Option<Box<RawValue>>,
+    pub error_info: Option<Json>,
     /// What AppSync puts beside the error; kept to the letter.
-    pub data: Option<Box<RawValue>>,
+    pub data: Option<Json>,
     /// Where it happened, below the root field.
     pub path: Vec<PathSegment>,
 }
@@ -49,8 +45,7 @@ impl FieldError {
 }
 
 /// A step of an error's path.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathSegment {
     /// A list's item.
     Index(usize),
@@ -58,136 +53,102 @@ pub enum PathSegment {
     Field(String),
 }
 
-/// An answer whose one root field is read.
-struct Answer<T> {
-    value: Option<T>,
-    errors: Vec<WireError>,
-}
-
-/// Reads an answer in one go; the seed is the root field's name.
-struct AnswerOf<'a, T>(&'a str, PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for AnswerOf<'_, T> {
-    type Value = Answer<T>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Answer<T>, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for AnswerOf<'_, T> {
-    type Value = Answer<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a GraphQL answer")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Answer<T>, A::Error> {
-        let (mut data, mut errors) = (None, None);
-        while let Some(Name(name)) = map.next_key()? {
-            match &*name {
-                "data" if data.is_some() => return Err(A::Error::duplicate_field("data")),
-                "data" => data = Some(map.next_value_seed(DataOf(self.0, PhantomData))?),
-                "errors" if errors.is_some() => return Err(A::Error::duplicate_field("errors")),
-                "errors" => errors = Some(map.next_value::<Option<_>>()?),
-                _ => drop(map.next_value::<IgnoredAny>()?),
-            }
-        }
-        Ok(Answer { value: data.flatten(), errors: errors.flatten().unwrap_or_default() })
-    }
-}
-
-/// Reads the root field out of `data`, which may be null.
-struct DataOf<'a, T>(&'a str, PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for DataOf<'_, T> {
-    type Value = Option<T>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<T>, D::Error> {
-        deserializer.deserialize_option(self)
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for DataOf<'_, T> {
-    type Value = Option<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("data or null")
-    }
-
-    fn visit_none<E>(self) -> Result<Option<T>, E> {
-        Ok(None)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<T>, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<T>, A::Error> {
-        let mut value = None;
-        while let Some(Name(name)) = map.next_key()? {
-            if *name == *self.0 {
-                value = map.next_value()?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(value)
-    }
-}
-
-/// A member's name, borrowed where it has no escapes.
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireError {
-    #[serde(default)]
-    message: Option<String>,
-    #[serde(default)]
-    error_type: Option<String>,
-    #[serde(default)]
-    error_info: Option<Box<RawValue>>,
-    #[serde(default)]
-    data: Option<Box<RawValue>>,
-    #[serde(default)]
-    path: Option<Vec<PathSegment>>,
-}
-
-impl From<WireError> for FieldError {
-    fn from(error: WireError) -> Self {
-        Self {
-            message: error.message.unwrap_or_else(|| "Move gave no message.".to_owned()),
-            error_type: error.error_type,
-            error_info: error.error_info,
-            data: error.data,
-            path: error.path.unwrap_or_default().into_iter().skip(1).collect(),
-        }
-    }
-}
-
 /// Reads an answer to a call of the root field `field`.
 ///
 /// # Errors
-/// [`Error::NotAnAnswer`] where the bytes are not a GraphQL answer of the wanted shape.
-pub fn read<T: DeserializeOwned>(field: &str, body: &[u8]) -> Result<Reply<T>, Error> {
-    let not_one = |error| Error::unreadable(&error);
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let answer = AnswerOf(field, PhantomData).deserialize(&mut json).map_err(not_one)?;
-    json.end().map_err(not_one)?;
-    let Answer { value, errors } = answer;
-    let errors: Vec<FieldError> = errors.into_iter().map(FieldError::from).collect();
+/// An error of kind `NotAnAnswer` where the bytes are not a GraphQL answer of the wanted shape.
+pub fn read<T: Object>(field: &str, body: Vec<u8>) -> Result<Reply<T>, Error> {
+    let size = body.len();
+    let text = String::from_utf8(body).map_err(|_| Error::not_an_answer("not UTF-8"))?;
+    let json = Json::parse(text).map_err(Error::unreadable)?;
+    let value = value(&json, field)?.map(T::of);
+    let errors = errors(&json)?;
     if value.is_none() && errors.is_empty() {
         return Err(Error::not_an_answer("without data and without errors"));
     }
-    Ok(Reply { value, errors, size: body.len(), request_id: None })
+    Ok(Reply { value, errors, size, request_id: None })
+}
+
+fn other_shape() -> Error {
+    Error::not_an_answer("no GraphQL answer of the shape that was asked for")
+}
+
+/// A member that is there once and not null.
+fn member<'a>(object: JsonRef<'a>, name: &str) -> Result<Option<JsonRef<'a>>, Error> {
+    match object.member(name) {
+        Member::Absent => Ok(None),
+        Member::One(value) => Ok(Some(value).filter(|value| !value.is_null())),
+        Member::Repeated => Err(other_shape()),
+    }
+}
+
+fn value(json: &Json, field: &str) -> Result<Option<Json>, Error> {
+    let root = json.root();
+    if root.kind() != Kind::Object {
+        return Err(other_shape());
+    }
+    let Some(data) = member(root, "data")? else { return Ok(None) };
+    if data.kind() != Kind::Object {
+        return Err(other_shape());
+    }
+    match member(data, field)? {
+        Some(value) if value.kind() != Kind::Object => Err(other_shape()),
+        value => Ok(value.map(|value| json.part(value))),
+    }
+}
+
+fn errors(json: &Json) -> Result<Vec<FieldError>, Error> {
+    let Some(errors) = member(json.root(), "errors")? else { return Ok(Vec::new()) };
+    if errors.kind() != Kind::Array {
+        return Err(other_shape());
+    }
+    errors.items().map(|error| read_error(json, error)).collect()
+}
+
+fn read_error(json: &Json, error: JsonRef<'_>) -> Result<FieldError, Error> {
+    if error.kind() != Kind::Object {
+        return Err(other_shape());
+    }
+    let part = |name| member(error, name).map(|value| value.map(|value| json.part(value)));
+    let text = |name| error.text_of(name).map(std::borrow::Cow::into_owned);
+    Ok(FieldError {
+        message: text("message").unwrap_or_else(|| "Move gave no message.".to_owned()),
+        error_type: text("errorType"),
+        error_info: part("errorInfo")?,
+        data: part("data")?,
+        path: match member(error, "path")? {
+            Some(path) if path.kind() == Kind::Array => read_path(path)?,
+            Some(_) => return Err(other_shape()),
+            None => Vec::new(),
+        },
+    })
+}
+
+/// A path without its first step, which is the root field.
+fn read_path(path: JsonRef<'_>) -> Result<Vec<PathSegment>, Error> {
+    let mut steps = Vec::new();
+    for (depth, step) in path.items().enumerate() {
+        if depth >= LONGEST_PATH {
+            return Err(Error::not_an_answer("an error with a path that is too long"));
+        }
+        let step = match step.kind() {
+            Kind::Integer => {
+                let index = step.raw().parse().map_err(|_| other_shape())?;
+                PathSegment::Index(index)
+            }
+            _ => PathSegment::Field(step.text().ok_or_else(other_shape)?.into_owned()),
+        };
+        if depth > 0 {
+            steps.push(step);
+        }
+    }
+    Ok(steps)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Job;
+    use crate::upstream::Job;
 
     #[test]
     fn a_missing_job_is_an_error_and_no_value_in_both_of_moves_forms() {
@@ -197,7 +158,7 @@ mod tests {
                 "errorType":"MoveNotFoundError","errorInfo":null,
                 "locations":[{{"line":2,"column":3,"sourceName":null}}],"message":"gone"}}]}}"#
             );
-            let reply = read::<Job>("getJob", body.as_bytes()).expect("an answer");
+            let reply = read::<Job>("getJob", body.into()).expect("an answer");
             assert!(reply.value.is_none());
             assert!(reply.errors[0].is_not_found());
             assert!(reply.errors[0].path.is_empty());
@@ -208,17 +169,18 @@ mod tests {
     fn partial_data_keeps_its_errors_and_their_paths_below_the_root_field() {
         let body = br#"{"data":{"getJob":{"id":"job-1"}},"errors":[{"message":"m",
             "path":["getJob","outputs",0,"file"],"errorInfo":{"n":1.50}}]}"#;
-        let reply = read::<Job>("getJob", body).expect("an answer");
+        let reply = read::<Job>("getJob", body.to_vec()).expect("an answer");
         assert!(reply.value.is_some());
         let error = &reply.errors[0];
         assert_eq!(error.path[1], PathSegment::Index(0));
-        assert_eq!(error.error_info.as_ref().map(|info| info.get()), Some(r#"{"n":1.50}"#));
+        assert_eq!(error.error_info.as_ref().map(|info| info.root().raw()), Some(r#"{"n":1.50}"#));
     }
 
     #[test]
     fn what_is_no_answer_is_refused() {
         for body in [
             "",
+            "\u{0}",
             "<html>",
             "[]",
             "{}",
@@ -226,7 +188,25 @@ mod tests {
             r#"{"data":null}"#,
             r#"{"data":{"getJob":{}},"data":null}"#,
         ] {
-            assert!(read::<Job>("getJob", body.as_bytes()).is_err(), "{body}");
+            assert!(read::<Job>("getJob", body.into()).is_err(), "{body}");
         }
+    }
+
+    #[test]
+    fn a_path_of_20_000_steps_and_lists_in_lists_are_refused_and_not_followed() {
+        let path = format!("[\"getJob\"{}]", ",0".repeat(20_000));
+        let body = format!(r#"{{"data":null,"errors":[{{"message":"m","path":{path}}}]}}"#);
+        assert!(read::<Job>("getJob", body.into()).is_err());
+        let deep = format!(r#"{{"data":{{"getJob":{}}}}}"#, "[".repeat(1_000_000));
+        assert!(read::<Job>("getJob", deep.into()).is_err());
+    }
+
+    #[test]
+    fn what_is_odd_in_one_value_does_not_spoil_the_others() {
+        let body = r#"{"data":{"getJob":{"id":"job-1","name":"\ud83d","state":7,"x":1,"x":2}}}"#;
+        let job = read::<Job>("getJob", body.into()).expect("an answer").value.expect("a job");
+        assert_eq!(job.id().as_deref(), Some("job-1"));
+        assert!(job.state().is_none());
+        assert_eq!(job.metadata().as_deref(), Some(""), "missing, not null");
     }
 }

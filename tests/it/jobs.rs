@@ -129,10 +129,11 @@ async fn a_failed_job_that_arrives_as_an_error_reaches_its_owner_whole() {
     let world = World::set_up(Setup { sandbox, ..Setup::default() }).await;
     let id = world.create("acme", "{}").await;
     world.sandbox.set_state(&id, State::Failed);
-    let error = world.get("acme", &id, "id state").await.json()["errors"][0].clone();
+    let selection = "id state progress { state }";
+    let error = world.get("acme", &id, selection).await.json()["errors"][0].clone();
     assert_eq!(error["errorType"], "MoveJobFailedError");
     assert_eq!(error["errorInfo"], json!({"suggestions": ["Film the whole body."]}));
-    assert_eq!(error["data"]["progress"]["state"], "FAILED");
+    assert_eq!(error["data"]["progress"], json!({"state": "FAILED"}));
     assert_eq!(world.get("globex", &id, "id state").await.code(), "NOT_FOUND");
 }
 

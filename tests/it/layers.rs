@@ -6,21 +6,22 @@ use std::path::{Path, PathBuf};
 
 /// Which modules a module may import. `app`, `cli` and the sandbox's users see everything.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("json", &[]),
     ("model", &[]),
     ("types", &["model"]),
     ("operation", &["model"]),
     ("telemetry", &["model"]),
     ("config", &["model", "operation", "telemetry", "audit", "upstream"]),
     ("policy", &["model", "config"]),
-    ("upstream", &["model", "types", "telemetry"]),
+    ("upstream", &["json", "model", "types", "telemetry"]),
     ("auth", &["model", "config", "policy", "telemetry"]),
     ("shared_state", &["model", "telemetry"]),
     ("cache", &["model", "shared_state"]),
     ("audit", &["model", "telemetry"]),
     ("limit", &["model", "shared_state"]),
     ("idempotency", &["model", "shared_state", "telemetry"]),
-    ("jobs", &["model", "types", "audit", "cache", "upstream", "telemetry"]),
-    ("graphql", &["model", "types", "upstream", "jobs", "operation"]),
+    ("jobs", &["json", "model", "types", "audit", "cache", "upstream", "telemetry"]),
+    ("graphql", &["json", "model", "types", "upstream", "jobs", "operation"]),
     (
         "http",
         &[
@@ -48,7 +49,8 @@ const STAYS_IN: &[(&str, &[&str])] = &[
     ("redis", &["shared_state", "cache", "limit", "idempotency"]),
     ("rustls", &["http"]),
     ("redb", &["idempotency"]),
-    ("async_graphql", &["graphql", "types", "operation", "sandbox", "cli"]),
+    ("async_graphql", &["types", "sandbox", "cli"]),
+    ("apollo_compiler", &["operation", "sandbox"]),
 ];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {

@@ -36,7 +36,6 @@ mod traces;
 mod upstream;
 mod upstream_health;
 mod upstream_shared;
-mod engine;
 mod federation;
 mod json_schemas;
 mod layers;

@@ -77,19 +77,24 @@ async fn a_document_that_cannot_be_executed_is_named_with_its_place() {
         (
             json!({"query": "query($n: Int) { listJobs(first: $n) { first } }",
                    "variables": {"n": "ten"}}),
-            "GRAPHQL_VALIDATION_FAILED",
-            "first",
+            "BAD_USER_INPUT",
+            "$n",
         ),
         (
             json!({"query": "query($o: SortDirection) { listJobs(sortDirection: $o) { first } }",
                    "variables": {"o": "UP"}}),
-            "GRAPHQL_VALIDATION_FAILED",
+            "BAD_USER_INPUT",
             "UP",
         ),
         (
             json!({"query": "mutation { updateJob(id: \"job-1\", metadata: \"{\") { id } }"}),
             "GRAPHQL_VALIDATION_FAILED",
             "JSON text",
+        ),
+        (
+            json!({"query": "mutation { updateJob(id: \"job-1\", metadata: {a: 1}) { id } }"}),
+            "GRAPHQL_VALIDATION_FAILED",
+            "JSON text in a string",
         ),
         (
             json!({"query": format!("{{ {} }}", "a: __typename ".repeat(31))}),

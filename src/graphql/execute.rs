@@ -1,0 +1,273 @@
+//! Executes an operation: queries side by side, mutations one after the other; and writes its answer in the
+//! operation's order.
+
+use futures_util::future::join_all;
+
+use super::answer::{Answer, BEGUN, Extensions, PlacedError};
+use super::errors::ApiError;
+use super::place;
+use super::plan::{Plan, RootPlan};
+use super::roots::{self, Failed, Outcome, Resolved};
+use super::write::{Nulled, Path, Writer};
+use crate::jobs::Jobs;
+use crate::model::{Failure, Kind, RequestContext, RootField, Trail};
+use crate::operation::{self, Asked, Introspected, Operation, Unit};
+use crate::upstream::FieldError;
+
+/// Executes an operation by its plan. `service` is the schema's definition as a subgraph, as a JSON string.
+pub async fn execute(
+    jobs: &Jobs,
+    request: &RequestContext,
+    plan: &Plan,
+    operation: &Operation,
+    service: &str,
+) -> Answer {
+    let asks = |root: &RootPlan| root.asked == Asked::Introspection;
+    let introspected = if plan.roots.iter().any(asks) {
+        match operation::introspect(operation.schema(), operation) {
+            Ok(introspected) => introspected,
+            Err(error) => return Answer::refusal(ApiError::all_of(error)),
+        }
+    } else {
+        Vec::new()
+    };
+    let outcomes = match (operation.kind, operation.units.as_slice()) {
+        (_, []) => Vec::new(),
+        (_, [unit]) => vec![Some(run(jobs, request, plan, operation, 0, unit).await)],
+        (Kind::Query, units) => {
+            let all = units.iter().enumerate();
+            let all = all.map(|(i, unit)| run(jobs, request, plan, operation, i, unit));
+            join_all(all).await.into_iter().map(Some).collect()
+        }
+        (Kind::Mutation, units) => one_by_one(jobs, request, plan, operation, units).await,
+    };
+    let answering = Answering { plan, operation, service, introspected, outcomes };
+    answering.write(request)
+}
+
+/// Mutations one after the other. One that fails where null is not allowed makes the whole answer null: nothing
+/// more is done then that nobody would be told of.
+async fn one_by_one(
+    jobs: &Jobs,
+    request: &RequestContext,
+    plan: &Plan,
+    operation: &Operation,
+    units: &[Unit],
+) -> Vec<Option<Outcome>> {
+    let mut outcomes = Vec::with_capacity(units.len());
+    let mut is_over = false;
+    for (i, unit) in units.iter().enumerate() {
+        if is_over {
+            outcomes.push(None);
+            continue;
+        }
+        let outcome = run(jobs, request, plan, operation, i, unit).await;
+        is_over = outcome.is_err()
+            && plan.roots.get(unit.root).is_some_and(|root| !root.step.shape.is_nullable());
+        outcomes.push(Some(outcome));
+    }
+    outcomes
+}
+
+async fn run(
+    jobs: &Jobs,
+    request: &RequestContext,
+    plan: &Plan,
+    operation: &Operation,
+    index: usize,
+    unit: &Unit,
+) -> Outcome {
+    let Some(root) = plan.roots.get(unit.root) else { return Err(ApiError::internal().into()) };
+    if !request.caller.may(unit.field) {
+        return Err(ApiError::forbidden(unit.field).into());
+    }
+    let trail = match request.trails.get(index) {
+        Some(trail) => trail.clone(),
+        // One that nobody reads.
+        None => Trail::new("", RootField::GetJob),
+    };
+    trail.begin();
+    let outcome = roots::resolve(jobs, request, &trail, root, operation, unit).await;
+    trail.end();
+    outcome
+}
+
+/// All that an answer is made of.
+struct Answering<'a> {
+    plan: &'a Plan,
+    operation: &'a Operation,
+    service: &'a str,
+    introspected: Vec<Introspected>,
+    /// What became of each unit; `None` if it was not done because of one before it.
+    outcomes: Vec<Option<Outcome>>,
+}
+
+impl Answering<'_> {
+    fn write(&self, request: &RequestContext) -> Answer {
+        let mut writer = Writer::new(&request.caller.tenant);
+        let _ = writer.raw(BEGUN);
+        let start = writer.out.len();
+        let mut values = Values::default();
+        let mut is_null = false;
+        let _ = writer.raw(b"{");
+        for (index, root) in self.plan.roots.iter().enumerate() {
+            let before = writer.out.len();
+            let nullable = root.step.shape.is_nullable();
+            if index > 0 {
+                writer.out.push(b',');
+            }
+            writer.out.push(b'"');
+            writer.out.extend_from_slice(root.step.key.as_bytes());
+            writer.out.extend_from_slice(b"\":");
+            let written = self.root(&mut writer, index, root);
+            values.add(written.is_ok());
+            if written.is_err() {
+                writer.report_size(&root.step);
+                if nullable {
+                    writer.out.extend_from_slice(b"null");
+                } else {
+                    is_null = true;
+                    writer.out.truncate(before);
+                }
+            }
+        }
+        writer.out.push(b'}');
+        if is_null {
+            writer.out.truncate(start);
+            writer.out.extend_from_slice(b"null");
+            values = Values { any: false, all: false };
+        }
+        let Writer { out, errors, .. } = writer;
+        let skipped = self.skipped(&errors);
+        Answer::executed(
+            out,
+            &errors,
+            skipped,
+            values.any,
+            values.all,
+            Extensions::of(&request.trails),
+        )
+    }
+
+    /// Writes the value of a root field; `Err` if it has none.
+    fn root<'a>(
+        &'a self,
+        writer: &mut Writer<'a>,
+        index: usize,
+        root: &'a RootPlan,
+    ) -> Result<(), Nulled> {
+        let step = &root.step;
+        writer.begin_root(&[]);
+        match root.asked {
+            Asked::Typename => writer.text(match self.operation.kind {
+                Kind::Query => "Query",
+                Kind::Mutation => "Mutation",
+            }),
+            Asked::Service => {
+                writer.raw(b"{")?;
+                let below = step.objects().iter().flat_map(|object| &object.steps);
+                for (index, own) in below.enumerate() {
+                    if index > 0 {
+                        writer.raw(b",")?;
+                    }
+                    writer.text(&own.key)?;
+                    writer.raw(b":")?;
+                    match &*own.name {
+                        "sdl" => writer.raw(self.service.as_bytes())?,
+                        _ => writer.text("_Service")?,
+                    }
+                }
+                writer.raw(b"}")
+            }
+            Asked::Introspection => {
+                let own = self.introspected.iter().find(|own| *own.key == *step.key);
+                own.ok_or(Nulled).and_then(|own| writer.raw(own.json.as_bytes()))
+            }
+            Asked::Operation(_) => match self.units(index).next() {
+                Some((unit, outcome)) => self.unit(writer, root, unit, outcome, &Path::root(step)),
+                None => Err(Nulled),
+            },
+            Asked::Entities => {
+                let path = Path::root(step);
+                writer.list(self.units(index), |writer, place, (unit, outcome)| {
+                    let path = path.item(place);
+                    writer.nullable(true, |writer| self.unit(writer, root, unit, outcome, &path))
+                })
+            }
+        }
+    }
+
+    fn units(&self, root: usize) -> impl Iterator<Item = (&Unit, Option<&Outcome>)> {
+        let units = self.operation.units.iter().zip(&self.outcomes);
+        units
+            .filter(move |(unit, _)| unit.root == root)
+            .map(|(unit, outcome)| (unit, outcome.as_ref()))
+    }
+
+    fn unit<'a>(
+        &'a self,
+        writer: &mut Writer<'a>,
+        root: &'a RootPlan,
+        unit: &Unit,
+        outcome: Option<&'a Outcome>,
+        path: &Path<'_>,
+    ) -> Result<(), Nulled> {
+        let step = &root.step;
+        match outcome {
+            Some(Ok((value, errors))) => {
+                place_all(writer, root, unit, errors);
+                match value {
+                    Resolved::Job(job) => writer.job(step, job, path),
+                    Resolved::Page(page) => writer.page(step, page, path),
+                }
+            }
+            Some(Err(Failed::Api(error))) => {
+                writer.errors.push(place::at_root(step, unit.entity, error.clone()));
+                Err(Nulled)
+            }
+            Some(Err(Failed::Refused(errors))) => {
+                place_all(writer, root, unit, errors);
+                Err(Nulled)
+            }
+            None => Err(Nulled),
+        }
+    }
+
+    /// The units that were not done because of one before them: nobody is told, but the record.
+    fn skipped(&self, errors: &[PlacedError]) -> Vec<Failure> {
+        let Some(cause) = errors.last().map(|error| error.api.code) else { return Vec::new() };
+        let units = self.operation.units.iter().zip(&self.outcomes);
+        let skipped = units.filter(|(_, outcome)| outcome.is_none());
+        skipped
+            .map(|(unit, _)| Failure { code: cause, root: Some((&*unit.response_key).into()) })
+            .collect()
+    }
+}
+
+fn place_all<'a>(writer: &mut Writer<'a>, root: &RootPlan, unit: &Unit, errors: &'a [FieldError]) {
+    writer.begin_root(errors);
+    if !errors.is_empty() {
+        let base = place::root_path(&root.step, unit.entity);
+        let placed = place::placed(writer.tenant(), &root.step, &base, errors);
+        writer.errors.extend(placed);
+    }
+}
+
+/// Which root fields have values.
+struct Values {
+    any: bool,
+    all: bool,
+}
+
+impl Default for Values {
+    fn default() -> Self {
+        Self { any: false, all: true }
+    }
+}
+
+impl Values {
+    const fn add(&mut self, has_value: bool) {
+        self.any |= has_value;
+        self.all &= has_value;
+    }
+}

@@ -1,0 +1,146 @@
+//! The schema as each tenant may see it, and what is remembered of documents.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use moka::sync::Cache;
+
+use super::errors::ApiError;
+use super::plan::Plan;
+use super::{Answer, execute};
+use crate::jobs::Jobs;
+use crate::model::{FieldCoordinate, RequestContext, Tenant};
+use crate::operation::{Document, Documents, Form, FormId, Limits, Operation, Schema, sdl_without};
+use crate::types::sdl;
+
+/// How much memory plans may take, in bytes, roughly.
+const REMEMBERED: u64 = 16 * 1024 * 1024;
+
+/// A schema that some tenants share.
+#[derive(Debug)]
+struct View {
+    schema: Arc<Schema>,
+    /// Its definition as a subgraph, as a JSON string.
+    service: Box<str>,
+}
+
+/// The schemas that tenants see, with all that executes their operations: one for all tenants that hide
+/// nothing, and one for each set of hidden fields.
+#[derive(Debug)]
+pub struct Gateways {
+    jobs: Jobs,
+    documents: Documents,
+    views: HashMap<Vec<FieldCoordinate>, Arc<View>>,
+    plans: Cache<FormId, Arc<Plan>>,
+}
+
+impl Gateways {
+    /// Builds the schemas that these tenants need over the jobs they serve. What was built or remembered
+    /// before is taken over where it still holds.
+    pub fn new<'a>(
+        jobs: &Jobs,
+        tenants: impl Iterator<Item = &'a Tenant>,
+        limits: &Limits,
+        before: Option<&Self>,
+    ) -> Self {
+        let mut views = HashMap::new();
+        for hidden in
+            std::iter::once([].as_slice()).chain(tenants.map(|tenant| &*tenant.hidden_fields))
+        {
+            let known = before.and_then(|before| before.views.get(hidden)).cloned();
+            // `check` refuses what cannot be hidden; should that ever fail, such a tenant is shown nothing.
+            if !views.contains_key(hidden)
+                && let Some(view) = known.or_else(|| View::without(hidden).ok().map(Arc::new))
+            {
+                views.insert(hidden.to_vec(), view);
+            }
+        }
+        let documents = match before {
+            Some(before) if before.documents.limits() == limits => before.documents.clone(),
+            _ => Documents::new(limits.clone()),
+        };
+        let plans = before.map_or_else(new_plans, |before| before.plans.clone());
+        Self { jobs: jobs.clone(), documents, views, plans }
+    }
+
+    fn view(&self, tenant: &Tenant) -> Option<&Arc<View>> {
+        self.views.get(&tenant.hidden_fields)
+    }
+
+    /// A document as it is valid for the tenant.
+    ///
+    /// # Errors
+    /// When it is not GraphQL, over a limit, or does not fit the tenant's schema.
+    pub fn parse(&self, tenant: &Tenant, text: &str) -> Result<Arc<Document>, Vec<ApiError>> {
+        let view = self.view(tenant).ok_or_else(|| vec![ApiError::internal()])?;
+        self.documents.parse(&view.schema, text).map_err(ApiError::all_of)
+    }
+
+    /// Executes an operation.
+    pub async fn execute(&self, request: RequestContext, operation: Operation) -> Answer {
+        let Some(view) = self.view(&request.caller.tenant) else {
+            return Answer::refusal([ApiError::internal()]);
+        };
+        let plan = self.plan(&operation.form);
+        execute::execute(&self.jobs, &request, &plan, &operation, &view.service).await
+    }
+
+    fn plan(&self, form: &Form) -> Arc<Plan> {
+        if let Some(plan) = self.plans.get(&form.id) {
+            return plan;
+        }
+        let plan = Arc::new(Plan::of(form));
+        self.plans.insert(form.id, Arc::clone(&plan));
+        plan
+    }
+}
+
+fn new_plans() -> Cache<FormId, Arc<Plan>> {
+    Cache::builder()
+        .max_capacity(REMEMBERED)
+        .weigher(|_, plan: &Arc<Plan>| u32::try_from(plan.weight()).unwrap_or(u32::MAX))
+        .build()
+}
+
+impl View {
+    fn without(hidden: &[FieldCoordinate]) -> Result<Self, String> {
+        let schema = schema_without(hidden)?;
+        let service = match hidden {
+            [] => sdl(true),
+            hidden => sdl_without(&sdl(true), hidden)?,
+        };
+        let service = serde_json::Value::String(service).to_string().into();
+        Ok(Self { schema, service })
+    }
+}
+
+/// The schema without these fields.
+///
+/// # Errors
+/// Says why what is left is no valid schema.
+pub fn schema_without(hidden: &[FieldCoordinate]) -> Result<Arc<Schema>, String> {
+    Schema::new(&sdl(false), hidden).map(Arc::new)
+}
+
+/// Everything that is wrong with hiding these fields: nothing, if a valid schema is left that can do its work.
+#[must_use]
+pub fn problems_of_hiding(hidden: &[FieldCoordinate]) -> Vec<String> {
+    static WHOLE: OnceLock<Option<Schema>> = OnceLock::new();
+    let whole = WHOLE.get_or_init(|| Schema::new(&sdl(false), &[]).ok());
+    let mut problems = Vec::new();
+    for coordinate in hidden {
+        let FieldCoordinate { type_name, field } = coordinate;
+        if !whole.as_ref().is_some_and(|schema| schema.has_field(coordinate)) {
+            problems.push(format!("the schema has no field {type_name}.{field}"));
+        } else if (type_name.as_str(), field.as_str()) == ("Job", "id") {
+            problems.push("Job.id cannot be hidden: it is what a job is asked for by".to_owned());
+        }
+    }
+    if problems.is_empty()
+        && !hidden.is_empty()
+        && let Err(problem) = View::without(hidden)
+    {
+        problems.push(format!("without these fields it is no valid schema: {problem}"));
+    }
+    problems
+}

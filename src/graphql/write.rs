@@ -1,0 +1,390 @@
+//! Writes values as a caller selected them: by copying what Move sent, each leaf checked against its type, with
+//! nulls and errors propagated as the GraphQL specification says (section 6.4.4).
+
+use super::answer::PlacedError;
+use super::errors::ApiError;
+use super::place::Segment;
+use super::plan::{Step, Steps, Writing};
+use crate::jobs::{OwnedJob, Page, Source, present};
+use crate::json::{JsonRef, Kind, Member};
+use crate::model::{ErrorCode, Tenant};
+use crate::operation::{Leaf, Shape};
+use crate::upstream::{FieldError, PathSegment};
+
+/// Longest answer, in bytes: aliases can make it many times as long as what Move sent.
+pub const MAX_ANSWER: usize = 16 * 1024 * 1024;
+
+/// A value that could not be written: its parent becomes null, if it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Nulled;
+
+/// The way to a value, in the answer's keys and in Move's names.
+#[derive(Debug, Clone, Copy)]
+pub struct Path<'a> {
+    parent: Option<&'a Path<'a>>,
+    at: At<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum At<'a> {
+    Field(&'a Step),
+    Index(usize),
+}
+
+impl<'a> Path<'a> {
+    /// The way to a root field.
+    #[must_use]
+    pub const fn root(step: &'a Step) -> Self {
+        Self { parent: None, at: At::Field(step) }
+    }
+
+    const fn field(&'a self, step: &'a Step) -> Self {
+        Self { parent: Some(self), at: At::Field(step) }
+    }
+
+    /// The way to an item of this list.
+    #[must_use]
+    pub const fn item(&'a self, index: usize) -> Self {
+        Self { parent: Some(self), at: At::Index(index) }
+    }
+
+    fn steps(&'a self) -> Vec<At<'a>> {
+        let mut steps: Vec<_> =
+            std::iter::successors(Some(self), |path| path.parent).map(|path| path.at).collect();
+        steps.reverse();
+        steps
+    }
+
+    /// In the answer's keys.
+    #[must_use]
+    pub fn segments(&self) -> Vec<Segment> {
+        let segment = |at| match at {
+            At::Field(step) => Segment::Key(step.key.clone()),
+            At::Index(index) => Segment::Index(index),
+        };
+        self.steps().into_iter().map(segment).collect()
+    }
+
+    /// Returns true if Move's error is about this value or about something in it.
+    fn is_told_by(&self, error: &FieldError) -> bool {
+        // Move's paths here begin below the root field.
+        let own = self.steps();
+        let own = own.get(1..).unwrap_or_default();
+        own.len() <= error.path.len()
+            && own.iter().zip(&error.path).all(|(own, theirs)| match (own, theirs) {
+                (At::Field(step), PathSegment::Field(name)) => *step.name == **name,
+                (At::Index(index), PathSegment::Index(other)) => index == other,
+                _ => false,
+            })
+    }
+
+    fn position(&self) -> Option<crate::operation::Pos> {
+        std::iter::successors(Some(self), |path| path.parent).find_map(|path| match path.at {
+            At::Field(step) => step.position,
+            At::Index(_) => None,
+        })
+    }
+}
+
+/// Writes one answer.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    /// What is written so far.
+    pub out: Vec<u8>,
+    /// What could not be written, and why.
+    pub errors: Vec<PlacedError>,
+    tenant: &'a Tenant,
+    /// Move's errors about the root field that is written: they are told already.
+    told: &'a [FieldError],
+    is_over: bool,
+}
+
+/// Where an object's values are.
+#[derive(Debug, Clone, Copy)]
+enum Object<'a> {
+    /// A job whose owner was checked.
+    Job(&'a OwnedJob),
+    /// Anything below a job.
+    Part(JsonRef<'a>),
+}
+
+impl<'a> Object<'a> {
+    fn json(self) -> JsonRef<'a> {
+        match self {
+            Self::Job(job) => job.json(),
+            Self::Part(json) => json,
+        }
+    }
+}
+
+impl<'a> Writer<'a> {
+    /// Writes to this tenant.
+    #[must_use]
+    pub fn new(tenant: &'a Tenant) -> Self {
+        // More than most jobs take.
+        let out = Vec::with_capacity(2_048);
+        Self { out, errors: Vec::new(), tenant, told: &[], is_over: false }
+    }
+
+    /// To whom it writes.
+    #[must_use]
+    pub const fn tenant(&self) -> &'a Tenant {
+        self.tenant
+    }
+
+    /// From now on, what these errors of Move's tell is not told again.
+    pub const fn begin_root(&mut self, told: &'a [FieldError]) {
+        self.told = told;
+        self.is_over = false;
+    }
+
+    /// Adds bytes, if there is room for them.
+    pub fn raw(&mut self, bytes: &[u8]) -> Result<(), Nulled> {
+        if self.out.len() + bytes.len() > MAX_ANSWER {
+            self.is_over = true;
+            return Err(Nulled);
+        }
+        self.out.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Reports that a root field's value would be too large, if that is why it was given up.
+    pub fn report_size(&mut self, root: &Step) {
+        if self.is_over {
+            let message = format!(
+                "The answer would be larger than {} MiB. Select less, or fewer jobs a page.",
+                MAX_ANSWER / 1024 / 1024
+            );
+            self.report(&Path::root(root), ErrorCode::OperationTooComplex, message);
+        }
+    }
+
+    fn report(&mut self, path: &Path<'_>, code: ErrorCode, message: impl Into<String>) {
+        let api = ApiError::new(code, message.into());
+        let locations = path.position().into_iter().collect();
+        self.errors.push(PlacedError { api, path: path.segments(), locations });
+    }
+
+    /// Reports what Move got wrong, if it did not tell it itself.
+    fn malformed(&mut self, path: &Path<'_>, what: &str) -> Nulled {
+        if !self.told.iter().any(|error| path.is_told_by(error)) {
+            self.report(path, ErrorCode::UpstreamError, format!("Move's answer {what}."));
+        }
+        Nulled
+    }
+
+    /// Writes what `write` does or, where that fails and null is allowed, null.
+    pub fn nullable(
+        &mut self,
+        is_nullable: bool,
+        write: impl FnOnce(&mut Self) -> Result<(), Nulled>,
+    ) -> Result<(), Nulled> {
+        let start = self.out.len();
+        let written = write(self);
+        if written.is_ok() {
+            return Ok(());
+        }
+        self.out.truncate(start);
+        // What is too large stays so.
+        if is_nullable && !self.is_over { self.raw(b"null") } else { Err(Nulled) }
+    }
+
+    /// Writes a list by its items.
+    pub fn list<T>(
+        &mut self,
+        items: impl Iterator<Item = T>,
+        mut write: impl FnMut(&mut Self, usize, T) -> Result<(), Nulled>,
+    ) -> Result<(), Nulled> {
+        self.raw(b"[")?;
+        for (index, item) in items.enumerate() {
+            if index > 0 {
+                self.raw(b",")?;
+            }
+            write(self, index, item)?;
+        }
+        self.raw(b"]")
+    }
+
+    /// Writes a job by a step whose value it is.
+    pub fn job(&mut self, step: &Step, job: &OwnedJob, path: &Path<'_>) -> Result<(), Nulled> {
+        match step.objects() {
+            [steps] => self.object(steps, Object::Job(job), path),
+            _ => {
+                Err(self.malformed(path, "holds an object of a type that the schema does not know"))
+            }
+        }
+    }
+
+    /// Writes a page by the step of a listing.
+    pub fn page(&mut self, step: &Step, page: &Page, path: &Path<'_>) -> Result<(), Nulled> {
+        let [Steps { type_name, steps }] = step.objects() else { return Err(Nulled) };
+        self.raw(b"{")?;
+        for (index, step) in steps.iter().enumerate() {
+            self.key(step, index)?;
+            let path = path.field(step);
+            match &*step.name {
+                "__typename" => self.text(type_name)?,
+                "first" => self.raw(page.first.to_string().as_bytes())?,
+                "after" => match &page.after {
+                    Some(after) => self.text(after)?,
+                    None => self.raw(b"null")?,
+                },
+                "items" => self.list(page.items.iter(), |writer, index, job| {
+                    let path = path.item(index);
+                    writer.nullable(true, |writer| writer.job(step, job, &path))
+                })?,
+                _ => self.raw(b"null")?,
+            }
+        }
+        self.raw(b"}")
+    }
+
+    /// Writes a text as a JSON string.
+    pub fn text(&mut self, text: &str) -> Result<(), Nulled> {
+        let quoted = serde_json::Value::from(text).to_string();
+        self.raw(quoted.as_bytes())
+    }
+
+    fn key(&mut self, step: &Step, index: usize) -> Result<(), Nulled> {
+        self.raw(if index > 0 { b",\"" } else { b"\"" })?;
+        self.raw(step.key.as_bytes())?;
+        self.raw(b"\":")
+    }
+
+    fn object(&mut self, steps: &Steps, object: Object<'_>, path: &Path<'_>) -> Result<(), Nulled> {
+        self.raw(b"{")?;
+        for (index, step) in steps.steps.iter().enumerate() {
+            self.key(step, index)?;
+            let path = path.field(step);
+            match step.source {
+                Source::Typename => {
+                    self.raw(b"\"")?;
+                    self.raw(steps.type_name.as_bytes())?;
+                    self.raw(b"\"")?;
+                }
+                Source::Portal => {
+                    let portal = self.tenant.client.portal.as_str();
+                    self.text(portal)?;
+                }
+                Source::ClientMetadata => {
+                    let metadata = &self.tenant.client.metadata;
+                    self.text(metadata)?;
+                }
+                Source::Metadata => self.metadata(step, object, &path)?,
+                Source::PercentageComplete => {
+                    let progress = match object.json().member("progress") {
+                        Member::One(progress) => progress.member(&step.name),
+                        none_or_many => none_or_many,
+                    };
+                    self.member(step, progress, &path)?;
+                }
+                Source::Member => self.member(step, object.json().member(&step.name), &path)?,
+            }
+        }
+        self.raw(b"}")
+    }
+
+    /// Writes the tenant's own value of a metadata.
+    fn metadata(&mut self, step: &Step, object: Object<'_>, path: &Path<'_>) -> Result<(), Nulled> {
+        if let Object::Job(job) = object {
+            return match job.shown_metadata() {
+                Some(quoted) => self.raw(quoted.as_bytes()),
+                None => self.raw(b"null"),
+            };
+        }
+        match object.json().member(&step.name) {
+            Member::One(json) if matches!(json.kind(), Kind::String | Kind::Escaped) => {
+                match present::metadata_of(self.tenant, json) {
+                    Some(shown) => self.text(&shown),
+                    None => self.raw(b"null"),
+                }
+            }
+            other => self.member(step, other, path),
+        }
+    }
+
+    fn member(&mut self, step: &Step, member: Member<'_>, path: &Path<'_>) -> Result<(), Nulled> {
+        let value = match member {
+            Member::One(value) => Some(value),
+            Member::Absent => None,
+            Member::Repeated => {
+                return self.nullable(step.shape.is_nullable(), |writer| {
+                    Err(writer.malformed(path, "holds a member twice"))
+                });
+            }
+        };
+        self.value(step, &step.shape, value, path)
+    }
+
+    fn value(
+        &mut self,
+        step: &Step,
+        shape: &Shape,
+        value: Option<JsonRef<'_>>,
+        path: &Path<'_>,
+    ) -> Result<(), Nulled> {
+        self.nullable(shape.is_nullable(), |writer| {
+            let Some(value) = value.filter(|value| !value.is_null()) else {
+                return if shape.is_nullable() {
+                    writer.raw(b"null")
+                } else {
+                    Err(writer.malformed(path, "lacks a value that the schema promises"))
+                };
+            };
+            match shape {
+                Shape::One { .. } => writer.one(step, value, path),
+                Shape::List { item, .. } if value.kind() == Kind::Array => writer
+                    .list(value.items(), |writer, index, value| {
+                        writer.value(step, item, Some(value), &path.item(index))
+                    }),
+                Shape::List { .. } => {
+                    Err(writer.malformed(path, "holds no list where one belongs"))
+                }
+            }
+        })
+    }
+
+    fn one(&mut self, step: &Step, value: JsonRef<'_>, path: &Path<'_>) -> Result<(), Nulled> {
+        let steps = match &step.below {
+            Writing::Leaf(leaf) => {
+                return match wrong(leaf, value) {
+                    None => self.raw(value.raw().as_bytes()),
+                    Some(wrong) => Err(self.malformed(path, wrong)),
+                };
+            }
+            _ if value.kind() != Kind::Object => {
+                return Err(self.malformed(path, "holds no object where one belongs"));
+            }
+            Writing::Object(steps) => Some(steps),
+            Writing::OneOf(objects) => {
+                let name = value.text_of("__typename");
+                objects.iter().find(|steps| name.as_deref() == Some(&*steps.type_name))
+            }
+        };
+        match steps {
+            Some(steps) => self.object(steps, Object::Part(value), path),
+            None => {
+                Err(self.malformed(path, "holds an object of a type that the schema does not know"))
+            }
+        }
+    }
+}
+
+/// What is wrong with a value as a leaf, if anything is.
+pub fn wrong(leaf: &Leaf, value: JsonRef<'_>) -> Option<&'static str> {
+    let is_right = match (leaf, value.kind()) {
+        (Leaf::Int, Kind::Integer) => value.raw().parse::<i32>().is_ok(),
+        (Leaf::Float, Kind::Integer | Kind::Float)
+        | (Leaf::Boolean, Kind::True | Kind::False)
+        | (Leaf::Text, Kind::String | Kind::Escaped) => true,
+        (Leaf::Enum(values), Kind::String | Kind::Escaped) => {
+            let text = value.text();
+            if !values.iter().any(|known| text.as_deref() == Some(known.as_str())) {
+                return Some("holds an enum value that the schema does not know");
+            }
+            true
+        }
+        _ => false,
+    };
+    (!is_right).then_some("holds a value of another type than the schema's")
+}

@@ -1,0 +1,263 @@
+//! JSON as it came: the text, and an index of the values in it. Nothing is printed anew.
+//!
+//! One answer is one [`Tape`]: a text and a flat list of nodes. A [`Json`] is one value of it and keeps the
+//! whole tape; a [`JsonRef`] is the same, borrowed. Depth, size and the number of values are bounded while the
+//! text is read, and reading it does not recurse.
+//!
+//! ```
+//! use jobs_gateway::json::Json;
+//!
+//! let job = Json::parse(r#"{"id":"job-1","name":"Clip \ud83d"}"#.to_owned())?;
+//! assert_eq!(job.root().text_of("id").as_deref(), Some("job-1"));
+//! // Half an emoji is no text, and is still JSON that can be passed on.
+//! assert_eq!(job.root().text_of("name"), None);
+//! assert_eq!(job.root().get("name").map(|name| name.raw()), Some(r#""Clip \ud83d""#));
+//! # Ok::<(), jobs_gateway::json::Malformed>(())
+//! ```
+
+mod read;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+pub use read::Malformed;
+
+/// A text and the index of its values.
+struct Tape {
+    text: Box<str>,
+    nodes: Box<[Node]>,
+}
+
+/// One value of a text.
+#[derive(Debug, Clone, Copy)]
+struct Node {
+    kind: Kind,
+    /// Where it begins and ends in the text, in bytes.
+    start: u32,
+    end: u32,
+    /// The node behind it and everything in it.
+    next: u32,
+}
+
+/// The kind of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `null`
+    Null,
+    /// `true`
+    True,
+    /// `false`
+    False,
+    /// A number without fraction and exponent.
+    Integer,
+    /// Any other number.
+    Float,
+    /// A string without escapes.
+    String,
+    /// A string with escapes; not each of them is text (half a surrogate pair).
+    Escaped,
+    /// A list.
+    Array,
+    /// An object; members may repeat.
+    Object,
+}
+
+/// A JSON value. A clone shares the text.
+#[derive(Clone)]
+pub struct Json {
+    tape: Arc<Tape>,
+    at: u32,
+}
+
+/// A JSON value, borrowed.
+#[derive(Clone, Copy)]
+pub struct JsonRef<'a> {
+    tape: &'a Tape,
+    at: u32,
+}
+
+/// What an object has under a name.
+#[derive(Debug, Clone, Copy)]
+pub enum Member<'a> {
+    /// Nothing.
+    Absent,
+    /// One value.
+    One(JsonRef<'a>),
+    /// Several values: none of them is the one.
+    Repeated,
+}
+
+impl Json {
+    /// Reads a text that is one JSON value (RFC 8259).
+    ///
+    /// # Errors
+    /// When it is no JSON, or larger or deeper than the bounds of this module.
+    pub fn parse(text: impl Into<Box<str>>) -> Result<Self, Malformed> {
+        let text = text.into();
+        let nodes = read::nodes(&text)?.into();
+        Ok(Self { tape: Arc::new(Tape { text, nodes }), at: 0 })
+    }
+
+    /// The value, borrowed.
+    #[must_use]
+    pub fn root(&self) -> JsonRef<'_> {
+        JsonRef { tape: &self.tape, at: self.at }
+    }
+
+    /// A value of the same text.
+    #[must_use]
+    pub fn part(&self, part: JsonRef<'_>) -> Self {
+        debug_assert!(std::ptr::eq(part.tape, &raw const *self.tape), "a part of another text");
+        Self { tape: Arc::clone(&self.tape), at: part.at }
+    }
+
+    /// Approximate size in memory, in bytes, of the text that it keeps and its index.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.tape.text.len() + size_of_val(&*self.tape.nodes)
+    }
+}
+
+impl<'a> JsonRef<'a> {
+    fn node(self) -> Node {
+        self.tape.nodes[self.at as usize]
+    }
+
+    const fn at(self, at: u32) -> Self {
+        Self { at, ..self }
+    }
+
+    /// The kind of the value.
+    #[must_use]
+    pub fn kind(self) -> Kind {
+        self.node().kind
+    }
+
+    /// Returns true for `null`.
+    #[must_use]
+    pub fn is_null(self) -> bool {
+        self.kind() == Kind::Null
+    }
+
+    /// The value's text, to the letter.
+    #[must_use]
+    pub fn raw(self) -> &'a str {
+        let node = self.node();
+        &self.tape.text[node.start as usize..node.end as usize]
+    }
+
+    /// A string's text; `None` for what is no string or no text.
+    #[must_use]
+    pub fn text(self) -> Option<Cow<'a, str>> {
+        let raw = self.raw();
+        match self.kind() {
+            Kind::String => Some(Cow::Borrowed(&raw[1..raw.len() - 1])),
+            Kind::Escaped => serde_json::from_str(raw).ok().map(Cow::Owned),
+            _ => None,
+        }
+    }
+
+    /// What an object has under a name; nothing for what is no object.
+    #[must_use]
+    pub fn member(self, name: &str) -> Member<'a> {
+        let mut found = Member::Absent;
+        for (key, value) in self.members() {
+            if key.is_text(name) {
+                match found {
+                    Member::Absent => found = Member::One(value),
+                    Member::One(_) | Member::Repeated => return Member::Repeated,
+                }
+            }
+        }
+        found
+    }
+
+    /// The one value that an object has under a name.
+    #[must_use]
+    pub fn get(self, name: &str) -> Option<Self> {
+        match self.member(name) {
+            Member::One(value) => Some(value),
+            Member::Absent | Member::Repeated => None,
+        }
+    }
+
+    /// The text that an object has under a name.
+    #[must_use]
+    pub fn text_of(self, name: &str) -> Option<Cow<'a, str>> {
+        self.get(name)?.text()
+    }
+
+    /// An object's names and values, in their order.
+    pub fn members(self) -> impl Iterator<Item = (Self, Self)> {
+        let mut inside = self.inside(Kind::Object);
+        std::iter::from_fn(move || Some((inside.next()?, inside.next()?)))
+    }
+
+    /// A list's items.
+    pub fn items(self) -> impl Iterator<Item = Self> {
+        self.inside(Kind::Array)
+    }
+
+    fn inside(self, kind: Kind) -> impl Iterator<Item = Self> {
+        let node = self.node();
+        let end = if node.kind == kind { node.next } else { self.at };
+        let mut at = self.at + 1;
+        std::iter::from_fn(move || {
+            (at < end).then(|| {
+                let value = self.at(at);
+                at = value.node().next;
+                value
+            })
+        })
+    }
+
+    fn is_text(self, text: &str) -> bool {
+        match self.kind() {
+            Kind::String => {
+                let raw = self.raw();
+                raw.len() == text.len() + 2 && &raw[1..raw.len() - 1] == text
+            }
+            Kind::Escaped => self.text().is_some_and(|own| own == text),
+            _ => false,
+        }
+    }
+
+    /// A value of its own, which does not keep the rest of the text.
+    #[must_use]
+    pub fn to_json(self) -> Json {
+        let Node { start, next, .. } = self.node();
+        let own = &self.tape.nodes[self.at as usize..next as usize];
+        let moved = own.iter().map(|node| Node {
+            kind: node.kind,
+            start: node.start - start,
+            end: node.end - start,
+            next: node.next - self.at,
+        });
+        let tape = Tape { text: self.raw().into(), nodes: moved.collect() };
+        Json { tape: Arc::new(tape), at: 0 }
+    }
+}
+
+impl PartialEq for Json {
+    fn eq(&self, other: &Self) -> bool {
+        self.root().raw() == other.root().raw()
+    }
+}
+
+impl Eq for Json {}
+
+impl fmt::Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.root().raw())
+    }
+}
+
+impl fmt::Debug for JsonRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.raw())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! What Move sends of jobs: its own JSON, with the few members that the gateway itself reads.
+
+use std::borrow::Cow;
+
+use crate::json::{Json, JsonRef, Kind, Member};
+
+/// What a root field of Move's can be read as: an object.
+pub trait Object: Sized {
+    /// Takes an object as it came.
+    fn of(json: Json) -> Self;
+}
+
+macro_rules! objects {
+    ($($(#[$doc:meta])+ $name:ident;)+) => {
+        $(
+            $(#[$doc])+
+            #[derive(Debug, Clone, PartialEq, Eq)]
+            pub struct $name(Json);
+
+            impl $name {
+                /// All of it.
+                #[must_use]
+                pub const fn json(&self) -> &Json {
+                    &self.0
+                }
+            }
+
+            impl Object for $name {
+                fn of(json: Json) -> Self {
+                    Self(json)
+                }
+            }
+        )+
+    };
+}
+
+objects! {
+    /// A job.
+    Job;
+    /// A take.
+    Take;
+    /// A page of jobs.
+    JobsPage;
+    /// A type of the schema, by introspection.
+    Described;
+}
+
+impl Job {
+    /// Reads a text that Move sent as a job before. `None` if it is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let json = Json::parse(text).ok()?;
+        (json.root().kind() == Kind::Object).then_some(Self(json))
+    }
+
+    /// Its id, if Move sent one.
+    #[must_use]
+    pub fn id(&self) -> Option<Cow<'_, str>> {
+        self.0.root().text_of("id")
+    }
+
+    /// Its metadata: see [`metadata`].
+    #[must_use]
+    pub fn metadata(&self) -> Option<Cow<'_, str>> {
+        metadata(self.0.root())
+    }
+
+    /// When it was created, as Move writes it.
+    #[must_use]
+    pub fn created(&self) -> Option<Cow<'_, str>> {
+        self.0.root().text_of("created")
+    }
+
+    /// Its state, as Move writes it.
+    #[must_use]
+    pub fn state(&self) -> Option<Cow<'_, str>> {
+        self.0.root().text_of("state")
+    }
+
+    /// Every URL in it that may be signed and end: those of its files.
+    #[must_use]
+    pub fn signed_urls(&self) -> Vec<Cow<'_, str>> {
+        let mut urls = Vec::new();
+        signed_urls(self.0.root(), &mut urls);
+        urls
+    }
+
+    /// The job alone, without the rest of the answer that it came in.
+    #[must_use]
+    pub fn alone(&self) -> Self {
+        Self(self.0.root().to_json())
+    }
+}
+
+impl Take {
+    /// Its metadata: see [`metadata`].
+    #[must_use]
+    pub fn metadata(&self) -> Option<Cow<'_, str>> {
+        metadata(self.0.root())
+    }
+}
+
+impl JobsPage {
+    /// Its jobs, null where Move sent none; nothing if there is no list.
+    #[must_use]
+    pub fn items(&self) -> Option<impl Iterator<Item = Option<Job>>> {
+        let items = self.0.root().get("items").filter(|items| items.kind() == Kind::Array)?;
+        let job = |item: JsonRef<'_>| (item.kind() == Kind::Object).then(|| Job(self.0.part(item)));
+        Some(items.items().map(job))
+    }
+
+    /// The cursor of the next page: JSON text.
+    #[must_use]
+    pub fn after(&self) -> Option<Cow<'_, str>> {
+        self.0.root().text_of("after")
+    }
+}
+
+/// The metadata of an object that Move was asked for: text, or null. What is missing, no text, or there twice reads
+/// as a text that is no JSON, never as none: nobody may take such an object for one without an owner.
+#[must_use]
+pub fn metadata(object: JsonRef<'_>) -> Option<Cow<'_, str>> {
+    match object.member("metadata") {
+        Member::One(value) if value.is_null() => None,
+        Member::One(value) => Some(value.text().unwrap_or_default()),
+        Member::Absent | Member::Repeated => Some(Cow::default()),
+    }
+}
+
+fn signed_urls<'a>(value: JsonRef<'a>, urls: &mut Vec<Cow<'a, str>>) {
+    match value.kind() {
+        Kind::Array => value.items().for_each(|item| signed_urls(item, urls)),
+        Kind::Object => {
+            for (name, value) in value.members() {
+                if matches!(name.text().as_deref(), Some("presignedUrl" | "thumbnailUrl")) {
+                    urls.extend(value.text());
+                } else {
+                    signed_urls(value, urls);
+                }
+            }
+        }
+        _ => {}
+    }
+}
