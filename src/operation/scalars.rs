@@ -14,13 +14,21 @@ pub fn is_json(text: &str) -> bool {
     serde_json::from_str::<&RawValue>(text).is_ok()
 }
 
-/// Checks what stands in a document for a custom scalar; other scalars pass.
+/// Checks what stands in a document for a scalar, as far as its kind tells.
 ///
 /// # Errors
 /// Says what is expected.
 pub fn literal(scalar: &str, value: &Literal) -> Result<(), &'static str> {
     match (scalar, value) {
-        (_, Literal::Null | Literal::Variable(_)) => Ok(()),
+        (_, Literal::Null | Literal::Variable(_))
+        | ("String" | "ID", Literal::String(_))
+        | ("ID" | "Int" | "Float", Literal::Int(_))
+        | ("Float", Literal::Float(_))
+        | ("Boolean", Literal::Boolean(_)) => Ok(()),
+        ("String" | "ID", _) => Err("a string"),
+        ("Int", _) => Err("a whole number"),
+        ("Float", _) => Err("a number"),
+        ("Boolean", _) => Err("true or false"),
         ("AWSJSON", Literal::String(text)) if is_json(text) => Ok(()),
         ("AWSJSON", _) => Err(JSON_TEXT),
         ("AWSDateTime" | "AWSURL", Literal::String(_)) => Ok(()),

@@ -189,8 +189,11 @@ impl<'a> Names<'a> {
             };
             self.value(&argument.value, &known.ty, Some((name, &argument.name)));
         }
+        let is_told =
+            field.arguments.iter().any(|given| definition.argument_by_name(&given.name).is_none());
         for needed in definition.arguments.iter().filter(|argument| argument.is_required()) {
-            if !field.arguments.iter().any(|given| given.name == needed.name) {
+            // One that is misspelt is told already.
+            if !is_told && !field.arguments.iter().any(|given| given.name == needed.name) {
                 let message = format!(
                     "Field \"{name}\" argument \"{}\" of type \"{}\" is required, but it was not provided.",
                     needed.name, needed.ty
@@ -284,7 +287,8 @@ impl<'a> Names<'a> {
                 if !is_lenient && let Err(expected) = scalars::literal(&scalar.name, literal) {
                     let place =
                         of.map_or_else(String::new, |(_, name)| format!("Argument \"{name}\": "));
-                    let message = format!("{place}expected {}, {expected}", scalar.name);
+                    let message =
+                        format!("{place}expected {} ({expected}), got {literal}", scalar.name);
                     self.report(message, value.location());
                 }
             }

@@ -1,4 +1,4 @@
-//! Documents that come again are answered without the engine: nobody can tell.
+//! Documents that come again are answered by the plan that was made for them: nobody can tell.
 
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ async fn a_document_that_comes_again_is_answered_as_before() {
         "query($id: ID!) { job: getJob(jobId: $id) { __typename n: id take { __typename id } } }",
         "query($id: ID!) { getJob(jobId: $id) { ...J } } fragment J on Job { id client { ...C } } \
          fragment C on Client { id portal metadata }",
-        "query Q($id: ID!) { getJob(jobId: $id) { id ... on Identifier { id } progress { state } \
+        "query Q($id: ID!) { getJob(jobId: $id) { id ... on Identifier { same: id } progress { state } \
          percentageComplete outputs { key file { presignedUrl } } } }",
         "query($id: ID!) { getJob(jobId: $id) { take { volume { ... on HumanVolume { id } } } } }",
     ] {
@@ -61,7 +61,7 @@ async fn what_is_wrong_is_said_as_before() {
 }
 
 #[tokio::test]
-async fn a_plan_asks_move_once_also_where_the_engine_tells_the_error() {
+async fn a_plan_asks_move_once_also_where_there_is_an_error_to_tell() {
     let world = World::set_up(Setup::default()).await;
     let id = world.create("acme", "{}").await;
     let document = "query($id: ID!) { getJob(jobId: $id) { id } }";
