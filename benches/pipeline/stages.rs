@@ -21,7 +21,7 @@ use jobs_gateway::model::{
 };
 use jobs_gateway::operation::{Documents, Limits};
 use jobs_gateway::reload::Loaded;
-use jobs_gateway::types::Job;
+use jobs_gateway::upstream::Job;
 use jobs_gateway::upstream::{self, Call, JobDocument};
 use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
@@ -205,7 +205,7 @@ pub fn selection_to_document(_: &Arc<Runtime>) -> Run {
 pub fn upstream_answer_in(_: &Arc<Runtime>) -> Run {
     let bytes = answer("job-1");
     Box::new(move || {
-        upstream::read::<Job>("getJob", bytes.as_bytes()).unwrap();
+        upstream::read::<Job>("getJob", bytes.clone().into()).unwrap();
     })
 }
 

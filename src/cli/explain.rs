@@ -10,7 +10,7 @@ use crate::graphql;
 use crate::model::{
     Caller, Clock, Kind, Rate, RateLimits, RootField, RootFields, TenantId, Weights,
 };
-use crate::operation::{Documents, Operation};
+use crate::operation::{Document, Documents, Operation};
 use crate::reload::{Loaded, Origin};
 
 /// Tells what a caller may do, under which limits, and which file and line each answer comes from.
@@ -187,7 +187,7 @@ fn describe_query(
     let text = std::fs::read_to_string(path)?;
     let documents = Documents::new(loaded.config.limits.clone());
     let schema = graphql::schema_without(&caller.tenant.hidden_fields)?;
-    let operation = documents.parse(&schema, &text).and_then(|document| document.sketch())?;
+    let operation = documents.parse(&schema, &text).and_then(Document::sketch)?;
     let mut told = format!("\n{}\n", path.display());
     for (key, field) in operation.root_fields() {
         let verdict = if caller.may(field) { "allowed" } else { "FORBIDDEN" };

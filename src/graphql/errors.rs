@@ -67,7 +67,7 @@ impl ApiError {
 
     /// An error of Move's about a field. Its words are meant for clients and go on as they are; of its `data`
     /// only what is given here.
-    pub(super) fn of_field(error: &FieldError, data: Option<Json>) -> Self {
+    pub(super) fn of_field(error: &FieldError, data: Option<&Json>) -> Self {
         let code =
             if error.is_not_found() { ErrorCode::NotFound } else { ErrorCode::UpstreamError };
         let error_type = match &error.error_type {
@@ -78,7 +78,7 @@ impl ApiError {
         Self {
             error_type,
             error_info: error.error_info.as_ref().and_then(raw),
-            data: data.as_ref().and_then(raw),
+            data: data.and_then(raw),
             ..Self::new(code, error.message.clone())
         }
     }

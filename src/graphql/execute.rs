@@ -184,14 +184,14 @@ impl Answering<'_> {
                 own.ok_or(Nulled).and_then(|own| writer.raw(own.json.as_bytes()))
             }
             Asked::Operation(_) => match self.units(index).next() {
-                Some((unit, outcome)) => self.unit(writer, root, unit, outcome, &Path::root(step)),
+                Some((unit, outcome)) => Self::unit(writer, root, unit, outcome, &Path::root(step)),
                 None => Err(Nulled),
             },
             Asked::Entities => {
                 let path = Path::root(step);
                 writer.list(self.units(index), |writer, place, (unit, outcome)| {
                     let path = path.item(place);
-                    writer.nullable(true, |writer| self.unit(writer, root, unit, outcome, &path))
+                    writer.nullable(true, |writer| Self::unit(writer, root, unit, outcome, &path))
                 })
             }
         }
@@ -205,7 +205,6 @@ impl Answering<'_> {
     }
 
     fn unit<'a>(
-        &'a self,
         writer: &mut Writer<'a>,
         root: &'a RootPlan,
         unit: &Unit,

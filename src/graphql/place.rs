@@ -36,7 +36,7 @@ pub fn placed(
     for error in errors {
         for (below, step) in reached(root, &error.path) {
             let data = error.data.as_ref().and_then(|data| selected(tenant, step, data.root()));
-            let api = ApiError::of_field(error, data);
+            let api = ApiError::of_field(error, data.as_ref());
             let path = [base, &below].concat();
             all.push(PlacedError { api, path, locations: step.position.into_iter().collect() });
         }

@@ -140,14 +140,12 @@ fn representation(operation: &Operation, root: usize, place: usize) -> Result<Jo
     };
     let typename = members.and_then(|members| text(members, "__typename"));
     let id = members.and_then(|members| text(members, "id"));
-    match (typename.as_deref(), id) {
-        (Some("Job"), Some(id)) => Ok(JobId::parse(&id)?),
-        _ => {
-            let message = "A representation is {\"__typename\": \"Job\", \"id\": \"…\"}: no other \
-                           type has a key here.";
-            Err(ApiError::new(ErrorCode::BadUserInput, message).into())
-        }
+    if let (Some("Job"), Some(id)) = (typename.as_deref(), id) {
+        return Ok(JobId::parse(&id)?);
     }
+    let message = "A representation is {\"__typename\": \"Job\", \"id\": \"…\"}: no other type has a \
+                   key here.";
+    Err(ApiError::new(ErrorCode::BadUserInput, message).into())
 }
 
 impl From<ApiError> for Failed {

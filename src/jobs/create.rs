@@ -84,7 +84,7 @@ impl Jobs {
             let (first, take) = (LOOK_AT, Some(take));
             let listing =
                 Listing { first, after: after.as_deref(), sort_direction: newest_first, take };
-            let call = Call::list_jobs(&listing, &needs::of_marks());
+            let call = Call::list_jobs(&listing, needs::of_marks());
             let Reply { value, errors, .. } =
                 self.upstream.call::<JobsPage>(request, trail, &call).await?;
             let page = value.ok_or_else(|| list::refused(errors))?;

@@ -217,8 +217,10 @@ impl Jobs {
         let id = &key.job;
         let asked_at = self.clock.now();
         let Reply { value, errors, size, .. } = self.read(&request, &trail, id, &document).await?;
-        let as_sent =
-            value.as_ref().filter(|_| stamp.is_some()).map(|job| job.json().root().raw().to_owned());
+        let as_sent = value
+            .as_ref()
+            .filter(|_| stamp.is_some())
+            .map(|job| job.json().root().raw().to_owned());
         let found = match value {
             Some(job) => self.owned(&request.caller, id, job, &errors),
             None => Err(Box::pin(self.refusal(&request, &trail, id, errors.clone())).await),

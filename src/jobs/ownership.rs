@@ -101,10 +101,10 @@ impl Owner {
 /// sees it, which is not what Move sent: see [`present`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnedJob {
-    job: Job,
     /// The tenant's own metadata, as a JSON string.
     shown: Option<Box<str>>,
     claim: Claim,
+    job: Job,
 }
 
 /// Why the tenant may see a job.

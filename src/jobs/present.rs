@@ -40,6 +40,7 @@ pub fn source_of(type_name: &str, field: &str) -> Source {
 
 /// A metadata text as the tenant may see it: its own value out of an envelope, a text without an
 /// envelope as it is, and nothing of an envelope that is not its own.
+#[must_use]
 pub fn metadata<'a>(
     tenant: &Tenant,
     stored: Option<&'a str>,

@@ -63,7 +63,8 @@ impl<'a> Sifted<'a> {
                 }
                 continue;
             }
-            let job = match OwnedJob::verify(self.tenant, job.alone(), &errors, Place::Item(index)) {
+            let job = match OwnedJob::verify(self.tenant, job.alone(), &errors, Place::Item(index))
+            {
                 Ok(job) => job,
                 Err(NotShown::NotTheirs) => continue,
                 Err(NotShown::OwnerUnknown) => {

@@ -23,7 +23,7 @@ impl Jobs {
         if !tenant.takes_owned {
             return Ok(());
         }
-        let call = Call::get_take(take, &needs::of_ownership());
+        let call = Call::get_take(take, needs::of_ownership());
         let Reply { value, errors, .. } = self.upstream.call::<Take>(request, trail, &call).await?;
         let Some(found) = value else { return Err(Error::TakeNotFound) };
         let stored = found.metadata();

@@ -47,7 +47,7 @@ pub enum Error {
         position: Option<Pos>,
     },
     /// The document is over one of the limits.
-    #[error("the document has {got} {what}; at most {max} are taken{}", setting(.set_by))]
+    #[error("the document has {got} {what}; at most {max} are taken{}", setting(*.set_by))]
     TooComplex {
         /// What is counted.
         what: &'static str,
@@ -99,7 +99,7 @@ fn told(problems: &[Problem]) -> String {
     problems.iter().map(|problem| problem.message.as_str()).collect::<Vec<_>>().join(" ")
 }
 
-fn setting(set_by: &Option<&'static str>) -> String {
+fn setting(set_by: Option<&str>) -> String {
     set_by.map(|key| format!(" (`{key}` sets that)")).unwrap_or_default()
 }
 

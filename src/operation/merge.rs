@@ -170,7 +170,7 @@ pub fn conditions(document: &ExecutableDocument) -> Vec<Name> {
 
 fn collect_conditions(set: &SelectionSet, names: &mut Vec<Name>) {
     for selection in &set.selections {
-        for directive in selection.directives().iter() {
+        for directive in selection.directives() {
             let condition = directive.specified_argument_by_name("if");
             if matches!(directive.name.as_str(), "skip" | "include")
                 && let Some(name) = condition.and_then(|value| value.as_variable())

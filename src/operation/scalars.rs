@@ -21,18 +21,16 @@ pub fn is_json(text: &str) -> bool {
 pub fn literal(scalar: &str, value: &Literal) -> Result<(), &'static str> {
     match (scalar, value) {
         (_, Literal::Null | Literal::Variable(_))
-        | ("String" | "ID", Literal::String(_))
+        | ("String" | "ID" | "AWSDateTime" | "AWSURL", Literal::String(_))
         | ("ID" | "Int" | "Float", Literal::Int(_))
         | ("Float", Literal::Float(_))
         | ("Boolean", Literal::Boolean(_)) => Ok(()),
-        ("String" | "ID", _) => Err("a string"),
+        ("String" | "ID" | "AWSDateTime" | "AWSURL", _) => Err("a string"),
         ("Int", _) => Err("a whole number"),
         ("Float", _) => Err("a number"),
         ("Boolean", _) => Err("true or false"),
         ("AWSJSON", Literal::String(text)) if is_json(text) => Ok(()),
         ("AWSJSON", _) => Err(JSON_TEXT),
-        ("AWSDateTime" | "AWSURL", Literal::String(_)) => Ok(()),
-        ("AWSDateTime" | "AWSURL", _) => Err("a string"),
         _ => Ok(()),
     }
 }
@@ -45,9 +43,8 @@ pub fn literal(scalar: &str, value: &Literal) -> Result<(), &'static str> {
 pub fn variable(scalar: &str, value: &Value) -> Result<(), &'static str> {
     match (scalar, value) {
         ("AWSJSON", Value::String(text)) if is_json(text) => Ok(()),
-        ("AWSJSON", Value::Object(_)) => Ok(()),
+        ("AWSJSON", Value::Object(_)) | ("AWSDateTime" | "AWSURL", Value::String(_)) => Ok(()),
         ("AWSJSON", _) => Err(JSON_TEXT),
-        ("AWSDateTime" | "AWSURL", Value::String(_)) => Ok(()),
         ("AWSDateTime" | "AWSURL", _) => Err("a string"),
         _ => Ok(()),
     }

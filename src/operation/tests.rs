@@ -4,7 +4,7 @@ use super::*;
 use crate::model::FieldCoordinate;
 
 /// A little of everything that the gateway's schema has.
-const SDL: &str = r#"
+const SDL: &str = r"
 scalar AWSJSON
 scalar _Any
 enum Order { ASC DESC }
@@ -25,7 +25,7 @@ type Query {
 }
 type Mutation { updateJob(id: String!, metadata: AWSJSON, window: Window): Job! }
 schema { query: Query mutation: Mutation }
-"#;
+";
 
 fn schema(hidden: &[(&str, &str)]) -> Result<Arc<Schema>, String> {
     let coordinate = |(type_name, field): &(&str, &str)| FieldCoordinate {

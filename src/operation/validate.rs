@@ -8,7 +8,7 @@ use apollo_compiler::collections::HashSet;
 use apollo_compiler::parser::SourceSpan;
 use apollo_compiler::schema::ExtendedType;
 use apollo_compiler::validation::{DiagnosticList, Valid};
-use apollo_compiler::{ExecutableDocument, Node};
+use apollo_compiler::{ExecutableDocument, Name, Node};
 
 use super::error::{Pos, Problem};
 use super::schema::Schema;
@@ -134,7 +134,7 @@ impl<'a> Names<'a> {
     fn type_name(&mut self, name: &str, span: Option<SourceSpan>) -> bool {
         let is_known = self.schema.type_(name).is_some();
         if !is_known {
-            let names = self.schema.types.types.keys().map(|name| name.as_str());
+            let names = self.schema.types.types.keys().map(Name::as_str);
             let hint = did_you_mean(name, names.filter(|name| !name.starts_with("__")));
             self.report(format!("Unknown type \"{name}\".{hint}"), span);
         }
@@ -170,8 +170,7 @@ impl<'a> Names<'a> {
                 Some(ExtendedType::Interface(interface)) => Some(&interface.fields),
                 _ => None,
             };
-            let names =
-                fields.into_iter().flat_map(|fields| fields.keys().map(|name| name.as_str()));
+            let names = fields.into_iter().flat_map(|fields| fields.keys().map(Name::as_str));
             let hint = did_you_mean(name, names);
             let message = format!("Cannot query field \"{name}\" on type \"{parent}\".{hint}");
             return self.report(message, field.location());
@@ -225,7 +224,7 @@ impl<'a> Names<'a> {
 
     /// Looks for directives that the schema does not have.
     fn directives(&mut self, directives: &ast::DirectiveList) {
-        for directive in directives.iter() {
+        for directive in directives {
             if !self.schema.types.directive_definitions.contains_key(&directive.name) {
                 let message = format!("Unknown directive \"@{}\".", directive.name);
                 self.report(message, directive.location());
@@ -245,13 +244,13 @@ impl<'a> Names<'a> {
             (Some(ExtendedType::Enum(enum_)), Value::Enum(name))
                 if !enum_.values.contains_key(name) =>
             {
-                let hint = did_you_mean(name, enum_.values.keys().map(|name| name.as_str()));
+                let hint = did_you_mean(name, enum_.values.keys().map(Name::as_str));
                 let message =
                     format!("Value \"{name}\" does not exist in \"{}\" enum.{hint}", enum_.name);
                 self.report(message, value.location());
             }
             (Some(ExtendedType::Enum(enum_)), Value::String(text)) => {
-                let hint = did_you_mean(text, enum_.values.keys().map(|name| name.as_str()));
+                let hint = did_you_mean(text, enum_.values.keys().map(Name::as_str));
                 let hint = hint.replace("Did you mean", "Did you mean the enum value");
                 let message = format!(
                     "Enum \"{}\" cannot represent non-enum value: \"{text}\".{hint}",
@@ -267,17 +266,16 @@ impl<'a> Names<'a> {
                             format!("There can be only one input field named \"{name}\".");
                         self.report(message, name.location().or(value.location()));
                     }
-                    match input.fields.get(name) {
-                        Some(known) => self.value(value, &known.ty, None),
-                        None => {
-                            let names = input.fields.keys().map(|name| name.as_str());
-                            let hint = did_you_mean(name, names);
-                            let message = format!(
-                                "Field \"{name}\" is not defined by type \"{}\".{hint}",
-                                input.name
-                            );
-                            self.report(message, name.location().or(value.location()));
-                        }
+                    if let Some(known) = input.fields.get(name) {
+                        self.value(value, &known.ty, None);
+                    } else {
+                        let names = input.fields.keys().map(Name::as_str);
+                        let hint = did_you_mean(name, names);
+                        let message = format!(
+                            "Field \"{name}\" is not defined by type \"{}\".{hint}",
+                            input.name
+                        );
+                        self.report(message, name.location().or(value.location()));
                     }
                 }
             }

@@ -1,9 +1,9 @@
 //! Values that callers give: variables (GraphQL specification, section 6.1.2) and arguments (6.4.1), as JSON.
 
-use apollo_compiler::Node;
 use apollo_compiler::ast::{Type, Value as Literal, VariableDefinition};
 use apollo_compiler::parser::SourceMap;
 use apollo_compiler::schema::{ExtendedType, FieldDefinition};
+use apollo_compiler::{Name, Node};
 use serde_json::{Map, Value};
 
 use super::error::{ArgumentError, Pos};
@@ -30,7 +30,9 @@ pub fn variables(
             position: position(),
         };
         match (given.remove(name), &definition.default_value) {
-            (Some(Value::Null), _) if definition.ty.is_non_null() => return Err(missing()),
+            (Some(Value::Null), _) | (None, None) if definition.ty.is_non_null() => {
+                return Err(missing());
+            }
             (Some(value), _) => {
                 let value =
                     fit(schema, &definition.ty, value).map_err(|misfit| Error::Variable {
@@ -45,7 +47,6 @@ pub fn variables(
                     values.insert(name.to_owned(), value);
                 }
             }
-            (None, None) if definition.ty.is_non_null() => return Err(missing()),
             (None, None) => {}
         }
     }
@@ -90,7 +91,7 @@ fn fit(schema: &Schema, ty: &Type, value: Value) -> Result<Value, Misfit> {
         Some(ExtendedType::Enum(enum_)) => match &value {
             Value::String(text) if enum_.values.contains_key(text.as_str()) => Ok(value),
             other => {
-                let names = || enum_.values.keys().map(|name| name.as_str());
+                let names = || enum_.values.keys().map(Name::as_str);
                 let hint = other.as_str().map(|text| did_you_mean(text, names()));
                 let mut problem = misfit(&format!("one of {name}'s values"), other);
                 problem.problem.push('.');
@@ -105,7 +106,7 @@ fn fit(schema: &Schema, ty: &Type, value: Value) -> Result<Value, Misfit> {
             if let Some(unknown) =
                 members.keys().find(|key| !input.fields.contains_key(key.as_str()))
             {
-                let names = input.fields.keys().map(|name| name.as_str());
+                let names = input.fields.keys().map(Name::as_str);
                 let hint = did_you_mean(unknown, names);
                 let problem = format!("field \"{unknown}\" is not defined by type {name}.{hint}");
                 return Err(Misfit { place: String::new(), problem });
@@ -144,15 +145,15 @@ fn scalar(name: &str, value: Value) -> Result<Value, Misfit> {
             None => misfit("a whole number of 32 bits", &value),
         },
         ("Int", _) => misfit("a whole number of 32 bits", &value),
-        ("Float", Value::Number(_)) | ("Boolean", Value::Bool(_)) => Ok(value),
+        ("Float", Value::Number(_))
+        | ("Boolean", Value::Bool(_))
+        | ("String" | "ID", Value::String(_)) => Ok(value),
         ("Float", _) => misfit("a number", &value),
         ("Boolean", _) => misfit("true or false", &value),
-        ("String" | "ID", Value::String(_)) => Ok(value),
         ("ID", Value::Number(number)) if number.is_i64() || number.is_u64() => {
             Ok(number.to_string().into())
         }
-        ("String", _) => misfit("a string", &value),
-        ("ID", _) => misfit("a string", &value),
+        ("String" | "ID", _) => misfit("a string", &value),
         _ => match scalars::variable(name, &value) {
             Ok(()) => Ok(value),
             Err(expected) => misfit(expected, &value),
@@ -243,8 +244,8 @@ fn of_literal(
             let item = |item| of_literal(schema, ty, item, variables).unwrap_or_default();
             items.iter().map(item).collect()
         }
-        Literal::Object(members) => match schema.type_(ty.inner_named_type()) {
-            Some(ExtendedType::InputObject(input)) => {
+        Literal::Object(members) => {
+            if let Some(ExtendedType::InputObject(input)) = schema.type_(ty.inner_named_type()) {
                 let mut object = Map::new();
                 for (name, definition) in &input.fields {
                     let given = members.iter().find(|(own, _)| own == name).map(|(_, value)| value);
@@ -259,14 +260,13 @@ fn of_literal(
                     }
                 }
                 object.into()
-            }
-            _ => {
-                let member = |(name, value): &(apollo_compiler::Name, Node<Literal>)| {
+            } else {
+                let member = |(name, value): &(Name, Node<Literal>)| {
                     let value = of_literal(schema, ty, value, variables).unwrap_or_default();
                     (name.to_string(), value)
                 };
                 members.iter().map(member).collect::<Map<_, _>>().into()
             }
-        },
+        }
     })
 }

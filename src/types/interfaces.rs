@@ -1,5 +1,7 @@
 //! The schema's interfaces. No field returns one; they exist for fragments and for introspection.
 
+#![expect(clippy::large_enum_variant, reason = "they define and are never made")]
+
 use async_graphql::{ID, Interface};
 
 use super::{AwsDateTime, AwsJson, AwsUrl, Client, File, Job, JobsPage, Take};

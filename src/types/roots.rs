@@ -1,5 +1,10 @@
 //! The root fields: their arguments, types, descriptions and deprecations.
 
+#![expect(
+    clippy::unused_async,
+    reason = "async-graphql wants resolvers; none of these is ever called"
+)]
+
 use async_graphql::{Error, ID, Object, Result};
 
 use super::{AwsJson, ClipWindowInput, Job, JobsPage, OptionsInput, OutputType, SortDirection};
