@@ -98,9 +98,11 @@ async fn the_line_of_a_call_has_the_documented_members_in_the_documented_words()
     assert_eq!(read["cost_units"], 1, "{read}");
     assert!(read["upstream_us"].as_u64().unwrap() <= read["duration_us"].as_u64().unwrap());
 
+    gateway.ask("nobody's-key", "{ listJobs { first } }").await;
+    let unknown = gateway.line(|line| line["status"] == 401).await;
     let (known, common) = (documented("A call"), documented("Every line"));
-    let shown: BTreeSet<_> = members(&read).difference(&common).cloned().collect();
-    assert_eq!(shown, known);
+    let shown = [refused, read, unknown].iter().flat_map(members).collect::<BTreeSet<_>>();
+    assert_eq!(shown.difference(&common).cloned().collect::<BTreeSet<_>>(), known);
 }
 
 #[tokio::test(flavor = "multi_thread")]

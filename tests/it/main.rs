@@ -9,6 +9,7 @@ mod cache_model;
 mod clients;
 mod configuration;
 mod dashboards;
+mod docs;
 mod documents;
 mod faults;
 mod idempotency;
