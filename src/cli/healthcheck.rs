@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::telemetry;
+
 /// How long the gateway gets to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -29,7 +31,8 @@ pub fn run(args: &Args) -> ExitCode {
             if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
-            eprintln!("error: {error}");
+            // Whoever asks gave the URL, and may see it; what it lacks is the cause.
+            eprintln!("error: {}", telemetry::causes(&error));
             ExitCode::FAILURE
         }
     }

@@ -15,7 +15,7 @@ use crate::support::key;
 use crate::support::process::{Process, prepare};
 
 /// Commands that are not run here: how they begin, and why.
-const ELSEWHERE: [(&str, &str); 14] = [
+const ELSEWHERE: [(&str, &str); 12] = [
     ("cargo run --release -- dev", "builds; tests/it/stopping.rs runs `dev`"),
     ("scripts/test", "runs this"),
     ("jobs-gateway serve", "runs until it is stopped; the gateway of this test is one"),
@@ -28,8 +28,6 @@ const ELSEWHERE: [(&str, &str); 14] = [
     ("kubectl port-forward ", "needs a cluster"),
     ("kubectl exec POD -- /jobs-gateway healthcheck --url https://api.move.ai/", "asks Move itself"),
     ("kubectl exec POD -- /jobs-gateway …", "is no command"),
-    ("kubectl exec POD -- /jobs-gateway completions", "needs bash's completions"),
-    ("jobs-gateway completions", "writes where completions are installed"),
 ];
 
 /// What happens before a block is run: the page's end, the heading, and a command.

@@ -1,6 +1,7 @@
 //! What the pages show is so: their YAML loads, and their commands do what they say.
 
 mod commands;
+mod statuses;
 mod yaml;
 
 /// A fenced block of a page.
@@ -30,7 +31,9 @@ fn blocks(page: &str) -> Vec<Block> {
                 block.text.push_str(line.get(*indent..).unwrap_or(bare));
                 block.text.push('\n');
             }
-            (None, None) if bare.starts_with('#') => heading = bare.trim_start_matches(['#', ' ']).to_owned(),
+            (None, None) if bare.starts_with('#') => {
+                bare.trim_start_matches(['#', ' ']).clone_into(&mut heading);
+            }
             (None, None) => {}
         }
     }
