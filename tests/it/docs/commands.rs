@@ -26,7 +26,10 @@ const ELSEWHERE: [(&str, &str); 12] = [
     ("kubectl get ", "needs a cluster"),
     ("kubectl patch ", "needs a cluster"),
     ("kubectl port-forward ", "needs a cluster"),
-    ("kubectl exec POD -- /jobs-gateway healthcheck --url https://api.move.ai/", "asks Move itself"),
+    (
+        "kubectl exec POD -- /jobs-gateway healthcheck --url https://api.move.ai/",
+        "asks Move itself",
+    ),
     ("kubectl exec POD -- /jobs-gateway …", "is no command"),
 ];
 
@@ -87,7 +90,8 @@ impl Workplace {
     async fn set_up() -> Self {
         let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let more = "audit: { sinks: [{ file: ./audit/audit.jsonl }] }\ncursor_key: '${CURSOR_KEY}'\n";
+        let more =
+            "audit: { sinks: [{ file: ./audit/audit.jsonl }] }\ncursor_key: '${CURSOR_KEY}'\n";
         let addresses = prepare(folder.path(), &sandbox, more);
         let path = folder.path().join("gateway.yaml");
         let config = std::fs::read_to_string(&path).unwrap();
@@ -95,7 +99,10 @@ impl Workplace {
         for (tenant, rest) in [
             ("globex", "rate_limit: { queries: { rate: 1/s, burst: 5 } }\n"),
             // Nothing listens there.
-            ("initech", "upstream: { url: 'http://127.0.0.1:9/graphql', api_key: '${OTHER_KEY}' }\n"),
+            (
+                "initech",
+                "upstream: { url: 'http://127.0.0.1:9/graphql', api_key: '${OTHER_KEY}' }\n",
+            ),
         ] {
             let hash = KeyHash::of(key(tenant).as_bytes());
             let policy = format!(
@@ -129,12 +136,14 @@ impl Workplace {
     /// One of each that a page shows.
     async fn let_things_happen(&mut self) {
         self.ask("nobody's-key", "{ listJobs { first } }").await;
-        self.ask(&key("globex"), "mutation { updateJob(id: \"job-1\", metadata: \"{}\") { id } }").await;
+        self.ask(&key("globex"), "mutation { updateJob(id: \"job-1\", metadata: \"{}\") { id } }")
+            .await;
         for _ in 0..2 {
             self.ask(&key("globex"), "{ listJobs { first } }").await;
         }
         self.ask(&key("initech"), "{ listJobs { first } }").await;
-        let create = format!("mutation {{ createSingleCamJob(takeId: \"{SINGLECAM_TAKE}\") {{ id }} }}");
+        let create =
+            format!("mutation {{ createSingleCamJob(takeId: \"{SINGLECAM_TAKE}\") {{ id }} }}");
         let (_, created) = self.ask(&key("acme"), &create).await;
         let job = created["data"]["createSingleCamJob"]["id"].as_str().unwrap().to_owned();
         let (request, _) = self.ask(&key("acme"), "{ getJob(jobId: \"job-none\") { id } }").await;
@@ -147,7 +156,10 @@ impl Workplace {
         let admin = format!("http://{}", self.process.admin);
         let head = reqwest::get(format!("{admin}/audit/head")).await.unwrap().text().await.unwrap();
         self.words = vec![
-            ("https://jobs.example.test/ugc/graphql", format!("http://{}/ugc/graphql", self.process.address)),
+            (
+                "https://jobs.example.test/ugc/graphql",
+                format!("http://{}/ugc/graphql", self.process.address),
+            ),
             ("http://127.0.0.1:4000", format!("http://{}", self.process.address)),
             ("http://127.0.0.1:9090", admin.clone()),
             ("jgw_…", key("acme")),
@@ -183,7 +195,8 @@ impl Workplace {
         for command in commands {
             writeln!(script, "{command}\nprintf '\\n{MARK}%d\\n' $?").unwrap();
         }
-        let path = format!("{}/bin:{}", self.folder.path().display(), std::env::var("PATH").unwrap());
+        let path =
+            format!("{}/bin:{}", self.folder.path().display(), std::env::var("PATH").unwrap());
         let ran = Command::new("bash")
             .args(["-o", "pipefail", "-c", &format!("exec 2>&1\n{script}")])
             .current_dir(self.folder.path())
@@ -250,9 +263,10 @@ fn is_as_shown(line: &str, shown: &str) -> bool {
 /// The first line that is shown and does not come, or not in this order.
 fn missing<'a>(output: &str, shown: &'a [String]) -> Option<&'a String> {
     let mut lines = output.lines();
-    shown.iter().filter(|line| *line != "…").find(|wanted| {
-        !lines.any(|line| is_as_shown(line.trim_end(), wanted.trim_end()))
-    })
+    shown
+        .iter()
+        .filter(|line| *line != "…")
+        .find(|wanted| !lines.any(|line| is_as_shown(line.trim_end(), wanted.trim_end())))
 }
 
 fn is_elsewhere(command: &str, used: &mut BTreeSet<&'static str>) -> bool {
@@ -264,7 +278,11 @@ fn is_elsewhere(command: &str, used: &mut BTreeSet<&'static str>) -> bool {
 /// The pages whose commands are run, with their names.
 fn pages_with_commands() -> Vec<(PathBuf, String)> {
     let with = |(_, page): &(PathBuf, String)| !shown(page).is_empty();
-    pages().into_iter().filter(|(path, _)| !path.ends_with("CONTRIBUTING.md")).filter(with).collect()
+    pages()
+        .into_iter()
+        .filter(|(path, _)| !path.ends_with("CONTRIBUTING.md"))
+        .filter(with)
+        .collect()
 }
 
 /// What a page's commands do otherwise than it says.
@@ -350,7 +368,8 @@ fn what_the_pages_look_for_in_the_log_is_logged() {
         for command in spans(&page).into_iter().chain(shown) {
             let greps = command.split("grep ").skip(1);
             for text in greps.filter_map(|rest| rest.split(['\'', '"']).nth(1)) {
-                let is_text = text.bytes().all(|byte| byte.is_ascii_alphabetic() || b" '".contains(&byte));
+                let is_text =
+                    text.bytes().all(|byte| byte.is_ascii_alphabetic() || b" '".contains(&byte));
                 if is_text && command.contains("log") {
                     count += 1;
                     assert!(source.contains(text), "{}: {command}", path.display());

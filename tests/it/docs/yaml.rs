@@ -25,7 +25,8 @@ fn load(policy: &str, more: &str) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("policies")).unwrap();
     let policy = policy.replace("5f0c…", &"5f".repeat(32));
-    let policy = if policy.contains("tenant:") { policy } else { format!("tenant: acme\n{policy}") };
+    let policy =
+        if policy.contains("tenant:") { policy } else { format!("tenant: acme\n{policy}") };
     let name = parse(&policy)?.at(&["tenant"]).map(|name| match &name.value {
         Value::Scalar { text, .. } => text.clone(),
         _ => String::new(),
@@ -63,7 +64,8 @@ fn every_yaml_block_of_the_pages_is_what_its_reader_takes() {
         for block in blocks(&page).into_iter().filter(|block| block.language == "yaml") {
             count += 1;
             let place = format!("{}, {}:\n{}", path.display(), block.heading, block.text);
-            let top = keys(&parse(&block.text).unwrap_or_else(|problem| panic!("{problem}{place}")));
+            let top =
+                keys(&parse(&block.text).unwrap_or_else(|problem| panic!("{problem}{place}")));
             if top.iter().all(|key| values.contains(key)) {
                 continue;
             }
@@ -91,11 +93,12 @@ fn every_flow_mapping_that_the_pages_show_is_yaml_and_a_setting_of_its_file() {
     let mut count = 0;
     for (path, page) in pages() {
         for span in spans(&page) {
-            let (key, value) = span.split_once(": {").map_or(("", &*span), |(key, _)| {
-                (key, &span[key.len() + 2..])
-            });
+            let (key, value) = span
+                .split_once(": {")
+                .map_or(("", &*span), |(key, _)| (key, &span[key.len() + 2..]));
             let is_word = key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-            if !(is_word && value.starts_with('{') && value.ends_with('}')) || span.contains('…') {
+            if !(is_word && value.starts_with('{') && value.ends_with('}')) || span.contains('…')
+            {
                 continue;
             }
             let place = format!("{}: {span}", path.display());
