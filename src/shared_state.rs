@@ -3,16 +3,17 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis::RedisResult;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig, PubSub};
+use redis::{RedisError, RedisResult};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use crate::model::Secret;
-use crate::telemetry::metrics;
+use crate::telemetry::{causes, metrics};
 
 /// How long a request waits for Redis.
 pub const PATIENCE: Duration = Duration::from_millis(20);
@@ -23,16 +24,57 @@ pub const REST: Duration = Duration::from_millis(500);
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(1);
 
+/// How often the log tells of commands that Redis refuses.
+const COMPLAIN: Duration = Duration::from_mins(1);
+
 /// Before every key: whose it is, and the version of what is stored.
 pub const PREFIX: &str = "jobs-gateway:v1:";
 
 /// The replicas' Redis.
 pub struct SharedState {
     client: redis::Client,
-    connection: ConnectionManager,
+    config: ConnectionManagerConfig,
+    connection: Mutex<Connection>,
+    /// Tells each time that another server is looked for.
+    moves: watch::Sender<u64>,
     /// While there is trouble: until when Redis is left alone.
     resting_until: Mutex<Option<Instant>>,
+    complained: Mutex<Option<Instant>>,
     replicas: AtomicU32,
+    /// How often there was trouble.
+    troubles: AtomicU64,
+}
+
+/// The connection of the requests. It reconnects by itself when it breaks.
+#[derive(Clone)]
+struct Connection {
+    manager: ConnectionManager,
+    /// How many there were before it.
+    number: u64,
+}
+
+/// What an error of Redis says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// This command cannot be carried out. Others can.
+    Command,
+    /// The server behind the address is not the one to ask, or not yet: a replica, one that loads its
+    /// data, one that wants a password, one that has other keys.
+    WrongServer,
+    /// No answer came.
+    Connection,
+}
+
+impl Fault {
+    fn of(error: &RedisError) -> Self {
+        match error.code() {
+            Some("READONLY" | "MASTERDOWN" | "LOADING" | "NOAUTH" | "CLUSTERDOWN" | "MOVED") => {
+                Self::WrongServer
+            }
+            None if error.is_unrecoverable_error() || error.is_io_error() => Self::Connection,
+            Some(_) | None => Self::Command,
+        }
+    }
 }
 
 impl fmt::Debug for SharedState {
@@ -53,16 +95,20 @@ impl SharedState {
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(CONNECT))
             .set_max_delay(REST);
-        let connection = client.get_connection_manager_lazy(config)?;
+        let manager = client.get_connection_manager_lazy(config.clone())?;
         Ok(Self {
             client,
-            connection,
-            resting_until: Mutex::new(None),
+            config,
+            connection: Mutex::new(Connection { manager, number: 0 }),
+            moves: watch::Sender::default(),
+            resting_until: Mutex::default(),
+            complained: Mutex::default(),
             replicas: AtomicU32::new(1),
+            troubles: AtomicU64::new(0),
         })
     }
 
-    /// Asks Redis something; `None` if it is in trouble, or was a moment ago.
+    /// Asks Redis something; `None` if it is in trouble, or was a moment ago, or refuses this.
     pub async fn run<T>(
         &self,
         ask: impl AsyncFnOnce(&mut ConnectionManager) -> RedisResult<T>,
@@ -70,52 +116,101 @@ impl SharedState {
         if self.is_resting() {
             return None;
         }
-        let mut connection = self.connection.clone();
-        let asked = timeout(PATIENCE, ask(&mut connection)).await;
-        if let Ok(Ok(answer)) = asked {
-            self.recover();
-            return Some(answer);
+        let mut connection = lock(&self.connection).clone();
+        match timeout(PATIENCE, ask(&mut connection.manager)).await {
+            Ok(Ok(answer)) => {
+                self.recover();
+                return Some(answer);
+            }
+            Ok(Err(error)) => self.fail(&error, connection.number),
+            Err(_) => self.rest("no answer in time"),
         }
-        let problem = match asked {
-            Ok(Err(error)) => error.category().to_owned(),
-            _ => "no answer in time".to_owned(),
-        };
-        self.rest(&problem);
         None
     }
 
+    fn fail(&self, error: &RedisError, connection: u64) {
+        match Fault::of(error) {
+            Fault::Command => {
+                // It answers: what it refuses is one caller's trouble, who may have lost a write.
+                self.recover();
+                self.troubles.fetch_add(1, Ordering::SeqCst);
+                metrics::shared_state_error();
+                self.complain(error);
+            }
+            Fault::WrongServer => {
+                self.reconnect(connection);
+                self.rest(&causes(error));
+            }
+            Fault::Connection => self.rest(&causes(error)),
+        }
+    }
+
+    /// Leaves a connection, for a new one may lead to another server. Only the first of those who find
+    /// the same connection wanting does so.
+    fn reconnect(&self, found_wanting: u64) {
+        let mut connection = lock(&self.connection);
+        if connection.number != found_wanting {
+            return;
+        }
+        // It connects when it is needed: only a bad address fails here, and this one was good before.
+        if let Ok(manager) = self.client.get_connection_manager_lazy(self.config.clone()) {
+            *connection = Connection { manager, number: found_wanting + 1 };
+            self.moves.send_replace(found_wanting + 1);
+        }
+    }
+
+    /// Changes whenever another server is looked for: connections for messages then do the same.
+    #[must_use]
+    pub fn moves(&self) -> watch::Receiver<u64> {
+        self.moves.subscribe()
+    }
+
     fn is_resting(&self) -> bool {
-        let until = self.resting_until.lock().unwrap_or_else(PoisonError::into_inner);
-        until.is_some_and(|until| Instant::now() < until)
+        lock(&self.resting_until).is_some_and(|until| Instant::now() < until)
     }
 
     /// Notes trouble.
     fn rest(&self, problem: &str) {
-        let mut until = self.resting_until.lock().unwrap_or_else(PoisonError::into_inner);
+        self.troubles.fetch_add(1, Ordering::SeqCst);
+        let mut until = lock(&self.resting_until);
         if until.is_none() {
             tracing::warn!(problem, "Redis is in trouble: going on with this replica's memory");
         }
         *until = Some(Instant::now() + REST);
         metrics::shared_state(false);
+        metrics::shared_state_error();
     }
 
     /// Notes that Redis answers.
     fn recover(&self) {
-        let mut until = self.resting_until.lock().unwrap_or_else(PoisonError::into_inner);
-        if until.take().is_some() {
+        if lock(&self.resting_until).take().is_some() {
             tracing::info!("Redis answers again");
             metrics::shared_state(true);
         }
     }
 
-    /// While there is trouble, finds out whether it is over. To be called every [`REST`] or so: a
-    /// gateway that nobody calls recovers too.
-    pub async fn probe(&self) {
-        let troubled = self.resting_until.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        if troubled {
-            let ask = async |redis: &mut _| redis::cmd("PING").query_async(redis).await;
-            let _pong: Option<String> = self.run(ask).await;
+    fn complain(&self, error: &RedisError) {
+        let (now, mut complained) = (Instant::now(), lock(&self.complained));
+        if complained.is_none_or(|then| now.duration_since(then) >= COMPLAIN) {
+            *complained = Some(now);
+            let (code, problem) = (error.code(), causes(error));
+            tracing::warn!(code, problem, "Redis refuses a command");
         }
+    }
+
+    /// Finds out whether trouble is over, and whether the server may still be written to. To be called
+    /// every [`REST`] or so: a gateway that nobody calls recovers too, and notices a failover.
+    pub async fn probe(&self) {
+        // A replica refuses it, a master does nothing, and one that is full allows it.
+        let key = format!("{PREFIX}nothing");
+        let ask = async |redis: &mut _| redis::cmd("DEL").arg(&key).query_async(redis).await;
+        let _deleted: Option<u32> = self.run(ask).await;
+    }
+
+    /// How often there was trouble so far: what was written meanwhile may be missing in Redis.
+    #[must_use]
+    pub fn troubles(&self) -> u64 {
+        self.troubles.load(Ordering::SeqCst)
     }
 
     /// How many replicas there were when Redis last said it; at least this one.
@@ -136,20 +231,67 @@ impl SharedState {
 
     /// A connection for messages; `None` (after a rest) if there is none to be had.
     pub async fn subscribe(&self, channels: &[&str]) -> Option<PubSub> {
+        let mut connection = lock(&self.connection).clone();
         let connecting = async {
             // The requests' connection comes about here, where there is time for it.
-            let () = redis::cmd("PING").query_async(&mut self.connection.clone()).await?;
+            let () = redis::cmd("PING").query_async(&mut connection.manager).await?;
             let mut messages = self.client.get_async_pubsub().await?;
             messages.subscribe(channels).await?;
             RedisResult::Ok(messages)
         };
-        if let Ok(Ok(messages)) = timeout(CONNECT, connecting).await {
-            self.recover();
-            metrics::shared_state(true);
-            return Some(messages);
-        }
-        self.rest("no connection");
+        let problem = match timeout(CONNECT, connecting).await {
+            Ok(Ok(messages)) => {
+                self.recover();
+                metrics::shared_state(true);
+                return Some(messages);
+            }
+            Ok(Err(error)) => {
+                if Fault::of(&error) == Fault::WrongServer {
+                    self.reconnect(connection.number);
+                }
+                causes(&error)
+            }
+            Err(_) => "no connection in time".to_owned(),
+        };
+        self.rest(&problem);
         tokio::time::sleep(REST).await;
         None
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_redis_are_told_apart_by_what_they_are_about() {
+        let fault = |line: &str| {
+            let value = redis::parse_redis_value(format!("-{line}\r\n").as_bytes());
+            Fault::of(&value.and_then(redis::Value::extract_error).expect_err("an error"))
+        };
+        for line in [
+            "OOM command not allowed when used memory > 'maxmemory'.",
+            "WRONGTYPE Operation against a key holding the wrong kind of value",
+            "CROSSSLOT Keys in request don't hash to the same slot",
+            "ERR unknown command",
+            "NOPERM this user has no permissions",
+        ] {
+            assert_eq!(fault(line), Fault::Command, "{line}");
+        }
+        for line in [
+            "READONLY You can't write against a read only replica.",
+            "MASTERDOWN Link with MASTER is down",
+            "LOADING Redis is loading the dataset in memory",
+            "NOAUTH Authentication required.",
+            "MOVED 3999 127.0.0.1:6381",
+        ] {
+            assert_eq!(fault(line), Fault::WrongServer, "{line}");
+        }
+        let broken = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        assert_eq!(Fault::of(&broken.into()), Fault::Connection);
     }
 }

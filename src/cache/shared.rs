@@ -15,6 +15,7 @@ use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use futures_util::StreamExt;
 use jiff::Timestamp;
+use redis::aio::PubSub;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
@@ -64,6 +65,25 @@ pub struct SharedTier {
     next_message: AtomicU64,
     /// Writes that wait for the others to have forgotten, by message.
     waiting: Mutex<HashMap<u64, Arc<Semaphore>>>,
+}
+
+/// A write that waits for the others, for as long as this lives.
+struct Waiting<'a> {
+    tier: &'a SharedTier,
+    id: u64,
+}
+
+impl<'a> Waiting<'a> {
+    fn begin(tier: &'a SharedTier, id: u64, forgotten: &Arc<Semaphore>) -> Self {
+        tier.waiting().insert(id, Arc::clone(forgotten));
+        Self { tier, id }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.tier.waiting().remove(&self.id);
+    }
 }
 
 impl fmt::Debug for SharedTier {
@@ -131,7 +151,13 @@ impl SharedTier {
         }
         let keys =
             [entry_key(key), counter_of_job(key), counter_of_tenant(&key.tenant), counter_of_all()];
-        let ask = async |redis: &mut _| redis::cmd("MGET").arg(&keys).query_async(redis).await;
+        // One by one, for the keys of an MGET would have to be in one slot of a Redis Cluster. A write in
+        // between changes a counter: then the entry is not believed, or what is fetched is not.
+        let mut pipeline = redis::pipe();
+        for key in &keys {
+            pipeline.get(key);
+        }
+        let ask = async |redis: &mut _| pipeline.query_async(redis).await;
         let Some((sealed, job, tenant, all)) = self.state.run::<Values>(ask).await else {
             return (None, None);
         };
@@ -165,8 +191,9 @@ impl SharedTier {
     /// Makes all replicas forget a tenant's job, or all its jobs, and waits (20 ms at most) until
     /// they have.
     pub async fn forget(&self, tenant: &TenantId, job: Option<&JobId>) {
+        // No transaction, whose keys would have to be in one slot of a Redis Cluster: once the counter is
+        // counted, the rest is of no consequence.
         let mut pipeline = redis::pipe();
-        pipeline.atomic();
         if let Some(job) = job {
             let key = Key { tenant: tenant.clone(), job: job.clone() };
             let counter = counter_of_job(&key);
@@ -192,14 +219,13 @@ impl SharedTier {
         let (id, message) = self.message(tenant, job);
         pipeline.publish(forget_channel(), message);
         let forgotten = Arc::new(Semaphore::new(0));
-        self.waiting().insert(id, Arc::clone(&forgotten));
+        let _waiting = Waiting::begin(self, id, &forgotten);
         let told =
             self.state.run(async |redis: &mut _| pipeline.query_async::<(u32,)>(redis).await).await;
         if let Some((receivers,)) = told {
             // Every replica answers, this one too.
             let _ = timeout(PATIENCE, forgotten.acquire_many(receivers)).await;
         }
-        self.waiting().remove(&id);
         told.is_some()
     }
 
@@ -217,33 +243,46 @@ impl SharedTier {
     /// lost, messages may have been too: then everything is forgotten.
     pub async fn follow(&self, versions: &Versions) {
         let (forget, ack) = (forget_channel(), ack_channel(&self.replica));
+        let mut moves = self.state.moves();
         loop {
+            moves.mark_unchanged();
             let Some(mut messages) = self.state.subscribe(&[&forget, &ack]).await else {
                 continue;
             };
             versions.forget_all();
-            let mut stream = messages.on_message();
-            let mut ticks = tokio::time::interval(REST);
-            loop {
-                let message = tokio::select! {
-                    message = stream.next() => message,
-                    _ = ticks.tick() => {
-                        self.state.probe().await;
-                        self.pay().await;
-                        self.state.count_replicas(&forget).await;
-                        continue;
-                    }
-                };
-                let Some(message) = message else { break };
-                if message.get_channel_name() == ack {
-                    let id = message.get_payload::<u64>().unwrap_or(u64::MAX);
-                    if let Some(waiting) = self.waiting().get(&id) {
-                        waiting.add_permits(1);
-                    }
-                } else if let Ok(text) = message.get_payload::<String>() {
-                    self.heed(&text, versions).await;
-                }
+            // Side by side: a Redis that is slow to answer must not keep a message waiting.
+            tokio::select! {
+                () = self.heed_all(&mut messages, versions, &ack) => {}
+                () = self.beat(&forget) => {}
+                // Messages come from the server that is written to.
+                _ = moves.changed() => {}
             }
+        }
+    }
+
+    /// Heeds messages until the connection is lost.
+    async fn heed_all(&self, messages: &mut PubSub, versions: &Versions, ack: &str) {
+        let mut stream = messages.on_message();
+        while let Some(message) = stream.next().await {
+            if message.get_channel_name() == ack {
+                let id = message.get_payload::<u64>().unwrap_or(u64::MAX);
+                if let Some(waiting) = self.waiting().get(&id) {
+                    waiting.add_permits(1);
+                }
+            } else if let Ok(text) = message.get_payload::<String>() {
+                self.heed(&text, versions).await;
+            }
+        }
+    }
+
+    /// Looks after Redis every [`REST`], for ever.
+    async fn beat(&self, forget: &str) {
+        let mut ticks = tokio::time::interval(REST);
+        loop {
+            ticks.tick().await;
+            self.state.probe().await;
+            self.pay().await;
+            self.state.count_replicas(forget).await;
         }
     }
 
@@ -252,7 +291,7 @@ impl SharedTier {
         if self.owes.load(Ordering::SeqCst) {
             let mut pipeline = redis::pipe();
             let (_, message) = self.message(None, None);
-            pipeline.atomic().incr(counter_of_all(), 1).ignore();
+            pipeline.incr(counter_of_all(), 1).ignore();
             pipeline.publish(forget_channel(), message).ignore();
             let ask = async |redis: &mut _| pipeline.query_async::<()>(redis).await;
             if self.state.run(ask).await.is_some() {

@@ -47,7 +47,7 @@ pub const KEYS: &[Described] = describe! {
     "upstream.retries.max" ["`2`"]
         "how often a query that failed is sent again; see [reliability](reliability.md)";
     "upstream.retries.budget" ["`20%`"]
-        "retries, in percent of all calls of an account";
+        "retries, in percent of all calls of a tenant";
     "upstream.circuit_breaker.failures" ["`20`"]
         "how many failures within the window open the breaker, if they are half of all calls at least";
     "upstream.circuit_breaker.window" ["`10s`"]

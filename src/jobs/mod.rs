@@ -6,7 +6,7 @@ mod create;
 mod cursor;
 pub mod envelope;
 mod error;
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 #[expect(clippy::expect_used, reason = "a fuzz target panics to say what it found")]
 pub mod fuzz;
 mod get;

@@ -190,7 +190,7 @@ pub(super) fn report_unknown(field: RootField, count: usize, job: Option<&JobId>
 }
 
 /// A tenant for the tests of this module and for the fuzz targets.
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 #[expect(clippy::expect_used, reason = "the texts are constants")]
 pub mod fixture {
     use std::sync::Arc;

@@ -1,28 +1,38 @@
 //! One rate with a burst.
 
 use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use governor::clock::Clock;
-use governor::middleware::StateInformationMiddleware;
-use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
 use tokio::time::Instant;
 
 use super::{Refused, seconds};
 use crate::model::Rate;
 
-/// A bucket: GCRA with a rate, and units that may be spent at once.
+/// Whose units a bucket holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BucketScope {
+    /// A tenant's, for all its credentials together.
+    Tenant,
+    /// One credential's.
+    Credential,
+}
+
+/// A bucket: GCRA (ITU-T I.371, annex A) with a rate, and units that may be spent at once.
 #[derive(Debug)]
 pub struct Bucket {
     /// What it limits, as callers read it.
     pub name: Box<str>,
+    /// Whose it is.
+    pub scope: BucketScope,
     /// How fast it fills and how much it holds.
     pub rate: Rate,
     /// Its item of the `RateLimit-Policy` field
     /// (draft-ietf-httpapi-ratelimit-headers-10, section 2).
     pub policy: Box<str>,
-    state: RateLimiter<NotKeyed, InMemoryState, TokioClock, StateInformationMiddleware>,
+    made: Instant,
+    /// When it is full again, since `made`: the theoretical arrival time.
+    full_at: Mutex<Duration>,
 }
 
 /// What is in a bucket.
@@ -34,51 +44,68 @@ pub struct Level {
     pub full_in: Duration,
 }
 
-/// tokio's clock, so that a test that pauses time pauses limits.
-#[derive(Debug, Clone, Copy)]
-struct TokioClock(Instant);
-
-impl Clock for TokioClock {
-    type Instant = Duration;
-
-    fn now(&self) -> Duration {
-        self.0.elapsed()
-    }
-}
-
 impl Bucket {
     /// A full bucket.
     #[must_use]
-    pub fn new(name: &str, rate: Rate) -> Self {
-        let quota = Quota::with_period(rate.interval())
-            .unwrap_or_else(|| Quota::per_second(rate.units))
-            .allow_burst(rate.burst);
+    pub fn new(name: &str, scope: BucketScope, rate: Rate) -> Self {
         let window = seconds(rate.interval() * rate.burst.get());
         Self {
             name: name.into(),
+            scope,
             rate,
             policy: format!("\"{name}\";q={};w={window}", rate.burst).into(),
-            state: RateLimiter::direct_with_clock(quota, TokioClock(Instant::now()))
-                .with_middleware(),
+            made: Instant::now(),
+            full_at: Mutex::default(),
         }
+    }
+
+    /// Takes units out of each of these buckets, or none out of any.
+    ///
+    /// # Errors
+    /// When they are not in the first of those that lack them, or never can be in one.
+    pub fn take_all(buckets: &[(Arc<Self>, NonZeroU32)]) -> Result<Vec<Level>, Refused> {
+        if let Some((bucket, units)) = buckets.iter().find(|(own, units)| *units > own.rate.burst) {
+            return Err(bucket.never_enough(units.get()));
+        }
+        let mut levels = Vec::with_capacity(buckets.len());
+        for (at, (bucket, units)) in buckets.iter().enumerate() {
+            match bucket.take(*units) {
+                Ok(level) => levels.push(level),
+                Err(refused) => {
+                    buckets[..at].iter().for_each(|(taken, units)| taken.give_back(*units));
+                    return Err(refused);
+                }
+            }
+        }
+        Ok(levels)
     }
 
     /// Takes units out of it, if they are in it.
-    ///
-    /// # Errors
-    /// When they are not, or never can be.
-    pub fn take(&self, units: NonZeroU32) -> Result<Level, Refused> {
-        match self.state.check_n(units) {
-            Ok(Ok(snapshot)) => Ok(self.level(snapshot.remaining_burst_capacity())),
-            Ok(Err(not_until)) => {
-                let wait = not_until.wait_time_from(TokioClock::now(self.state.clock()));
-                Err(self.refusal(wait, self.level(0)))
-            }
-            Err(_) => Err(self.never_enough(units.get())),
+    fn take(&self, units: NonZeroU32) -> Result<Level, Refused> {
+        let now = self.made.elapsed();
+        let mut full_at = self.full_at();
+        let full_in = full_at.saturating_sub(now);
+        let after = full_in + self.rate.interval() * units.get();
+        let wait = after.saturating_sub(self.rate.interval() * self.rate.burst.get());
+        if wait.is_zero() {
+            *full_at = now + after;
+            Ok(self.level(after))
+        } else {
+            Err(self.refusal(wait, self.level(full_in)))
         }
     }
 
-    /// What a caller reads when the bucket has not enough.
+    /// Undoes a [`take`](Self::take).
+    fn give_back(&self, units: NonZeroU32) {
+        let mut full_at = self.full_at();
+        *full_at = full_at.saturating_sub(self.rate.interval() * units.get());
+    }
+
+    fn full_at(&self) -> MutexGuard<'_, Duration> {
+        self.full_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns what a caller reads when the bucket has not enough.
     pub(super) fn refusal(&self, wait: Duration, level: Level) -> Refused {
         let name = self.name.clone();
         let (rate, policy) = (self.rate.to_string().into(), self.policy.clone());
@@ -89,9 +116,11 @@ impl Bucket {
         Refused::NeverEnough { name: self.name.clone(), cost, burst: self.rate.burst.get() }
     }
 
-    fn level(&self, remaining: u32) -> Level {
-        let missing = self.rate.burst.get().saturating_sub(remaining);
-        Level { remaining, full_in: self.rate.interval() * missing }
+    /// Returns the level of a bucket that is full in so long.
+    pub(super) fn level(&self, full_in: Duration) -> Level {
+        let used = full_in.as_nanos().div_ceil(self.rate.interval().as_nanos().max(1));
+        let used = u32::try_from(used).unwrap_or(u32::MAX);
+        Level { remaining: self.rate.burst.get().saturating_sub(used), full_in }
     }
 }
 
@@ -119,8 +148,20 @@ mod tests {
     }
 
     fn rate(units: u32, seconds: u64, burst: u32) -> Rate {
-        let [units, burst] = [units, burst].map(|n| NonZeroU32::new(n).expect("not zero"));
+        let [units, burst] = [units, burst].map(count);
         Rate { units, per: Duration::from_secs(seconds), burst }
+    }
+
+    fn count(number: u32) -> NonZeroU32 {
+        NonZeroU32::new(number).expect("not zero")
+    }
+
+    fn bucket(name: &str, rate: Rate) -> Arc<Bucket> {
+        Arc::new(Bucket::new(name, BucketScope::Tenant, rate))
+    }
+
+    fn take(bucket: &Arc<Bucket>, units: u32) -> Result<Level, Refused> {
+        Bucket::take_all(&[(Arc::clone(bucket), count(units))]).map(|levels| levels[0])
     }
 
     proptest! {
@@ -135,14 +176,13 @@ mod tests {
                 .enable_time().build().expect("a runtime");
             runtime.block_on(async {
                 let rate = rate(units, per, burst);
-                let bucket = Bucket::new("queries", rate);
+                let bucket = bucket("queries", rate);
                 let (began, interval) = (Instant::now(), rate.interval().as_nanos());
                 let mut reference = Reference { interval, burst: burst.into(), arrival: 0 };
                 for (pause, cost) in asks {
                     tokio::time::advance(Duration::from_millis(pause)).await;
-                    let units = NonZeroU32::new(cost).expect("not zero");
                     let now = began.elapsed().as_nanos();
-                    match bucket.take(units) {
+                    match take(&bucket, cost) {
                         Ok(level) => {
                             prop_assert!(reference.take(now, cost.into()));
                             prop_assert!(level.remaining <= burst - cost);
@@ -165,17 +205,28 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_bucket_says_what_is_left_and_when_to_come_back() {
-        let bucket = Bucket::new("queries", rate(2, 1, 4));
+        let bucket = bucket("queries", rate(2, 1, 4));
         assert_eq!(&*bucket.policy, "\"queries\";q=4;w=2");
-        let three = NonZeroU32::new(3).expect("not zero");
-        assert_eq!(
-            bucket.take(three),
-            Ok(Level { remaining: 1, full_in: Duration::from_millis(1500) })
-        );
-        let refused = bucket.take(three).expect_err("used up");
+        let full_in = Duration::from_millis(1500);
+        assert_eq!(take(&bucket, 3), Ok(Level { remaining: 1, full_in }));
+        let refused = take(&bucket, 3).expect_err("used up");
         assert_eq!(refused.wait(), Some(Duration::from_secs(1)));
         assert_eq!(refused.to_string(), "The limit of queries (2/s) is used up. Come back in 1 s.");
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(bucket.take(three).is_ok());
+        assert!(take(&bucket, 3).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_one_bucket_refuses_takes_nothing_from_the_others() {
+        let [wide, narrow] = [100, 1].map(|burst| bucket("queries", rate(1, 60, burst)));
+        let both = [(Arc::clone(&wide), count(10)), (Arc::clone(&narrow), count(1))];
+        assert!(Bucket::take_all(&both).is_ok());
+        for _ in 0..100 {
+            assert!(matches!(Bucket::take_all(&both), Err(Refused::Rate { .. })));
+        }
+        assert_eq!(take(&wide, 1).map(|level| level.remaining), Ok(89));
+        let too_much = [(Arc::clone(&wide), count(10)), (narrow, count(2))];
+        assert!(matches!(Bucket::take_all(&too_much), Err(Refused::NeverEnough { .. })));
+        assert_eq!(take(&wide, 1).map(|level| level.remaining), Ok(88));
     }
 }

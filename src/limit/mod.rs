@@ -5,7 +5,7 @@ mod bucket;
 mod shared;
 mod tenant;
 
-pub use bucket::{Bucket, Level};
+pub use bucket::{Bucket, BucketScope, Level};
 pub use shared::Limiter;
 pub use tenant::{Charge, Limits, TenantLimits};
 

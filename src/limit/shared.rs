@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redis::Script;
 
-use super::{Bucket, Charge, Level, Permit, Refused, TenantLimits};
+use super::{Bucket, BucketScope, Charge, Level, Permit, Refused, TenantLimits};
 use crate::model::{CredentialId, TenantId};
 use crate::shared_state::{PREFIX, SharedState};
 
@@ -61,8 +61,8 @@ impl Limiter {
     /// Charges a request and counts it among the tenant's requests at once.
     ///
     /// # Errors
-    /// When it costs too much, or too much now, or too many are under way. What a refused request
-    /// has taken from other buckets of this process stays taken.
+    /// When it costs too much, or too much now, or too many are under way. A refused request takes
+    /// nothing.
     pub async fn admit(
         &self,
         tenant: &TenantId,
@@ -102,14 +102,18 @@ impl Limiter {
             }
             _ => NonZeroU32::MIN,
         };
-        let take = |(bucket, units): (Arc<Bucket>, NonZeroU32)| {
-            if units > bucket.rate.burst {
-                return Err(bucket.never_enough(units.get()));
-            }
-            let level = bucket.take(units.saturating_mul(share).min(bucket.rate.burst))?;
-            Ok((bucket, level))
+        let share_of = |(bucket, units): &(Arc<Bucket>, NonZeroU32)| {
+            // What is too much for a bucket stays so; else its share is never too much.
+            let units = if *units > bucket.rate.burst {
+                *units
+            } else {
+                units.saturating_mul(share).min(bucket.rate.burst)
+            };
+            (Arc::clone(bucket), units)
         };
-        buckets.into_iter().map(take).collect()
+        let shares: Vec<_> = buckets.iter().map(share_of).collect();
+        let levels = Bucket::take_all(&shares)?;
+        Ok(buckets.into_iter().map(|(bucket, _)| bucket).zip(levels).collect())
     }
 }
 
@@ -126,8 +130,12 @@ impl Shared {
             if *units > bucket.rate.burst {
                 return Some(Err(bucket.never_enough(units.get())));
             }
-            let of = if bucket.name.ends_with("credential") { credential.as_str() } else { "" };
-            script.key(format!("{PREFIX}rate:{tenant}:{}:{of}", bucket.name));
+            let of = match bucket.scope {
+                BucketScope::Tenant => "",
+                BucketScope::Credential => credential.as_str(),
+            };
+            // The hash tag keeps the keys of one request in one slot, as Redis Cluster wants of a script.
+            script.key(format!("{PREFIX}rate:{{{tenant}}}:{}:{of}", bucket.name));
             let interval = bucket.rate.interval().as_secs_f64() * 1e6;
             script.arg(interval).arg(bucket.rate.burst.get()).arg(units.get());
         }
@@ -135,13 +143,7 @@ impl Shared {
         let answer = self.state.run(ask).await?;
         let (&refused, rest) = answer.split_first()?;
         let (&wait, full_in) = rest.split_first()?;
-        let level = |bucket: &Bucket, full_in: u64| {
-            let full_in = Duration::from_micros(full_in);
-            let used = full_in.as_secs_f64() / bucket.rate.interval().as_secs_f64();
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range")]
-            let used = used.ceil() as u32;
-            Level { remaining: bucket.rate.burst.get().saturating_sub(used), full_in }
-        };
+        let level = |bucket: &Bucket, full_in| bucket.level(Duration::from_micros(full_in));
         if let Some((bucket, _)) =
             usize::try_from(refused).ok()?.checked_sub(1).and_then(|i| buckets.get(i))
         {

@@ -3,15 +3,19 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use moka::sync::Cache;
 use tokio::sync::Semaphore;
 
-use super::Bucket;
+use super::{Bucket, BucketScope};
 use crate::model::{CredentialId, Kind, Rate, RateLimits, RootField, Tenant, TenantId, Weights};
 
 /// How many credentials of one tenant have buckets of their own at once.
 const CREDENTIALS: u64 = 10_000;
+
+/// Longest time that the bucket of a credential that is not used is kept.
+const LONGEST_IDLE: Duration = Duration::from_hours(24 * 365);
 
 /// The limits of all tenants. A reload makes others; the state of a bucket whose rate stays the
 /// same stays too.
@@ -132,13 +136,16 @@ impl TenantLimits {
             let same = before.and_then(|before| before.buckets.get(&name));
             let bucket = match same.filter(|bucket| bucket.rate == rate) {
                 Some(bucket) => Arc::clone(bucket),
-                None => Arc::new(Bucket::new(name.as_str(), rate)),
+                None => Arc::new(Bucket::new(name.as_str(), BucketScope::Tenant, rate)),
             };
             Some((name, bucket))
         };
         let longest = [limits.credential_queries, limits.credential_mutations];
         let longest = longest.into_iter().flatten().map(|rate| rate.interval() * rate.burst.get());
-        let cache = |idle| Cache::builder().max_capacity(CREDENTIALS).time_to_idle(idle).build();
+        let cache = |idle: Duration| {
+            let idle = idle.min(LONGEST_IDLE);
+            Cache::builder().max_capacity(CREDENTIALS).time_to_idle(idle).build()
+        };
         let permits = limits.max_in_flight as usize;
         Self {
             limits: limits.clone(),
@@ -199,8 +206,10 @@ impl TenantLimits {
     }
 
     fn of_credential(&self, credential: &CredentialId, name: Name, rate: Rate) -> Arc<Bucket> {
-        let bucket =
-            || Arc::new(Bucket::new(&format!("{} of this credential", name.as_str()), rate));
+        let bucket = || {
+            let name = format!("{} of this credential", name.as_str());
+            Arc::new(Bucket::new(&name, BucketScope::Credential, rate))
+        };
         match &self.credentials {
             Some(credentials) => credentials.get_with((credential.clone(), name), bucket),
             None => bucket(),

@@ -214,7 +214,7 @@ instruments! {
     shared_state_ok: Gauge<f64> = "jobs_gateway_shared_state_ok" []
         "1 if Redis answers, 0 if this replica goes on alone.";
     shared_state_errors: Counter<u64> = "jobs_gateway_shared_state_errors_total" []
-        "Questions that Redis did not answer within 20 ms.";
+        "Questions that Redis did not answer within 20 ms, or refused.";
     audit_records: Counter<u64> = "jobs_gateway_audit_records_total" []
         "Audit records written to the file.";
     audit_dropped: Counter<u64> = "jobs_gateway_audit_dropped_total" []

@@ -1,13 +1,14 @@
 //! What happens, counted. Metrics are OpenTelemetry's, shown to Prometheus; `instruments` has them
 //! all.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::metrics::{Instrument, SdkMeterProvider, Stream};
+use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, Registry, TextEncoder};
 
 use super::instruments::{ALL, Instruments};
@@ -23,7 +24,12 @@ struct Metrics {
     instruments: Instruments,
     /// What is counted by tenant: those of the policies that were ever in force, and `none`.
     tenants: RwLock<HashMap<Box<str>, Series>>,
+    /// The tenants whose series are shown; all, before any are known.
+    shown: RwLock<Option<HashSet<Box<str>>>>,
 }
+
+/// The label of calls whose tenant was never known.
+const NOBODY: &str = "none";
 
 /// How many series one metric may have: ten thousand tenants with twenty each. OpenTelemetry puts what
 /// comes after that into one, and its own limit is 2,000.
@@ -85,7 +91,13 @@ fn build(collector: Option<MetricReader>) -> Option<Metrics> {
     for outcome in ["ok", "error"] {
         instruments.reloads.add(0, &[KeyValue::new("outcome", outcome)]);
     }
-    Some(Metrics { registry, provider, instruments, tenants: RwLock::default() })
+    Some(Metrics {
+        registry,
+        provider,
+        instruments,
+        tenants: RwLock::default(),
+        shown: RwLock::default(),
+    })
 }
 
 /// Sends a collector the latest figures.
@@ -102,7 +114,7 @@ const fn one_if(holds: bool) -> f64 {
 /// A call ended. Labels are bounded: tenants are those of the policies, all else are enums.
 pub fn call(record: &CallRecord) {
     let Some(Metrics { instruments, tenants, .. }) = started() else { return };
-    let name = record.tenant.as_ref().map_or("none", TenantId::as_str);
+    let name = record.tenant.as_ref().map_or(NOBODY, TenantId::as_str);
     let known = tenants.read().unwrap_or_else(PoisonError::into_inner);
     if let Some(series) = known.get(name) {
         return series.count(instruments, record);
@@ -193,18 +205,21 @@ pub fn reloaded(ok: bool) {
 }
 
 /// The policies in force: their version, and what each tenant may call. Calls of these tenants are
-/// counted from zero, so that an increase tells the first one too.
+/// counted from zero, so that an increase tells the first one too. Series of other tenants are shown no
+/// more.
 pub fn policies<'a>(version: &str, tenants: impl Iterator<Item = (&'a TenantId, RootFields)>) {
-    let Some(Metrics { instruments, tenants: known, .. }) = started() else { return };
+    let Some(Metrics { instruments, tenants: known, shown, .. }) = started() else { return };
     let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
-    let mut count = 0.0;
+    let mut in_force = HashSet::new();
     for (tenant, operations) in tenants {
-        count += 1.0;
         let name = tenant.as_str();
+        in_force.insert(name.into());
         let series = known.entry(name.into()).or_insert_with(|| Series::new(name));
         series.begin(instruments, operations);
     }
-    instruments.tenants.record(count, &[]);
+    #[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
+    instruments.tenants.record(in_force.len() as f64, &[]);
+    *shown.write().unwrap_or_else(PoisonError::into_inner) = Some(in_force);
     instruments.policy_info.tell(vec![(1.0, vec![KeyValue::new("version", version.to_owned())])]);
 }
 
@@ -325,13 +340,17 @@ pub fn connections(more: i64) {
     }
 }
 
-/// Redis answered, or did not.
+/// Redis answers, or does not.
 pub fn shared_state(ok: bool) {
     if let Some(metrics) = metrics() {
         metrics.shared_state_ok.record(one_if(ok), &[]);
-        if !ok {
-            metrics.shared_state_errors.add(1, &[]);
-        }
+    }
+}
+
+/// Redis did not answer a question in time, or refused it.
+pub fn shared_state_error() {
+    if let Some(metrics) = metrics() {
+        metrics.shared_state_errors.add(1, &[]);
     }
 }
 
@@ -340,10 +359,25 @@ pub fn shared_state(ok: bool) {
 pub fn prometheus_text() -> String {
     let mut text = Vec::new();
     if let Some(metrics) = started() {
+        let mut families = metrics.registry.gather();
+        if let Some(tenants) = &*metrics.shown.read().unwrap_or_else(PoisonError::into_inner) {
+            for family in &mut families {
+                keep_tenants(family, tenants);
+            }
+            families.retain(|family| !family.get_metric().is_empty());
+        }
         // Writing into memory does not fail.
-        let _ = TextEncoder::new().encode(&metrics.registry.gather(), &mut text);
+        let _ = TextEncoder::new().encode(&families, &mut text);
     }
     String::from_utf8(text).unwrap_or_default()
+}
+
+/// Takes out the series of other tenants: OpenTelemetry keeps a series for ever.
+fn keep_tenants(family: &mut MetricFamily, tenants: &HashSet<Box<str>>) {
+    family.mut_metric().retain(|metric| {
+        let tenant = metric.get_label().iter().find(|label| label.name() == "tenant");
+        tenant.is_none_or(|label| label.value() == NOBODY || tenants.contains(label.value()))
+    });
 }
 
 #[cfg(test)]

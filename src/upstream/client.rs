@@ -12,7 +12,7 @@ use super::breaker::{BreakerReport, BreakerSettings};
 use super::exchange::exchange;
 use super::features::Features;
 use super::objects::Object;
-use super::queue::FairQueue;
+use super::queue::{FairQueue, QueueLoad};
 use super::retry::{self, RetrySettings};
 use super::{Call, Error, ErrorKind, Reply, wire};
 use crate::model::{Account, RequestContext, TenantId, TraceContext, Trail, UpstreamSpan};
@@ -186,7 +186,7 @@ impl Upstream {
     /// How many calls are under way or could be, and how many wait for their turn.
     #[must_use]
     pub fn load(&self) -> (usize, usize) {
-        let (free, waiting) = self.queue.load();
+        let QueueLoad { free, waiting } = self.queue.load();
         (self.settings.max_in_flight.saturating_sub(free), waiting)
     }
 

@@ -112,6 +112,36 @@ async fn single_operations_credentials_and_introspection_have_limits_of_their_ow
 }
 
 #[tokio::test]
+async fn a_credential_that_is_refused_drains_no_limit_of_its_colleagues() {
+    let hash = |name: &str| jobs_gateway::model::KeyHash::of(key(name).as_bytes());
+    let policy = format!(
+        "operations: [\"*\"]\nauth: {{ api_keys: [{{ id: a, sha256: {} }}, {{ id: b, sha256: {} }}] }}\n\
+         rate_limit: {{ queries: ~, operations: {{ listJobs: {{ rate: 1/h, burst: 20 }} }}, \
+         per_credential: {{ queries: {{ rate: 1/h, burst: 5 }} }} }}\n",
+        hash("a"),
+        hash("b")
+    );
+    let redis = Redis::start();
+    for config in [String::new(), redis.config()] {
+        let tenants = vec![("acme", policy.clone())];
+        let world = World::set_up(Setup { tenants, config, ..Setup::default() }).await;
+        let list = "{ listJobs { first } }";
+        world.ask("a", list, json!({})).await.data("/listJobs");
+        for _ in 0..10 {
+            let refused = world.ask("a", list, json!({})).await;
+            assert!(refused.text.contains("queries of this credential"), "{refused:?}");
+        }
+        world.ask("b", list, json!({})).await.data("/listJobs");
+    }
+}
+
+#[tokio::test]
+async fn a_limit_that_takes_a_thousand_years_to_fill_is_a_limit_all_the_same() {
+    let world = world_with("per_credential: { queries: { rate: 1/h, burst: 10000000 } }", "").await;
+    assert_eq!(world.ask("acme", MISSING, json!({})).await.code(), "NOT_FOUND");
+}
+
+#[tokio::test]
 async fn cached_answers_can_cost_less_and_are_still_charged() {
     let policy =
         "operations: [\"*\"]\nrate_limit: { queries: { rate: 1/h, burst: 12 } }\ncache: {}\n";

@@ -25,6 +25,7 @@ mod ownership;
 mod plans;
 mod protocol;
 mod refusals;
+mod redis_servers;
 mod replicas;
 mod reload;
 mod schema;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use jobs_gateway::http::{Tls, TlsFiles};
 use jobs_gateway::model::KeyHash;
-use jobs_gateway::sandbox::SINGLECAM_TAKE;
+use jobs_gateway::sandbox::{Fault, SINGLECAM_TAKE};
 use jobs_gateway::telemetry::instruments::{ALL, markdown};
 use serde_json::json;
 
@@ -75,6 +75,11 @@ async fn every_metric_of_the_table_is_shown_with_its_labels_and_no_other() {
     )});
     let keyed = world.http.post(world.url()).header("authorization", key("acme"));
     send(keyed.header("idempotency-key", "k-1").json(&create)).await;
+    // Calls that fail for one tenant alone.
+    world.sandbox.fail_always(Some("getJob"), Some(Fault::html(500)));
+    for _ in 0..20 {
+        world.get("acme", "job-none", "id").await;
+    }
     world.write_policy("globex", "operations: [getJob]\n");
     world.pass(Duration::from_secs(6)).await;
 
@@ -147,7 +152,7 @@ async fn what_is_not_there_any_more_is_not_shown_any_more() {
     }
     let shared = "jobs_gateway_circuit_breaker_state{account=\"shared\"}";
     let gone = [
-        "jobs_gateway_circuit_breaker_state{account=\"globex\"}",
+        "jobs_gateway_circuit_breaker_state{account=\"tenant:globex\"}",
         "jobs_gateway_issuer_keys_ok{issuer=\"sso\"}",
         "jobs_gateway_api_key_expiry_timestamp_seconds{key=\"main\",tenant=\"globex\"}",
     ];
@@ -171,4 +176,23 @@ async fn what_is_not_there_any_more_is_not_shown_any_more() {
     let text = std::fs::read_to_string(&path).unwrap().replace(&issuer.config(), "");
     std::fs::write(path, text).unwrap();
     wait_until(false).await;
+}
+
+#[tokio::test]
+async fn series_of_a_tenant_that_is_gone_are_shown_no_more() {
+    let world = World::start().await;
+    for tenant in ["acme", "globex"] {
+        world.get(tenant, "job-none", "id").await;
+    }
+    let metrics = async || {
+        crate::support::send(world.http.get(format!("http://{}/metrics", world.admin))).await.text
+    };
+    assert!(metrics().await.contains("tenant=\"globex\""));
+    std::fs::remove_file(world.folder().join("policies/globex.yaml")).unwrap();
+    let give_up = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while metrics().await.contains("tenant=\"globex\"") {
+        assert!(std::time::Instant::now() < give_up, "it is still shown");
+        tokio::task::yield_now().await;
+    }
+    assert!(metrics().await.contains("tenant=\"acme\""));
 }

@@ -181,7 +181,11 @@ async fn untrusted() -> String {
 async fn the_log_tells_apart_why_move_is_not_reached_and_for_whom_and_repeats_no_secret() {
     let folder = tempfile::tempdir().unwrap();
     let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
-    let addresses = prepare(folder.path(), &sandbox, "");
+    let elsewhere = "issuers: [{ name: sso, issuer: 'https://sso.example.test/', audiences: [a], \
+                     algorithms: [RS256], jwks: 'http://127.0.0.1:9/keys?key=SECRET', tenant_claim: team }]\n\
+                     audit: { sinks: [{ file: ./audit/audit.jsonl }, \
+                     { otlp: 'http://127.0.0.1:9/v1/logs?token=SECRET' }] }\n";
+    let addresses = prepare(folder.path(), &sandbox, elsewhere);
     let untrusted = untrusted().await;
     let causes = [
         ("refused", "http://127.0.0.1:9/graphql?token=SECRET", "refused"),
@@ -208,8 +212,14 @@ async fn the_log_tells_apart_why_move_is_not_reached_and_for_whom_and_repeats_no
         assert_eq!(reply.code(), "UPSTREAM_UNAVAILABLE", "{tenant}");
         ids.push(reply.headers["x-request-id"].to_str().unwrap().to_owned());
     }
+    let give_up = std::time::Instant::now() + Duration::from_secs(10);
+    let told = || std::fs::read_to_string(&path).unwrap();
+    while !told().contains("an audit sink") || !told().contains("the issuer's keys") {
+        assert!(std::time::Instant::now() < give_up, "{}", told());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     drop(process);
-    let log = std::fs::read_to_string(path).unwrap();
+    let log = told();
     assert!(!log.contains("SECRET"), "{log}");
     let failed = lines(&log, "a call to Move failed");
     for ((tenant, url, cause), id) in causes.iter().zip(ids) {
@@ -220,7 +230,14 @@ async fn the_log_tells_apart_why_move_is_not_reached_and_for_whom_and_repeats_no
             assert!(own.contains(part), "no {part} in {own}");
         }
     }
-    assert!(!lines(&log, "cannot learn").is_empty());
+    for message in [
+        "cannot learn what Move's API has",
+        "the issuer's keys cannot be fetched",
+        "an audit sink does not take records",
+    ] {
+        let told = lines(&log, message);
+        assert!(told.iter().any(|line| line.to_string().contains("refused")), "{message}: {log}");
+    }
 }
 
 #[tokio::test]

@@ -2,20 +2,67 @@
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
 
 /// A Redis that ends with this value.
 pub struct Redis {
     port: u16,
     server: Option<Child>,
+    /// More words for its command line.
+    options: Vec<String>,
+    /// Where it keeps what it must keep.
+    folder: TempDir,
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Redis {
     pub fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut redis = Self { port, server: None };
+        Self::start_with(Vec::new())
+    }
+
+    fn start_with(options: Vec<String>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut redis = Self { port: free_port(), server: None, options, folder };
         redis.restart();
         redis
+    }
+
+    /// A Redis Cluster of one node.
+    pub async fn start_cluster() -> Self {
+        let bus = free_port().to_string();
+        let options = ["--cluster-enabled", "yes", "--cluster-port", &bus];
+        let redis = Self::start_with(options.map(str::to_owned).to_vec());
+        let () = redis.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await;
+        redis.until(&["CLUSTER", "INFO"], "cluster_state:ok").await;
+        redis
+    }
+
+    /// Makes it a replica of another one, or a master.
+    pub async fn replicate(&self, master: Option<&Self>) {
+        match master {
+            Some(master) => {
+                let port = master.port.to_string();
+                let () = self.command(&["REPLICAOF", "127.0.0.1", &port]).await;
+                self.until(&["INFO", "replication"], "master_link_status:up").await;
+            }
+            None => self.command(&["REPLICAOF", "NO", "ONE"]).await,
+        }
+    }
+
+    /// Waits until it says something.
+    async fn until(&self, command: &[&str], word: &str) {
+        let give_up = Instant::now() + Duration::from_secs(20);
+        while !self.command::<String>(command).await.contains(word) {
+            assert!(Instant::now() < give_up, "redis-server does not say {word}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     pub fn url(&self) -> String {
@@ -31,7 +78,10 @@ impl Redis {
     pub fn restart(&mut self) {
         let server = Command::new("redis-server")
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
-            .args(["--save", "", "--appendonly", "no"])
+            .args(["--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"])
+            .arg("--dir")
+            .arg(self.folder.path())
+            .args(&self.options)
             .stdout(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("redis-server (scripts/test installs it): {error}"));
@@ -70,5 +120,52 @@ impl Redis {
 impl Drop for Redis {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// An address behind which the server changes, as a load balancer or a virtual IP has it. Connections
+/// that were made before a change stay where they are.
+pub struct Door {
+    port: u16,
+    target: Arc<AtomicU16>,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Door {
+    pub async fn open(redis: &Redis) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (target, connections) = (Arc::new(AtomicU16::new(redis.port)), Arc::default());
+        let door =
+            Self { port, target: Arc::clone(&target), connections: Arc::clone(&connections) };
+        tokio::spawn(async move {
+            while let Ok((mut caller, _)) = listener.accept().await {
+                connections.fetch_add(1, Ordering::SeqCst);
+                let port = target.load(Ordering::SeqCst);
+                tokio::spawn(async move {
+                    let server = tokio::net::TcpStream::connect(("127.0.0.1", port)).await;
+                    if let Ok(mut server) = server {
+                        let _ = tokio::io::copy_bidirectional(&mut caller, &mut server).await;
+                    }
+                });
+            }
+        });
+        door
+    }
+
+    /// The lines for gateway.yaml that make a gateway go through it.
+    pub fn config(&self) -> String {
+        let url = format!("redis://127.0.0.1:{}", self.port);
+        format!("shared_state: {{ redis: '{url}' }}\ncursor_key: ${{CURSOR_KEY}}\n")
+    }
+
+    /// Lets who comes from now on to another server.
+    pub fn lead_to(&self, redis: &Redis) {
+        self.target.store(redis.port, Ordering::SeqCst);
+    }
+
+    /// How many came so far.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 }
