@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,7 +71,10 @@ pub fn follow(
             let is_last = stop.load(Ordering::SeqCst);
             let mut given = Ok(());
             for cursor in &mut cursors {
-                given = given.and(cursor.catch_up(&mut *sink));
+                // What it was giving when it panicked comes again.
+                let caught_up = catch_unwind(AssertUnwindSafe(|| cursor.catch_up(&mut *sink)));
+                let panicked = |_| Err(io::Error::other("it panicked"));
+                given = given.and(caught_up.unwrap_or_else(panicked));
             }
             metrics::audit_lag(sink.name(), cursors.iter().map(Cursor::behind).sum());
             if given.is_err() != is_failing {
@@ -194,5 +198,58 @@ impl Cursor {
         // What retention removed before it was given is lost to this sink.
         let file = holds.or_else(|| closed.first()).map(|(_, path)| path.clone());
         Ok(file.unwrap_or_else(|| current.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::super::Settings;
+    use super::*;
+    use crate::model::{CallRecord, CredentialId, RequestId, TenantId};
+
+    /// A sink that panics at first.
+    struct Panics(Arc<Mutex<Vec<u64>>>, bool);
+
+    impl Sink for Panics {
+        fn name(&self) -> &'static str {
+            "test"
+        }
+
+        fn take(&mut self, lines: &[Vec<u8>]) -> io::Result<()> {
+            assert!(std::mem::replace(&mut self.1, true), "a test asked for it");
+            let seqs = lines.iter().filter_map(|line| link_of(line)).map(|link| link.seq);
+            self.0.lock().unwrap().extend(seqs);
+            Ok(())
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_sink_that_panics_is_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(&Settings {
+            file: folder.path().join("audit.jsonl"),
+            rotate: 1 << 20,
+            rotate_after: Duration::from_hours(24),
+            keep: 30,
+            keep_for: Duration::ZERO,
+            may_drop: false,
+        })
+        .unwrap();
+        let mut record = CallRecord::begin(RequestId::new(), jiff::Timestamp::UNIX_EPOCH);
+        record.tenant = TenantId::parse("acme").ok();
+        record.credential = CredentialId::parse("main").ok();
+        journal.record(Box::new(record)).await;
+        assert!(journal.flush(Duration::from_secs(20)).await);
+        let (taken, stop) = (Arc::<Mutex<Vec<u64>>>::default(), Arc::<AtomicBool>::default());
+        let sink = Box::new(Panics(Arc::clone(&taken), false));
+        let following = follow(&journal, sink, Arc::clone(&stop)).unwrap();
+        while taken.lock().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        stop.store(true, Ordering::SeqCst);
+        following.join().unwrap();
+        assert_eq!(*taken.lock().unwrap(), [1]);
     }
 }
