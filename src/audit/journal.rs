@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::Settings;
 use super::chain::Head;
 use super::event::Event;
-use super::ledger::{Ledger, Rotation};
+use super::ledger::{Ledger, Rotation, compress_aside};
 use super::segments::Segments;
 use super::tally::Tally;
 use super::writer::{Ledgers, Message, Open, Writer};
@@ -94,6 +94,10 @@ impl Journal {
         let open = opening(settings, calls.clone(), strangers.clone());
         let (tally, failing) = (Arc::<Tally>::default(), Arc::<AtomicBool>::default());
         let writer = Writer::new(open()?, Arc::clone(&tally), Arc::clone(&failing));
+        for chain in [&calls, &strangers] {
+            let left = chain.segments.uncompressed().map_err(|error| at(chain, &error))?;
+            left.into_iter().for_each(compress_aside);
+        }
         let (queue, messages) = mpsc::channel(QUEUE);
         let running = thread::Builder::new().name("audit".to_owned());
         let writer = running.spawn(move || run(writer, &open, messages, lock))?.thread().clone();

@@ -113,12 +113,6 @@ impl Ledger {
         if !ledger.notes.is_empty() {
             ledger.append(&[], false)?;
         }
-        // What a crash kept from being compressed.
-        for (_, path) in closed {
-            if path.extension().is_none_or(|extension| extension != "gz") {
-                compress_aside(path);
-            }
-        }
         Ok(ledger)
     }
 
@@ -245,7 +239,8 @@ fn first_of(segments: &Segments) -> io::Result<u64> {
 #[cfg(target_os = "linux")]
 const LOWEST: i32 = 19;
 
-fn compress_aside(closed: std::path::PathBuf) {
+/// Compresses a closed file on a thread of its own.
+pub fn compress_aside(closed: std::path::PathBuf) {
     thread::spawn(move || {
         // Requests go first. On Linux this is about this thread alone; where it is refused, they share.
         #[cfg(target_os = "linux")]

@@ -171,6 +171,19 @@ impl Segments {
         Ok(())
     }
 
+    /// Closed segments that a crash kept from being compressed; what it left of that is removed. To be
+    /// called before any is compressed.
+    pub(super) fn uncompressed(&self) -> io::Result<Vec<PathBuf>> {
+        let mut plain = Vec::new();
+        for (first, path) in self.closed()? {
+            if path == self.closed_name(first) {
+                let _ = fs::remove_file(draft_of(&compressed_name(&path)));
+                plain.push(path);
+            }
+        }
+        Ok(plain)
+    }
+
     /// Opens the file that is written, at its end.
     pub(super) fn open_current(&self) -> io::Result<File> {
         self.make_folder()?;
@@ -212,14 +225,11 @@ const PRIVATE: u32 = 0o600;
 
 /// Puts a whole file in place of an old one.
 pub(super) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut draft = path.as_os_str().to_owned();
-    draft.push("~");
-    create(Path::new(&draft))?.write_all(text)?;
+    let draft = draft_of(path);
+    let mut file =
+        OpenOptions::new().create(true).truncate(true).write(true).mode(PRIVATE).open(&draft)?;
+    file.write_all(text)?;
     fs::rename(draft, path)
-}
-
-fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).truncate(true).write(true).mode(PRIVATE).open(path)
 }
 
 fn compressed_name(plain: &Path) -> PathBuf {
@@ -231,20 +241,40 @@ fn compressed_name(plain: &Path) -> PathBuf {
 /// Compresses a closed segment. The plain file goes away when the other is whole and on disk.
 ///
 /// # Errors
-/// When one of the two cannot be read or written.
+/// When one of the two cannot be read or written, or another thread compresses it.
 pub fn compress(plain: &Path) -> io::Result<()> {
     let target = compressed_name(plain);
-    let mut draft = target.as_os_str().to_owned();
-    draft.push("~");
+    let draft = draft_of(&target);
+    let file = OpenOptions::new().create_new(true).write(true).mode(PRIVATE).open(&draft)?;
+    let compressed = compress_into(file, plain).and_then(|()| {
+        // Retention may have been quicker.
+        if plain.exists() { fs::rename(&draft, target) } else { fs::remove_file(&draft) }
+    });
+    if compressed.is_err() {
+        // It takes room that may be what is missing.
+        let _ = fs::remove_file(draft);
+        return compressed;
+    }
+    match fs::remove_file(plain) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn compress_into(file: File, plain: &Path) -> io::Result<()> {
     let mut source = File::open(plain)?;
-    let mut encoder = GzEncoder::new(create(Path::new(&draft))?, Compression::fast());
+    let mut encoder = GzEncoder::new(file, Compression::fast());
     io::copy(&mut source, &mut encoder)?;
     let file = encoder.finish()?;
     // Retention goes by it.
     file.set_times(FileTimes::new().set_modified(source.metadata()?.modified()?))?;
-    file.sync_all()?;
-    fs::rename(draft, target)?;
-    fs::remove_file(plain)
+    file.sync_all()
+}
+
+fn draft_of(path: &Path) -> PathBuf {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push("~");
+    draft.into()
 }
 
 /// Opens a segment for reading, compressed or not, or compressed since its name was looked up.
@@ -274,4 +304,31 @@ pub(super) fn last_line(path: &Path) -> io::Result<(Option<Vec<u8>>, u64, u64)> 
     let line = text[..end].trim_ascii_end().rsplit(|byte| *byte == b'\n').next();
     let line = line.filter(|line| link_of(line).is_some()).map(<[u8]>::to_vec);
     Ok((line, end as u64, torn))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_crash_left_of_a_compression_is_removed_and_done_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let segments = Segments::of(&folder.path().join("audit.jsonl"));
+        let (plain, done) = (segments.closed_name(1), segments.closed_name(7));
+        fs::write(&plain, "records").unwrap();
+        fs::write(draft_of(&compressed_name(&plain)), "half of th").unwrap();
+        fs::write(compressed_name(&done), "as it is").unwrap();
+        assert!(compress(&plain).is_err(), "somebody is at it, for all it knows");
+        assert_eq!(segments.uncompressed().unwrap(), std::slice::from_ref(&plain));
+        // As old as its records are, for retention.
+        let past = SystemTime::now() - std::time::Duration::from_hours(48);
+        File::options().write(true).open(&plain).unwrap().set_modified(past).unwrap();
+        compress(&plain).unwrap();
+        let mut text = String::new();
+        open(&plain).unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "records");
+        assert!(!plain.exists() && segments.uncompressed().unwrap().is_empty());
+        let modified = compressed_name(&plain).metadata().unwrap().modified().unwrap();
+        assert_eq!(modified, past);
+    }
 }
