@@ -32,7 +32,7 @@ fn admission(criterion: &mut Criterion) {
                 let charge = Charge::of([RootField::GetJob].into_iter(), |f| weights.of(f), false);
                 let own = limits.of(black_box(&tenant.id)).unwrap();
                 Limiter::Local
-                    .admit(&tenant.id, own, &credential, &charge)
+                    .admit(&tenant.id, own, &credential, &charge, own.enter().unwrap())
                     .now_or_never()
                     .unwrap()
                     .is_ok()

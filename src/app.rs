@@ -17,7 +17,9 @@ use tokio::task::JoinSet;
 use crate::audit::{self, Journal, Sink};
 use crate::cache::SharedTier;
 use crate::config::{self, Config, Diagnostics, Server};
-use crate::http::{self, Readiness, Service, Surface, Tls, TlsError, TlsFiles};
+use crate::http::{
+    self, Cors, Proxies, Readiness, Service, Serving, Surface, Tls, TlsError, TlsFiles,
+};
 use crate::idempotency::{self, Idempotency};
 use crate::jobs::{CursorKey, Jobs};
 use crate::limit::Limiter;
@@ -39,6 +41,12 @@ const REPORT_EVERY: Duration = Duration::from_secs(5);
 
 /// How long the audit file, and then its sinks, get to write what is left.
 const FLUSH: Duration = Duration::from_secs(5);
+
+/// How many connections operators may have at once.
+const ADMIN_CONNECTIONS: usize = 128;
+
+/// How long one of theirs may be idle.
+const ADMIN_KEEP_ALIVE: Duration = Duration::from_secs(100);
 
 /// How long it waits to ask again where no answer came.
 const LEARN_AGAIN: Duration = Duration::from_secs(15);
@@ -188,13 +196,15 @@ impl App {
             .build()?;
         let rules = reload::rules(config, policies, &jobs, None, &http)?;
         let forward_headers = config.upstream.forward_headers.iter();
+        let forward_headers: Vec<_> = forward_headers
+            .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
+            .collect();
         let service = Arc::new(Service {
             rules: ArcSwap::from_pointee(rules),
             limiter,
             idempotency,
-            forward_headers: forward_headers
-                .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
-                .collect(),
+            proxies: Proxies::new(config.server.trusted_proxies.clone()),
+            forward_headers: forward_headers.clone(),
             journal: journal.clone(),
             at_once: Semaphore::new(config.server.max_requests),
             clock,
@@ -207,10 +217,13 @@ impl App {
             }
             None => None,
         };
-        let cors_origins = config.server.cors_origins.iter();
+        let origins = config.server.cors_origins.iter();
         let surface = Surface {
             paths: config.server.paths.clone(),
-            cors_origins: cors_origins.filter_map(|o| HeaderValue::from_str(o).ok()).collect(),
+            cors: Cors {
+                origins: origins.filter_map(|o| HeaderValue::from_str(o).ok()).collect(),
+                headers: [config.server.cors_headers.clone(), forward_headers].concat(),
+            },
             page,
         };
         Ok(Self {
@@ -276,7 +289,8 @@ impl Bound {
     /// When a listener breaks.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         let Self { app, listener, admin_listener, .. } = self;
-        let Server { shutdown_grace: grace, drain_delay, max_connections, .. } = app.config.server;
+        let Server { shutdown_grace: grace, drain_delay, max_connections, keep_alive, .. } =
+            app.config.server;
         let (service, journal) = (Arc::clone(&app.service), app.service.journal.clone());
         let readiness = Arc::new(Readiness::default());
         let admin_router =
@@ -309,7 +323,9 @@ impl Bound {
             );
         }
         let router = http::router(service, surface);
-        let serving = http::serve(listener, router, possible, tls, readiness, stopped);
+        let gauge = metrics::connections;
+        let serving = Serving { max_connections: possible, keep_alive, tls, readiness, gauge };
+        let serving = http::serve(listener, router, serving, stopped);
         let unrecorded = journal.broken();
         let mut outcome = Ok(());
         let out_of_grace = async {
@@ -391,13 +407,23 @@ fn follow_audit(app: &App, stop: &Arc<AtomicBool>) -> io::Result<Vec<std::thread
 /// gateway is, its health is told.
 fn serve_admin(listener: TcpListener, router: axum::Router) -> io::Result<oneshot::Sender<()>> {
     let (stop, stopped) = oneshot::channel::<()>();
+    let readiness = Arc::new(Readiness::default());
+    readiness.set(true);
+    let serving = Serving {
+        max_connections: ADMIN_CONNECTIONS,
+        keep_alive: ADMIN_KEEP_ALIVE,
+        tls: None,
+        readiness,
+        // Callers' connections are counted, operators' are not.
+        gauge: |_| {},
+    };
     let listener = listener.into_std()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
         runtime.block_on(async {
             let Ok(listener) = TcpListener::from_std(listener) else { return };
             tokio::select! {
-                _ = axum::serve(listener, router) => {}
+                () = http::serve(listener, router, serving, std::future::pending()) => {}
                 _ = stopped => {}
             }
         });

@@ -135,7 +135,8 @@ pub fn limit(runtime: &Arc<Runtime>) -> Run {
         let weights = &limits.weights;
         let charge = Charge::of([RootField::GetJob].into_iter(), |f| weights.of(f), false);
         let own = limits.of(&tenant.id).unwrap();
-        let admitted = Limiter::Local.admit(&tenant.id, own, &credential, &charge);
+        let admitted =
+            Limiter::Local.admit(&tenant.id, own, &credential, &charge, own.enter().unwrap());
         admitted.now_or_never().unwrap().unwrap();
     })
 }

@@ -15,8 +15,9 @@ pub use issuers::Issuers;
 use crate::model::{Caller, KeyHash};
 use crate::policy::Snapshot;
 
-/// Longest credential looked at, in bytes.
-const MAX_CREDENTIAL: usize = 8 * 1024;
+/// Longest credential looked at, in bytes: a token with a few hundred groups is 12 KiB. The head of a
+/// request, which it is part of, may take 32 KiB.
+const MAX_CREDENTIAL: usize = 24 * 1024;
 
 /// Why a credential was refused. The text is what the caller reads: it helps its holder and tells
 /// nobody whether a tenant or a key exists.

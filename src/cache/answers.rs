@@ -58,13 +58,14 @@ pub struct Root {
 }
 
 impl StoredAnswer {
-    /// Its strong validator (RFC 9110, section 8.8.3), with quotes. Only a GET needs it.
+    /// Its validator (RFC 9110, section 8.8.3), as a header has it. Only a GET needs it. It is weak: the
+    /// same answer may be sent as it is or in gzip.
     pub fn etag(&self) -> &str {
         self.etag.get_or_init(|| {
             let hash = Sha256::digest(&self.body);
             // Half of it is far more than two versions of one answer need to differ.
             let half = hash.first_chunk().map_or(0, |half| u128::from_be_bytes(*half));
-            format!("\"{half:032x}\"").into()
+            format!("W/\"{half:032x}\"").into()
         })
     }
 

@@ -8,8 +8,8 @@ use http::{HeaderName, HeaderValue};
 
 use super::reader::{Context, Section};
 use super::values::{
-    boolean, bytes, duration, key_of_32_bytes, parsed, percentage, positive, secret, some_time,
-    text, web_url,
+    boolean, bytes, duration, key_of_32_bytes, network, parsed, percentage, positive, secret,
+    some_time, text, web_url,
 };
 use super::yaml::Node;
 use super::{Audit, Config, Issuer, KeySource, Server, Tls, Upstream, public_url_of};
@@ -143,8 +143,13 @@ fn server(mut section: Section<'_, '_>, server: &mut Server, folder: &Path) {
             *bound = max.get() as usize;
         }
     }
+    if let Some(time) = section.get("keep_alive", some_time) {
+        server.keep_alive = time;
+    }
+    server.trusted_proxies = section.list("trusted_proxies", network).unwrap_or_default();
     if let Some(mut cors) = section.section("cors") {
         server.cors_origins = cors.list("origins", origin).unwrap_or_default();
+        server.cors_headers = cors.list("headers", header_name).unwrap_or_default();
         cors.finish();
     }
     if let Some(mut tls) = section.section("tls") {

@@ -11,7 +11,7 @@ pub const KEYS: &[Described] = describe! {
     "server.public_url" ["`http://<listen>/`"]
         "how callers reach the gateway; `client.portal` falls back to it";
     "server.max_body" ["`256KiB`"]
-        "longest request body";
+        "longest request body; one in gzip counts decoded";
     "server.request_timeout" ["`15s`"]
         "the time one request may take, its body included";
     "server.shutdown_grace" ["`20s`"]
@@ -19,11 +19,17 @@ pub const KEYS: &[Described] = describe! {
     "server.drain_delay" ["`3s`"]
         "how much of that new requests are still taken, until load balancers have noticed that `/readyz` fails";
     "server.max_connections" ["`25000`"]
-        "connections at once; more wait in the system's backlog. A connection that says nothing for 30 s, or is idle for 100 s, is closed";
+        "connections at once; one more takes the place of the oldest silent one, or waits; see [limits](limits.md)";
+    "server.keep_alive" ["`100s`"]
+        "how long a connection may be idle; longer than a load balancer before the gateway holds its own, so that the balancer closes first";
+    "server.trusted_proxies" ["none"]
+        "networks such as `10.0.0.0/8` whose `X-Forwarded-For` and `Forwarded` are believed: records name the caller, not the proxy";
     "server.max_requests" ["`1024`"]
-        "requests at once, all tenants together; more are refused with `OVERLOADED`, before anything is done for them";
+        "requests at once, all tenants together, from when the caller is known and the body is there; more are refused with `OVERLOADED`";
     "server.cors.origins" ["none: CORS is off"]
         "origins whose pages may call";
+    "server.cors.headers" ["none"]
+        "headers that those may send, besides HTTP's, the gateway's own, those of known clients and `upstream.forward_headers`";
     "server.tls.cert" ["none: no TLS"]
         "the certificate and those between it and its authority, a PEM file; see [reliability](reliability.md)";
     "server.tls.key" [""]

@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
+use ipnet::IpNet;
+
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity, Source};
 pub use keys::KEYS;
 pub use reader::{Context, Env, Form, Read, Section, nearest};
@@ -80,8 +83,14 @@ pub struct Server {
     pub max_connections: usize,
     /// Requests at once; more are refused.
     pub max_requests: usize,
+    /// How long a connection may be idle.
+    pub keep_alive: Duration,
+    /// Networks of proxies whose word is taken on where a request came from.
+    pub trusted_proxies: Vec<IpNet>,
     /// Origins whose pages may call; none means that CORS is off.
     pub cors_origins: Vec<String>,
+    /// Headers that those may send besides the known ones.
+    pub cors_headers: Vec<HeaderName>,
     /// Certificates; `None` serves plain HTTP.
     pub tls: Option<Tls>,
 }
@@ -200,7 +209,12 @@ impl Config {
                 drain_delay: Duration::from_secs(3),
                 max_connections: 25_000,
                 max_requests: 1_024,
+                // Longer than the 90 s for which common clients keep a connection, so that they are
+                // the ones to close it.
+                keep_alive: Duration::from_secs(100),
+                trusted_proxies: Vec::new(),
                 cors_origins: Vec::new(),
+                cors_headers: Vec::new(),
                 tls: None,
             },
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),

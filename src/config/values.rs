@@ -1,11 +1,13 @@
 //! How single values are written. Each parser's error says what would be right.
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use ipnet::IpNet;
 
 use crate::model::Secret;
 
@@ -126,6 +128,12 @@ pub fn key_of_32_bytes(text: &str) -> Result<[u8; 32], String> {
         "must be 32 bytes in base64 or as 64 hexadecimal digits: `openssl rand -base64 32`"
             .to_owned()
     })
+}
+
+/// A network such as `10.0.0.0/8`, or one address.
+pub fn network(text: &str) -> Result<IpNet, String> {
+    let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    network.map_err(|_| "must be a network such as 10.0.0.0/8, or an address".to_owned())
 }
 
 #[cfg(test)]

@@ -209,10 +209,18 @@ impl From<Problem> for ApiError {
     }
 }
 
-/// A first letter in upper case, a full stop.
+/// How many characters of a message about a document are told: the parser repeats the whole line.
+const LONGEST_MESSAGE: usize = 200;
+
+/// A first letter in upper case, a full stop; cut where it gets long.
 fn sentence(text: &str) -> String {
-    let mut letters = text.trim_end_matches('.').chars();
+    let text = text.trim_end_matches('.');
+    let (text, end) = match text.char_indices().nth(LONGEST_MESSAGE) {
+        Some((end, _)) => (&text[..end], "…"),
+        None if text.ends_with(['?', '…']) => (text, ""),
+        None => (text, "."),
+    };
+    let mut letters = text.chars();
     let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
-    let end = if text.ends_with(['?', '…']) { "" } else { "." };
     format!("{first}{}{end}", letters.as_str())
 }

@@ -2,19 +2,27 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, StatusCode};
 use axum::routing::{get, post};
-use bytes::Bytes;
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use crate::audit::Journal;
 use crate::jobs::Jobs;
 use crate::model::{JobId, TenantId};
 use crate::telemetry::metrics::prometheus_text;
+
+/// How long an operator's body may take.
+const BODY_TIME: Duration = Duration::from_secs(5);
+
+/// The most that it may take, in bytes.
+const LONGEST_BODY: usize = 16 * 1024;
 
 /// Whether the gateway takes requests: it stops being ready before it stops serving.
 #[derive(Debug, Default)]
@@ -95,12 +103,14 @@ struct Invalidation {
 /// Forgets cached answers on every replica; 204 when that is done.
 async fn invalidate(
     State(Admin { jobs, .. }): State<Admin>,
-    body: Bytes,
+    body: Body,
 ) -> Result<StatusCode, (StatusCode, String)> {
     let refuse = |problem: &dyn std::fmt::Display| {
         let hint = r#"send {"tenant": "acme"} or {"tenant": "acme", "job": "job-…"}"#;
         (StatusCode::BAD_REQUEST, format!("{problem}; {hint}\n"))
     };
+    let body = timeout(BODY_TIME, to_bytes(body, LONGEST_BODY)).await;
+    let body = body.map_err(|late| refuse(&late))?.map_err(|error| refuse(&error))?;
     let Invalidation { tenant, job } =
         serde_json::from_slice(&body).map_err(|error| refuse(&error))?;
     let tenant = TenantId::parse(&tenant).map_err(|error| refuse(&error))?;

@@ -146,13 +146,19 @@ pub fn respond(
     response
 }
 
+/// An entity tag without the mark of a weak one.
+fn opaque(tag: &str) -> &str {
+    tag.strip_prefix("W/").unwrap_or(tag)
+}
+
 /// `If-None-Match` compares weakly (RFC 9110, section 13.1.2).
 fn has_same(headers: &HeaderMap, etag: &str) -> bool {
+    let own = opaque(etag);
     headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(
         |list| {
-            list.split(',').map(str::trim).any(|candidate| {
-                candidate == "*" || candidate.strip_prefix("W/").unwrap_or(candidate) == etag
-            })
+            list.split(',')
+                .map(str::trim)
+                .any(|candidate| candidate == "*" || opaque(candidate) == own)
         },
     )
 }

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
 use super::media_type::MediaType;
-use super::request;
+use super::{limits, request};
 use crate::auth;
 use crate::graphql::{Answer, ApiError};
 use crate::model::{ErrorCode, Failure};
@@ -15,6 +15,7 @@ use crate::model::{ErrorCode, Failure};
 #[derive(Debug)]
 pub struct Refusal {
     status: StatusCode,
+    media_type: MediaType,
     errors: Vec<ApiError>,
     headers: HeaderMap,
 }
@@ -23,13 +24,30 @@ impl Refusal {
     /// Refuses with the code's own status.
     #[must_use]
     pub fn of(error: ApiError) -> Self {
-        Self { status: status_of(error.code), errors: vec![error], headers: HeaderMap::new() }
+        Self::of_all(error.code, vec![error])
+    }
+
+    /// Refuses a well-formed request for what its document or its variables are: with 200 to
+    /// `application/json`, with the code's status to the other media type.
+    #[must_use]
+    pub fn of_document(errors: Vec<ApiError>, media_type: MediaType) -> Self {
+        let code = errors.first().map_or(ErrorCode::Internal, |first| first.code);
+        let refusal = Self::of_all(code, errors);
+        match media_type {
+            MediaType::Json => Self { status: StatusCode::OK, ..refusal },
+            MediaType::GraphqlResponse => Self { media_type, ..refusal },
+        }
     }
 
     /// Refuses with several errors of one code.
     #[must_use]
     pub fn of_all(code: ErrorCode, errors: Vec<ApiError>) -> Self {
-        Self { status: status_of(code), errors, headers: HeaderMap::new() }
+        Self {
+            status: status_of(code),
+            media_type: MediaType::Json,
+            errors,
+            headers: HeaderMap::new(),
+        }
     }
 
     /// With one more header.
@@ -39,8 +57,15 @@ impl Refusal {
     }
 
     /// With more to say in the head.
-    pub fn with_headers(self, headers: HeaderMap) -> Self {
-        Self { headers, ..self }
+    pub fn with_headers(mut self, headers: HeaderMap) -> Self {
+        self.headers.extend(headers);
+        self
+    }
+
+    /// With what is left in the buckets that it was charged to.
+    pub fn announcing(mut self, levels: &limits::Levels) -> Self {
+        limits::announce(levels, &mut self.headers);
+        self
     }
 }
 
@@ -55,17 +80,32 @@ impl From<auth::Error> for Refusal {
 impl From<request::Error> for Refusal {
     fn from(error: request::Error) -> Self {
         use request::Error as E;
-        let refusal = Self::of(ApiError::new(ErrorCode::BadUserInput, error.to_string()));
+        let code = match error {
+            E::PersistedQuery => ErrorCode::PersistedQueryNotSupported,
+            _ => ErrorCode::BadUserInput,
+        };
+        let refusal = Self::of(ApiError::new(code, error.to_string()));
         match error {
             E::Method => Self { status: StatusCode::METHOD_NOT_ALLOWED, ..refusal }
-                .with_header(header::ALLOW, "GET, POST"),
+                .with_header(header::ALLOW, "GET, HEAD, POST"),
             E::MutationByGet => Self { status: StatusCode::METHOD_NOT_ALLOWED, ..refusal }
                 .with_header(header::ALLOW, "POST"),
             E::ContentType => Self { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, ..refusal },
+            // RFC 9110, section 12.5.3: a 415 says which codings are taken.
+            E::ContentEncoding => Self { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, ..refusal }
+                .with_header(header::ACCEPT_ENCODING, "gzip, identity"),
             E::NotAcceptable => Self { status: StatusCode::NOT_ACCEPTABLE, ..refusal },
             E::TooLarge(_) => Self { status: StatusCode::PAYLOAD_TOO_LARGE, ..refusal },
             E::Slow => Self { status: StatusCode::REQUEST_TIMEOUT, ..refusal },
-            E::Interrupted | E::NotJson(_) | E::Shape(_) | E::Time | E::IdempotencyKey => refusal,
+            E::Interrupted
+            | E::Host
+            | E::NotGzip
+            | E::NotJson(_)
+            | E::Shape(_)
+            | E::Time
+            | E::Twice(_)
+            | E::PersistedQuery
+            | E::IdempotencyKey => refusal,
         }
     }
 }
@@ -75,7 +115,7 @@ impl Refusal {
     pub fn into_parts(self) -> (Response, Vec<Failure>) {
         let answer = Answer::refusal(self.errors);
         let failures = answer.failures.clone();
-        let mut response = respond(self.status, MediaType::Json, answer.body);
+        let mut response = respond(self.status, self.media_type, answer.body);
         response.headers_mut().extend(self.headers);
         (response, failures)
     }

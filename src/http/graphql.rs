@@ -3,22 +3,22 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::Response;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
+use super::arrival::{self, Arrival};
+use super::body::Incoming;
 use super::emission::Emission;
 use super::error::{self, Refusal};
 use super::execution::{self, Executed};
 use super::media_type::MediaType;
-use super::{Service, caching, credential, limits, request};
+use super::{Rules, Service, caching, limits, request};
 use crate::graphql::{self, Answer, ApiError};
-use crate::limit::{Bucket, Charge, Level, Refused, seconds};
-use crate::model::{
-    CacheStatus, CallRecord, Caller, Decision, ErrorCode, Kind, RequestContext, RequestHead,
-};
+use crate::limit::{Charge, seconds};
+use crate::model::{CacheStatus, CallRecord, Caller, ErrorCode, Kind, RequestContext};
 use crate::operation::Operation;
 use crate::telemetry;
 
@@ -26,28 +26,29 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Answers a request and emits its record.
 pub async fn handle(State(service): State<Arc<Service>>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let mut emission = Emission::begin(Arc::clone(&service));
     let (record, _) = emission.parts();
     let peer = head.extensions.get::<ConnectInfo<SocketAddr>>();
+    record.source = peer.map(|ConnectInfo(peer)| service.proxies.source(peer.ip(), &head.headers));
     record.trace = telemetry::trace_of(&head.headers);
-    if record.trace.as_ref().is_some_and(|trace| trace.sampled) {
-        record.head = Some(Box::new(RequestHead::of(&head)));
-    }
     record.method = match head.method {
         Method::GET => "GET",
         Method::POST => "POST",
         _ => "OTHER",
     };
-    record.source = peer.map(|ConnectInfo(peer)| peer.ip());
-    let answered = match service.at_once.try_acquire() {
-        Ok(_at_once) => answer(&service, &head, body, &mut emission).await,
-        Err(_) => Err(overloaded()),
-    };
+    arrival::note_head(record, &head);
+    if head.method == Method::HEAD {
+        // The same answer; whoever writes it leaves the body out (RFC 9110, section 9.3.2).
+        head.method = Method::GET;
+    }
+    let mut body = Incoming::new(body);
+    let answered = answer(&service, &head, &mut body, &mut emission).await;
     let (record, _) = emission.parts();
     let mut response = answered.unwrap_or_else(|refusal| {
         let (response, failures) = refusal.into_parts();
         record.failures = failures;
+        body.drain(&head.headers);
         response
     });
     caching::announce(record, response.headers_mut());
@@ -59,30 +60,15 @@ pub async fn handle(State(service): State<Arc<Service>>, request: Request) -> Re
     response
 }
 
-/// Sheds load before anything is done for the caller: what was admitted before keeps its pace.
-fn overloaded() -> Refusal {
-    let message = "The gateway has as many requests under way as it may. Come back in 1 s.";
-    Refusal::of(ApiError::new(ErrorCode::Overloaded, message)).with_header(header::RETRY_AFTER, "1")
-}
-
 async fn answer(
     service: &Arc<Service>,
-    head: &axum::http::request::Parts,
-    body: Body,
+    head: &Parts,
+    body: &mut Incoming,
     emission: &mut Emission,
 ) -> Result<Response, Refusal> {
     let (record, running) = emission.parts();
-    let deadline = record.began + request::time_for(&head.headers, service.request_timeout)?;
-    let media_type = MediaType::accepted(&head.headers).ok_or(request::Error::NotAcceptable)?;
-    request::check_head(head, service.max_body)?;
-
-    let rules = service.rules.load_full();
-    let now = service.clock.now();
-    let caller = credential::authenticate(&rules, &head.headers, now, record).await?;
-
-    let text = timeout_at(deadline, request::read(head, body, service.max_body))
-        .await
-        .map_err(|_| request::Error::Slow)??;
+    let arrival = arrival::arrive(service, head, body, record).await?;
+    let Arrival { rules, caller, deadline, media_type, text, slot, at_once: _at_once } = arrival;
 
     let fresh = caching::wants_fresh(&head.headers, &caller.tenant);
     let question = caching::question(&caller.tenant.id, head, media_type, text);
@@ -94,43 +80,32 @@ async fn answer(
         caching::note_hit(record, &stored, now);
         let fields = stored.roots.iter().map(|root| root.field);
         let charge = Charge::of(fields, |_| rules.limits.weights.cached, stored.introspects);
-        record.cost = charge.total();
+        let levels = limits::charge(service, &rules, &caller, &charge, record).await?;
         let mut response = caching::respond(&stored, head, media_type, now);
-        if let Some(limits) = rules.limits.of(&caller.tenant.id) {
-            let (tenant, credential) = (&caller.tenant.id, &caller.credential);
-            let charged = service.limiter.charge(tenant, limits, credential, &charge).await;
-            let levels = decided(record, charged)?;
-            announce(&levels, response.headers_mut());
-        }
+        limits::announce(&levels, response.headers_mut());
         return Ok(response);
     }
 
-    let request = request::parse(&head.method, &question.text)?;
-    let operation = rules.gateways.parse(&caller.tenant, &request.query).and_then(|document| {
-        let operation = document.operation(request.operation_name.as_deref(), request.variables);
-        operation.map_err(|error| vec![error.into()])
-    });
-    let operation = match operation {
+    let operation = match understand(&rules, head, &caller, &question.text, media_type, record) {
         Ok(operation) => operation,
-        Err(errors) => return Ok(respond(record, media_type, Answer::refusal(errors))),
+        Err(refusal) => {
+            // It was read all the same.
+            let least = Charge::default();
+            let levels = limits::charge(service, &rules, &caller, &least, record).await?;
+            return Err(refusal.announcing(&levels));
+        }
     };
-    record.kind = Some(operation.kind);
-    record.trails = operation.trails();
-    if head.method == Method::GET && operation.kind == Kind::Mutation {
-        return Err(request::Error::MutationByGet.into());
-    }
-    permit(&caller, &operation)?;
     let fields = operation.root_fields().map(|(_, field)| field);
     let weights = &rules.limits.weights;
     let charge = Charge::of(fields, |field| weights.of(field), operation.introspects());
     record.cost = charge.total();
-    let permit = match rules.limits.of(&caller.tenant.id) {
-        Some(limits) => {
+    let permit = match (rules.limits.of(&caller.tenant.id), slot) {
+        (Some(limits), Some(slot)) => {
             let (tenant, credential) = (&caller.tenant.id, &caller.credential);
-            let admitted = service.limiter.admit(tenant, limits, credential, &charge).await;
-            Some(decided(record, admitted)?)
+            let admitted = service.limiter.admit(tenant, limits, credential, &charge, slot).await;
+            Some(limits::decided(record, admitted)?)
         }
-        None => None,
+        _ => None,
     };
     let key = match operation.kind {
         Kind::Mutation => execution::key(&head.headers, &caller.tenant.id)?,
@@ -166,11 +141,11 @@ async fn answer(
         let stored = Arc::new(stored);
         rules.answers.put(question, Arc::clone(&stored));
         let mut response = caching::respond(&stored, head, media_type, now);
-        announce(&levels, response.headers_mut());
+        limits::announce(&levels, response.headers_mut());
         return Ok(response);
     }
     let mut response = respond(record, media_type, answer);
-    announce(&levels, response.headers_mut());
+    limits::announce(&levels, response.headers_mut());
     if is_replay {
         response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
     }
@@ -192,15 +167,37 @@ fn conflict() -> Refusal {
     Refusal::of(ApiError::new(ErrorCode::IdempotencyConflict, message))
 }
 
-/// Notes what the limiter decided.
-fn decided<T>(record: &mut CallRecord, decided: Result<T, Refused>) -> Result<T, Refused> {
-    let decision = decided.as_ref().map_or_else(Refused::decision, |_| Decision::Admitted);
-    record.decision = Some(decision);
-    decided
-}
-
-fn announce(levels: &[(Arc<Bucket>, Level)], headers: &mut HeaderMap) {
-    limits::announce(levels.iter().map(|(bucket, level)| (&**bucket, *level)), headers);
+/// The operation that a text asks for, if its caller may ask for it.
+///
+/// # Errors
+/// When the text is no GraphQL request, its document cannot be executed, or all of it is forbidden.
+fn understand(
+    rules: &Rules,
+    head: &Parts,
+    caller: &Caller,
+    text: &[u8],
+    media_type: MediaType,
+    record: &mut CallRecord,
+) -> Result<Operation, Refusal> {
+    let of_document = |errors| Refusal::of_document(errors, media_type);
+    let request = request::parse(&head.method, text).map_err(|error| match error {
+        request::Error::PersistedQuery => {
+            let code = ErrorCode::PersistedQueryNotSupported;
+            of_document(vec![ApiError::new(code, error.to_string())])
+        }
+        error => error.into(),
+    })?;
+    let document = rules.gateways.parse(&caller.tenant, &request.query).map_err(of_document)?;
+    let operation = document
+        .operation(request.operation_name.as_deref(), request.variables)
+        .map_err(|error| of_document(vec![error.into()]))?;
+    record.kind = Some(operation.kind);
+    record.trails = operation.trails();
+    if head.method == Method::GET && operation.kind == Kind::Mutation {
+        return Err(request::Error::MutationByGet.into());
+    }
+    permit(caller, &operation)?;
+    Ok(operation)
 }
 
 /// An answer that is not kept.

@@ -2,19 +2,46 @@
 //! (draft-ietf-httpapi-ratelimit-headers-10), `Retry-After` (RFC 9110, section 10.2.3).
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::error::Refusal;
+use super::{Rules, Service};
 use crate::graphql::ApiError;
-use crate::limit::{Bucket, Level, Refused, seconds};
-use crate::model::ErrorCode;
+use crate::limit::{Bucket, Charge, Level, Refused, seconds};
+use crate::model::{CallRecord, Caller, Decision, ErrorCode};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// What the buckets that a request was charged to say of themselves.
-pub fn announce<'a>(levels: impl Iterator<Item = (&'a Bucket, Level)>, headers: &mut HeaderMap) {
+/// The buckets that a request was charged to, and what is left in each.
+pub type Levels = Vec<(Arc<Bucket>, Level)>;
+
+/// Notes what the limiter decided.
+pub fn decided<T>(record: &mut CallRecord, decided: Result<T, Refused>) -> Result<T, Refused> {
+    let decision = decided.as_ref().map_or_else(Refused::decision, |_| Decision::Admitted);
+    record.decision = Some(decision);
+    decided
+}
+
+/// Charges a request that is not executed: one answered from memory, or refused for its document.
+pub async fn charge(
+    service: &Service,
+    rules: &Rules,
+    caller: &Caller,
+    charge: &Charge,
+    record: &mut CallRecord,
+) -> Result<Levels, Refused> {
+    record.cost = charge.total();
+    let tenant = &caller.tenant.id;
+    let Some(limits) = rules.limits.of(tenant) else { return Ok(Levels::new()) };
+    let charged = service.limiter.charge(tenant, limits, &caller.credential, charge).await;
+    decided(record, charged)
+}
+
+/// Says what the buckets that a request was charged to have left.
+pub fn announce(levels: &[(Arc<Bucket>, Level)], headers: &mut HeaderMap) {
     let (mut policies, mut states) = (String::with_capacity(64), String::with_capacity(64));
     for (bucket, level) in levels {
         if !policies.is_empty() {
@@ -22,7 +49,7 @@ pub fn announce<'a>(levels: impl Iterator<Item = (&'a Bucket, Level)>, headers: 
             states.push_str(", ");
         }
         policies.push_str(&bucket.policy);
-        state(&bucket.name, level, &mut states);
+        state(&bucket.name, *level, &mut states);
     }
     insert(headers, policies, states);
 }
@@ -48,7 +75,9 @@ fn insert(headers: &mut HeaderMap, policies: String, states: String) {
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
         let code = match refused {
-            Refused::Rate { .. } | Refused::InFlight { .. } => ErrorCode::RateLimited,
+            Refused::Rate { .. } | Refused::InFlight { .. } | Refused::Bodies { .. } => {
+                ErrorCode::RateLimited
+            }
             Refused::NeverEnough { .. } | Refused::TooCostly { .. } => {
                 ErrorCode::OperationTooComplex
             }

@@ -1,35 +1,45 @@
 //! HTTP: the router and its one ordered stack of layers, bytes in, bytes out.
 
 mod admin;
+mod arrival;
+mod body;
 mod caching;
+mod connection;
+mod cors;
 mod credential;
 mod emission;
+mod encoding;
 mod error;
 mod execution;
 mod graphql;
 mod limits;
 mod media_type;
+mod places;
+mod proxies;
 mod request;
 mod serve;
 mod tls;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::HeaderName;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{any, get};
 use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
+use tower::util::MapRequestLayer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
-use tower_http::cors::CorsLayer;
 
 pub use admin::{Readiness, router as admin_router};
-pub use serve::{connections_possible, serve};
+pub use cors::Cors;
+pub use proxies::Proxies;
+pub use serve::{Serving, connections_possible, serve};
 pub use tls::{Error as TlsError, Files as TlsFiles, Tls};
 
 use crate::audit::Journal;
@@ -56,6 +66,8 @@ pub struct Service {
     pub at_once: Semaphore,
     /// The time of day.
     pub clock: Clock,
+    /// Whose word is taken on where a request came from.
+    pub proxies: Proxies,
     /// Headers of callers that go on to Move.
     pub forward_headers: Vec<HeaderName>,
     /// Longest request body, in bytes.
@@ -84,8 +96,8 @@ pub struct Rules {
 pub struct Surface {
     /// The paths of the GraphQL endpoint.
     pub paths: Vec<String>,
-    /// Origins whose pages may call; none means CORS is off.
-    pub cors_origins: Vec<HeaderValue>,
+    /// The pages that may call.
+    pub cors: Cors,
     /// A page for `/` (GraphiQL in `dev`).
     pub page: Option<String>,
 }
@@ -103,35 +115,13 @@ pub fn router(service: Arc<Service>, surface: Surface) -> Router {
     let layers = ServiceBuilder::new()
         // A panic is a bug, and one caller's: the process and the others go on.
         .layer(CatchPanicLayer::custom(|_| internal_error()))
+        // Before the handler, so that nothing is done for an answer that would be refused.
+        .layer(MapRequestLayer::new(encoding::decide))
         // What is small is sent sooner as it is.
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(1024)))
         // Outside authentication: a preflight carries no credential.
-        .option_layer(cors(surface.cors_origins));
+        .option_layer(surface.cors.layer());
     router.fallback(async move || error::not_found(&paths)).layer(layers).with_state(service)
-}
-
-fn cors(origins: Vec<HeaderValue>) -> Option<CorsLayer> {
-    (!origins.is_empty()).then(|| {
-        CorsLayer::new()
-            .allow_origin(origins)
-            .allow_methods([Method::GET, Method::POST])
-            .allow_headers([
-                header::AUTHORIZATION,
-                header::CONTENT_TYPE,
-                HeaderName::from_static("idempotency-key"),
-                HeaderName::from_static("x-api-key"),
-                HeaderName::from_static("x-request-timeout"),
-            ])
-            .expose_headers([
-                header::RETRY_AFTER,
-                HeaderName::from_static("idempotent-replayed"),
-                HeaderName::from_static("ratelimit"),
-                HeaderName::from_static("ratelimit-policy"),
-                HeaderName::from_static("x-cache"),
-                HeaderName::from_static("x-request-id"),
-            ])
-            .max_age(Duration::from_hours(1))
-    })
 }
 
 fn internal_error() -> Response {

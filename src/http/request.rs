@@ -2,34 +2,55 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
-use bytes::Bytes;
-use futures_util::StreamExt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use serde_json::{Map, Value};
 
+use super::body::Coding;
 use super::media_type;
-use crate::model::joined;
 
 /// A GraphQL request, not yet looked into.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug)]
 pub struct GraphqlRequest {
     /// The document.
-    #[serde(deserialize_with = "document")]
     pub query: String,
     /// Which of its operations.
-    #[serde(default, deserialize_with = "operation_name")]
     pub operation_name: Option<String>,
     /// The variables.
-    #[serde(default, deserialize_with = "variables")]
     pub variables: Map<String, Value>,
-    /// Extensions; none is in use.
-    #[serde(default, rename = "extensions", deserialize_with = "extensions")]
-    _extensions: (),
+}
+
+/// The members of a request, as they are sent.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", expecting = "an object with a `query`")]
+struct Members {
+    #[serde(default, deserialize_with = "document")]
+    query: Option<String>,
+    #[serde(default, deserialize_with = "operation_name")]
+    operation_name: Option<String>,
+    #[serde(default, deserialize_with = "variables")]
+    variables: Map<String, Value>,
+    /// Set if they name a document by its hash (Apollo's automatic persisted queries).
+    #[serde(default, rename = "extensions", deserialize_with = "persisted_query")]
+    has_persisted_query: bool,
+}
+
+impl TryFrom<Members> for GraphqlRequest {
+    type Error = Error;
+
+    fn try_from(members: Members) -> Result<Self, Error> {
+        let Members { query, operation_name, variables, has_persisted_query } = members;
+        match query {
+            // Hash and text are sent together by a client whose hash alone was not known.
+            Some(query) if !(query.is_empty() && has_persisted_query) => {
+                Ok(Self { query, operation_name, variables })
+            }
+            _ if has_persisted_query => Err(Error::PersistedQuery),
+            _ => Err(Error::Shape("`query` is missing".to_owned())),
+        }
+    }
 }
 
 /// Why an HTTP request is no GraphQL request. The text is what the caller reads.
@@ -44,6 +65,12 @@ pub enum Error {
     /// A body of another type.
     #[error("The body must be JSON: `Content-Type: application/json`, in UTF-8.")]
     ContentType,
+    /// A body in a coding that is not taken.
+    #[error("The body must be as it is, or in one layer of gzip: `Content-Encoding: gzip`.")]
+    ContentEncoding,
+    /// A body that is not what `Content-Encoding` says.
+    #[error("The body is not gzip, though `Content-Encoding` says so.")]
+    NotGzip,
     /// No media type in common.
     #[error("Answers are `application/json` or `application/graphql-response+json`: accept one.")]
     NotAcceptable,
@@ -62,6 +89,15 @@ pub enum Error {
     /// A key that cannot be one.
     #[error("`Idempotency-Key` is a text of up to 255 visible ASCII characters.")]
     IdempotencyKey,
+    /// No host, two of them, or one that is none.
+    #[error("A request names its host once, in `Host`.")]
+    Host,
+    /// A header that has one value came twice.
+    #[error("`{0}` is given twice: send it once.")]
+    Twice(&'static str),
+    /// A document's hash without its text. The words are those that clients look for.
+    #[error("PersistedQueryNotSupported")]
+    PersistedQuery,
     /// Not JSON.
     #[error("The body is not JSON: {0}.")]
     NotJson(String),
@@ -89,11 +125,18 @@ pub fn time_for(headers: &HeaderMap, longest: Duration) -> Result<Duration, Erro
     }
 }
 
-/// What is clear from the head alone: method, media types, announced length.
+/// Headers of which two would leave open what is meant. (Credentials are looked at by themselves.)
+const SINGLE: [&str; 3] = ["content-type", "idempotency-key", "x-request-timeout"];
+
+/// Checks what is clear from the head alone: method, media types, codings, announced length.
 ///
 /// # Errors
 /// When the request cannot be a GraphQL request.
 pub fn check_head(head: &Parts, max_body: usize) -> Result<(), Error> {
+    let is_given_twice = |name: &&str| head.headers.get_all(*name).iter().nth(1).is_some();
+    if let Some(name) = SINGLE.into_iter().find(is_given_twice) {
+        return Err(Error::Twice(name));
+    }
     match head.method {
         Method::GET => return Ok(()),
         Method::POST => {}
@@ -102,31 +145,12 @@ pub fn check_head(head: &Parts, max_body: usize) -> Result<(), Error> {
     if !media_type::is_json(&head.headers) {
         return Err(Error::ContentType);
     }
+    Coding::of(&head.headers)?;
     let length = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     match length.and_then(|length| length.parse::<usize>().ok()) {
         Some(length) if length > max_body => Err(Error::TooLarge(max_body)),
         _ => Ok(()),
     }
-}
-
-/// Reads the request's text: a body, or a GET's parameters.
-///
-/// # Errors
-/// When it is not what `check_head` promised.
-pub async fn read(head: &Parts, body: Body, max_body: usize) -> Result<Bytes, Error> {
-    if head.method == Method::GET {
-        return Ok(Bytes::copy_from_slice(head.uri.query().unwrap_or_default().as_bytes()));
-    }
-    let mut bytes = Bytes::new();
-    let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| Error::Interrupted)?;
-        if bytes.len() + chunk.len() > max_body {
-            return Err(Error::TooLarge(max_body));
-        }
-        bytes = joined(bytes, chunk);
-    }
-    Ok(bytes)
 }
 
 /// Takes the text apart.
@@ -142,38 +166,40 @@ pub fn parse(method: &Method, text: &[u8]) -> Result<GraphqlRequest, Error> {
 }
 
 fn from_json(body: &[u8]) -> Result<GraphqlRequest, Error> {
-    serde_json::from_slice(body).map_err(|error| {
-        if error.is_data() {
-            if body.trim_ascii_start().first() == Some(&b'[') {
-                return Error::Shape("batches are not taken, send one request at a time".into());
-            }
-            Error::Shape(error.to_string())
-        } else {
-            Error::NotJson(error.to_string())
-        }
-    })
+    // The members in an array would do for the parser.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Error::Shape("batches are not taken, send one request at a time".to_owned()));
+    }
+    let members: Members = serde_json::from_slice(body).map_err(|error| {
+        let problem = error.to_string();
+        if error.is_data() { Error::Shape(problem) } else { Error::NotJson(problem) }
+    })?;
+    members.try_into()
 }
 
 fn from_parameters(query: &str) -> Result<GraphqlRequest, Error> {
+    let shape = |error: &dyn std::fmt::Display| Error::Shape(error.to_string());
     let mut members = Map::new();
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
         let value = match &*name {
             "query" | "operationName" => Value::String(value.into_owned()),
             "variables" | "extensions" if value.is_empty() => continue,
             "variables" | "extensions" => serde_json::from_str(&value)
-                .map_err(|error| Error::Shape(format!("`{name}` is not JSON: {error}")))?,
+                .map_err(|error| shape(&format!("`{name}` is not JSON: {error}")))?,
             _ => continue,
         };
         if members.insert(name.to_string(), value).is_some() {
-            return Err(Error::Shape(format!("`{name}` is given twice")));
+            return Err(shape(&format!("`{name}` is given twice")));
         }
     }
-    serde_json::from_value(Value::Object(members)).map_err(|error| Error::Shape(error.to_string()))
+    let members = serde_json::from_value::<Members>(Value::Object(members));
+    members.map_err(|error| shape(&error))?.try_into()
 }
 
-fn document<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+fn document<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     match Value::deserialize(deserializer)? {
-        Value::String(document) => Ok(document),
+        Value::Null => Ok(None),
+        Value::String(document) => Ok(Some(document)),
         _ => Err(D::Error::custom("`query` must be a string")),
     }
 }
@@ -181,7 +207,8 @@ fn document<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Err
 fn operation_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     match Value::deserialize(deserializer)? {
         Value::Null => Ok(None),
-        Value::String(name) => Ok(Some(name)),
+        // Tools that have no name to give send an empty one.
+        Value::String(name) => Ok(Some(name).filter(|name| !name.is_empty())),
         _ => Err(D::Error::custom("`operationName` must be a string or null")),
     }
 }
@@ -194,9 +221,10 @@ fn variables<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, V
     }
 }
 
-fn extensions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+fn persisted_query<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     match Value::deserialize(deserializer)? {
-        Value::Null | Value::Object(_) => Ok(()),
+        Value::Null => Ok(false),
+        Value::Object(extensions) => Ok(extensions.contains_key("persistedQuery")),
         _ => Err(D::Error::custom("`extensions` must be an object or null")),
     }
 }
@@ -229,6 +257,31 @@ mod tests {
         assert!(problem(r#"{"query":"{a}","variables":[]}"#).contains("`variables`"));
         assert!(problem(r#"{"query":"{a}","operationName":1}"#).contains("`operationName`"));
         assert!(problem(r#"{"query":"{a}","extensions":1}"#).contains("`extensions`"));
+        assert!(problem(r#"["{a}"]"#).contains("batches are not taken"));
+        assert!(problem("7").contains("expected an object with a `query`"));
+    }
+
+    #[test]
+    fn an_empty_name_is_none() {
+        for empty in ["query=%7Ba%7D&operationName=", "query=%7Ba%7D"] {
+            assert_eq!(from_parameters(empty).expect("a request").operation_name, None);
+        }
+        let request = json(r#"{"query":"{a}","operationName":""}"#).expect("a request");
+        assert_eq!(request.operation_name, None);
+    }
+
+    #[test]
+    fn a_hash_without_a_text_is_not_supported_and_with_one_it_is_passed_over() {
+        let hash = r#""extensions":{"persistedQuery":{"version":1,"sha256Hash":"ab"}}"#;
+        for bare in [format!("{{{hash}}}"), format!(r#"{{"query":null,{hash}}}"#)] {
+            assert_eq!(json(&bare).expect_err("a refusal"), Error::PersistedQuery);
+        }
+        let both = json(&format!(r#"{{"query":"{{a}}",{hash}}}"#)).expect("a request");
+        assert_eq!(both.query, "{a}");
+        let parameters = "extensions=%7B%22persistedQuery%22%3A%7B%7D%7D";
+        let bare = from_parameters(parameters).expect_err("a refusal");
+        assert_eq!(bare, Error::PersistedQuery);
+        assert!(from_parameters(&format!("query=%7Ba%7D&{parameters}")).is_ok());
     }
 
     #[test]

@@ -1,36 +1,36 @@
-//! Connections: accepted, bounded, and drained.
+//! Connections: accepted, bounded, served, and drained.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
-use axum::http::header::CONNECTION;
-use axum::http::uri::Scheme;
+use axum::http::header::{CONNECTION, HOST};
+use axum::http::uri::{Authority, Scheme};
 use axum::http::{HeaderValue, Version};
+use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
-use tokio::time::timeout;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::{timeout, timeout_at};
 use tower::ServiceExt;
 
 use super::admin::Readiness;
+use super::connection::{Connection, FIRST_HEAD, Overstayed};
+use super::error::Refusal;
+use super::places::Places;
+use super::request;
 use super::tls::Tls;
-use crate::telemetry::metrics::{self, Counted};
-
-/// How long a new connection may say nothing.
-const FIRST_BYTE: Duration = Duration::from_secs(30);
-
-/// How long a connection may be idle, and a request's head may take: longer than the 90 s for which
-/// common clients keep a connection, so that they are the ones to close it.
-const IDLE: Duration = Duration::from_secs(100);
+use super::wire::Wire;
+use crate::telemetry::metrics::Counted;
 
 /// The most that a request's head may take, in bytes.
 const MAX_HEAD: usize = 32 * 1024;
@@ -44,9 +44,35 @@ const MAX_STREAMS: u32 = 128;
 /// How long to wait when the system has no more sockets to give.
 const BREATHER: Duration = Duration::from_millis(50);
 
+/// How long a connection gets to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(5);
+
 /// What the process needs open besides its callers' connections: calls to Move, Redis, the audit
 /// file, the operators' requests.
 const OWN_FILES: usize = 512;
+
+/// How a listener is served.
+#[derive(Debug)]
+pub struct Serving {
+    /// The most connections at once.
+    pub max_connections: usize,
+    /// How long a connection may be idle, and a later request's head may take.
+    pub keep_alive: Duration,
+    /// Certificates; `None` serves plain HTTP.
+    pub tls: Option<Arc<Tls>>,
+    /// As long as it says no, callers are sent away with their answers.
+    pub readiness: Arc<Readiness>,
+    /// Counts open connections.
+    pub gauge: fn(i64),
+}
+
+/// What the connections of a listener share.
+#[derive(Debug)]
+struct Listener {
+    serving: Serving,
+    router: Router,
+    builder: Builder<TokioExecutor>,
+}
 
 /// How many of `wanted` connections this process can have open, after it has raised its limit of
 /// open files (`RLIMIT_NOFILE`) as far as it may: a gateway that runs out of files could not even say
@@ -64,92 +90,54 @@ pub fn connections_possible(wanted: usize) -> usize {
 
 /// Serves until `stop` resolves; as soon as the gateway is not ready any more, it sends callers away
 /// with their answers. Once stopped it takes no more connections and ends when the last request
-/// has its answer. More connections than `max_connections` wait in the system's backlog.
+/// has its answer. A connection that finds all places taken gets an idle one's ([`Places::take`]).
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    max_connections: usize,
-    tls: Option<Arc<Tls>>,
-    readiness: Arc<Readiness>,
+    serving: Serving,
     stop: impl Future<Output = ()>,
 ) {
-    let places = Arc::new(Semaphore::new(max_connections));
-    let builder = builder();
-    let draining = GracefulShutdown::new();
-    // Held for as long as connections are taken.
-    let (taking, closing) = watch::channel(());
+    let places = Places::new(serving.max_connections);
+    let builder = builder(serving.keep_alive);
+    let shared = Arc::new(Listener { serving, router, builder });
+    let (closing, is_closing) = watch::channel(());
     tokio::pin!(stop);
     loop {
         let accepted = async {
-            let place = Arc::clone(&places).acquire_owned().await.ok()?;
-            Some((place, listener.accept().await))
+            let accepted = listener.accept().await.ok()?;
+            Some((accepted, places.take().await))
         };
-        let (place, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             () = &mut stop => break,
-            Some(accepted) = accepted => accepted,
+            accepted = accepted => accepted,
         };
-        let Ok((stream, peer)) = accepted else {
+        let Some(((stream, peer), place)) = accepted else {
             tokio::time::sleep(BREATHER).await;
             continue;
         };
-        let (builder, router, tls) = (builder.clone(), router.clone(), tls.clone());
-        let readiness = Arc::clone(&readiness);
-        let (watcher, mut closing) = (draining.watcher(), closing.clone());
+        let (shared, mut is_closing) = (Arc::clone(&shared), is_closing.clone());
         tokio::spawn(async move {
-            let _place = place;
-            let _counted = Counted::by(metrics::connections);
-            // Small answers leave at once.
-            let _ = stream.set_nodelay(true);
-            // Who says nothing costs a socket and no buffers, and not for long.
-            let spoke = tokio::select! {
-                spoke = timeout(FIRST_BYTE, stream.readable()) => matches!(spoke, Ok(Ok(()))),
-                _ = closing.changed() => false,
-            };
-            if !spoke {
-                return;
+            let _counted = Counted::by(shared.serving.gauge);
+            let connection = Arc::clone(&place.connection);
+            tokio::select! {
+                () = connection.left() => {}
+                () = shared.converse(stream, peer, &connection, &mut is_closing) => {}
             }
-            let is_encrypted = tls.is_some();
-            let service = service_fn(move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(ConnectInfo(peer));
-                if is_encrypted {
-                    request.extensions_mut().insert(Scheme::HTTPS);
-                }
-                let leaves = !readiness.get() && request.version() == Version::HTTP_11;
-                let answering = router.clone().oneshot(request.map(Body::new));
-                async move {
-                    let mut response = answering.await?;
-                    if leaves {
-                        // The caller's next request goes to another replica.
-                        let close = HeaderValue::from_static("close");
-                        response.headers_mut().insert(CONNECTION, close);
-                    }
-                    Ok::<_, Infallible>(response)
-                }
-            });
-            // How a connection ends is its caller's business.
-            match tls {
-                None => {
-                    let connection = builder.serve_connection(TokioIo::new(stream), service);
-                    let _ = watcher.watch(connection).await;
-                }
-                Some(tls) => {
-                    let Some(stream) = tls.accept(stream).await else { return };
-                    let connection = builder.serve_connection(TokioIo::new(stream), service);
-                    let _ = watcher.watch(connection).await;
-                }
-            }
+            drop(place);
         });
     }
-    drop((listener, taking));
-    draining.shutdown().await;
+    drop((listener, is_closing));
+    closing.send_replace(());
+    // Until the last connection has let go of its end.
+    closing.closed().await;
 }
 
-fn builder() -> Builder<TokioExecutor> {
+fn builder(keep_alive: Duration) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(IDLE)
+        .header_read_timeout(keep_alive)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS);
     builder
@@ -157,7 +145,116 @@ fn builder() -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
-        .keep_alive_interval(IDLE)
-        .keep_alive_timeout(FIRST_BYTE);
+        .keep_alive_interval(keep_alive)
+        .keep_alive_timeout(FIRST_HEAD);
     builder
+}
+
+impl Listener {
+    /// Serves one connection to its end. How it ends is its caller's business.
+    async fn converse(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        connection: &Arc<Connection>,
+        closing: &mut watch::Receiver<()>,
+    ) {
+        // Small answers leave at once.
+        let _ = stream.set_nodelay(true);
+        // Who says nothing costs a socket and no buffers. (A socket that was just accepted counts as
+        // readable whether it is or not: only reading tells.)
+        let mut byte = [0];
+        let first = timeout_at(connection.first_head_by(), stream.peek(&mut byte));
+        let has_spoken = tokio::select! {
+            first = first => matches!(first, Ok(Ok(1..))),
+            _ = closing.changed() => false,
+        };
+        if !has_spoken {
+            return;
+        }
+        match &self.serving.tls {
+            None => self.drive(stream, peer, connection, closing).await,
+            Some(tls) => {
+                if let Some(stream) = tls.accept(stream).await {
+                    self.drive(stream, peer, connection, closing).await;
+                }
+            }
+        }
+    }
+
+    /// Speaks HTTP until the caller is done, the gateway stops, or the connection overstays.
+    async fn drive<S>(
+        &self,
+        stream: S,
+        peer: SocketAddr,
+        connection: &Arc<Connection>,
+        closing: &mut watch::Receiver<()>,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let wire = TokioIo::new(Wire::new(stream, Arc::clone(connection)));
+        let service = service_fn(|request| self.answer(request, peer, connection));
+        let conversation = self.builder.serve_connection(wire, service);
+        let overstays = connection.overstays(self.serving.keep_alive);
+        tokio::pin!(conversation, overstays);
+        let mut is_closing = false;
+        loop {
+            tokio::select! {
+                _ = conversation.as_mut() => return,
+                _ = closing.changed(), if !is_closing => {
+                    is_closing = true;
+                    conversation.as_mut().graceful_shutdown();
+                }
+                why = overstays.as_mut() => {
+                    if why == Overstayed::Idle {
+                        conversation.as_mut().graceful_shutdown();
+                        let _ = timeout(GOODBYE, conversation.as_mut()).await;
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        peer: SocketAddr,
+        connection: &Arc<Connection>,
+    ) -> impl Future<Output = Result<Response, Infallible>> + Send + 'static {
+        let under_way = connection.request();
+        let extensions = request.extensions_mut();
+        extensions.insert(ConnectInfo(peer));
+        extensions.insert(Arc::clone(connection));
+        if self.serving.tls.is_some() {
+            extensions.insert(Scheme::HTTPS);
+        }
+        let leaves = !self.serving.readiness.get() && request.version() == Version::HTTP_11;
+        let answering =
+            names_one_host(&request).then(|| self.router.clone().oneshot(request.map(Body::new)));
+        async move {
+            let mut response = match answering {
+                Some(answering) => answering.await?,
+                None => Refusal::from(request::Error::Host).into_response(),
+            };
+            if leaves {
+                // The caller's next request goes to another replica.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response.map(|body| under_way.count(body)))
+        }
+    }
+}
+
+/// A request names its host once; HTTP/1.0 need not, and HTTP/2 has another place for it (RFC 9112,
+/// section 3.2).
+fn names_one_host<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => {
+            host.is_empty() || host.to_str().is_ok_and(|host| host.parse::<Authority>().is_ok())
+        }
+        (None, _) => request.version() != Version::HTTP_11,
+        (Some(_), Some(_)) => false,
+    }
 }

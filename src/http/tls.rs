@@ -18,7 +18,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::telemetry::metrics;
 
-/// How long a handshake may take.
+/// How long a handshake may take, within the time that a connection has to its first whole head.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// How often the files are looked at: a certificate is rotated weeks before it ends.

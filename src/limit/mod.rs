@@ -3,16 +3,16 @@
 
 mod bucket;
 mod shared;
+mod slot;
 mod tenant;
 
 pub use bucket::{Bucket, BucketScope, Level};
 pub use shared::Limiter;
+pub use slot::{Slot, UNFINISHED_BODIES};
 pub use tenant::{Charge, Limits, TenantLimits};
 
 use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::model::Decision;
 
@@ -22,7 +22,7 @@ use crate::model::Decision;
 pub struct Permit {
     /// The buckets that were charged, and what is left in each.
     pub levels: Vec<(Arc<Bucket>, Level)>,
-    _slot: Option<OwnedSemaphorePermit>,
+    _slot: Slot,
 }
 
 /// Why a request may not be done now.
@@ -70,6 +70,14 @@ pub enum Refused {
         /// How many there may be.
         max: u32,
     },
+    /// The tenant's unfinished request bodies take too much memory together.
+    #[error(
+        "The request bodies under way take {max} bytes, which is as much as they may. Come back in 1 s."
+    )]
+    Bodies {
+        /// How many bytes they may take.
+        max: usize,
+    },
 }
 
 impl Refused {
@@ -79,7 +87,7 @@ impl Refused {
         match self {
             Self::Rate { .. } | Self::NeverEnough { .. } => Decision::RateLimited,
             Self::TooCostly { .. } => Decision::TooCostly,
-            Self::InFlight { .. } => Decision::TooManyInFlight,
+            Self::InFlight { .. } | Self::Bodies { .. } => Decision::TooManyInFlight,
         }
     }
 
@@ -88,7 +96,7 @@ impl Refused {
     pub const fn wait(&self) -> Option<Duration> {
         match self {
             Self::Rate { wait, .. } => Some(*wait),
-            Self::InFlight { .. } => Some(Duration::from_secs(1)),
+            Self::InFlight { .. } | Self::Bodies { .. } => Some(Duration::from_secs(1)),
             Self::NeverEnough { .. } | Self::TooCostly { .. } => None,
         }
     }

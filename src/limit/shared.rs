@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redis::Script;
 
-use super::{Bucket, BucketScope, Charge, Level, Permit, Refused, TenantLimits};
+use super::{Bucket, BucketScope, Charge, Level, Permit, Refused, Slot, TenantLimits};
 use crate::model::{CredentialId, TenantId};
 use crate::shared_state::{PREFIX, SharedState};
 
@@ -58,32 +58,30 @@ impl Limiter {
         Self::Shared(Shared { state, script: Script::new(SCRIPT) })
     }
 
-    /// Charges a request and counts it among the tenant's requests at once.
+    /// Charges a request that has its place among the tenant's requests at once.
     ///
     /// # Errors
-    /// When it costs too much, or too much now, or too many are under way. A refused request takes
-    /// nothing.
+    /// When it costs too much, or too much now. A refused request takes nothing.
     pub async fn admit(
         &self,
         tenant: &TenantId,
         limits: &TenantLimits,
         credential: &CredentialId,
         charge: &Charge,
+        slot: Slot,
     ) -> Result<Permit, Refused> {
         let (cost, max) = (charge.total(), limits.max_cost());
         if cost > max {
             return Err(Refused::TooCostly { cost, max });
         }
-        let in_flight = || Refused::InFlight { max: limits.max_in_flight() };
-        let slot = Arc::clone(&limits.in_flight).try_acquire_owned().map_err(|_| in_flight())?;
         let levels = self.charge(tenant, limits, credential, charge).await?;
-        Ok(Permit { levels, _slot: Some(slot) })
+        Ok(Permit { levels, _slot: slot })
     }
 
-    /// Charges a request that is answered at once.
+    /// Charges a request that is not executed: it is answered from memory, or refused.
     ///
     /// # Errors
-    /// As [`Limiter::admit`], but for the requests at once.
+    /// As [`Limiter::admit`], but for what one request may cost.
     pub async fn charge(
         &self,
         tenant: &TenantId,

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::sync::Cache;
-use tokio::sync::Semaphore;
 
-use super::{Bucket, BucketScope};
+use super::slot::Slots;
+use super::{Bucket, BucketScope, Refused, Slot};
 use crate::model::{CredentialId, Kind, Rate, RateLimits, RootField, Tenant, TenantId, Weights};
 
 /// How many credentials of one tenant have buckets of their own at once.
@@ -34,7 +34,7 @@ pub struct TenantLimits {
     /// Buckets of single credentials, made when they are first used and dropped when they are full
     /// again; `None` if they have no limits, as such a cache takes 30 KiB.
     credentials: Option<Cache<(CredentialId, Name), Arc<Bucket>>>,
-    pub(super) in_flight: Arc<Semaphore>,
+    slots: Slots,
 }
 
 /// What a bucket is for.
@@ -57,7 +57,8 @@ impl Name {
     }
 }
 
-/// What a request costs.
+/// What a request costs. One that asks for no operation costs a unit all the same: its document was
+/// read. So does one that is refused for what its document is ([`Charge::default`]).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Charge {
     /// Units, by operation.
@@ -87,10 +88,21 @@ impl Charge {
     /// All of it together.
     #[must_use]
     pub fn total(&self) -> u32 {
+        if self.is_bare() {
+            return 1;
+        }
         self.operations.iter().fold(0, |sum, (_, units)| sum.saturating_add(*units))
     }
 
+    /// Neither an operation nor the schema is asked for.
+    const fn is_bare(&self) -> bool {
+        self.operations.is_empty() && !self.introspects
+    }
+
     fn of_kind(&self, kind: Kind) -> u32 {
+        if self.is_bare() && kind == Kind::Query {
+            return 1;
+        }
         let own = self.operations.iter().filter(|(field, _)| field.kind() == kind);
         own.fold(0, |sum, (_, units)| sum.saturating_add(*units))
     }
@@ -146,16 +158,13 @@ impl TenantLimits {
             let idle = idle.min(LONGEST_IDLE);
             Cache::builder().max_capacity(CREDENTIALS).time_to_idle(idle).build()
         };
-        let permits = limits.max_in_flight as usize;
         Self {
             limits: limits.clone(),
             buckets: rates.filter_map(bucket).collect(),
             credentials: longest.max().map(cache),
-            in_flight: match before {
-                Some(before) if before.limits.max_in_flight == limits.max_in_flight => {
-                    Arc::clone(&before.in_flight)
-                }
-                _ => Arc::new(Semaphore::new(permits)),
+            slots: match before {
+                Some(before) => before.slots.resized(limits.max_in_flight),
+                None => Slots::new(limits.max_in_flight),
             },
         }
     }
@@ -166,10 +175,12 @@ impl TenantLimits {
         self.limits.max_cost
     }
 
-    /// How many requests may be under way at once.
-    #[must_use]
-    pub const fn max_in_flight(&self) -> u32 {
-        self.limits.max_in_flight
+    /// Takes a place among the tenant's requests at once.
+    ///
+    /// # Errors
+    /// When all are taken.
+    pub fn enter(&self) -> Result<Slot, Refused> {
+        self.slots.take()
     }
 
     /// The buckets that a charge takes from, and how much from each; the narrowest first.

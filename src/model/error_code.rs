@@ -56,6 +56,8 @@ codes! {
     BadUserInput = "BAD_USER_INPUT", 400, "BadRequestException";
     /// No such job among the tenant's own.
     NotFound = "NOT_FOUND", 200, "MoveNotFoundError";
+    /// A document's hash without its text (automatic persisted queries): send the text.
+    PersistedQueryNotSupported = "PERSISTED_QUERY_NOT_SUPPORTED", 400, "BadRequestException";
     /// The document is not GraphQL.
     GraphqlParseFailed = "GRAPHQL_PARSE_FAILED", 400, "ValidationError";
     /// The document does not fit the schema.

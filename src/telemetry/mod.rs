@@ -25,11 +25,21 @@ pub use subscriber::{Error, Format, init};
 
 use crate::model::{CallRecord, TraceContext};
 
-/// The trace of a request: its caller's, or one that begins here where traces are kept.
+/// The trace of a request: its caller's, or one that begins here where traces are kept. Whether it is
+/// kept is decided here, and not by its id where a caller chose that: nobody knows the caller yet.
 #[must_use]
 pub fn trace_of(headers: &HeaderMap) -> Option<TraceContext> {
-    TraceContext::of(headers)
-        .or_else(|| otlp::is_tracing().then(|| TraceContext::root(otlp::is_sampled)))
+    let own = || TraceContext::root(otlp::is_sampled);
+    match TraceContext::of(headers) {
+        Some(trace) => Some(TraceContext { sampled: own().sampled, ..trace }),
+        None => otlp::is_tracing().then(own),
+    }
+}
+
+/// Returns true if a caller's `traceparent` says that the trace is kept; `None` if there is none.
+#[must_use]
+pub fn wishes_trace(headers: &HeaderMap) -> Option<bool> {
+    TraceContext::of(headers).map(|trace| trace.sampled)
 }
 
 /// Tells a finished call, once.

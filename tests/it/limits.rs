@@ -270,36 +270,34 @@ async fn refusals_are_cheap_and_never_reach_move() {
     assert!(world.sandbox.calls().is_empty());
 }
 
-/// Opens connections that say nothing, or half a request, and keeps them.
-async fn hold(address: std::net::SocketAddr, count: usize) -> Vec<tokio::net::TcpStream> {
-    use tokio::io::AsyncWriteExt;
-
-    let mut held = Vec::with_capacity(count);
-    for n in 0..count {
-        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-        if n % 2 == 0 {
-            stream.write_all(b"POST /graphql HTTP/1.1\r\nHost: x\r\n").await.unwrap();
-        }
-        held.push(stream);
-    }
-    held
-}
-
 #[tokio::test]
-async fn more_connections_than_allowed_wait_and_health_is_told_all_the_same() {
+async fn more_connections_than_allowed_wait_for_those_at_work_and_health_is_told() {
     let server = "server: { listen: 127.0.0.1:0, max_connections: 20 }\n";
     let world = world_with("queries: ~", server).await;
-    let held = hold(world.address, 20).await;
+    world.sandbox.set_latency(Duration::from_secs(2));
+    let query = |n: usize| format!("{{ getJob(jobId: \"job-{n}\") {{ id }} }}");
+    let at_work = join_all((0..20).map(|n| {
+        let world = &world;
+        async move { world.ask("globex", &query(n), json!({})).await }
+    }));
+    tokio::pin!(at_work);
+    while world.sandbox.count("getJob") < 20 {
+        tokio::select! {
+            replies = &mut at_work => panic!("too early: {replies:?}"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
     let waiting = world.ask("globex", MISSING, json!({}));
     tokio::pin!(waiting);
     tokio::select! {
         reply = &mut waiting => panic!("there was no place for it: {reply:?}"),
+        replies = &mut at_work => panic!("too early: {replies:?}"),
         () = tokio::time::sleep(Duration::from_millis(200)) => {}
     }
     let health = send(world.http.get(format!("http://{}/readyz", world.admin))).await;
     assert_eq!(health.status, 200);
     assert_eq!(world.metric("jobs_gateway_connections").await, Some(20.0));
-    drop(held);
+    at_work.await;
     assert_eq!(waiting.await.code(), "NOT_FOUND");
 }
 

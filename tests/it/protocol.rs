@@ -165,7 +165,7 @@ async fn methods_and_media_types_are_what_graphql_over_http_says() {
         let request = world.http.request(method.clone(), world.url());
         let reply = send(request.header("authorization", key("acme"))).await;
         assert_eq!(reply.status, 405, "{method}");
-        assert_eq!(reply.headers["allow"], "GET, POST");
+        assert_eq!(reply.headers["allow"], "GET, HEAD, POST");
         assert!(!reply.headers.contains_key("access-control-allow-origin"));
     }
     let body = json!({"query": "{ __typename }"});

@@ -42,7 +42,7 @@ impl Authority {
     }
 }
 
-async fn world(folder: &Path, more: &str) -> World {
+pub async fn tls_world(folder: &Path, more: &str) -> World {
     let folder = folder.display();
     let config = format!(
         "server: {{ listen: 127.0.0.1:0, tls: {{ cert: {folder}/cert.pem, key: {folder}/key.pem{more} }} }}\n"
@@ -60,7 +60,7 @@ fn ask(world: &World, http: &reqwest::Client) -> reqwest::RequestBuilder {
 async fn the_listener_speaks_tls_and_both_versions_of_http() {
     let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
     authority.write_server(folder.path());
-    let world = world(folder.path(), "").await;
+    let world = tls_world(folder.path(), "").await;
     let answer = ask(&world, &authority.client().build().unwrap()).send().await.unwrap();
     assert_eq!((answer.status().as_u16(), answer.version()), (200, reqwest::Version::HTTP_2));
     let http1 = authority.client().http1_only().build().unwrap();
@@ -76,7 +76,7 @@ async fn the_listener_speaks_tls_and_both_versions_of_http() {
 async fn rotated_certificates_are_used_and_broken_ones_change_nothing() {
     let (folder, before) = (tempfile::tempdir().unwrap(), Authority::new());
     before.write_server(folder.path());
-    let world = world(folder.path(), "").await;
+    let world = tls_world(folder.path(), "").await;
     let (old, after) = (before.client().build().unwrap(), Authority::new());
     let new = after.client().build().unwrap();
     assert!(ask(&world, &old).send().await.is_ok());
@@ -98,7 +98,7 @@ async fn with_a_client_ca_only_callers_with_its_certificates_connect() {
     authority.write_server(folder.path());
     std::fs::write(folder.path().join("ca.pem"), authority.0.pem()).unwrap();
     let more = format!(", client_ca: {}/ca.pem", folder.path().display());
-    let world = world(folder.path(), &more).await;
+    let world = tls_world(folder.path(), &more).await;
     assert!(ask(&world, &authority.client().build().unwrap()).send().await.is_err());
     let (certificate, private) = Authority::new().issue();
     let foreign = reqwest::Identity::from_pem((certificate + &private).as_bytes()).unwrap();
@@ -116,7 +116,7 @@ async fn move_is_called_over_tls_if_its_authority_is_trusted() {
     let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
     authority.write_server(folder.path());
     std::fs::write(folder.path().join("ca.pem"), authority.0.pem()).unwrap();
-    let far = world(folder.path(), "").await;
+    let far = tls_world(folder.path(), "").await;
     for (ca, code) in [
         (format!(", ca: {}/ca.pem", folder.path().display()), "UPSTREAM_ERROR"),
         (String::new(), "UPSTREAM_UNAVAILABLE"),

@@ -293,7 +293,7 @@ async fn every_token_attack_is_refused_with_401_and_one_short_reason() {
         ("not base64", format!("{head}.!!!.{signature}"), "malformed"),
         ("not JSON", format!("{}.{payload}.{signature}", URL_SAFE_NO_PAD.encode("{")), "malformed"),
         ("two dots alone", "..".to_owned(), "malformed"),
-        ("far too long", format!("{good}{}", "A".repeat(9000)), "malformed"),
+        ("far too long", format!("{good}{}", "A".repeat(25_000)), "malformed"),
     ];
     for (name, token, reason) in attacks {
         let reply = with_token(&world, &token, READ).await;
@@ -436,5 +436,20 @@ async fn keys_from_a_file_and_a_shared_secret_work_and_do_not_mix() {
         (hmac("https://file.test"), 401),
     ] {
         assert_eq!(with_token(&world, &token, READ).await.status, status);
+    }
+}
+
+#[tokio::test]
+async fn a_token_with_hundreds_of_groups_is_taken() {
+    let key = Key::new("ec", Algorithm::ES256);
+    let issuer = Issuer::start(&[&key]).await;
+    let world = world(&issuer).await;
+    for (groups, status) in [(240, 200), (480, 401)] {
+        let mut claims = claims("acme");
+        let group = |n: usize| format!("00000000-0000-0000-0000-{n:012}");
+        claims["groups"] = (0..groups).map(group).collect::<Vec<_>>().into();
+        let token = key.token(Algorithm::ES256, &claims);
+        assert!(token.len() > 12 * 1024);
+        assert_eq!(with_token(&world, &token, READ).await.status, status, "{groups} groups");
     }
 }

@@ -378,3 +378,22 @@ async fn a_collector_that_others_wrote_takes_the_trace() {
     assert!(behind.logs.lock().unwrap().iter().any(|(_, record)| hex(&record.trace_id) == TRACE));
     assert!(behind.metrics.lock().unwrap().contains("jobs_gateway_requests"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_does_not_decide_that_its_trace_is_kept() {
+    let collector = Collector::default();
+    let endpoint = collector.serve_grpc();
+    let otlp = format!("endpoint: 'http://{endpoint}', sample: 0%");
+    let gateway = Traced::start(&otlp, "warn").await;
+    let strangers = TRACE.replace('0', "1");
+    let refused = reqwest::Client::new()
+        .post(gateway.process.url())
+        .header("traceparent", format!("00-{strangers}-{PARENT}-01"))
+        .json(&json!({"query": "{ __typename }"}));
+    assert_eq!(refused.send().await.unwrap().status(), 401);
+    gateway.ask("job-none", &[("traceparent", &format!("00-{TRACE}-{PARENT}-01"))]).await;
+    gateway.stop();
+    let spans = collector.spans.lock().unwrap();
+    assert!(!spans.is_empty());
+    assert!(spans.iter().all(|span| hex(&span.trace_id) == TRACE), "{spans:?}");
+}

@@ -164,7 +164,7 @@ async fn a_caller_who_hangs_up_ends_its_query_and_leaves_a_record() {
 async fn a_mutation_whose_caller_hung_up_is_recorded_with_its_outcome() {
     let config = "audit: { sinks: [{ file: ./audit/audit.jsonl }] }\n".to_owned();
     let world = World::set_up(Setup { config, ..Setup::default() }).await;
-    world.sandbox.fail_next(Some("createSingleCamJob"), Fault::Delay(Duration::from_millis(100)));
+    world.sandbox.fail_next(Some("createSingleCamJob"), Fault::Delay(Duration::from_secs(3)));
     let create = create();
     tokio::select! {
         reply = world.ask("acme", &create, json!({})) => panic!("{reply:?}"),

@@ -1,0 +1,97 @@
+//! A request until its text is there: whose it is, and what it holds meanwhile.
+//!
+//! What is shared comes last. Until its caller is known a request holds its connection alone; until
+//! its body is whole, a place of its own tenant; only then one of the whole gateway's.
+
+use std::sync::Arc;
+
+use axum::http::header;
+use axum::http::request::Parts;
+use bytes::Bytes;
+use tokio::sync::SemaphorePermit;
+use tokio::time::Instant;
+
+use super::body::Incoming;
+use super::connection::Connection;
+use super::error::Refusal;
+use super::media_type::MediaType;
+use super::{Rules, Service, credential, request};
+use crate::graphql::ApiError;
+use crate::limit::{Refused, Slot};
+use crate::model::{CallRecord, Caller, ErrorCode, RequestHead};
+use crate::telemetry;
+
+/// A request whose caller is known and whose text has come.
+#[derive(Debug)]
+pub struct Arrival<'a> {
+    /// The rules it is judged by, to its end.
+    pub rules: Arc<Rules>,
+    /// Who asks.
+    pub caller: Caller,
+    /// When the caller stops waiting.
+    pub deadline: Instant,
+    /// What it is answered in.
+    pub media_type: MediaType,
+    /// Its body, or its parameters.
+    pub text: Bytes,
+    /// Its place among its tenant's requests; `None` for a tenant without limits.
+    pub slot: Option<Slot>,
+    /// Its place among the whole gateway's.
+    pub at_once: SemaphorePermit<'a>,
+}
+
+/// Takes a request in.
+///
+/// # Errors
+/// When it cannot be a GraphQL request, nobody knows its caller, its body does not come as it should,
+/// or too many are under way.
+pub async fn arrive<'a>(
+    service: &'a Service,
+    head: &Parts,
+    body: &mut Incoming,
+    record: &mut CallRecord,
+) -> Result<Arrival<'a>, Refusal> {
+    let deadline = record.began + request::time_for(&head.headers, service.request_timeout)?;
+    let media_type = MediaType::accepted(&head.headers).ok_or(request::Error::NotAcceptable)?;
+    request::check_head(head, service.max_body)?;
+
+    let rules = service.rules.load_full();
+    let now = service.clock.now();
+    let caller = credential::authenticate(&rules, &head.headers, now, record).await?;
+    if let Some(connection) = head.extensions.get::<Arc<Connection>>() {
+        connection.know(&caller.tenant.id);
+    }
+    heed_trace(record, head);
+
+    let mut slot = match rules.limits.of(&caller.tenant.id) {
+        Some(limits) => {
+            let refused = |refused: &Refused| record.decision = Some(refused.decision());
+            Some(limits.enter().inspect_err(refused)?)
+        }
+        None => None,
+    };
+    let text = body.read(head, service.max_body, deadline, slot.as_mut()).await?;
+    let at_once = service.at_once.try_acquire().map_err(|_| overloaded())?;
+    Ok(Arrival { rules, caller, deadline, media_type, text, slot, at_once })
+}
+
+/// Sheds load before anything is executed: what was admitted before keeps its pace.
+fn overloaded() -> Refusal {
+    let message = "The gateway has as many requests under way as it may. Come back in 1 s.";
+    Refusal::of(ApiError::new(ErrorCode::Overloaded, message)).with_header(header::RETRY_AFTER, "1")
+}
+
+/// Heeds a known caller's wish that its trace is kept, or not. A stranger's is not heeded.
+fn heed_trace(record: &mut CallRecord, head: &Parts) {
+    let Some(trace) = &mut record.trace else { return };
+    trace.sampled = telemetry::wishes_trace(&head.headers).unwrap_or(trace.sampled);
+    note_head(record, head);
+}
+
+/// Notes what a trace shows of a head, where the trace is kept.
+pub fn note_head(record: &mut CallRecord, head: &Parts) {
+    let is_kept = record.trace.as_ref().is_some_and(|trace| trace.sampled);
+    if is_kept && record.head.is_none() {
+        record.head = Some(Box::new(RequestHead::of(head)));
+    }
+}
