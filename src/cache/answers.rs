@@ -116,12 +116,12 @@ impl Answers {
         Self { stored, versions, max_bytes, asked, hasher: RandomState::new() }
     }
 
-    /// The answer to a question, if it is fresh and nothing in it was written since.
+    /// The answer to a question, if it is fresh and of nothing in it anything newer is known.
     #[must_use]
     pub fn get(&self, question: &Question, now: Timestamp) -> Option<Arc<StoredAnswer>> {
         let answer = self.stored.get(question)?;
         let is_good = now < answer.fresh_until
-            && answer.versions.iter().all(|version| self.versions.is_current(*version));
+            && answer.versions.iter().all(|version| self.versions.is_current(version));
         is_good.then_some(answer)
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::model::{Selection, Version};
+use crate::model::{Selection, Tenant, Version};
 
 /// The fetches that are under way.
 #[derive(Debug)]
@@ -17,12 +17,27 @@ pub struct Flights<K, T> {
     next_id: AtomicU64,
 }
 
+/// What a fetch must be of to be joined.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// The policy by which what it brings is judged.
+    pub tenant: Arc<Tenant>,
+    /// The version before it.
+    pub version: Version,
+}
+
+impl Terms {
+    fn is_met_by(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.tenant, &other.tenant) && self.version == other.version
+    }
+}
+
 /// One fetch.
 #[derive(Debug)]
 struct Flight<T> {
     id: u64,
     selection: Arc<Selection>,
-    version: Version,
+    terms: Terms,
     done: Arc<watch::Sender<Option<T>>>,
 }
 
@@ -37,28 +52,29 @@ where
     K: Clone + Eq + Hash + Send + 'static,
     T: Clone + Send + Sync + 'static,
 {
-    /// The result of a fetch of this version and of at least this selection, if one is under way.
-    /// `None` also if it ended without one.
-    pub async fn join(&self, key: &K, selection: &Selection, version: Version) -> Option<T> {
-        let mut result = self.find(key, selection, version)?;
+    /// The result of a fetch of this version, under this policy and of at least this selection, if one
+    /// is under way. `None` also if it ended without one.
+    pub async fn join(&self, key: &K, selection: &Selection, terms: &Terms) -> Option<T> {
+        let mut result = self.find(key, selection, terms)?;
         result.wait_for(Option::is_some).await.ok()?.clone()
     }
 
     /// Whether a fetch that [`Flights::join`] would wait for is under way.
     #[must_use]
-    pub fn is_flying(&self, key: &K, selection: &Selection, version: Version) -> bool {
-        self.find(key, selection, version).is_some()
+    pub fn is_flying(&self, key: &K, selection: &Selection, terms: &Terms) -> bool {
+        self.find(key, selection, terms).is_some()
     }
 
     fn find(
         &self,
         key: &K,
         selection: &Selection,
-        version: Version,
+        terms: &Terms,
     ) -> Option<watch::Receiver<Option<T>>> {
         let flying = self.flying.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits =
-            |flight: &&Flight<T>| flight.version == version && flight.selection.covers(selection);
+        let fits = |flight: &&Flight<T>| {
+            terms.is_met_by(&flight.terms) && flight.selection.covers(selection)
+        };
         flying.get(key)?.iter().find(fits).map(|flight| flight.done.subscribe())
     }
 
@@ -69,7 +85,7 @@ where
         &self,
         key: &K,
         selection: Arc<Selection>,
-        version: Version,
+        terms: Terms,
         fetch: F,
     ) -> impl Future<Output = Option<T>> + use<K, T, F>
     where
@@ -78,7 +94,7 @@ where
         let (done, mut result) = watch::channel(None);
         let done = Arc::new(done);
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let flight = Flight { id, selection, version, done: Arc::clone(&done) };
+        let flight = Flight { id, selection, terms, done: Arc::clone(&done) };
         self.flying
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

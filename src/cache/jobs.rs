@@ -31,7 +31,7 @@ pub struct Entry<V> {
     pub tenant: Arc<Tenant>,
     /// How long it may be given.
     pub lifetime: Lifetime,
-    /// The job's version before it was fetched.
+    /// The version under which it is kept.
     pub version: Version,
     /// What it takes of memory, in bytes, roughly.
     pub weight: usize,
@@ -44,8 +44,8 @@ pub struct JobCache<V: Send + Sync + 'static> {
     versions: Arc<Versions>,
 }
 
-/// What an entry takes besides what was fetched: key, policy, lifetime, moka's own nodes.
-const OVERHEAD: usize = 600;
+/// What an entry takes besides what was fetched: key, policy, lifetime, counter, moka's own nodes.
+const OVERHEAD: usize = 800;
 
 impl<V: Send + Sync + 'static> JobCache<V> {
     /// An empty cache that holds at most so many bytes.
@@ -64,17 +64,26 @@ impl<V: Send + Sync + 'static> JobCache<V> {
         Self { entries, versions }
     }
 
-    /// What is known of a job under this policy, if nothing was written since.
+    /// What is known of a job under this policy, if nothing was written since and nothing newer told.
     #[must_use]
     pub fn get(&self, key: &Key, tenant: &Arc<Tenant>) -> Option<Arc<Entry<V>>> {
         let entry = self.entries.get(key)?;
-        let is_good = Arc::ptr_eq(&entry.tenant, tenant) && self.versions.is_current(entry.version);
+        let is_good =
+            Arc::ptr_eq(&entry.tenant, tenant) && self.versions.is_current(&entry.version);
         is_good.then_some(entry)
     }
 
-    /// Remembers what was fetched, unless it may not be given any more already.
+    /// What of a job was fetched last, whether it may still be given or not: who asks for less is
+    /// likely to come again.
+    #[must_use]
+    pub fn last_selection(&self, key: &Key) -> Option<Arc<Selection>> {
+        Some(Arc::clone(&self.entries.get(key)?.selection))
+    }
+
+    /// Remembers what was fetched, also where it may not be given any more already: see
+    /// [`JobCache::last_selection`].
     pub fn put(&self, key: Key, entry: Arc<Entry<V>>, now: Timestamp) {
-        if entry.lifetime.end() > now && self.versions.is_current(entry.version) {
+        if entry.lifetime.end() > now {
             self.entries.insert(key, entry);
         }
     }

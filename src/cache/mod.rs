@@ -1,8 +1,8 @@
 //! What is known of jobs, and for how long it may be said again.
 //!
-//! Every key holds its tenant, and every entry the [`Version`](crate::model::Version) that its
-//! job's data had before it was fetched: a write changes the version, so whatever was fetched
-//! earlier, or is being fetched still, is never answered again.
+//! Every key holds its tenant, and every entry the [`Version`](crate::model::Version) of its job: a
+//! write changes the version, and so does a read that is told. So whatever was fetched earlier, or is
+//! being fetched still, is never answered again, and nobody sees a job go back in time.
 
 mod answers;
 mod flights;
@@ -13,7 +13,7 @@ mod shared;
 mod versions;
 
 pub use answers::{Answers, Question, Root, StoredAnswer};
-pub use flights::Flights;
+pub use flights::{Flights, Terms};
 pub use jobs::{Entry, JobCache, Key};
 pub use lifetime::{Lifetime, Phase, State};
 pub use shared::{SharedEntry, SharedTier, Stamp};

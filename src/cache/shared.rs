@@ -1,11 +1,12 @@
 //! The second tier: what one replica fetched is known to all, and what one writes, all forget.
 //!
-//! An entry holds the stamp that its job had before it was fetched (three counters in Redis: the
-//! job's, its tenant's, everybody's); it is good as long as the stamp stands. Entries are sealed
+//! An entry holds a stamp (three counters in Redis: the job's, its tenant's, everybody's); it is good as
+//! long as the stamp stands. Every write counts, and every read of Move's that is told: so no replica
+//! tells of a job what is older than what another one told. Entries are sealed
 //! with a key of the gateway's: Redis learns no metadata and no URL, and nobody who can write to it
 //! can make the gateway believe anything.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,14 +32,19 @@ const NONCE: usize = 24;
 /// Longest time an entry stays, whatever policy says; counters stay longer.
 const LONGEST: Duration = Duration::from_hours(24 * 7);
 
-/// How long the counter of a job that is not written any more stays.
-const COUNTER_STAYS: Duration = Duration::from_hours(24 * 30);
+/// How long the counter of a job stays that nobody asks for any more: longer than its entry.
+const COUNTER_STAYS: Duration = Duration::from_hours(24 * 8);
+
+/// How many reads that could not be told are remembered one by one.
+const MAX_UNTOLD: usize = 256;
 
 /// What all replicas know of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SharedEntry {
     /// When upstream began to be asked.
     pub fetched: Timestamp,
+    /// The rules by which it was judged: with others it says nothing.
+    pub rules: [u8; 32],
     /// What was asked for.
     pub selection: Arc<Selection>,
     /// The job as Move sent it, JSON text; `None` if it is not the tenant's to see.
@@ -62,6 +68,8 @@ pub struct SharedTier {
     replica: String,
     /// Whether a write could not be told: then nothing in Redis is believed until it could.
     owes: AtomicBool,
+    /// Jobs whose reads could not be told: nothing in Redis is believed of them until it could.
+    untold: Mutex<HashSet<Key>>,
     next_message: AtomicU64,
     /// Writes that wait for the others to have forgotten, by message.
     waiting: Mutex<HashMap<u64, Arc<Semaphore>>>,
@@ -139,6 +147,7 @@ impl SharedTier {
             cipher: XChaCha20Poly1305::new(&key),
             replica: uuid::Uuid::new_v4().to_string(),
             owes: AtomicBool::new(false),
+            untold: Mutex::default(),
             next_message: AtomicU64::new(0),
             waiting: Mutex::default(),
         }
@@ -146,7 +155,7 @@ impl SharedTier {
 
     /// What is known of a job, and its stamp now; no stamp if Redis is in trouble.
     pub async fn get(&self, key: &Key) -> (Option<SharedEntry>, Option<Stamp>) {
-        if self.owes.load(Ordering::SeqCst) {
+        if self.owes.load(Ordering::SeqCst) || self.untold().contains(key) {
             return (None, None);
         }
         let keys =
@@ -169,22 +178,42 @@ impl SharedTier {
         (entry, Some(stamp))
     }
 
-    /// Stores what was fetched after `stamp` was read, for as long as it is of use.
-    pub async fn put(&self, key: &Key, entry: SharedEntry, stamp: Stamp, stays: Duration) {
-        let name = entry_key(key);
-        let stays = u64::try_from(stays.min(LONGEST).as_millis()).unwrap_or_default();
-        let Some(sealed) = self.seal(&name, &Sealed { stamp, entry }) else { return };
-        if stays > 0 && !self.owes.load(Ordering::SeqCst) {
-            let ask = async |redis: &mut _| {
-                redis::cmd("SET")
-                    .arg(&name)
-                    .arg(sealed)
-                    .arg("PX")
-                    .arg(stays)
-                    .query_async(redis)
-                    .await
-            };
-            let _stored: Option<()> = self.state.run(ask).await;
+    /// Tells all replicas that a job was read from Move after its stamp was taken, and waits (20 ms at
+    /// most) until they have forgotten what they knew, which is older. What was read is stored for as
+    /// long as it is of use, if it may be. Gives false if something else was told or written since the
+    /// stamp was taken: nobody knows then what is newer, and nothing is kept.
+    pub async fn land(
+        &self,
+        key: &Key,
+        stamp: Option<Stamp>,
+        known: Option<(SharedEntry, Duration)>,
+    ) -> bool {
+        let (entry, counter) = (entry_key(key), counter_of_job(key));
+        let landed = stamp.map(|Stamp([job, tenant, all])| Stamp([job + 1, tenant, all]));
+        let sealed = landed.clone().zip(known).and_then(|(stamp, (known, stays))| {
+            let stays = u64::try_from(stays.min(LONGEST).as_millis()).ok().filter(|ms| *ms > 0)?;
+            Some((self.seal(&entry, &Sealed { stamp, entry: known })?, stays))
+        });
+        let mut pipeline = redis::pipe();
+        pipeline.incr(&counter, 1);
+        pipeline.expire(&counter, COUNTER_STAYS.as_secs().cast_signed()).ignore();
+        match sealed {
+            Some((sealed, stays)) => pipeline.pset_ex(&entry, sealed, stays).ignore(),
+            None => pipeline.del(&entry).ignore(),
+        };
+        let (tenant, job) = (key.tenant.to_string(), key.job.to_string());
+        match self.tell(pipeline, Some(tenant), Some(job)).await.as_deref() {
+            Some([count, ..]) => landed.is_none_or(|landed| landed.0[0] == *count),
+            // Whoever is alone goes on with what it knows itself.
+            _ => {
+                let mut untold = self.untold();
+                if untold.len() < MAX_UNTOLD {
+                    untold.insert(key.clone());
+                } else {
+                    self.owes.store(true, Ordering::SeqCst);
+                }
+                true
+            }
         }
     }
 
@@ -204,35 +233,43 @@ impl SharedTier {
             pipeline.incr(counter_of_tenant(tenant), 1).ignore();
         }
         let job = job.map(ToString::to_string);
-        if !self.tell(pipeline, Some(tenant.to_string()), job).await {
+        if self.tell(pipeline, Some(tenant.to_string()), job).await.is_none() {
             self.owes.store(true, Ordering::SeqCst);
         }
     }
 
-    /// Publishes at the end of a pipeline, and waits for every other replica's word.
+    /// Publishes at the end of a pipeline, and waits for every other replica's word. Gives the numbers
+    /// that came back.
     async fn tell(
         &self,
         mut pipeline: redis::Pipeline,
         tenant: Option<String>,
         job: Option<String>,
-    ) -> bool {
+    ) -> Option<Vec<u64>> {
         let (id, message) = self.message(tenant, job);
         pipeline.publish(forget_channel(), message);
         let forgotten = Arc::new(Semaphore::new(0));
         let _waiting = Waiting::begin(self, id, &forgotten);
-        let told =
-            self.state.run(async |redis: &mut _| pipeline.query_async::<(u32,)>(redis).await).await;
-        if let Some((receivers,)) = told {
+        let told = self
+            .state
+            .run(async |redis: &mut _| pipeline.query_async::<Vec<u64>>(redis).await)
+            .await;
+        if let Some([.., receivers]) = told.as_deref() {
             // Every replica answers, this one too.
+            let receivers = u32::try_from(*receivers).unwrap_or(u32::MAX);
             let _ = timeout(PATIENCE, forgotten.acquire_many(receivers)).await;
         }
-        told.is_some()
+        told
     }
 
     fn message(&self, tenant: Option<String>, job: Option<String>) -> (u64, String) {
         let id = self.next_message.fetch_add(1, Ordering::Relaxed);
         let message = Message { from: self.replica.clone(), id, tenant, job };
         (id, serde_json::to_string(&message).unwrap_or_default())
+    }
+
+    fn untold(&self) -> std::sync::MutexGuard<'_, HashSet<Key>> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Semaphore>>> {
@@ -286,8 +323,23 @@ impl SharedTier {
         }
     }
 
-    /// Tells everybody to forget everything, if a write could not be told while Redis was away.
+    /// Tells what could not be told while Redis was away: which jobs were read; to forget everything,
+    /// if something was written.
     async fn pay(&self) {
+        let untold: Vec<Key> = self.untold().iter().cloned().collect();
+        if !untold.is_empty() {
+            let mut pipeline = redis::pipe();
+            for key in &untold {
+                let (tenant, job) = (key.tenant.to_string(), key.job.to_string());
+                let (_, message) = self.message(Some(tenant), Some(job));
+                pipeline.incr(counter_of_job(key), 1).ignore().del(entry_key(key)).ignore();
+                pipeline.publish(forget_channel(), message).ignore();
+            }
+            let ask = async |redis: &mut _| pipeline.query_async::<()>(redis).await;
+            if self.state.run(ask).await.is_some() {
+                self.untold().retain(|key| !untold.contains(key));
+            }
+        }
         if self.owes.load(Ordering::SeqCst) {
             let mut pipeline = redis::pipe();
             let (_, message) = self.message(None, None);
@@ -305,6 +357,8 @@ impl SharedTier {
         let tenant = message.tenant.as_deref().and_then(|text| TenantId::parse(text).ok());
         let job = message.job.as_deref().and_then(|text| JobId::parse(text).ok());
         match (tenant, job) {
+            // What this replica wrote or read itself, it has counted already.
+            (Some(_), Some(_)) if message.from == self.replica => {}
             (Some(tenant), Some(job)) => versions.forget_job(&Key { tenant, job }),
             (Some(tenant), None) => versions.forget_tenant(&tenant),
             (None, _) => versions.forget_all(),

@@ -1,28 +1,59 @@
-//! Versions: whether data that was fetched before may still be given.
+//! Versions: whether what was fetched before may still be given.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::Key;
 use crate::model::{TenantId, Version};
 
-/// How many counters there are. Two jobs that share one cost each other a fetch after a write,
-/// never a wrong answer.
-const COUNTERS: usize = 1 << 16;
+/// How many counters tenants have. Two tenants that share one cost each other fetches after a write
+/// to all of their jobs, never a wrong answer.
+const TENANTS: usize = 1 << 12;
 
-/// Counters of writes: a job's version is the sum of its own, its tenant's and everybody's. Each
-/// only grows, so equal sums mean that nothing was written in between.
+/// How many jobs' counters are kept at least before those are looked for that nobody holds.
+const SWEEP_AT: usize = 1 << 10;
+
+/// Counters of what makes older answers void: writes, and reads that were told. Each only grows, so
+/// equal ones mean that nothing happened in between.
 #[derive(Debug)]
 pub struct Versions {
-    counters: Box<[AtomicU64]>,
+    jobs: Mutex<Counters>,
+    tenants: Box<[AtomicU64]>,
     everybody: AtomicU64,
     hasher: RandomState,
+}
+
+/// The counters of the jobs of which somebody holds a version. Nobody can tell the difference if one
+/// that nobody holds begins anew.
+#[derive(Debug)]
+struct Counters {
+    live: HashMap<Key, Weak<AtomicU64>>,
+    /// How many there may be before they are swept.
+    sweep_at: usize,
+}
+
+impl Counters {
+    fn of(&mut self, key: &Key) -> Arc<AtomicU64> {
+        if let Some(counter) = self.live.get(key).and_then(Weak::upgrade) {
+            return counter;
+        }
+        if self.live.len() >= self.sweep_at {
+            self.live.retain(|_, counter| counter.strong_count() > 0);
+            self.sweep_at = SWEEP_AT.max(2 * self.live.len());
+        }
+        let counter = Arc::default();
+        self.live.insert(key.clone(), Arc::downgrade(&counter));
+        counter
+    }
 }
 
 impl Default for Versions {
     fn default() -> Self {
         Self {
-            counters: (0..COUNTERS).map(|_| AtomicU64::new(0)).collect(),
+            jobs: Mutex::new(Counters { live: HashMap::new(), sweep_at: SWEEP_AT }),
+            tenants: (0..TENANTS).map(|_| AtomicU64::new(0)).collect(),
             everybody: AtomicU64::new(0),
             hasher: RandomState::new(),
         }
@@ -33,24 +64,40 @@ impl Versions {
     /// A job's version now. To be taken before its data is fetched.
     #[must_use]
     pub fn of(&self, key: &Key) -> Version {
-        let (job, tenant) = (self.slot(key), self.slot(&key.tenant));
-        Version { job, tenant, sum: self.sum(job, tenant) }
+        let job = self.counters().of(key);
+        let (count, tenant) = (job.load(Ordering::SeqCst), self.slot(&key.tenant));
+        Version { job, count, tenant, others: self.others(tenant) }
     }
 
-    /// Whether nothing was written since.
+    /// Whether nothing was written since, and nothing newer told.
     #[must_use]
-    pub fn is_current(&self, version: Version) -> bool {
-        self.sum(version.job, version.tenant) == version.sum
+    pub fn is_current(&self, version: &Version) -> bool {
+        version.job.load(Ordering::SeqCst) == version.count
+            && self.others(version.tenant) == version.others
     }
 
-    /// The job was written, or may have been.
+    /// Notes that what was fetched under a version is told now: whatever was fetched before is older,
+    /// and may not be given any more. Gives the version under which it may be kept itself; none if
+    /// anything was told or written since it began to be fetched, as nobody knows then what is newer.
+    #[must_use]
+    pub fn land(&self, version: &Version) -> Option<Version> {
+        let count = version.job.fetch_add(1, Ordering::SeqCst);
+        let is_alone = count == version.count && self.others(version.tenant) == version.others;
+        is_alone.then(|| Version { count: count + 1, ..version.clone() })
+    }
+
+    /// The job was written, or may have been, or somebody else told of it.
     pub fn forget_job(&self, key: &Key) {
-        self.count(self.slot(key));
+        if let Some(counter) = self.counters().live.get(key).and_then(Weak::upgrade) {
+            counter.fetch_add(1, Ordering::SeqCst);
+        }
     }
 
     /// Nothing that is known of the tenant's jobs may be given any more.
     pub fn forget_tenant(&self, tenant: &TenantId) {
-        self.count(self.slot(tenant));
+        if let Some(counter) = self.tenants.get(self.slot(tenant) as usize) {
+            counter.fetch_add(1, Ordering::SeqCst);
+        }
     }
 
     /// Nothing that is known may be given any more: writes may have been missed.
@@ -58,21 +105,80 @@ impl Versions {
         self.everybody.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn slot(&self, of: &impl std::hash::Hash) -> u32 {
-        let slot = self.hasher.hash_one(of) % COUNTERS as u64;
+    fn slot(&self, tenant: &TenantId) -> u32 {
+        let slot = self.hasher.hash_one(tenant) % TENANTS as u64;
         u32::try_from(slot).unwrap_or_default()
     }
 
-    fn sum(&self, job: u32, tenant: u32) -> u64 {
-        let of = |slot: u32| {
-            self.counters.get(slot as usize).map_or(0, |counter| counter.load(Ordering::SeqCst))
-        };
-        of(job) + of(tenant) + self.everybody.load(Ordering::SeqCst)
+    fn others(&self, tenant: u32) -> u64 {
+        let counter = self.tenants.get(tenant as usize);
+        counter.map_or(0, |counter| counter.load(Ordering::SeqCst))
+            + self.everybody.load(Ordering::SeqCst)
     }
 
-    fn count(&self, slot: u32) {
-        if let Some(counter) = self.counters.get(slot as usize) {
-            counter.fetch_add(1, Ordering::SeqCst);
+    fn counters(&self) -> std::sync::MutexGuard<'_, Counters> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::JobId;
+
+    fn key(job: &str) -> Key {
+        let tenant = TenantId::parse("acme").expect("a name");
+        Key { tenant, job: JobId::parse(job).expect("an id") }
+    }
+
+    #[test]
+    fn what_lands_alone_is_kept_and_makes_what_was_fetched_before_void() {
+        let versions = Versions::default();
+        let before = versions.of(&key("job-1"));
+        let older = versions.land(&before).expect("alone");
+        let newer = versions.land(&versions.of(&key("job-1"))).expect("alone");
+        assert_eq!(
+            [&before, &older, &newer].map(|of| versions.is_current(of)),
+            [false, false, true]
+        );
+        assert!(versions.is_current(&versions.of(&key("job-2"))));
+    }
+
+    #[test]
+    fn of_two_fetches_that_overlap_neither_is_kept() {
+        let versions = Versions::default();
+        let (one, two) = (versions.of(&key("job-1")), versions.of(&key("job-1")));
+        let one = versions.land(&one).expect("alone so far");
+        assert!(versions.is_current(&one));
+        assert_eq!(versions.land(&two), None);
+        assert!(!versions.is_current(&one));
+    }
+
+    #[test]
+    fn what_was_fetched_before_a_write_is_not_kept() {
+        let versions = Versions::default();
+        let tenant = key("job-1").tenant;
+        let writes: [&dyn Fn(); 3] =
+            [&|| versions.forget_job(&key("job-1")), &|| versions.forget_tenant(&tenant), &|| {
+                versions.forget_all()
+            }];
+        for write in writes {
+            let before = versions.of(&key("job-1"));
+            write();
+            assert!(!versions.is_current(&before));
+            assert_eq!(versions.land(&before), None);
         }
+    }
+
+    #[test]
+    fn counters_that_nobody_holds_go() {
+        let versions = Versions::default();
+        let held = versions.of(&key("job-held"));
+        for job in 0..10 * SWEEP_AT {
+            let _ = versions.of(&key(&format!("job-{job}")));
+        }
+        assert!(versions.counters().live.len() <= SWEEP_AT);
+        versions.forget_job(&key("job-held"));
+        assert!(!versions.is_current(&held));
     }
 }

@@ -107,7 +107,7 @@ impl Asking {
             etag: OnceLock::new(),
             fetched,
             fresh_until: until,
-            versions: freshness.iter().map(|fresh| fresh.version).collect(),
+            versions: freshness.into_iter().map(|fresh| fresh.version).collect(),
             roots: roots.into(),
             needs,
             introspects: self.introspects,

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::{Entry, Key, Lifetime, Phase, SharedEntry, State};
+use sha2::{Digest, Sha256};
+
+use crate::cache::{Entry, Key, Lifetime, Phase, SharedEntry, State, Terms};
 use crate::model::{
     CacheStatus, Caller, Freshness, JobId, RequestContext, RootField, Selection, Tenant, Trail,
     Version,
@@ -124,9 +126,12 @@ impl Jobs {
         match &entry.value {
             Known::NotFound => Err(Error::JobNotFound),
             Known::Job(job) => {
-                let Lifetime { fetched, fresh_until: until, .. } = entry.lifetime;
-                let version = entry.version;
-                trail.note(|notes| notes.freshness.push(Freshness { fetched, until, version }));
+                // A whole answer made of what is not current is never given again.
+                if self.versions.is_current(&entry.version) {
+                    let Lifetime { fetched, fresh_until: until, .. } = entry.lifetime;
+                    let version = entry.version.clone();
+                    trail.note(|notes| notes.freshness.push(Freshness { fetched, until, version }));
+                }
                 Ok(Answer { value: Arc::clone(job), errors: Vec::new() })
             }
         }
@@ -140,25 +145,30 @@ impl Jobs {
         key: &Key,
         needed: &Needed,
     ) -> (Option<CacheStatus>, Fetched) {
-        let version = self.versions.of(key);
+        let terms = self.terms(request, key);
         if !request.fresh
-            && let Some(fetched) = self.flights.join(key, &needed.selection, version).await
+            && let Some(fetched) = self.flights.join(key, &needed.selection, &terms).await
         {
             return (Some(CacheStatus::Coalesced), fetched);
         }
-        let fetched = self.fetch(request, trail, key, needed.clone(), version).await;
+        let fetched = self.fetch(request, trail, key, needed.clone(), terms).await;
         let panicked = || Err(upstream::Error::not_an_answer("not one that can be handled").into());
         (None, fetched.unwrap_or_else(panicked))
     }
 
     /// Fetches in the background, unless somebody does already.
     fn refresh(&self, request: &RequestContext, key: &Key, needed: Needed) {
-        let version = self.versions.of(key);
-        if !self.flights.is_flying(key, &needed.selection, version) {
+        let terms = self.terms(request, key);
+        if !self.flights.is_flying(key, &needed.selection, &terms) {
             let trail = Trail::new("", RootField::GetJob);
             // Somebody has to wait for it.
-            tokio::spawn(self.fetch(request, &trail, key, needed, version));
+            tokio::spawn(self.fetch(request, &trail, key, needed, terms));
         }
+    }
+
+    /// The terms of a fetch that begins now.
+    fn terms(&self, request: &RequestContext, key: &Key) -> Terms {
+        Terms { tenant: Arc::clone(&request.caller.tenant), version: self.versions.of(key) }
     }
 
     /// Starts a fetch of what is needed and of what was known before, so that callers with
@@ -169,11 +179,11 @@ impl Jobs {
         trail: &Trail,
         key: &Key,
         needed: Needed,
-        version: Version,
+        terms: Terms,
     ) -> impl Future<Output = Option<Fetched>> + use<> {
-        let needed = match self.cache.get(key, &request.caller.tenant) {
-            Some(entry) if !needed.selection.covers(&entry.selection) => {
-                Selection::clone(&needed.selection).union(&entry.selection).into()
+        let needed = match self.cache.last_selection(key) {
+            Some(last) if !needed.selection.covers(&last) => {
+                Selection::clone(&needed.selection).union(&last).into()
             }
             _ => needed,
         };
@@ -181,11 +191,11 @@ impl Jobs {
         let deadline = tokio::time::Instant::now() + self.fetch_time;
         let request = RequestContext { deadline, ..request.clone() };
         let (jobs, trail, id) = (self.clone(), trail.clone(), key.job.clone());
-        let selection = Arc::clone(&needed.selection);
+        let (selection, version) = (Arc::clone(&needed.selection), terms.version.clone());
         // On the heap: it is moved several times before it runs, and it is large.
         let fetch =
             Box::pin(async move { jobs.fetch_job(request, trail, id, needed, version).await });
-        self.flights.start(key, selection, version, fetch)
+        self.flights.start(key, selection, terms, fetch)
     }
 
     async fn fetch_job(
@@ -205,7 +215,7 @@ impl Jobs {
                 let (entry, stamp) = Box::pin(shared.get(&key)).await;
                 let entry = entry
                     .filter(|entry| !request.fresh && entry.selection.covers(&selection))
-                    .and_then(|entry| self.take_over(&request.caller, &key, entry, version));
+                    .and_then(|entry| self.take_over(&request.caller, &key, entry, &version));
                 if let Some(entry) = entry
                     && entry.lifetime.phase(self.clock.now()) == Phase::Fresh
                 {
@@ -230,38 +240,46 @@ impl Jobs {
             Err(Error::JobNotFound) => (Known::NotFound, Vec::new()),
             Err(error) => return Err(error),
         };
-        let lifetime = lifetime(&tenant.cache, &value, asked_at);
-        let tenant = Arc::clone(tenant);
-        let weight = 2 * size;
-        let entry = Arc::new(Entry { value, selection, tenant, lifetime, version, weight });
+        let (lifetime, now) = (lifetime(&tenant.cache, &value, asked_at), self.clock.now());
         // What came with errors is told to those who wait and not remembered.
-        if errors.is_empty() {
-            let now = self.clock.now();
-            self.cache.put(key.clone(), Arc::clone(&entry), now);
-            if let (Some(shared), Some(stamp)) = (&self.shared, stamp) {
-                let job = match (&entry.value, as_sent) {
-                    (Known::Job(_), Some(text)) => Some(text),
-                    _ => None,
-                };
-                let stays = Duration::try_from(lifetime.end() - now).unwrap_or_default();
-                let selection = Arc::clone(&entry.selection);
-                let known = SharedEntry { fetched: asked_at, selection, job };
-                Box::pin(shared.put(&key, known, stamp, stays)).await;
+        let is_kept = errors.is_empty();
+        let is_newest = match &self.shared {
+            None => true,
+            Some(shared) => {
+                let known = is_kept.then(|| {
+                    let job = match (&value, as_sent) {
+                        (Known::Job(_), Some(text)) => Some(text),
+                        _ => None,
+                    };
+                    let (rules, selection) = (rules_of(tenant), Arc::clone(&selection));
+                    let stays = Duration::try_from(lifetime.end() - now).unwrap_or_default();
+                    (SharedEntry { fetched: asked_at, rules, selection, job }, stays)
+                });
+                Box::pin(shared.land(&key, stamp, known)).await
             }
+        };
+        let version = self.versions.land(&version).filter(|_| is_newest).unwrap_or(version);
+        let (tenant, weight) = (Arc::clone(tenant), 2 * size);
+        let entry = Arc::new(Entry { value, selection, tenant, lifetime, version, weight });
+        if is_kept {
+            self.cache.put(key, Arc::clone(&entry), now);
         }
         Ok(Brought { entry, errors: errors.into(), status: CacheStatus::Miss })
     }
 
     /// Takes over what another replica fetched: judged by this replica's policies, as if Move had
-    /// sent it.
+    /// sent it. What was judged by other rules is not taken.
     fn take_over(
         &self,
         caller: &Caller,
         key: &Key,
         known: SharedEntry,
-        version: Version,
+        version: &Version,
     ) -> Option<Arc<Entry<Known>>> {
-        let SharedEntry { fetched, selection, job } = known;
+        let SharedEntry { fetched, rules, selection, job } = known;
+        if rules != rules_of(&caller.tenant) {
+            return None;
+        }
         let weight = job.as_ref().map_or(0, |text| 2 * text.len());
         let value = match job {
             None => Known::NotFound,
@@ -271,9 +289,13 @@ impl Jobs {
             }
         };
         let tenant = Arc::clone(&caller.tenant);
-        let lifetime = lifetime(&tenant.cache, &value, fetched);
+        let (lifetime, now) = (lifetime(&tenant.cache, &value, fetched), self.clock.now());
+        // What is told now makes older answers void; what is not fresh is asked for first.
+        let is_told = lifetime.phase(now) == Phase::Fresh;
+        let landed = if is_told { self.versions.land(version) } else { None };
+        let version = landed.unwrap_or_else(|| version.clone());
         let entry = Arc::new(Entry { value, selection, tenant, lifetime, version, weight });
-        self.cache.put(key.clone(), Arc::clone(&entry), self.clock.now());
+        self.cache.put(key.clone(), Arc::clone(&entry), now);
         Some(entry)
     }
 
@@ -379,6 +401,18 @@ fn lifetime(
         _ => State::Unfinished,
     };
     Lifetime::of(policy, state, job.signed_urls().iter().map(|url| &**url), asked_at)
+}
+
+/// The rules by which another replica judged what it shares, as far as they decide what was asked and
+/// whose it is: the account, and what becomes of jobs that nobody owns.
+fn rules_of(tenant: &Tenant) -> [u8; 32] {
+    let key = Sha256::digest(tenant.account.api_key.expose());
+    Sha256::new()
+        .chain_update(format!("{} {}\n", tenant.account.id, tenant.account.url))
+        .chain_update(key)
+        .chain_update(format!("{:?}", tenant.metadata.unclaimed_jobs))
+        .finalize()
+        .into()
 }
 
 /// Whether an error of Move's is about something that is selected.

@@ -1,5 +1,6 @@
 //! What is learnt of one root field while it is answered.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -49,19 +50,30 @@ pub struct Notes {
     pub upstream_request_id: Option<Box<str>>,
 }
 
-/// A state of a job's data; see `cache::Versions`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A state of what is known of a job; see `cache::Versions`.
+#[derive(Debug, Clone)]
 pub struct Version {
-    /// The counter of the job.
-    pub job: u32,
+    /// The counter of the job, which all who hold a version of it share.
+    pub job: Arc<AtomicU64>,
+    /// What it showed.
+    pub count: u64,
     /// The counter of its tenant.
     pub tenant: u32,
-    /// What the counters were together.
-    pub sum: u64,
+    /// What the tenant's counter and everybody's showed together.
+    pub others: u64,
 }
 
+impl PartialEq for Version {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.job, &other.job)
+            && (self.count, self.tenant, self.others) == (other.count, other.tenant, other.others)
+    }
+}
+
+impl Eq for Version {}
+
 /// Until when what was read of one job may be given again, as long as its version stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Freshness {
     /// When it was fetched.
     pub fetched: Timestamp,

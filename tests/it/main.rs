@@ -14,6 +14,7 @@ mod docs;
 mod documents;
 mod edges;
 mod faults;
+mod going_back;
 mod harm;
 mod idempotency;
 mod jobs;
