@@ -142,8 +142,8 @@ async fn check_new_rules(world: &World, [hidden, own]: &[String; 2]) {
 async fn what_one_replica_told_no_other_takes_back() {
     let redis = Redis::start();
     let (one, two) = two_replicas(&redis).await;
-    let id = one.create("acme", "{}").await;
     for (world, other) in [(&one, &two), (&two, &one)] {
+        let id = one.create("acme", "{}").await;
         one.sandbox.set_state(&id, State::Finished);
         for world in [world, other] {
             assert_eq!(state(world, &id, "id state").await, "FINISHED");
