@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use jobs_gateway::sandbox::{Fault, Job, Sandbox, SandboxOptions, State};
+use jobs_gateway::sandbox::{Fault, Job, Sandbox, State};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
