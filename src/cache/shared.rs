@@ -35,6 +35,9 @@ const LONGEST: Duration = Duration::from_hours(24 * 7);
 /// How long the counter of a job stays that nobody asks for any more: longer than its entry.
 const COUNTER_STAYS: Duration = Duration::from_hours(24 * 8);
 
+/// How many words that something was forgotten may be under way.
+const ACKS_AT_ONCE: usize = 64;
+
 /// How many reads that could not be told are remembered one by one.
 const MAX_UNTOLD: usize = 256;
 
@@ -297,19 +300,21 @@ impl SharedTier {
         }
     }
 
-    /// Heeds messages until the connection is lost.
+    /// Heeds messages until the connection is lost. What is to be forgotten is forgotten in their order;
+    /// the words that it was are sent side by side.
     async fn heed_all(&self, messages: &mut PubSub, versions: &Versions, ack: &str) {
-        let mut stream = messages.on_message();
-        while let Some(message) = stream.next().await {
-            if message.get_channel_name() == ack {
-                let id = message.get_payload::<u64>().unwrap_or(u64::MAX);
-                if let Some(waiting) = self.waiting().get(&id) {
-                    waiting.add_permits(1);
+        let heeding =
+            messages.on_message().for_each_concurrent(ACKS_AT_ONCE, |message| async move {
+                if message.get_channel_name() == ack {
+                    let id = message.get_payload::<u64>().unwrap_or(u64::MAX);
+                    if let Some(waiting) = self.waiting().get(&id) {
+                        waiting.add_permits(1);
+                    }
+                } else if let Ok(text) = message.get_payload::<String>() {
+                    self.heed(&text, versions).await;
                 }
-            } else if let Ok(text) = message.get_payload::<String>() {
-                self.heed(&text, versions).await;
-            }
-        }
+            });
+        heeding.await;
     }
 
     /// Looks after Redis every [`REST`], for ever.
