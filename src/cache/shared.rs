@@ -205,19 +205,18 @@ impl SharedTier {
             None => pipeline.del(&entry).ignore(),
         };
         let (tenant, job) = (key.tenant.to_string(), key.job.to_string());
-        match self.tell(pipeline, Some(tenant), Some(job)).await.as_deref() {
-            Some([count, ..]) => landed.is_none_or(|landed| landed.0[0] == *count),
-            // Whoever is alone goes on with what it knows itself.
-            _ => {
-                let mut untold = self.untold();
-                if untold.len() < MAX_UNTOLD {
-                    untold.insert(key.clone());
-                } else {
-                    self.owes.store(true, Ordering::SeqCst);
-                }
-                true
-            }
+        let told = self.tell(pipeline, Some(tenant), Some(job)).await;
+        if let Some([count, ..]) = told.as_deref() {
+            return landed.is_none_or(|landed| landed.0[0] == *count);
         }
+        let mut untold = self.untold();
+        if untold.len() < MAX_UNTOLD {
+            untold.insert(key.clone());
+        } else {
+            self.owes.store(true, Ordering::SeqCst);
+        }
+        // Whoever is alone goes on with what it knows itself.
+        true
     }
 
     /// Makes all replicas forget a tenant's job, or all its jobs, and waits (20 ms at most) until

@@ -160,7 +160,7 @@ mod tests {
         let tenant = key("job-1").tenant;
         let writes: [&dyn Fn(); 3] =
             [&|| versions.forget_job(&key("job-1")), &|| versions.forget_tenant(&tenant), &|| {
-                versions.forget_all()
+                versions.forget_all();
             }];
         for write in writes {
             let before = versions.of(&key("job-1"));
