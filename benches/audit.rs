@@ -84,7 +84,7 @@ fn main() {
             fresh: false,
             trace: None,
             forward: None,
-            mark: None,
+            keyed: None,
             trails: Arc::default(),
         };
         let files = tempfile::tempdir().unwrap();

@@ -13,6 +13,7 @@ use axum::http::{HeaderName, HeaderValue};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::audit::{self, Journal, Sink};
 use crate::cache::SharedTier;
@@ -26,6 +27,7 @@ use crate::limit::Limiter;
 use crate::model::Clock;
 use crate::policy::Snapshot;
 use crate::reload::{self, Origin};
+use crate::seal::Seal;
 use crate::shared_state::SharedState;
 use crate::telemetry::{self, metrics};
 use crate::upstream::{self, Upstream};
@@ -35,6 +37,9 @@ const LEARN_EVERY: Duration = Duration::from_mins(10);
 
 /// How often it forgets old idempotency keys.
 const SWEEP_EVERY: Duration = Duration::from_hours(1);
+
+/// How often it looks whether the store of idempotency keys was in trouble.
+const RECOVER_EVERY: Duration = Duration::from_millis(500);
 
 /// How often it shows how much its caches hold.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
@@ -151,7 +156,12 @@ impl App {
             config.cache.jobs,
             config.server.request_timeout,
         );
-        let keep = config.idempotency.keep;
+        let config::Idempotency { keep, max_keys, .. } = config.idempotency;
+        let remember = idempotency::Settings { keep, max_keys };
+        let seal = match &config.cursor_key {
+            Some(key) => Seal::new(key, "jobs-gateway idempotency v1"),
+            None => Seal::random()?,
+        };
         let mut limiter = Limiter::Local;
         let shared = match (&config.shared_state, &config.cursor_key) {
             (Some(url), Some(key)) => {
@@ -162,8 +172,8 @@ impl App {
             _ => None,
         };
         let idempotency = match (&shared, &config.idempotency.file) {
-            (Some((_, state)), _) => Idempotency::shared(Arc::clone(state), keep, clock),
-            (None, Some(file)) => match Idempotency::in_file(file, keep, clock) {
+            (Some((_, state)), _) => Idempotency::shared(Arc::clone(state), remember, seal, clock),
+            (None, Some(file)) => match Idempotency::in_file(file, remember, seal.clone(), clock) {
                 // Two gateways with one file: one of them would forget keys that it believes it keeps.
                 Err(error)
                     if !config.idempotency.is_explicit
@@ -171,11 +181,11 @@ impl App {
                 {
                     let file = file.display();
                     tracing::warn!(%error, %file, "idempotency keys are forgotten with this process");
-                    Idempotency::in_memory(keep, clock)
+                    Idempotency::in_memory(remember, seal, clock)
                 }
                 opened => opened?,
             },
-            (None, None) => Idempotency::in_memory(keep, clock),
+            (None, None) => Idempotency::in_memory(remember, seal, clock),
         };
         let shared = shared.map(|(tier, _)| tier);
         let jobs = match &shared {
@@ -292,6 +302,7 @@ impl Bound {
         let Server { shutdown_grace: grace, drain_delay, max_connections, keep_alive, .. } =
             app.config.server;
         let (service, journal) = (Arc::clone(&app.service), app.service.journal.clone());
+        let leaving = Arc::clone(&service);
         let readiness = Arc::new(Readiness::default());
         let admin_router =
             http::admin_router(Arc::clone(&readiness), app.jobs.clone(), journal.clone());
@@ -339,6 +350,7 @@ impl Bound {
             }
             () = unrecorded => outcome = Err(io::Error::other("nothing is recorded any more")),
         }
+        leaving.idempotency.leave().await;
         // What is recorded is kept, and the sinks get what they can of it.
         if !journal.flush(FLUSH).await {
             let lost = journal.waiting();
@@ -373,13 +385,7 @@ fn background(app: App) -> JoinSet<()> {
     }
     let journal = service.journal.clone();
     tasks.spawn(async move { journal.summarize().await });
-    let sweeping = Arc::clone(&service);
-    tasks.spawn(async move {
-        loop {
-            tokio::time::sleep(SWEEP_EVERY).await;
-            sweeping.idempotency.sweep().await;
-        }
-    });
+    tasks.spawn(keep_idempotency(Arc::clone(&service)));
     if let Some(audit) = &config.audit {
         tasks.spawn(report_volume(audit.journal.file.clone()));
     }
@@ -387,6 +393,19 @@ fn background(app: App) -> JoinSet<()> {
         tasks.spawn(reload::follow(origin, config, service, jobs, http));
     }
     tasks
+}
+
+/// Looks after what is remembered of idempotency keys.
+async fn keep_idempotency(service: Arc<Service>) {
+    let mut sweep_at = Instant::now() + SWEEP_EVERY;
+    loop {
+        service.idempotency.recover().await;
+        if Instant::now() >= sweep_at {
+            service.idempotency.sweep().await;
+            sweep_at = Instant::now() + SWEEP_EVERY;
+        }
+        tokio::time::sleep(RECOVER_EVERY).await;
+    }
 }
 
 /// Starts what follows the audit file.

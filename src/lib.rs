@@ -10,6 +10,7 @@ pub mod idempotency; // was it done before: mutations that may be sent again
 pub mod graphql; // the one executor: plans, answers, and the one mapping of errors
 pub mod jobs; // get, list, create, update: ownership, envelope, cursor. The heart
 pub mod cache; // what is known of jobs, and whole answers: for how long, and until which write
+pub mod seal; // what leaves for a store that others reach is encrypted and bound to its place
 pub mod shared_state; // Redis, where there are replicas: never fails a request, never waits over 20 ms
 pub mod upstream; // one call to Move: document, deadline, answer
 pub mod audit; // what happened, on disk: intents before mutations, a chain of hashes, sinks

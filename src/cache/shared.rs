@@ -78,6 +78,21 @@ pub struct SharedTier {
     waiting: Mutex<HashMap<u64, Arc<Semaphore>>>,
 }
 
+/// A write that is to be told to the others: owed unless it was, also where whoever tells it is dropped
+/// half way.
+struct Debt<'a> {
+    owes: &'a AtomicBool,
+    is_paid: bool,
+}
+
+impl Drop for Debt<'_> {
+    fn drop(&mut self) {
+        if !self.is_paid {
+            self.owes.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
 /// A write that waits for the others, for as long as this lives.
 struct Waiting<'a> {
     tier: &'a SharedTier,
@@ -235,9 +250,8 @@ impl SharedTier {
             pipeline.incr(counter_of_tenant(tenant), 1).ignore();
         }
         let job = job.map(ToString::to_string);
-        if self.tell(pipeline, Some(tenant.to_string()), job).await.is_none() {
-            self.owes.store(true, Ordering::SeqCst);
-        }
+        let mut debt = Debt { owes: &self.owes, is_paid: false };
+        debt.is_paid = self.tell(pipeline, Some(tenant.to_string()), job).await.is_some();
     }
 
     /// Publishes at the end of a pipeline, and waits for every other replica's word. Gives the numbers

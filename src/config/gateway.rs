@@ -103,6 +103,9 @@ pub fn read(context: &Context<'_>, root: &Node, folder: &Path) -> Option<Config>
         if let Some(keep) = section.get("keep", some_time) {
             config.idempotency.keep = keep;
         }
+        if let Some(max_keys) = section.get("max_keys", positive) {
+            config.idempotency.max_keys = max_keys.get().into();
+        }
         section.finish();
     }
     if let Some(section) = top.section("audit") {

@@ -120,6 +120,8 @@ pub const KEYS: &[Described] = describe! {
         "what is remembered of `Idempotency-Key`s, unless there is `shared_state`; one process's alone";
     "idempotency.keep" ["`1d`"]
         "for how long";
+    "idempotency.max_keys" ["`100000`"]
+        "keys of one tenant that are remembered at once; a tenant that has as many is refused new ones (without file and Redis at 20,000)";
     "audit.on_full" ["`wait`"]
         "what a query does whose record finds the queue full: `wait`, or `drop` the record. See [audit](audit.md)";
     "audit.sinks[].file" ["required if there is `audit`"]

@@ -130,6 +130,8 @@ pub struct Idempotency {
     pub is_explicit: bool,
     /// For how long.
     pub keep: Duration,
+    /// Keys of one tenant at once.
+    pub max_keys: u64,
 }
 
 /// A token issuer that policies may name.
@@ -236,6 +238,7 @@ impl Config {
                 file: None,
                 is_explicit: false,
                 keep: Duration::from_hours(24),
+                max_keys: 100_000,
             },
             audit: None,
             log: Log { level: "info".to_owned(), format: Format::Json },

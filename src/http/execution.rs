@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue, header};
+use jiff::Timestamp;
 use tokio::task::JoinHandle;
 use tokio::time::timeout_at;
 
+use super::error::Refusal;
 use super::{Rules, Service, request};
 use crate::graphql::{Answer, ApiError};
-use crate::idempotency::{Begun, Key, Outcome};
+use crate::idempotency::{Begun, Key};
 use crate::limit::Permit;
 use crate::model::{ErrorCode, Kind, RequestContext, TenantId};
 use crate::operation::Operation;
@@ -22,14 +24,19 @@ const LONGEST_KEY: usize = 255;
 
 /// The caller's key for a mutation: a string of structured fields (RFC 9651, section 3.3.3) as the
 /// draft has it, or the same without quotes.
+///
+/// # Errors
+/// When it is no such text, or there are several.
 pub fn key(headers: &HeaderMap, tenant: &TenantId) -> Result<Option<Key>, request::Error> {
-    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else { return Ok(None) };
     let text = value.to_str().map_err(|_| request::Error::IdempotencyKey)?.trim();
     let text = match text.strip_prefix('"') {
         Some(rest) => rest.strip_suffix('"').ok_or(request::Error::IdempotencyKey)?,
         None => text,
     };
-    let is_key = (1..=LONGEST_KEY).contains(&text.len())
+    let is_key = values.next().is_none()
+        && (1..=LONGEST_KEY).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"');
     if is_key { Ok(Some(Key::of(tenant, text))) } else { Err(request::Error::IdempotencyKey) }
 }
@@ -39,10 +46,10 @@ pub fn key(headers: &HeaderMap, tenant: &TenantId) -> Result<Option<Key>, reques
 pub enum Executed {
     /// An answer of its own.
     Answer(Answer),
-    /// The answer that the same mutation got before.
+    /// An answer about the jobs that the same mutation made or changed before.
     Replay(Answer),
-    /// The key is another mutation's.
-    Conflict,
+    /// It was not executed.
+    Refused(Refusal),
 }
 
 /// Executes within the deadline. A mutation that is on its way goes on when its caller hangs up:
@@ -56,58 +63,70 @@ pub async fn execute(
     permit: Option<Permit>,
     running: &mut Option<JoinHandle<Answer>>,
 ) -> Executed {
-    let (kind, deadline) = (operation.kind, request.deadline);
-    if kind == Kind::Query {
+    let deadline = request.deadline;
+    if operation.kind == Kind::Query {
         let trace = request.trace.clone();
         let executing = telemetry::within(trace, rules.gateways.execute(request, operation));
         let executed = timeout_at(deadline, executing).await;
-        return Executed::Answer(executed.unwrap_or_else(|_| too_late(kind)));
+        return Executed::Answer(executed.unwrap_or_else(|_| too_late()));
     }
-    let claim = match key {
-        None => None,
-        Some(key) => {
-            match service.idempotency.begin(key, operation.fingerprint(), deadline).await {
-                Begun::Claimed(claim) => Some(claim),
-                Begun::Answered(body) => return Executed::Replay(Answer::again(body)),
-                Begun::Conflict => return Executed::Conflict,
-                Begun::Running => return Executed::Answer(still_running()),
+    let mut claim = None;
+    let mut is_replay = false;
+    if let Some(key) = key {
+        match service.idempotency.begin(&key, operation.fingerprint(), deadline).await {
+            Begun::Claimed(claimed) => {
+                request.keyed = Some(claimed.mutation.clone());
+                claim = Some(*claimed);
             }
+            Begun::Done(mutation) => {
+                request.keyed = Some(mutation);
+                is_replay = true;
+            }
+            Begun::Conflict => return Executed::Refused(conflict()),
+            Begun::Running => return Executed::Answer(still_running()),
+            Begun::Full { until } => return Executed::Refused(full(service.clock.now(), until)),
         }
-    };
-    let is_alone = operation.root_fields().count() == 1;
-    request.mark = claim.as_ref().map(|claim| claim.mark.clone());
+    }
     let (rules, service) = (Arc::clone(rules), Arc::clone(service));
     let task = running.insert(tokio::spawn(telemetry::within(request.trace.clone(), async move {
         // It counts as under way for as long as it lasts, whoever waits for it.
         let _permit = permit;
-        let answer = match timeout_at(deadline, rules.gateways.execute(request, operation)).await {
-            Ok(answer) => answer,
-            Err(_) => too_late(kind),
-        };
+        let trails = Arc::clone(&request.trails);
+        // Without a deadline of its own: each call has one, and what belongs to a call must not be cut
+        // off half way.
+        let answer = rules.gateways.execute(request, operation).await;
         if let Some(claim) = claim {
-            service.idempotency.end(claim, outcome(&answer, is_alone)).await;
+            let effects = trails.iter().map(|trail| {
+                (&*trail.response_key, trail.note(|notes| notes.effect.clone()))
+            });
+            service.idempotency.end(claim, effects).await;
         }
         answer
     })));
     let executed = task.await;
     *running = None;
     match executed {
+        Ok(answer) if is_replay => Executed::Replay(answer),
         Ok(answer) => Executed::Answer(answer),
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
 }
 
-/// What an answer says of the mutation. Nothing was done if its only root field failed and the error
-/// does not leave that open; of several root fields, others may have been done.
-fn outcome(answer: &Answer, is_alone: bool) -> Outcome {
-    let is_open = |code| matches!(code, ErrorCode::OutcomeUnknown | ErrorCode::UpstreamTimeout);
-    if answer.has_all_values {
-        Outcome::Done(answer.body.clone())
-    } else if !is_alone || answer.failures.iter().any(|failure| is_open(failure.code)) {
-        Outcome::Unknown
-    } else {
-        Outcome::Nothing
-    }
+fn conflict() -> Refusal {
+    let message = "This Idempotency-Key was used before with another operation or other variables. A \
+                   new mutation needs a new key.";
+    Refusal::of(ApiError::new(ErrorCode::IdempotencyConflict, message))
+}
+
+/// Refuses a key that there is no place for: older ones are not forgotten before their time.
+fn full(now: Timestamp, until: Timestamp) -> Refusal {
+    let message = "As many Idempotency-Keys of this tenant are remembered as may be. Send the mutation \
+                   again when older ones are forgotten, or without a key.";
+    // Rounded up: whoever waits so long finds a place.
+    let seconds = until.duration_since(now).as_millis().max(0) / 1_000 + 1;
+    let mut headers = HeaderMap::new();
+    headers.insert(header::RETRY_AFTER, HeaderValue::from(i64::try_from(seconds).unwrap_or(i64::MAX)));
+    Refusal::of(ApiError::new(ErrorCode::RateLimited, message)).with_headers(headers)
 }
 
 fn still_running() -> Answer {
@@ -118,16 +137,7 @@ fn still_running() -> Answer {
     )])
 }
 
-fn too_late(kind: Kind) -> Answer {
-    Answer::refusal([match kind {
-        Kind::Query => ApiError::new(
-            ErrorCode::UpstreamTimeout,
-            "Move did not answer in time. Try again later.",
-        ),
-        Kind::Mutation => ApiError::new(
-            ErrorCode::OutcomeUnknown,
-            "Move did not answer in time: the call may or may not have happened. Look before you \
-             send it again, or send it again with the same Idempotency-Key.",
-        ),
-    }])
+fn too_late() -> Answer {
+    let message = "Move did not answer in time. Try again later.";
+    Answer::refusal([ApiError::new(ErrorCode::UpstreamTimeout, message)])
 }

@@ -117,9 +117,9 @@ async fn answer(
     let trails = Arc::clone(&record.trails);
     let (id, source, trace) = (record.request_id, record.source, record.trace.clone());
     let forward = forwarded(&service.forward_headers, &head.headers);
-    let mark = None;
+    let keyed = None;
     let request =
-        RequestContext { id, source, caller, deadline, fresh, trace, forward, mark, trails };
+        RequestContext { id, source, caller, deadline, fresh, trace, forward, keyed, trails };
     let began = Instant::now();
     record.execution = Some((began, None));
     // On the heap: a request that is answered from memory does not carry it about.
@@ -130,7 +130,7 @@ async fn answer(
     let (answer, is_replay) = match executed {
         Executed::Answer(answer) => (answer, false),
         Executed::Replay(answer) => (answer, true),
-        Executed::Conflict => return Err(conflict()),
+        Executed::Refused(refusal) => return Err(refusal),
     };
     record.is_replay = is_replay;
     record.cache = record.trails.iter().filter_map(|trail| trail.note(|notes| notes.cache)).max();
@@ -159,12 +159,6 @@ fn forwarded(names: &[HeaderName], headers: &HeaderMap) -> Option<Arc<HeaderMap>
     });
     let forwarded: HeaderMap = all.collect();
     (!forwarded.is_empty()).then(|| Arc::new(forwarded))
-}
-
-fn conflict() -> Refusal {
-    let message = "This Idempotency-Key was used before with another operation or other variables. A \
-                   new mutation needs a new key.";
-    Refusal::of(ApiError::new(ErrorCode::IdempotencyConflict, message))
 }
 
 /// The operation that a text asks for, if its caller may ask for it.

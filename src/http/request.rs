@@ -86,8 +86,8 @@ pub enum Error {
     /// A time that is none.
     #[error("`X-Request-Timeout` is a time such as 2s or 500ms.")]
     Time,
-    /// A key that cannot be one.
-    #[error("`Idempotency-Key` is a text of up to 255 visible ASCII characters.")]
+    /// A key that cannot be one, or several.
+    #[error("`Idempotency-Key` is one text of up to 255 visible ASCII characters.")]
     IdempotencyKey,
     /// No host, two of them, or one that is none.
     #[error("A request names its host once, in `Host`.")]

@@ -2,28 +2,39 @@
 //! (draft-ietf-httpapi-idempotency-key-header), remembered for as long as callers may send them
 //! again.
 //!
-//! A mutation is entered as running before it is made, and its answer beside it afterwards. Whoever
-//! finds an entry that says "running" and nobody who runs it, or "unknown", goes on with a mutation
-//! that has to look first: the jobs upstream carry the mark that tells which key made them.
+//! A mutation is entered as running before it is made, and which jobs it made or changed afterwards.
+//! Whoever finds an entry that is not certain, or none where one may be missing, goes on with a
+//! mutation that has to look first: what it writes upstream carries a mark of its key. A mutation that
+//! was done is answered by reading its jobs again.
+//!
+//! Entries may be missing that were made before the store began, or while it was in trouble. The store
+//! itself knows since when it is complete, so that every replica looks back far enough.
 
+mod entry;
+#[cfg(test)]
+mod simulation;
 mod store;
+mod turns;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use store::{Store, Trouble};
+use entry::{After, Entry, State, Stored};
+use store::{Bounds, Memory, Store, Swap, Swapped, Trouble};
+use turns::{Turn, Turns};
 
-use crate::model::{Clock, CreationMark, TenantId};
+use crate::model::{Clock, Effect, KeyedMutation, Look, TenantId};
+use crate::seal::Seal;
 use crate::shared_state::SharedState;
 use crate::telemetry::metrics;
 
@@ -35,23 +46,41 @@ const POLL: Duration = Duration::from_millis(50);
 /// How long after its deadline a mutation may still be ending.
 const LEEWAY: Duration = Duration::from_secs(5);
 
-/// Longest answer that is remembered, in bytes; of longer ones only that they were given.
-const MAX_ANSWER: usize = 256 * 1024;
+/// How many keys of one tenant this process's memory holds: some megabytes.
+const MAX_IN_MEMORY: u64 = 20_000;
 
-/// How far back one looks for jobs where nothing is remembered.
-const LOOK_BACK: Duration = Duration::from_hours(1);
-
-/// A tenant's key, as its SHA-256: nobody else's and of one length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Key([u8; 32]);
+/// A tenant's key: the tenant, and a SHA-256 that is nobody else's and of one length.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Key {
+    tenant: TenantId,
+    hash: [u8; 32],
+}
 
 impl Key {
     /// The key that a tenant gave.
     #[must_use]
     pub fn of(tenant: &TenantId, key: &str) -> Self {
         let hash = Sha256::new().chain_update(tenant.as_str()).chain_update([0]).chain_update(key);
-        Self(hash.finalize().into())
+        Self { tenant: tenant.clone(), hash: hash.finalize().into() }
     }
+
+    /// The hash, in base64url.
+    fn text(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.hash)
+    }
+
+    fn name(&self) -> String {
+        format!("{}:{}", self.tenant, self.text())
+    }
+}
+
+/// How much is remembered, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// For how long.
+    pub keep: Duration,
+    /// Keys of one tenant at once.
+    pub max_keys: u64,
 }
 
 /// What is remembered, and where.
@@ -60,194 +89,335 @@ pub struct Idempotency {
     main: Store,
     /// This process's own memory, for as long as the main store is in trouble.
     spare: Store,
+    /// Up to which of the main store's disturbances everybody knows that entries may be missing.
+    mended: AtomicU64,
+    turns: Turns,
     keep: Duration,
+    seal: Seal,
     /// This process: what another one ran and did not end is nobody's.
     process: String,
     clock: Clock,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Entry {
-    /// Of the operation and its variables, in base64url.
-    fingerprint: String,
-    began: Timestamp,
-    expires: Timestamp,
-    state: State,
-}
-
-#[derive(Serialize, Deserialize)]
-enum State {
-    /// Until `lease`, unless it ends before.
-    Running { process: String, lease: Timestamp },
-    /// It may or may not have happened.
-    Unknown,
-    /// The answer's body.
-    Answered(Box<RawValue>),
-}
-
-impl Entry {
-    fn to_bytes(&self) -> Bytes {
-        // Texts and times: nothing here can fail to become JSON.
-        serde_json::to_vec(self).unwrap_or_default().into()
-    }
-}
-
 /// What a mutation finds.
 #[derive(Debug)]
 pub enum Begun {
-    /// Nothing: it is to be made, and the claim to be ended.
-    Claimed(Claim),
-    /// It was made before: the body of its answer.
-    Answered(Bytes),
+    /// It is to be made, and the claim to be ended.
+    Claimed(Box<Claim>),
+    /// All of it was done before: its jobs are to be read.
+    Done(KeyedMutation),
     /// The key was used before, with another operation or other variables.
     Conflict,
     /// The first is still running, and there is no more time to wait for it.
     Running,
+    /// The tenant has as many keys as it may, until then at least.
+    Full {
+        /// When the first of them is forgotten.
+        until: Timestamp,
+    },
 }
 
 /// The right to make a mutation.
 #[derive(Debug)]
 pub struct Claim {
+    /// The mutation, and what earlier tries did.
+    pub mutation: KeyedMutation,
     key: Key,
     in_spare: bool,
-    fingerprint: String,
-    began: Timestamp,
-    expires: Timestamp,
+    entry: Entry,
     written: Bytes,
-    /// For the jobs it creates.
-    pub mark: CreationMark,
+    _turn: Turn,
 }
 
-/// How a mutation ended.
-#[derive(Debug)]
-pub enum Outcome {
-    /// All of it was done; the body of the answer.
-    Done(Bytes),
-    /// Nothing of it was done: it may be made again.
-    Nothing,
-    /// Some of it may have been done.
-    Unknown,
+/// A mutation that is to be entered.
+struct Asked<'a> {
+    key: &'a Key,
+    fingerprint: String,
+    deadline: Instant,
+}
+
+/// What an entry allows.
+enum Found {
+    Begun(Begun),
+    Claimed { mutation: KeyedMutation, entry: Entry, written: Bytes },
 }
 
 impl Idempotency {
     /// Remembers in this process's memory alone.
     #[must_use]
-    pub fn in_memory(keep: Duration, clock: Clock) -> Self {
-        Self::new(Store::memory(keep), keep, clock)
+    pub fn in_memory(settings: Settings, seal: Seal, clock: Clock) -> Self {
+        Self::new(Store::memory(small(settings), clock.now()), settings, seal, clock)
     }
 
     /// Remembers in a file, which is this process's alone.
     ///
     /// # Errors
     /// When it cannot be made, or is another process's.
-    pub fn in_file(path: &Path, keep: Duration, clock: Clock) -> Result<Self, OpenError> {
-        Ok(Self::new(Store::file(path)?, keep, clock))
+    pub fn in_file(
+        path: &Path,
+        settings: Settings,
+        seal: Seal,
+        clock: Clock,
+    ) -> Result<Self, OpenError> {
+        let store = Store::file(path, bounds(settings), clock.now())?;
+        Ok(Self::new(store, settings, seal, clock))
     }
 
     /// Remembers in Redis, for all replicas.
     #[must_use]
-    pub fn shared(state: Arc<SharedState>, keep: Duration, clock: Clock) -> Self {
-        Self::new(Store::redis(state), keep, clock)
+    pub fn shared(state: Arc<SharedState>, settings: Settings, seal: Seal, clock: Clock) -> Self {
+        Self::new(Store::redis(state, bounds(settings)), settings, seal, clock)
     }
 
-    fn new(main: Store, keep: Duration, clock: Clock) -> Self {
-        let process = uuid::Uuid::new_v4().to_string();
-        Self { main, spare: Store::memory(keep), keep, process, clock }
+    fn new(main: Store, settings: Settings, seal: Seal, clock: Clock) -> Self {
+        Self {
+            main,
+            spare: Store::memory(small(settings), clock.now()),
+            mended: AtomicU64::new(0),
+            turns: Turns::default(),
+            keep: settings.keep,
+            seal,
+            process: uuid::Uuid::new_v4().to_string(),
+            clock,
+        }
     }
 
     /// Enters a mutation that has until `deadline`, or finds that it was made before. Waits for one
     /// of the same key that is running.
-    pub async fn begin(&self, key: Key, fingerprint: [u8; 32], deadline: Instant) -> Begun {
+    pub async fn begin(&self, key: &Key, fingerprint: [u8; 32], deadline: Instant) -> Begun {
         let fingerprint = URL_SAFE_NO_PAD.encode(fingerprint);
-        let begun = self.begin_in(&self.main, key, &fingerprint, deadline).await;
-        let begun = if let Ok(begun) = begun {
-            begun
-        } else {
-            metrics::idempotent_mutation("unremembered");
-            let begun = self.begin_in(&self.spare, key, &fingerprint, deadline).await;
-            begun.unwrap_or(Begun::Running)
-        };
+        let begun = self.enter(&Asked { key, fingerprint, deadline }).await;
         metrics::idempotent_mutation(match &begun {
-            Begun::Claimed(Claim { mark, .. }) if mark.look_since.is_some() => "looked_up",
+            Begun::Claimed(claim) if claim.mutation.looks() => "looked_up",
             Begun::Claimed(_) => "first",
-            Begun::Answered(_) => "replayed",
+            Begun::Done(_) => "replayed",
             Begun::Conflict | Begun::Running => "conflict",
+            Begun::Full { .. } => "refused",
         });
         begun
     }
 
-    async fn begin_in(
-        &self,
-        store: &Store,
-        key: Key,
-        fingerprint: &String,
-        deadline: Instant,
-    ) -> Result<Begun, Trouble> {
-        let in_spare = std::ptr::eq(store, &raw const self.spare);
-        loop {
-            let now = self.clock.now();
-            let current = store.get(key).await?;
-            let entry = current.as_ref().and_then(|bytes| serde_json::from_slice(bytes).ok());
-            let look_since = match entry.filter(|entry: &Entry| entry.expires > now) {
-                None => in_spare.then(|| now - LOOK_BACK),
-                Some(entry) if entry.fingerprint != *fingerprint => return Ok(Begun::Conflict),
-                Some(Entry { state: State::Answered(body), .. }) => {
-                    return Ok(Begun::Answered(body.get().to_owned().into()));
-                }
-                Some(Entry { state: State::Running { process, lease }, .. })
-                    if lease > now && (store.is_shared() || process == self.process) =>
-                {
-                    if Instant::now() + POLL >= deadline {
-                        return Ok(Begun::Running);
-                    }
-                    tokio::time::sleep(POLL).await;
-                    continue;
-                }
-                Some(entry) => Some(entry.began),
-            };
-            let lease = now + deadline.saturating_duration_since(Instant::now()) + LEEWAY;
-            let (began, expires) = (look_since.unwrap_or(now), now + self.keep);
-            let running = Entry {
-                fingerprint: fingerprint.clone(),
-                began,
-                expires,
-                state: State::Running { process: self.process.clone(), lease },
-            };
-            let written = running.to_bytes();
-            if store.swap(key, current, Some(written.clone()), self.keep).await? {
-                let mark = CreationMark { key: key.0, look_since };
-                let fingerprint = running.fingerprint;
-                let claim = Claim { key, in_spare, fingerprint, began, expires, written, mark };
-                return Ok(Begun::Claimed(claim));
+    async fn enter(&self, asked: &Asked<'_>) -> Begun {
+        let turn = loop {
+            if let Some(turn) = self.turns.take(asked.key) {
+                break turn;
             }
-            // Somebody else was quicker: see what they entered.
+            if !wait(asked.deadline).await {
+                return Begun::Running;
+            }
+        };
+        // What was entered while the main store was in trouble goes on there until it is carried over.
+        let mut in_spare = matches!(self.spare.get(asked.key).await, Ok(Some(_)));
+        let found = match in_spare {
+            false => match self.find(&self.main, asked).await {
+                Err(Trouble) => {
+                    metrics::idempotent_mutation("unremembered");
+                    in_spare = true;
+                    self.find(&self.spare, asked).await
+                }
+                found => found,
+            },
+            true => self.find(&self.spare, asked).await,
+        };
+        match found {
+            Ok(Found::Begun(begun)) => begun,
+            Ok(Found::Claimed { mutation, entry, written }) => {
+                let key = asked.key.clone();
+                let claim = Claim { mutation, key, in_spare, entry, written, _turn: turn };
+                Begun::Claimed(Box::new(claim))
+            }
+            // This process's memory always answers.
+            Err(Trouble) => Begun::Running,
         }
     }
 
-    /// Enters how a mutation ended. Where that cannot be entered, the entry says that it is running
-    /// until its lease is over, and then that it is unknown.
-    pub async fn end(&self, claim: Claim, outcome: Outcome) {
-        let Claim { key, in_spare, fingerprint, began, expires, written, .. } = claim;
-        let answered = match outcome {
-            Outcome::Nothing => None,
-            Outcome::Done(body) if body.len() <= MAX_ANSWER => {
-                serde_json::from_slice(&body).ok().map(State::Answered).or(Some(State::Unknown))
+    async fn find(&self, store: &Store, asked: &Asked<'_>) -> Result<Found, Trouble> {
+        let Asked { key, fingerprint, deadline } = asked;
+        loop {
+            let now = self.clock.now();
+            let current = store.get(key).await?;
+            let stored = current.as_ref().map(|bytes| entry::read(&self.seal, key, bytes, now));
+            let (began, mutation) = match stored {
+                None | Some(Stored::Expired) => {
+                    let looks = !self.is_complete(store, now).await?;
+                    self.forgotten(key, looks, now)
+                }
+                Some(Stored::Unreadable) => self.forgotten(key, true, now),
+                Some(Stored::Entry(entry)) if entry.fingerprint != *fingerprint => {
+                    return Ok(Found::Begun(Begun::Conflict));
+                }
+                Some(Stored::Entry(entry)) => match entry.state {
+                    State::Done => return Ok(Found::Begun(Begun::Done(entry.mutation(key)))),
+                    State::Running { .. } if self.is_running_elsewhere(store, &entry, now) => {
+                        if !wait(*deadline).await {
+                            return Ok(Found::Begun(Begun::Running));
+                        }
+                        continue;
+                    }
+                    State::Running { .. } | State::Open => {
+                        // What was refused here may have been done where a later try was entered.
+                        let entry = match entry.has_refusals()
+                            && !self.is_complete(store, now).await?
+                        {
+                            true => entry.without_refusals(),
+                            false => entry,
+                        };
+                        (entry.began, entry.mutation(key))
+                    }
+                },
+            };
+            let lease = now + deadline.saturating_duration_since(Instant::now()) + LEEWAY;
+            let entry = Entry {
+                fingerprint: fingerprint.clone(),
+                began,
+                expires: now + self.keep,
+                state: State::Running { process: self.process.clone(), lease },
+                fields: mutation.done(),
+            };
+            let written = entry.seal(&self.seal, key).ok_or(Trouble)?;
+            let swap = Swap { key, old: current, new: Some(written.clone()), now };
+            match store.swap(swap).await? {
+                Swapped::Yes => return Ok(Found::Claimed { mutation, entry, written }),
+                Swapped::Full { until } => return Ok(Found::Begun(Begun::Full { until })),
+                // Somebody else was quicker: see what they entered.
+                Swapped::No => {}
             }
-            Outcome::Done(_) | Outcome::Unknown => Some(State::Unknown),
+        }
+    }
+
+    /// A mutation of which nothing is remembered; `looks` if something may have been.
+    fn forgotten(&self, key: &Key, looks: bool, now: Timestamp) -> (Timestamp, KeyedMutation) {
+        let earliest = now - self.keep;
+        let look = looks.then_some(Look::Forgotten(earliest));
+        let began = if looks { earliest } else { now };
+        (began, KeyedMutation::new(key.hash, look, BTreeMap::new()))
+    }
+
+    /// Whether a key that is not in the store was not used within the time that keys are kept.
+    async fn is_complete(&self, store: &Store, now: Timestamp) -> Result<bool, Trouble> {
+        let is_mended = self.main.disturbances() == self.mended.load(Ordering::SeqCst);
+        let is_spare = std::ptr::eq(store, &raw const self.spare);
+        if is_spare || !is_mended || store.may_evict() {
+            return Ok(false);
+        }
+        Ok(store.complete_since(now).await? <= now - self.keep)
+    }
+
+    /// Whether another process is at it. In this one a key has one turn at a time.
+    fn is_running_elsewhere(&self, store: &Store, entry: &Entry, now: Timestamp) -> bool {
+        matches!(&entry.state, State::Running { process, lease }
+            if store.is_shared() && *process != self.process && *lease > now)
+    }
+
+    /// Enters what became of each root field. Where that cannot be entered, the entry says that it is
+    /// running until its lease is over, and a retry looks.
+    pub async fn end<'a>(
+        &self,
+        claim: Claim,
+        effects: impl IntoIterator<Item = (&'a str, Effect)>,
+    ) {
+        let Claim { mutation, key, in_spare, entry, written, _turn } = claim;
+        let new = match entry::after(&mutation, effects) {
+            After::Nothing => None,
+            After::Over(state, fields) => {
+                let ended = Entry { state, fields, ..entry };
+                match ended.seal(&self.seal, &key) {
+                    Some(ended) => Some(ended),
+                    None => return,
+                }
+            }
         };
-        let ended = answered.map(|state| Entry { fingerprint, began, expires, state }.to_bytes());
         let store = if in_spare { &self.spare } else { &self.main };
-        if !matches!(store.swap(key, Some(written), ended, self.keep).await, Ok(true)) {
+        let swap = Swap { key: &key, old: Some(written), new, now: self.clock.now() };
+        if !matches!(store.swap(swap).await, Ok(Swapped::Yes)) {
             tracing::warn!("how a mutation ended is not remembered: a retry will look for its job");
         }
+    }
+
+    /// After trouble with the main store, tells all replicas that entries may be missing in it, and
+    /// carries over what was entered meanwhile. To be called every half second or so: a replica that
+    /// is silent for longer counts as one that has entries of its own.
+    pub async fn recover(&self) {
+        self.main.learn().await;
+        let seen = self.main.disturbances();
+        if seen != self.mended.load(Ordering::SeqCst) {
+            let now = self.clock.now();
+            if self.main.note_gap(now).await.is_err() {
+                return;
+            }
+            let mut is_carried = true;
+            for (key, stored) in self.spare.as_memory().map(Memory::all).unwrap_or_default() {
+                is_carried &= self.carry(&key, stored, now).await;
+            }
+            if is_carried && self.main.disturbances() == seen {
+                self.mended.store(seen, Ordering::SeqCst);
+            }
+        }
+        self.main.beat(&self.process).await;
+    }
+
+    /// Takes leave of the other replicas, when no mutation is under way any more.
+    pub async fn leave(&self) {
+        if self.main.disturbances() == self.mended.load(Ordering::SeqCst) {
+            self.main.leave(&self.process).await;
+        }
+    }
+
+    /// Moves an entry from the spare store to the main one. Returns false if it is still needed there.
+    async fn carry(&self, key: &Key, stored: Bytes, now: Timestamp) -> bool {
+        let Some(_turn) = self.turns.take(key) else { return false };
+        let carried = match entry::read(&self.seal, key, &stored, now) {
+            Stored::Entry(entry) => self.merge_into_main(key, entry, now).await,
+            Stored::Expired | Stored::Unreadable => Ok(true),
+        };
+        if !matches!(carried, Ok(true)) {
+            return false;
+        }
+        let swap = Swap { key, old: Some(stored), new: None, now };
+        matches!(self.spare.swap(swap).await, Ok(Swapped::Yes))
+    }
+
+    async fn merge_into_main(&self, key: &Key, own: Entry, now: Timestamp) -> Result<bool, Trouble> {
+        let old = self.main.get(key).await?;
+        let stored = old.as_ref().map(|bytes| entry::read(&self.seal, key, bytes, now));
+        let merged = match stored {
+            Some(Stored::Entry(there)) => {
+                if there.fingerprint != own.fingerprint {
+                    return Ok(true);
+                }
+                if self.is_running_elsewhere(&self.main, &there, now) {
+                    return Ok(false);
+                }
+                there.merged(own)
+            }
+            None | Some(Stored::Expired | Stored::Unreadable) => own.over(),
+        };
+        let new = Some(merged.seal(&self.seal, key).ok_or(Trouble)?);
+        // A tenant without a place for it will have to look: the gap is noted.
+        Ok(self.main.swap(Swap { key, old, new, now }).await? != Swapped::No)
     }
 
     /// Forgets what is past its time, where the store does not do that by itself.
     pub async fn sweep(&self) {
         let now = self.clock.now();
-        let is_over = move |bytes: &[u8]| {
-            serde_json::from_slice(bytes).map_or(true, |entry: Entry| entry.expires <= now)
-        };
-        self.main.sweep(is_over).await;
+        self.main.sweep(now).await;
+        self.spare.sweep(now).await;
     }
+}
+
+/// Waits a little, if there is time.
+async fn wait(deadline: Instant) -> bool {
+    if Instant::now() + POLL >= deadline {
+        return false;
+    }
+    tokio::time::sleep(POLL).await;
+    true
+}
+
+const fn bounds(settings: Settings) -> Bounds {
+    Bounds { keep: settings.keep, max_keys: settings.max_keys }
+}
+
+fn small(settings: Settings) -> Bounds {
+    Bounds { max_keys: settings.max_keys.min(MAX_IN_MEMORY), ..bounds(settings) }
 }

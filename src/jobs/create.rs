@@ -1,133 +1,105 @@
 //! `createJob`, `createSingleCamJob`, `createMultiCamJob`
 
-use std::borrow::Cow;
-use std::time::Duration;
-
-use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use crate::model::{Caller, JobId, RequestContext, TakeId, Trail};
-use crate::types::SortDirection;
-use crate::upstream::{self, Call, FieldError, Job, JobsPage, Listing, NewJob, Reply};
+use crate::model::{Before, Caller, JobId, RequestContext, Trail};
+use crate::upstream::{self, Call, FieldError, Job, NewJob};
 
-use super::envelope::{self, Reading};
+use super::envelope;
+use super::look::Tried;
 use super::ownership::Place;
-use super::{Answer, Error, Jobs, OwnedJob, Wanted, list, needs};
-
-/// How many jobs are looked at in one call, and in how many calls, when a mutation is made again.
-const LOOK_AT: i32 = 100;
-const MAX_LOOKS: usize = 20;
-
-/// How far Move's clock may be from this machine's.
-const CLOCKS: Duration = Duration::from_mins(5);
+use super::sending::{begin, done, not_done};
+use super::{Answer, Error, Jobs, OwnedJob, Wanted};
 
 impl Jobs {
-    /// Creates a job of the caller's tenant: its metadata goes upstream in an envelope.
+    /// Creates a job of the caller's tenant: its metadata goes upstream in an envelope. What an
+    /// earlier try of the same mutation made is given again.
     ///
     /// # Errors
-    /// Bad arguments before anything is sent; [`Error::OutcomeUnknown`] when the call was sent and
-    /// no answer came.
+    /// Bad arguments before anything is sent; [`Error::OutcomeUnknown`] when the job may have been
+    /// created, now or by an earlier try.
     pub async fn create(
+        &self,
+        request: &RequestContext,
+        trail: &Trail,
+        job: NewJob,
+        wanted: &Wanted,
+    ) -> Result<Answer<OwnedJob>, Error> {
+        let before = begin(request, trail);
+        let created = match &before {
+            Before::Done(id) => self.read_written(request, trail, id, wanted).await,
+            _ => self.create_once(request, trail, job, wanted, &before).await,
+        };
+        created.map_err(|error| error.of_effect(&trail.note(|notes| notes.effect.clone())))
+    }
+
+    async fn create_once(
         &self,
         request: &RequestContext,
         trail: &Trail,
         mut job: NewJob,
         wanted: &Wanted,
+        before: &Before,
     ) -> Result<Answer<OwnedJob>, Error> {
         let caller = &request.caller;
         trail.note(|notes| notes.take = Some(job.take.clone()));
         note_metadata(trail, job.metadata.as_deref());
         check_metadata_size(caller, job.metadata.as_deref())?;
+        let mark = request.keyed.as_ref().map(|keyed| keyed.mark(&trail.response_key));
+        if let (&Before::Unknown { since, is_certain }, Some(mark)) = (before, &mark) {
+            let tried = Tried { since, is_certain };
+            if let Some(id) = self.find_made(request, trail, &job.take, mark, tried).await? {
+                self.made(request, trail, &id).await;
+                return self.read_written(request, trail, &id, wanted).await;
+            }
+            not_done(trail);
+        }
         self.check_take(request, trail, &job.take).await?;
         let tenant = &caller.tenant;
         // Move's Python client cannot read a job without metadata, so there is always a value: the
         // empty object that Move's clients send themselves.
         let value = job.metadata.as_deref().unwrap_or("{}");
-        let mark = request.mark.as_ref().map(|mark| mark.of(&trail.response_key));
-        if let (Some(mark), Some(since)) =
-            (&mark, request.mark.as_ref().and_then(|mark| mark.look_since))
-            && let Some(made) =
-                self.find_made(request, trail, &job.take, mark, since, wanted).await?
-        {
-            return Ok(made);
-        }
         job.metadata = Some(envelope::wrap(tenant, &caller.credential, mark.as_deref(), value));
         let field = self.upstream.creation_field(&tenant.account, trail.field);
         let call = Call::create_job(field, &job, &wanted.written);
-        self.intend(request, trail).await?;
-        let reply =
-            self.upstream.call::<Job>(request, trail, &call).await.map_err(Error::of_mutation)?;
-        let answer = written(caller, reply.value, reply.errors)?;
-        if let Some(id) = answer.value.job().id().and_then(|id| JobId::parse(&id).ok()) {
-            trail.note(|notes| notes.job = Some(id.clone()));
-            self.prove(tenant, &id);
-            self.forget(&tenant.id, Some(&id)).await;
+        let tried = Tried { since: self.clock.now(), is_certain: true };
+        let reply = self.send(request, trail, &call).await?;
+        if let Some(job) = reply.value {
+            let answer = written(caller, job, reply.errors)?;
+            if let Some(id) = answer.value.job().id().and_then(|id| JobId::parse(&id).ok()) {
+                self.made(request, trail, &id).await;
+            }
+            return Ok(answer);
         }
-        Ok(answer)
+        // It was created, and a field of the answer failed that may not be null: the mark tells which
+        // job it is.
+        let found = match &mark {
+            Some(mark) => self.find_made(request, trail, &job.take, mark, tried).await?,
+            None => None,
+        };
+        let id = found.ok_or(Error::Refused(reply.errors))?;
+        self.made(request, trail, &id).await;
+        self.read_written(request, trail, &id, wanted).await
     }
 
-    /// The job that a mutation of this mark made when it was sent before. Looks through the jobs of
-    /// the take from the newest back to `since`.
-    async fn find_made(
-        &self,
-        request: &RequestContext,
-        trail: &Trail,
-        take: &TakeId,
-        mark: &str,
-        since: Timestamp,
-        wanted: &Wanted,
-    ) -> Result<Option<Answer<OwnedJob>>, Error> {
+    /// Notes the job that was created.
+    async fn made(&self, request: &RequestContext, trail: &Trail, id: &JobId) {
         let tenant = &request.caller.tenant;
-        let mut after = None;
-        for _ in 0..MAX_LOOKS {
-            let newest_first = Some(SortDirection::Desc);
-            let (first, take) = (LOOK_AT, Some(take));
-            let listing =
-                Listing { first, after: after.as_deref(), sort_direction: newest_first, take };
-            let call = Call::list_jobs(&listing, needs::of_marks());
-            let Reply { value, errors, .. } =
-                self.upstream.call::<JobsPage>(request, trail, &call).await?;
-            let page = value.ok_or_else(|| list::refused(errors))?;
-            let mut is_past = false;
-            for job in page.items().into_iter().flatten().flatten() {
-                let stored = job.metadata();
-                let is_it = match envelope::read(stored.as_deref()) {
-                    Reading::Envelope(envelope) => {
-                        *envelope.owner() == tenant.id && envelope.mark() == Some(mark)
-                    }
-                    _ => false,
-                };
-                if is_it && let Some(id) = job.id().and_then(|id| JobId::parse(&id).ok()) {
-                    trail.note(|notes| notes.job = Some(id.clone()));
-                    let Reply { value, errors, .. } =
-                        self.read(request, trail, &id, &wanted.needed.document).await?;
-                    return written(&request.caller, value, errors).map(Some);
-                }
-                is_past |= job.created().is_some_and(|created| {
-                    created.parse::<Timestamp>().is_ok_and(|created| created < since - CLOCKS)
-                });
-            }
-            after = page.after().filter(|cursor| cursor != "null").map(Cow::into_owned);
-            if is_past || after.is_none() {
-                return Ok(None);
-            }
-        }
-        // Too many jobs since then to be certain.
-        Err(Error::OutcomeUnknown(upstream::ErrorKind::Timeout.into()))
+        done(trail, id);
+        self.prove(tenant, id);
+        self.forget(&tenant.id, Some(id)).await;
     }
 }
 
 /// A mutation's answer: the job it wrote must say whose it is.
 pub(super) fn written(
     caller: &Caller,
-    job: Option<Job>,
+    job: Job,
     errors: Vec<FieldError>,
 ) -> Result<Answer<OwnedJob>, Error> {
-    let job = job.ok_or_else(|| Error::Refused(errors.clone()))?;
     // What is written is the tenant's: an answer that does not say so tells nothing of the outcome.
-    let value = OwnedJob::verify(&caller.tenant, job, &errors, Place::Root).map_err(|_| {
-        Error::OutcomeUnknown(upstream::Error::not_an_answer("about a job of somebody else's"))
-    })?;
+    let value = OwnedJob::verify(&caller.tenant, job, &errors, Place::Root)
+        .map_err(|_| upstream::Error::not_an_answer("about a job of somebody else's"))?;
     Ok(Answer { value, errors })
 }
 

@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
@@ -19,6 +20,12 @@ const RECORD: &str = "_gateway";
 
 /// The record's format.
 const VERSION: u32 = 1;
+
+/// The record's member that holds the marks of updates.
+const WRITES: &str = "writes";
+
+/// How many marks of updates a record holds; an older one goes with each new one.
+const MAX_WRITES: usize = 16;
 
 #[derive(Serialize)]
 struct NewRecord<'a> {
@@ -33,11 +40,17 @@ struct NewRecord<'a> {
 
 /// What is read of a record; other members are left alone.
 #[derive(Deserialize)]
-struct Record {
+struct Record<'a> {
     v: u32,
     owner: String,
     mark: Option<String>,
+    #[serde(borrow)]
+    writes: Option<&'a RawValue>,
 }
+
+/// An update that carried an `Idempotency-Key`: its mark, and when it was sent, in seconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Write(pub String, pub i64);
 
 /// An upstream metadata text that was taken apart.
 #[derive(Debug)]
@@ -56,11 +69,13 @@ pub enum Reading<'a> {
 pub struct Envelope<'a> {
     owner: TenantId,
     mark: Option<String>,
+    /// The latest updates with a mark, oldest first; `None` where they cannot be read.
+    writes: Option<Vec<Write>>,
     members: Members<'a>,
 }
 
 /// Wraps a tenant's metadata. `value` is its JSON text, already checked to be one JSON value; `mark`
-/// finds the job again (see [`crate::model::CreationMark`]).
+/// finds the job again (see [`crate::model::KeyedMutation`]).
 #[must_use]
 pub fn wrap(tenant: &Tenant, by: &CredentialId, mark: Option<&str>, value: &str) -> String {
     let stamp = tenant.metadata.stamp.as_deref().and_then(|text| serde_json::from_str(text).ok());
@@ -84,7 +99,9 @@ pub fn read(metadata: Option<&str>) -> Reading<'_> {
         _ => None,
     };
     match record {
-        Some((owner, mark)) => Reading::Envelope(Envelope { owner, mark, members }),
+        Some((owner, mark, writes)) => {
+            Reading::Envelope(Envelope { owner, mark, writes, members })
+        }
         None => Reading::Broken,
     }
 }
@@ -104,9 +121,16 @@ fn trimmed(text: &str) -> &str {
     text.trim_matches([' ', '\t', '\r', '\n'])
 }
 
-fn record_of(record: &RawValue) -> Option<(TenantId, Option<String>)> {
-    let Record { v, owner, mark } = serde_json::from_str(record.get()).ok()?;
-    (v == VERSION).then(|| Some((TenantId::parse(&owner).ok()?, mark))).flatten()
+/// What a record says: the owner, the mark of the creation, and the marks of updates.
+type Said = (TenantId, Option<String>, Option<Vec<Write>>);
+
+fn record_of(record: &RawValue) -> Option<Said> {
+    let Record { v, owner, mark, writes } = serde_json::from_str(record.get()).ok()?;
+    let writes = match writes {
+        None => Some(Vec::new()),
+        Some(writes) => serde_json::from_str(writes.get()).ok(),
+    };
+    (v == VERSION).then(|| Some((TenantId::parse(&owner).ok()?, mark, writes))).flatten()
 }
 
 impl<'a> Envelope<'a> {
@@ -129,15 +153,54 @@ impl<'a> Envelope<'a> {
         self.members.0.iter().find(|(name, _)| name == namespace).map(|(_, value)| value.get())
     }
 
+    /// Returns true if the update of this mark was written.
+    #[must_use]
+    pub fn has_write(&self, mark: &str) -> bool {
+        self.writes.iter().flatten().any(|write| write.0 == mark)
+    }
+
+    /// Returns true if an update that was written after `since` would still be among the marks.
+    #[must_use]
+    pub fn remembers_since(&self, since: Timestamp) -> bool {
+        self.writes.as_ref().is_some_and(|writes| {
+            writes.len() < MAX_WRITES
+                || writes.first().is_some_and(|oldest| oldest.1 < since.as_second())
+        })
+    }
+
     /// The same envelope with another value of the tenant's: the record and other namespaces stay
     /// to the letter.
     #[must_use]
     pub fn with_value(&self, tenant: &Tenant, value: &str) -> String {
+        self.print(tenant, Some(value), None)
+    }
+
+    /// The same envelope with one more update in its record, and another value if there is one.
+    #[must_use]
+    pub fn with_write(&self, tenant: &Tenant, value: Option<&str>, write: Write) -> String {
+        let record = self.members.0.iter().find(|(name, _)| name == RECORD);
+        let members = record.and_then(|(_, record)| serde_json::from_str(record.get()).ok());
+        let members: Members<'_> = members.unwrap_or_else(|| Members(Vec::new()));
+        let mut writes = self.writes.clone().unwrap_or_default();
+        writes.push(write);
+        let kept = &writes[writes.len().saturating_sub(MAX_WRITES)..];
+        let others = members.0.iter().filter(|(name, _)| name != WRITES);
+        let others = others.map(|(name, value)| format!("{}:{value}", json(name)));
+        let own = std::iter::once(format!("\"{WRITES}\":{}", json(kept)));
+        let record = format!("{{{}}}", others.chain(own).collect::<Vec<_>>().join(","));
+        self.print(tenant, value, Some(&record))
+    }
+
+    /// The members as JSON text, with what takes the place of others.
+    fn print(&self, tenant: &Tenant, value: Option<&str>, record: Option<&str>) -> String {
         let namespace = tenant.metadata.namespace.as_str();
-        let others = self.members.0.iter().filter(|(name, _)| name != namespace);
-        let own = format!("{}:{}", json(namespace), trimmed(value));
-        let rest = others.map(|(name, value)| format!("{}:{value}", json(name)));
-        let members: Vec<String> = std::iter::once(own).chain(rest).collect();
+        let own = value.map(|value| format!("{}:{}", json(namespace), trimmed(value)));
+        let is_kept = |name: &str| own.is_none() || name != namespace;
+        let others = self.members.0.iter().filter(|(name, _)| is_kept(name)).map(|(name, value)| {
+            let value = if name == RECORD { record.unwrap_or(value.get()) } else { value.get() };
+            format!("{}:{value}", json(name))
+        });
+        let members: Vec<String> = own.iter().cloned().chain(others).collect();
         format!("{{{}}}", members.join(","))
     }
 }
@@ -233,6 +296,44 @@ mod tests {
             envelope.with_value(&acme, "2"),
             r#"{"acme":2,"other":{"n":1.0},"_gateway":{"v":1,"owner":"acme","by":"k","new":[1]}}"#
         );
+    }
+
+    #[test]
+    fn an_updates_mark_is_added_to_the_record_and_everything_else_stays() {
+        let acme = tenant("acme");
+        let stored = r#"{"acme":{"a" : 1},"_gateway":{"v":1,"owner":"acme","by":"k","mark":"m","new":[1.0]},"x":1}"#;
+        let Reading::Envelope(envelope) = read(Some(stored)) else { panic!("no envelope") };
+        assert!(!envelope.has_write("w1"));
+        let named = envelope.with_write(&acme, None, Write("w1".into(), 7));
+        assert_eq!(
+            named,
+            r#"{"acme":{"a" : 1},"_gateway":{"v":1,"owner":"acme","by":"k","mark":"m","new":[1.0],"writes":[["w1",7]]},"x":1}"#
+        );
+        let Reading::Envelope(envelope) = read(Some(&named)) else { panic!("no envelope") };
+        assert!(envelope.has_write("w1") && envelope.mark() == Some("m"));
+        let valued = envelope.with_write(&acme, Some("2"), Write("w2".into(), 8));
+        assert_eq!(
+            valued,
+            r#"{"acme":2,"_gateway":{"v":1,"owner":"acme","by":"k","mark":"m","new":[1.0],"writes":[["w1",7],["w2",8]]},"x":1}"#
+        );
+    }
+
+    #[test]
+    fn a_record_holds_so_many_marks_and_tells_since_when_it_holds_them_all() {
+        let acme = tenant("acme");
+        let mut text = wrap(&acme, &by(), None, "1");
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        for n in 0..40 {
+            let Reading::Envelope(envelope) = read(Some(&text)) else { panic!("no envelope") };
+            assert!(n >= 16 || envelope.remembers_since(at(-1)), "no mark went yet");
+            text = envelope.with_write(&acme, None, Write(format!("w{n}"), 100 + n));
+        }
+        let Reading::Envelope(envelope) = read(Some(&text)) else { panic!("no envelope") };
+        assert!(!envelope.has_write("w23") && envelope.has_write("w24"));
+        assert!(!envelope.remembers_since(at(124)) && envelope.remembers_since(at(125)));
+        let odd = r#"{"_gateway":{"v":1,"owner":"acme","by":"k","writes":{}}}"#;
+        let Reading::Envelope(envelope) = read(Some(odd)) else { panic!("no envelope") };
+        assert!(!envelope.remembers_since(at(0)));
     }
 
     #[test]

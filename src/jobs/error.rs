@@ -1,6 +1,7 @@
 //! Why an operation on jobs did not succeed.
 
 use super::ownership::NotShown;
+use crate::model::Effect;
 use crate::upstream::{self, FieldError};
 
 /// What went wrong. `graphql::errors` decides what callers read of it.
@@ -32,9 +33,9 @@ pub enum Error {
     /// Move answered with errors and no value.
     #[error("Move answered with {} error(s) and no value", .0.len())]
     Refused(Vec<FieldError>),
-    /// A mutation was sent and its outcome is not known.
+    /// A mutation may have been carried out, and why that is not known.
     #[error("the outcome is unknown: {0}")]
-    OutcomeUnknown(upstream::Error),
+    OutcomeUnknown(Box<Self>),
     /// Move gave no answer.
     #[error(transparent)]
     Upstream(#[from] upstream::Error),
@@ -54,8 +55,15 @@ impl Error {
         Self::Argument { argument, problem: problem.into() }
     }
 
-    /// The failure of a mutation that was sent.
-    pub(super) fn of_mutation(error: upstream::Error) -> Self {
-        if error.outcome_is_unknown() { Self::OutcomeUnknown(error) } else { Self::Upstream(error) }
+    /// The failure of a mutation of which this became: one that may have been carried out, or was and
+    /// cannot be shown, must not read like one that was not.
+    #[must_use]
+    pub(super) fn of_effect(self, effect: &Effect) -> Self {
+        let leaves_open = match effect {
+            Effect::NotDone => false,
+            Effect::Unknown => !matches!(self, Self::OutcomeUnknown(_)),
+            Effect::Done(_) => matches!(self, Self::Upstream(_) | Self::OwnerUnknown),
+        };
+        if leaves_open { Self::OutcomeUnknown(Box::new(self)) } else { self }
     }
 }

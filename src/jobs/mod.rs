@@ -6,17 +6,21 @@ mod create;
 mod cursor;
 pub mod envelope;
 mod error;
+mod evidence;
 #[cfg(feature = "fuzzing")]
 #[expect(clippy::expect_used, reason = "a fuzz target panics to say what it found")]
 pub mod fuzz;
 mod get;
 mod list;
+mod look;
 mod needs;
 mod ownership;
 pub mod present;
+mod sending;
 mod sift;
 mod takes;
 mod update;
+mod writers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +28,7 @@ use std::time::Duration;
 use moka::sync::Cache;
 
 use get::{Fetched, Known};
+use writers::Writers;
 
 pub use cursor::CursorKey;
 pub use error::Error;
@@ -53,6 +58,7 @@ pub struct Jobs {
     journal: Journal,
     /// Jobs that were seen to be their tenant's. A job never changes its owner.
     proven: Cache<Proof, ()>,
+    writers: Arc<Writers>,
 }
 
 /// A job that is a tenant's own, and the account in which that was seen: what nobody owns is the
@@ -93,6 +99,7 @@ impl Jobs {
             versions,
             shared: None,
             journal: Journal::none(),
+            writers: Arc::default(),
             proven: Cache::new(PROVEN),
         }
     }

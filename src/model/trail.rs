@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{JobId, RootField, TakeId, UpstreamSpan};
+use super::{Effect, JobId, RootField, TakeId, UpstreamSpan};
 
 /// One root field of a request on its way: resolvers, cache and upstream note on it what they
 /// learn, and the record tells it at the end. Clones share their notes.
@@ -25,6 +25,8 @@ pub struct Trail {
 pub struct Notes {
     /// The job that was asked for, created or changed.
     pub job: Option<JobId>,
+    /// What became of it at Move, if it is a mutation.
+    pub effect: Effect,
     /// The take that a job was to be created on.
     pub take: Option<TakeId>,
     /// The metadata that the caller gave: its length in bytes and its SHA-256, never its text.

@@ -1,9 +1,10 @@
 //! `Idempotency-Key`: one mutation, however often it is sent.
 
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use jobs_gateway::sandbox::{Fault, SINGLECAM_TAKE, Sandbox, SandboxOptions};
+use jobs_gateway::sandbox::{Fault, SINGLECAM_TAKE, Sandbox, SandboxOptions, State};
 use serde_json::{Value, json};
 
 use crate::support::redis::Redis;
@@ -59,6 +60,10 @@ async fn a_key_that_is_used_for_something_else_is_a_conflict_and_does_nothing() 
     let reply = keyed(&world, "acme", "k-1", &create("another")).await;
     assert_eq!((reply.status, reply.code().as_str()), (422, "IDEMPOTENCY_CONFLICT"));
     assert_eq!(world.sandbox.job_count(), 1);
+    let request = world.http.post(world.url()).header("authorization", key("acme"));
+    let two = request.header("idempotency-key", "k-2").header("idempotency-key", "k-3");
+    let reply = send(two.json(&create("one"))).await;
+    assert_eq!((reply.status, reply.code().as_str()), (400, "BAD_USER_INPUT"), "two keys");
     for bad in ["", "\"open", "with space", &"x".repeat(256)] {
         let reply = create_keyed(&world, bad).await;
         assert_eq!((reply.status, reply.code().as_str()), (400, "BAD_USER_INPUT"), "{bad}");
@@ -74,9 +79,16 @@ async fn who_comes_while_the_first_is_running_waits_for_its_answer() {
     assert_eq!(world.sandbox.job_count(), 1);
 }
 
+/// A gateway whose store of keys is older than keys are kept: nothing can be missing in it.
+async fn settled() -> World {
+    let world = World::start().await;
+    world.pass(Duration::from_hours(25)).await;
+    world
+}
+
 #[tokio::test]
 async fn a_refused_mutation_did_not_happen_and_its_key_may_be_used_again() {
-    let world = World::start().await;
+    let world = settled().await;
     world.sandbox.fail_next(None, Fault::too_many_requests(1));
     assert_eq!(create_keyed(&world, "k-1").await.code(), "UPSTREAM_UNAVAILABLE");
     world.sandbox.clear_calls();
@@ -146,14 +158,90 @@ async fn a_key_is_forgotten_when_its_time_is_over() {
 }
 
 #[tokio::test]
-async fn another_replica_gives_the_answer_of_the_first() {
-    let redis = Redis::start();
+async fn a_replay_is_answered_by_the_rights_and_the_jobs_of_today() {
+    let world = World::start().await;
+    let made = id(&create_keyed(&world, "k-1").await);
+    world.sandbox.set_state(&made, State::Failed);
+    let query = CREATE.replace("{ id name }", "{ id state }");
+    let body = json!({"query": query, "variables": {"take": SINGLECAM_TAKE}});
+    keyed(&world, "acme", "k-2", &body).await.data("/createSingleCamJob/id");
+    let replay = create_keyed(&world, "k-1").await;
+    assert_eq!((id(&replay), &replay.headers["idempotent-replayed"]), (made, &"true".parse().unwrap()));
+    let gone = Fault::GraphqlError { error_type: "MoveNotFoundError", message: "gone" };
+    world.sandbox.fail_next(Some("getJob"), gone);
+    assert_eq!(create_keyed(&world, "k-1").await.code(), "NOT_FOUND");
+    world.sandbox.fail_next(Some("getJob"), Fault::html(503));
+    assert_eq!(create_keyed(&world, "k-1").await.code(), "OUTCOME_UNKNOWN", "not: it failed");
+    world.write_policy("acme", "operations: [getJob, updateJob]\n");
+    let give_up = Instant::now() + Duration::from_secs(20);
+    while create_keyed(&world, "k-1").await.code() != "FORBIDDEN" {
+        assert!(Instant::now() < give_up, "the replay goes past the policy");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.sandbox.job_count(), 2);
+}
+
+#[tokio::test]
+async fn a_tenant_that_has_too_many_keys_is_refused_new_ones_and_takes_nobodys_place() {
+    let config = "idempotency: { max_keys: 2 }\n".to_owned();
+    let world = World::set_up(Setup { config, ..Setup::default() }).await;
+    let first = id(&create_keyed(&world, "k-1").await);
+    create_keyed(&world, "k-2").await;
+    let refused = create_keyed(&world, "k-3").await;
+    assert_eq!((refused.status, refused.code().as_str()), (429, "RATE_LIMITED"));
+    let seconds: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((86_000..=86_401).contains(&seconds), "{seconds}");
+    keyed(&world, "globex", "k-1", &create("one")).await.data("/createSingleCamJob/id");
+    assert_eq!(id(&create_keyed(&world, "k-1").await), first);
+    assert_eq!(world.sandbox.job_count(), 3);
+    world.pass(Duration::from_secs(seconds)).await;
+    id(&create_keyed(&world, "k-3").await);
+}
+
+#[tokio::test]
+async fn the_file_tells_nothing_of_the_jobs_and_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::start().await;
+    let made = id(&create_keyed(&world, "k-1").await);
+    let path = world.folder().join("state/idempotency.redb");
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+    let bytes = std::fs::read(path).unwrap();
+    assert!(bytes.windows(4).any(|part| part == b"acme"), "the entry is there");
+    assert!(!bytes.windows(made.len()).any(|part| part == made.as_bytes()));
+}
+
+/// Two gateways over one sandbox, with one Redis that has been there for longer than keys are kept.
+async fn two_replicas(redis: &Redis) -> (World, World) {
+    let () = redis.command(&["SET", "jobs-gateway:v1:{idempotency}:complete-since", "0"]).await;
     let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
     let tenants = [("acme", "operations: [\"*\"]\n".to_owned())];
-    let config =
-        format!("cursor_key: ${{CURSOR_KEY}}\nshared_state: {{ redis: '{}' }}\n", redis.url());
-    let one = World::over(sandbox.clone(), &tenants, &config).await;
-    let other = World::over(sandbox, &tenants, &config).await;
+    let one = World::over(sandbox.clone(), &tenants, &redis.config()).await;
+    let other = World::over(sandbox, &tenants, &redis.config()).await;
+    (one, other)
+}
+
+/// The names of a tenant's entries.
+async fn entries(redis: &Redis) -> Vec<String> {
+    redis.command(&["KEYS", "jobs-gateway:v1:idempotency:{acme}:*"]).await
+}
+
+/// Waits until both replicas told that they are in touch from now on.
+async fn until_in_touch(redis: &Redis) {
+    let give_up = Instant::now() + Duration::from_secs(20);
+    let (seconds, micros): (i64, i64) = redis.command(&["TIME"]).await;
+    let now = (seconds * 1_000 + micros / 1_000).to_string();
+    let replicas = "jobs-gateway:v1:{idempotency}:replicas";
+    while redis.command::<u32>(&["ZCOUNT", replicas, &now, "+inf"]).await < 2 {
+        assert!(Instant::now() < give_up, "the replicas are not heard of");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn another_replica_gives_the_answer_of_the_first() {
+    let redis = Redis::start();
+    let (one, other) = two_replicas(&redis).await;
     one.sandbox.fail_next(None, Fault::Delay(Duration::from_millis(100)));
     let all = join_all([create_keyed(&one, "k-1"), create_keyed(&other, "k-1")]).await;
     assert_eq!(id(&all[0]), id(&all[1]));
@@ -164,15 +252,73 @@ async fn another_replica_gives_the_answer_of_the_first() {
 #[tokio::test]
 async fn without_redis_a_retry_looks_for_the_job_before_it_makes_one() {
     let mut redis = Redis::start();
-    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
-    let tenants = [("acme", "operations: [\"*\"]\n".to_owned())];
-    let config =
-        format!("cursor_key: ${{CURSOR_KEY}}\nshared_state: {{ redis: '{}' }}\n", redis.url());
-    let one = World::over(sandbox.clone(), &tenants, &config).await;
-    let other = World::over(sandbox, &tenants, &config).await;
+    let (one, other) = two_replicas(&redis).await;
     redis.kill();
     let first = create_keyed(&one, "k-1").await;
     let second = create_keyed(&other, "k-1").await;
     assert_eq!(id(&first), id(&second));
     assert_eq!(one.sandbox.job_count(), 1);
+}
+
+#[tokio::test]
+async fn what_was_entered_while_redis_was_silent_is_known_when_it_answers_again() {
+    let redis = Redis::start();
+    let (one, other) = two_replicas(&redis).await;
+    until_in_touch(&redis).await;
+    redis.freeze(true);
+    let well = id(&create_keyed(&one, "well").await);
+    one.sandbox.fail_next(Some("createSingleCamJob"), Fault::LoseAnswer);
+    assert_eq!(create_keyed(&one, "lost").await.code(), "OUTCOME_UNKNOWN");
+    redis.freeze(false);
+    let give_up = Instant::now() + Duration::from_secs(20);
+    while entries(&redis).await.len() < 2 {
+        assert!(Instant::now() < give_up, "what was entered meanwhile is not carried over");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let replay = create_keyed(&other, "well").await;
+    assert_eq!((id(&replay), &replay.headers["idempotent-replayed"]), (well, &"true".parse().unwrap()));
+    id(&create_keyed(&other, "lost").await);
+    assert_eq!(one.sandbox.job_count(), 2);
+}
+
+#[tokio::test]
+async fn entries_that_redis_lost_are_found_by_their_jobs() {
+    let redis = Redis::start();
+    let (one, other) = two_replicas(&redis).await;
+    let made = id(&create_keyed(&one, "k-1").await);
+    let () = redis.command(&["FLUSHALL"]).await;
+    assert_eq!(id(&create_keyed(&other, "k-1").await), made);
+    assert_eq!(one.sandbox.job_count(), 1);
+}
+
+#[tokio::test]
+async fn a_redis_that_may_evict_entries_is_not_believed_that_there_were_none() {
+    let redis = Redis::start();
+    let () = redis.command(&["CONFIG", "SET", "maxmemory", "100mb"]).await;
+    let () = redis.command(&["CONFIG", "SET", "maxmemory-policy", "volatile-lru"]).await;
+    let (one, other) = two_replicas(&redis).await;
+    until_in_touch(&redis).await;
+    let made = id(&create_keyed(&one, "k-1").await);
+    let () = redis.command(&["DEL", &entries(&redis).await[0]]).await;
+    assert_eq!(id(&create_keyed(&other, "k-1").await), made);
+    assert_eq!(one.sandbox.job_count(), 1);
+}
+
+#[tokio::test]
+async fn a_replica_that_is_out_of_touch_makes_the_others_look() {
+    let redis = Redis::start();
+    let (one, other) = two_replicas(&redis).await;
+    until_in_touch(&redis).await;
+    one.sandbox.clear_calls();
+    id(&create_keyed(&other, "k-1").await);
+    assert_eq!(one.sandbox.count("listJobs"), 0, "all are in touch: nothing can be missing");
+    let replicas = "jobs-gateway:v1:{idempotency}:replicas";
+    let () = redis.command(&["ZADD", replicas, &"1".repeat(13), "a replica that went silent"]).await;
+    id(&create_keyed(&other, "k-2").await);
+    assert_eq!(one.sandbox.count("listJobs"), 0, "it went silent longer ago than keys are kept");
+    let (seconds, _): (i64, i64) = redis.command(&["TIME"]).await;
+    let silent_since = ((seconds - 10) * 1_000).to_string();
+    let () = redis.command(&["ZADD", replicas, &silent_since, "a replica that went silent"]).await;
+    id(&create_keyed(&other, "k-3").await);
+    assert_eq!(one.sandbox.count("listJobs"), 1);
 }

@@ -15,13 +15,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("policy", &["model", "config"]),
     ("upstream", &["json", "model", "types", "telemetry"]),
     ("auth", &["model", "config", "policy", "telemetry"]),
+    ("seal", &[]),
     ("shared_state", &["model", "telemetry"]),
     ("cache", &["model", "shared_state"]),
     ("audit", &["model", "telemetry"]),
     ("limit", &["model", "shared_state"]),
-    ("idempotency", &["model", "shared_state", "telemetry"]),
     ("jobs", &["json", "model", "types", "audit", "cache", "upstream", "telemetry"]),
     ("graphql", &["json", "model", "types", "upstream", "jobs", "operation"]),
+    ("idempotency", &["model", "seal", "shared_state", "telemetry"]),
     (
         "http",
         &[

@@ -42,6 +42,8 @@ mod traces;
 mod upstream;
 mod upstream_health;
 mod upstream_shared;
+mod evidence;
+mod exactly_once;
 mod federation;
 mod json_schemas;
 mod layers;

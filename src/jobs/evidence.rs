@@ -1,0 +1,91 @@
+//! What Move's answer to a mutation proves.
+
+use crate::upstream::FieldError;
+
+/// What is certain after an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// The root field resolved: the mutation was carried out.
+    Done,
+    /// Move refused it before it did anything.
+    Refused,
+    /// Neither.
+    Open,
+}
+
+/// Judges an answer by its value and its errors.
+///
+/// A value proves that the mutation was carried out, and so does an error below the root field: only a
+/// field of a job that is there can fail (a null that bubbles up takes the job's value with it, GraphQL
+/// specification, section 6.4.4). Errors at the root field, or without a path, are refusals unless
+/// AppSync says with them that the resolver itself broke or ran out of time, which it may have done
+/// after it had written.
+pub(super) fn of_answer(has_value: bool, errors: &[FieldError]) -> Proof {
+    if has_value || errors.iter().any(|error| !error.path.is_empty()) {
+        Proof::Done
+    } else if errors.is_empty() || errors.iter().any(leaves_open) {
+        Proof::Open
+    } else {
+        Proof::Refused
+    }
+}
+
+/// Returns true for an error that says how a resolver ended and not what it did.
+fn leaves_open(error: &FieldError) -> bool {
+    /// `ExecutionTimeout`, `InternalFailure`, `ServiceUnavailableException`, `Lambda:Unhandled` and
+    /// their like.
+    const BROKEN: [&str; 5] = ["Timeout", "TimedOut", "Internal", "Unavailable", "Unhandled"];
+    /// What evaluates a resolver's code also after its data source was called.
+    const EVALUATION: [&str; 2] = ["MappingTemplate", "Code"];
+    error.error_type.as_deref().is_some_and(|kind| {
+        kind.starts_with("Lambda:")
+            || EVALUATION.contains(&kind)
+            || BROKEN.iter().any(|word| kind.contains(word))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::PathSegment;
+
+    fn error(kind: Option<&str>, path: &[&str]) -> FieldError {
+        FieldError {
+            message: "m".into(),
+            error_type: kind.map(str::to_owned),
+            error_info: None,
+            data: None,
+            path: path.iter().map(|name| PathSegment::Field((*name).to_owned())).collect(),
+        }
+    }
+
+    #[test]
+    fn a_value_or_an_error_below_the_root_field_proves_that_it_was_carried_out() {
+        assert_eq!(of_answer(true, &[]), Proof::Done);
+        assert_eq!(of_answer(true, &[error(None, &[])]), Proof::Done);
+        assert_eq!(of_answer(false, &[error(None, &["client"])]), Proof::Done);
+        let both = [error(Some("Unauthorized"), &[]), error(None, &["outputs", "file"])];
+        assert_eq!(of_answer(false, &both), Proof::Done);
+    }
+
+    #[test]
+    fn an_error_at_the_root_field_is_a_refusal_unless_the_resolver_broke() {
+        for kind in [None, Some("ValidationError"), Some("MoveNotFoundError"), Some("Unauthorized")]
+        {
+            assert_eq!(of_answer(false, &[error(kind, &[])]), Proof::Refused, "{kind:?}");
+        }
+        for kind in [
+            "ExecutionTimeout",
+            "InternalFailure",
+            "InternalServerError",
+            "Lambda:Unhandled",
+            "Lambda:ExecutionTimeoutException",
+            "ServiceUnavailableException",
+            "MappingTemplate",
+            "Code",
+        ] {
+            assert_eq!(of_answer(false, &[error(Some(kind), &[])]), Proof::Open, "{kind}");
+        }
+        assert_eq!(of_answer(false, &[]), Proof::Open);
+    }
+}

@@ -1,0 +1,101 @@
+//! A mutation with an `Idempotency-Key`, root field by root field.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::JobId;
+
+/// What became of one root field of a mutation at Move.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Effect {
+    /// Nothing, and that is certain: it was never sent, or Move refused it.
+    #[default]
+    NotDone,
+    /// It may or may not have been carried out.
+    Unknown,
+    /// It was carried out on this job.
+    Done(JobId),
+}
+
+/// What is known of a root field before its mutation is made, perhaps again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Before {
+    /// No earlier try did anything.
+    NotDone,
+    /// An earlier try may have done it.
+    Unknown {
+        /// When the first of them began, at the earliest.
+        since: Timestamp,
+        /// Whether there certainly was one; else one may have been forgotten.
+        is_certain: bool,
+    },
+    /// An earlier try did it, on this job.
+    Done(JobId),
+}
+
+/// Why and how far back one has to look for what earlier tries did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// There was a try, and it began then.
+    Tried(Timestamp),
+    /// A try of later than this may have been forgotten.
+    Forgotten(Timestamp),
+}
+
+/// A mutation with an `Idempotency-Key`: the marks by which its writes are found upstream, and what
+/// earlier tries did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyedMutation {
+    key: [u8; 32],
+    look: Option<Look>,
+    known: BTreeMap<String, Option<JobId>>,
+}
+
+impl KeyedMutation {
+    /// A mutation of a key, given by its SHA-256. `known` holds root fields by mark: the job that was
+    /// made or changed, or `None` if certainly nothing happened. Others may have been carried out,
+    /// unless `look` is `None`.
+    #[must_use]
+    pub const fn new(
+        key: [u8; 32],
+        look: Option<Look>,
+        known: BTreeMap<String, Option<JobId>>,
+    ) -> Self {
+        Self { key, look, known }
+    }
+
+    /// The mark of what one root field writes: 22 letters and digits that do not tell the key.
+    #[must_use]
+    pub fn mark(&self, response_key: &str) -> String {
+        let hash = Sha256::new().chain_update(self.key).chain_update(response_key).finalize();
+        URL_SAFE_NO_PAD.encode(&hash[..16])
+    }
+
+    /// What is known of a root field.
+    #[must_use]
+    pub fn before(&self, response_key: &str) -> Before {
+        match (self.known.get(&self.mark(response_key)), self.look) {
+            (Some(Some(job)), _) => Before::Done(job.clone()),
+            (None, Some(Look::Tried(since))) => Before::Unknown { since, is_certain: true },
+            (None, Some(Look::Forgotten(since))) => Before::Unknown { since, is_certain: false },
+            (Some(None), _) | (None, None) => Before::NotDone,
+        }
+    }
+
+    /// What is certain to have been done, by mark.
+    #[must_use]
+    pub fn done(&self) -> BTreeMap<String, Option<String>> {
+        let done = self.known.iter().filter(|(_, job)| job.is_some());
+        done.map(|(mark, job)| (mark.clone(), job.as_ref().map(JobId::to_string))).collect()
+    }
+
+    /// Returns true if a root field may have been carried out before.
+    #[must_use]
+    pub const fn looks(&self) -> bool {
+        self.look.is_some()
+    }
+}
