@@ -208,17 +208,17 @@ impl Idempotency {
         };
         // What was entered while the main store was in trouble goes on there until it is carried over.
         let mut in_spare = matches!(self.spare.get(asked.key).await, Ok(Some(_)));
-        let found = match in_spare {
-            false => match self.find(&self.main, asked).await {
-                Err(Trouble) => {
-                    metrics::idempotent_mutation("unremembered");
-                    in_spare = true;
-                    self.find(&self.spare, asked).await
-                }
-                found => found,
-            },
-            true => self.find(&self.spare, asked).await,
-        };
+        let mut found = Err(Trouble);
+        if !in_spare {
+            found = self.find(&self.main, asked).await;
+            if found.is_err() {
+                metrics::idempotent_mutation("unremembered");
+                in_spare = true;
+            }
+        }
+        if in_spare {
+            found = self.find(&self.spare, asked).await;
+        }
         match found {
             Ok(Found::Begun(begun)) => begun,
             Ok(Found::Claimed { mutation, entry, written }) => {
@@ -256,12 +256,9 @@ impl Idempotency {
                     }
                     State::Running { .. } | State::Open => {
                         // What was refused here may have been done where a later try was entered.
-                        let entry = match entry.has_refusals()
-                            && !self.is_complete(store, now).await?
-                        {
-                            true => entry.without_refusals(),
-                            false => entry,
-                        };
+                        let is_certain =
+                            !entry.has_refusals() || self.is_complete(store, now).await?;
+                        let entry = if is_certain { entry } else { entry.without_refusals() };
                         (entry.began, entry.mutation(key))
                     }
                 },
