@@ -57,7 +57,7 @@ async fn each_root_field_of_a_key_makes_one_job_whatever_goes_wrong_and_its_call
     let mut chance = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     for n in 0..HISTORIES {
         let own = format!("history-{n}");
-        for _ in 0..1 + chance.next_u32() % 4 {
+        for _ in 0..=chance.next_u32() % 4 {
             for _ in 0..chance.next_u32() % 3 {
                 let fault = creation_fault(&mut chance);
                 world.sandbox.fail_next(Some("createSingleCamJob"), fault);

@@ -204,8 +204,8 @@ async fn the_file_tells_nothing_of_the_jobs_and_is_its_owners_alone() {
     let world = World::start().await;
     let made = id(&create_keyed(&world, "k-1").await);
     let path = world.folder().join("state/idempotency.redb");
-    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+    let rights = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((rights(&path), rights(path.parent().unwrap())), (0o600, 0o700));
     let bytes = std::fs::read(path).unwrap();
     assert!(bytes.windows(4).any(|part| part == b"acme"), "the entry is there");
     assert!(!bytes.windows(made.len()).any(|part| part == made.as_bytes()));
