@@ -96,9 +96,9 @@ pub async fn execute(
         // off half way.
         let answer = rules.gateways.execute(request, operation).await;
         if let Some(claim) = claim {
-            let effects = trails.iter().map(|trail| {
-                (&*trail.response_key, trail.note(|notes| notes.effect.clone()))
-            });
+            let effects = trails
+                .iter()
+                .map(|trail| (&*trail.response_key, trail.note(|notes| notes.effect.clone())));
             service.idempotency.end(claim, effects).await;
         }
         answer
@@ -125,7 +125,8 @@ fn full(now: Timestamp, until: Timestamp) -> Refusal {
     // Rounded up: whoever waits so long finds a place.
     let seconds = until.duration_since(now).as_millis().max(0) / 1_000 + 1;
     let mut headers = HeaderMap::new();
-    headers.insert(header::RETRY_AFTER, HeaderValue::from(i64::try_from(seconds).unwrap_or(i64::MAX)));
+    headers
+        .insert(header::RETRY_AFTER, HeaderValue::from(i64::try_from(seconds).unwrap_or(i64::MAX)));
     Refusal::of(ApiError::new(ErrorCode::RateLimited, message)).with_headers(headers)
 }
 

@@ -67,7 +67,8 @@ impl Entry {
     /// The mutation as this entry knows it, which has to look for what is not certain.
     pub fn mutation(&self, key: &Key) -> KeyedMutation {
         let parse = |id: &String| JobId::parse(id).ok();
-        let known = self.fields.iter().map(|(mark, job)| (mark.clone(), job.as_ref().and_then(parse)));
+        let known =
+            self.fields.iter().map(|(mark, job)| (mark.clone(), job.as_ref().and_then(parse)));
         KeyedMutation::new(key.hash, Some(Look::Tried(self.began)), known.collect())
     }
 
@@ -198,15 +199,15 @@ mod tests {
     #[test]
     fn each_root_field_is_remembered_by_itself() {
         let first = mutation(None, &[]);
-        assert_eq!(
-            after(&first, [("a", Effect::NotDone), ("b", Effect::NotDone)]),
-            After::Nothing
-        );
+        assert_eq!(after(&first, [("a", Effect::NotDone), ("b", Effect::NotDone)]), After::Nothing);
         let half = after(&first, [("a", Effect::Done(job(1))), ("b", Effect::NotDone)]);
         let fields = [(first.mark("a"), Some("job-1".to_owned())), (first.mark("b"), None)];
         assert_eq!(half, After::Over(State::Open, fields.into()));
         let both = after(
-            &mutation(Some(Look::Tried(Timestamp::UNIX_EPOCH)), &[("a", Some(job(1))), ("b", None)]),
+            &mutation(
+                Some(Look::Tried(Timestamp::UNIX_EPOCH)),
+                &[("a", Some(job(1))), ("b", None)],
+            ),
             [("a", Effect::Unknown), ("b", Effect::Done(job(2)))],
         );
         let fields = [("a", "job-1"), ("b", "job-2")]

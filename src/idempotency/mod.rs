@@ -374,7 +374,12 @@ impl Idempotency {
         matches!(self.spare.swap(swap).await, Ok(Swapped::Yes))
     }
 
-    async fn merge_into_main(&self, key: &Key, own: Entry, now: Timestamp) -> Result<bool, Trouble> {
+    async fn merge_into_main(
+        &self,
+        key: &Key,
+        own: Entry,
+        now: Timestamp,
+    ) -> Result<bool, Trouble> {
         let old = self.main.get(key).await?;
         let stored = old.as_ref().map(|bytes| entry::read(&self.seal, key, bytes, now));
         let merged = match stored {

@@ -174,7 +174,9 @@ enum Fate {
     /// Lost on the way there.
     CallLost,
     /// The process ends in the middle, before the call or after it.
-    Killed { carried_out: bool },
+    Killed {
+        carried_out: bool,
+    },
 }
 
 /// What a caller reads.
@@ -273,7 +275,12 @@ impl World {
         }
     }
 
-    fn attempt(&mut self, at: usize, key: &Key, fates: [Fate; 2]) -> impl Future<Output = Reads> + use<> {
+    fn attempt(
+        &mut self,
+        at: usize,
+        key: &Key,
+        fates: [Fate; 2],
+    ) -> impl Future<Output = Reads> + use<> {
         let look_fails = self.chance.one_in(3) && !matches!(fates, [Fate::Well, Fate::Well]);
         let takes = Duration::from_millis(self.chance.next() % 300);
         attempt(Try {
@@ -439,7 +446,10 @@ async fn history(seed: u64) {
     for key in &keys {
         let at = world.chance.below(world.replicas.len());
         let reads = world.attempt(at, key, [Fate::Well; 2]).await;
-        assert!(matches!(&reads, Reads::Jobs(jobs) if jobs.iter().all(Option::is_some)), "{reads:?}");
+        assert!(
+            matches!(&reads, Reads::Jobs(jobs) if jobs.iter().all(Option::is_some)),
+            "{reads:?}"
+        );
         note(&mut read, key, reads);
     }
     let upstream = locked(&world.upstream);

@@ -99,9 +99,7 @@ pub fn read(metadata: Option<&str>) -> Reading<'_> {
         _ => None,
     };
     match record {
-        Some((owner, mark, writes)) => {
-            Reading::Envelope(Envelope { owner, mark, writes, members })
-        }
+        Some((owner, mark, writes)) => Reading::Envelope(Envelope { owner, mark, writes, members }),
         None => Reading::Broken,
     }
 }
@@ -196,10 +194,12 @@ impl<'a> Envelope<'a> {
         let namespace = tenant.metadata.namespace.as_str();
         let own = value.map(|value| format!("{}:{}", json(namespace), trimmed(value)));
         let is_kept = |name: &str| own.is_none() || name != namespace;
-        let others = self.members.0.iter().filter(|(name, _)| is_kept(name)).map(|(name, value)| {
-            let value = if name == RECORD { record.unwrap_or(value.get()) } else { value.get() };
-            format!("{}:{value}", json(name))
-        });
+        let others =
+            self.members.0.iter().filter(|(name, _)| is_kept(name)).map(|(name, value)| {
+                let value =
+                    if name == RECORD { record.unwrap_or(value.get()) } else { value.get() };
+                format!("{}:{value}", json(name))
+            });
         let members: Vec<String> = own.iter().cloned().chain(others).collect();
         format!("{{{}}}", members.join(","))
     }

@@ -79,7 +79,9 @@ impl Jobs {
             after = page.after().filter(|cursor| cursor != "null").map(Cow::into_owned);
             if is_past || after.is_none() {
                 if has_unreadable {
-                    return Err(upstream::Error::not_an_answer("about jobs that cannot be read").into());
+                    return Err(
+                        upstream::Error::not_an_answer("about jobs that cannot be read").into()
+                    );
                 }
                 return Ok(None);
             }

@@ -17,7 +17,8 @@ async fn keyed(world: &World, own: &str, query: &str, variables: &Value) -> Repl
 }
 
 async fn create(world: &World, own: &str) -> Reply {
-    let query = "mutation($take: String!) { createSingleCamJob(takeId: $take) { id client { id } } }";
+    let query =
+        "mutation($take: String!) { createSingleCamJob(takeId: $take) { id client { id } } }";
     keyed(world, own, query, &json!({"take": SINGLECAM_TAKE})).await
 }
 
@@ -61,7 +62,8 @@ async fn a_key_is_not_forgotten_when_the_look_for_its_job_fails() {
         // One of the jobs cannot be read: it may be the one.
         Fault::edit(|answer| {
             answer["data"]["listJobs"]["items"][0]["metadata"] = json!(null);
-            answer["errors"] = json!([{"message": "m", "path": ["listJobs", "items", 0, "metadata"]}]);
+            answer["errors"] =
+                json!([{"message": "m", "path": ["listJobs", "items", 0, "metadata"]}]);
         }),
     ];
     for fault in faults {
@@ -203,16 +205,23 @@ async fn an_update_whose_outcome_is_unknown_ends_what_every_replica_knows() {
     }
     let job = one.create("acme", "{\"n\": 2}").await;
     for world in [&one, &other] {
-        assert_eq!(world.get("acme", &job, "metadata").await.data("/getJob/metadata"), "{\"n\": 2}");
+        assert_eq!(
+            world.get("acme", &job, "metadata").await.data("/getJob/metadata"),
+            "{\"n\": 2}"
+        );
     }
     // Carried out at once, and answered later than the caller waits.
     one.sandbox.fail_next(Some("updateJob"), Fault::SlowBody(Duration::from_secs(2)));
-    let query = "mutation($id: String!) { updateJob(id: $id, metadata: \"{\\\"n\\\": 6}\") { id } }";
+    let query =
+        "mutation($id: String!) { updateJob(id: $id, metadata: \"{\\\"n\\\": 6}\") { id } }";
     let request = one.http.post(one.url()).header("authorization", key("acme"));
     let body = json!({"query": query, "variables": {"id": job}});
     let reply = send(request.header("x-request-timeout", "300ms").json(&body)).await;
     assert_eq!(reply.code(), "OUTCOME_UNKNOWN");
     for world in [&one, &other] {
-        assert_eq!(world.get("acme", &job, "metadata").await.data("/getJob/metadata"), "{\"n\": 6}");
+        assert_eq!(
+            world.get("acme", &job, "metadata").await.data("/getJob/metadata"),
+            "{\"n\": 6}"
+        );
     }
 }

@@ -166,7 +166,10 @@ async fn a_replay_is_answered_by_the_rights_and_the_jobs_of_today() {
     let body = json!({"query": query, "variables": {"take": SINGLECAM_TAKE}});
     keyed(&world, "acme", "k-2", &body).await.data("/createSingleCamJob/id");
     let replay = create_keyed(&world, "k-1").await;
-    assert_eq!((id(&replay), &replay.headers["idempotent-replayed"]), (made, &"true".parse().unwrap()));
+    assert_eq!(
+        (id(&replay), &replay.headers["idempotent-replayed"]),
+        (made, &"true".parse().unwrap())
+    );
     let gone = Fault::GraphqlError { error_type: "MoveNotFoundError", message: "gone" };
     world.sandbox.fail_next(Some("getJob"), gone);
     assert_eq!(create_keyed(&world, "k-1").await.code(), "NOT_FOUND");
@@ -276,7 +279,10 @@ async fn what_was_entered_while_redis_was_silent_is_known_when_it_answers_again(
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let replay = create_keyed(&other, "well").await;
-    assert_eq!((id(&replay), &replay.headers["idempotent-replayed"]), (well, &"true".parse().unwrap()));
+    assert_eq!(
+        (id(&replay), &replay.headers["idempotent-replayed"]),
+        (well, &"true".parse().unwrap())
+    );
     id(&create_keyed(&other, "lost").await);
     assert_eq!(one.sandbox.job_count(), 2);
 }
@@ -313,7 +319,8 @@ async fn a_replica_that_is_out_of_touch_makes_the_others_look() {
     id(&create_keyed(&other, "k-1").await);
     assert_eq!(one.sandbox.count("listJobs"), 0, "all are in touch: nothing can be missing");
     let replicas = "jobs-gateway:v1:{idempotency}:replicas";
-    let () = redis.command(&["ZADD", replicas, &"1".repeat(13), "a replica that went silent"]).await;
+    let () =
+        redis.command(&["ZADD", replicas, &"1".repeat(13), "a replica that went silent"]).await;
     id(&create_keyed(&other, "k-2").await);
     assert_eq!(one.sandbox.count("listJobs"), 0, "it went silent longer ago than keys are kept");
     let (seconds, _): (i64, i64) = redis.command(&["TIME"]).await;

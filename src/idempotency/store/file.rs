@@ -109,7 +109,11 @@ impl File {
                 let mut counts = begun.open_table(COUNTS)?;
                 swap_in(&mut entries, &mut counts, max_keys, &Swap { key: &key, old, new, now })?
             };
-            if swapped == Swapped::Yes { begun.commit()? } else { begun.abort()? }
+            if swapped == Swapped::Yes {
+                begun.commit()?
+            } else {
+                begun.abort()?
+            }
             Ok(swapped)
         })
         .await

@@ -31,7 +31,9 @@ pub(super) enum Swapped {
     /// Something else stood there.
     No,
     /// The tenant has as many keys as it may, until then at least.
-    Full { until: Timestamp },
+    Full {
+        until: Timestamp,
+    },
 }
 
 /// An exchange: `new` in the place of `old`, if that is what is there.

@@ -142,9 +142,9 @@ impl Redis {
         Ok(match self.answered(self.state.run(ask).await)? {
             0 => Swapped::No,
             1 => Swapped::Yes,
-            full => {
-                Swapped::Full { until: Timestamp::from_millisecond(-full).unwrap_or(Timestamp::MAX) }
-            }
+            full => Swapped::Full {
+                until: Timestamp::from_millisecond(-full).unwrap_or(Timestamp::MAX),
+            },
         })
     }
 
