@@ -110,9 +110,9 @@ impl File {
                 swap_in(&mut entries, &mut counts, max_keys, &Swap { key: &key, old, new, now })?
             };
             if swapped == Swapped::Yes {
-                begun.commit()?
+                begun.commit()?;
             } else {
-                begun.abort()?
+                begun.abort()?;
             }
             Ok(swapped)
         })
