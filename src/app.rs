@@ -1,23 +1,23 @@
 //! The composition root: a configuration and its policies become a running gateway.
 
+mod background;
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::http::{HeaderName, HeaderValue};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, oneshot};
-use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use crate::audit::{self, Journal, Sink};
 use crate::cache::SharedTier;
-use crate::config::{self, Config, Diagnostics, Server};
+use crate::config::{self, Config, Diagnostics, Fingerprint, Server};
 use crate::http::{
     self, Cors, Proxies, Readiness, Service, Serving, Surface, Tls, TlsError, TlsFiles,
 };
@@ -29,20 +29,9 @@ use crate::policy::Snapshot;
 use crate::reload::{self, Origin};
 use crate::seal::Seal;
 use crate::shared_state::SharedState;
+use crate::supervision::{self, Supervisor};
 use crate::telemetry::{self, metrics};
-use crate::upstream::{self, Upstream};
-
-/// How often the gateway asks each account's API what it has.
-const LEARN_EVERY: Duration = Duration::from_mins(10);
-
-/// How often it forgets old idempotency keys.
-const SWEEP_EVERY: Duration = Duration::from_hours(1);
-
-/// How often it looks whether the store of idempotency keys was in trouble.
-const RECOVER_EVERY: Duration = Duration::from_millis(500);
-
-/// How often it shows how much its caches hold.
-const REPORT_EVERY: Duration = Duration::from_secs(5);
+use crate::upstream::Upstream;
 
 /// How long the audit file, and then its sinks, get to write what is left.
 const FLUSH: Duration = Duration::from_secs(5);
@@ -52,9 +41,6 @@ const ADMIN_CONNECTIONS: usize = 128;
 
 /// How long one of theirs may be idle.
 const ADMIN_KEEP_ALIVE: Duration = Duration::from_secs(100);
-
-/// How long it waits to ask again where no answer came.
-const LEARN_AGAIN: Duration = Duration::from_secs(15);
 
 /// Why a gateway could not be built or bound.
 #[derive(Debug, thiserror::Error)]
@@ -111,7 +97,8 @@ pub struct App {
     surface: Surface,
     tls: Option<Arc<Tls>>,
     config: Config,
-    origin: Option<Origin>,
+    origin: Option<(Origin, Fingerprint)>,
+    supervisor: Supervisor,
 }
 
 /// A gateway that listens: its addresses are known, port 0 included.
@@ -204,7 +191,8 @@ impl App {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()?;
-        let rules = reload::rules(config, policies, &jobs, None, &http)?;
+        let supervisor = Supervisor::default();
+        let rules = reload::rules(config, policies, &jobs, None, &http, &supervisor)?;
         let forward_headers = config.upstream.forward_headers.iter();
         let forward_headers: Vec<_> = forward_headers
             .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
@@ -246,13 +234,38 @@ impl App {
             tls,
             config: config.clone(),
             origin: None,
+            supervisor,
         })
     }
 
-    /// Reloads whenever the origin's files change, and on SIGHUP.
+    /// Reloads whenever what was read from the origin changes, and on SIGHUP. `known` is what it was
+    /// when the gateway's configuration was read.
     #[must_use]
-    pub fn reloading_from(self, origin: Origin) -> Self {
-        Self { origin: Some(origin), ..self }
+    pub fn reloading_from(self, origin: Origin, known: Fingerprint) -> Self {
+        Self { origin: Some((origin, known)), ..self }
+    }
+
+    /// Builds everything of a gateway but what it writes on disk, and throws it away: what can be built
+    /// once can be built by a start.
+    ///
+    /// # Errors
+    /// When it cannot be built, or building it panics.
+    pub fn rehearse(config: &Config, policies: Snapshot) -> Result<(), String> {
+        let mut config = config.clone();
+        config.audit = None;
+        config.idempotency.file = None;
+        let build = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|error| error.to_string())?;
+            runtime.block_on(async {
+                let app = Self::build(&config, policies, Clock::system(), None);
+                app.map(|app| drop(app.router())).map_err(|error| error.to_string())
+            })
+        };
+        // In a thread of its own, so that a panic ends there.
+        std::thread::spawn(build).join().unwrap_or_else(|panic| {
+            Err(format!("a bug of the gateway: {}", supervision::panic_text(panic)))
+        })
     }
 
     /// What internal apps meet, without a listener.
@@ -296,7 +309,7 @@ impl Bound {
     /// requests that are under way get what is left of the grace.
     ///
     /// # Errors
-    /// When a listener breaks.
+    /// When a listener breaks, or a background task fails again and again.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         let Self { app, listener, admin_listener, .. } = self;
         let Server { shutdown_grace: grace, drain_delay, max_connections, keep_alive, .. } =
@@ -311,15 +324,21 @@ impl Bound {
         let sinks = follow_audit(&app, &stopped_sinks)?;
         let tls = app.tls.clone();
         let surface = app.surface.clone();
-        // What goes on beside the requests ends with this function.
-        let _background = background(app);
+        let supervisor = app.supervisor.clone();
+        // What goes on beside the requests ends with this function. Signals are heard from here on.
+        let _background = background::start(app)?;
         readiness.set(true);
 
         let draining = Arc::new(tokio::sync::Notify::new());
+        let failure = Arc::new(OnceLock::new());
         let stopped = {
             let (draining, readiness) = (Arc::clone(&draining), Arc::clone(&readiness));
+            let failure = Arc::clone(&failure);
             async move {
-                stop.await;
+                tokio::select! {
+                    () = stop => {}
+                    gave_up = supervisor.gave_up() => drop(failure.set(gave_up)),
+                }
                 readiness.set(false);
                 draining.notify_one();
                 tokio::time::sleep(drain_delay).await;
@@ -366,45 +385,7 @@ impl Bound {
         telemetry::report_refused();
         drop(admin);
         outcome
-    }
-}
-
-/// Starts what goes on beside the requests; it ends when what is returned is dropped.
-fn background(app: App) -> JoinSet<()> {
-    let App { service, upstream, jobs, shared, http, tls, config, origin, .. } = app;
-    let mut tasks = JoinSet::new();
-    tasks.spawn(learn_features(Arc::clone(&service), Arc::clone(&upstream)));
-    let max_requests = config.server.max_requests;
-    tasks.spawn(report(Arc::clone(&service), upstream, jobs.clone(), max_requests));
-    if let Some(shared) = shared {
-        let versions = Arc::clone(jobs.versions());
-        tasks.spawn(async move { shared.follow(&versions).await });
-    }
-    if let Some(tls) = tls {
-        tasks.spawn(async move { tls.follow().await });
-    }
-    let journal = service.journal.clone();
-    tasks.spawn(async move { journal.summarize().await });
-    tasks.spawn(keep_idempotency(Arc::clone(&service)));
-    if let Some(audit) = &config.audit {
-        tasks.spawn(report_volume(audit.journal.file.clone()));
-    }
-    if let Some(origin) = origin {
-        tasks.spawn(reload::follow(origin, config, service, jobs, http));
-    }
-    tasks
-}
-
-/// Looks after what is remembered of idempotency keys.
-async fn keep_idempotency(service: Arc<Service>) {
-    let mut sweep_at = Instant::now() + SWEEP_EVERY;
-    loop {
-        service.idempotency.recover().await;
-        if Instant::now() >= sweep_at {
-            service.idempotency.sweep().await;
-            sweep_at = Instant::now() + SWEEP_EVERY;
-        }
-        tokio::time::sleep(RECOVER_EVERY).await;
+            .and_then(|()| failure.get().map_or(Ok(()), |failure| Err(io::Error::other(*failure))))
     }
 }
 
@@ -448,56 +429,4 @@ fn serve_admin(listener: TcpListener, router: axum::Router) -> io::Result<onesho
         });
     })?;
     Ok(stop)
-}
-
-/// Shows what has no moment of its own to be counted at.
-async fn report(service: Arc<Service>, upstream: Arc<Upstream>, jobs: Jobs, max_requests: usize) {
-    loop {
-        let rules = service.rules.load_full();
-        upstream
-            .forget_others(&rules.policies.accounts(), |id| rules.policies.tenant(id).is_some());
-        upstream::show_breakers(&upstream.breakers());
-        metrics::issuers(&rules.issuers.names());
-        telemetry::report_refused();
-        let requests = max_requests.saturating_sub(service.at_once.available_permits());
-        metrics::queues(requests, service.journal.waiting());
-        let (entries, bytes) = jobs.cache_size();
-        metrics::cache_size("jobs", entries, bytes);
-        let (entries, bytes) = rules.answers.size();
-        metrics::cache_size("answers", entries, bytes);
-        drop(rules);
-        tokio::time::sleep(REPORT_EVERY).await;
-    }
-}
-
-/// Shows how full the volume of the audit file is. A volume that hangs holds up nothing but this.
-async fn report_volume(file: PathBuf) {
-    loop {
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new(".")).to_owned();
-        let looked = tokio::task::spawn_blocking(move || rustix::fs::statvfs(folder)).await;
-        if let Ok(Ok(volume)) = looked {
-            metrics::audit_volume(
-                volume.f_frsize * volume.f_blocks,
-                volume.f_frsize * volume.f_bavail,
-            );
-        }
-        tokio::time::sleep(REPORT_EVERY).await;
-    }
-}
-
-/// Asks every account in use what its API has, beside the request path.
-async fn learn_features(service: Arc<Service>, upstream: Arc<Upstream>) {
-    loop {
-        let accounts = service.rules.load().policies.accounts();
-        let mut wait = LEARN_EVERY;
-        for account in accounts {
-            if let Err(error) = upstream.learn_features(&account).await {
-                let (account, cause) = (&account.id, telemetry::causes(&error));
-                tracing::warn!(%account, cause, "cannot learn what Move's API has; will ask again");
-                wait = LEARN_AGAIN;
-            }
-        }
-        tokio::time::sleep(wait).await;
-    }
 }

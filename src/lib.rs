@@ -15,6 +15,7 @@ pub mod shared_state; // Redis, where there are replicas: never fails a request,
 pub mod upstream; // one call to Move: document, deadline, answer
 pub mod audit; // what happened, on disk: intents before mutations, a chain of hashes, sinks
 pub mod telemetry; // the log, from one record a call
+pub mod supervision; // background tasks: a panic is told, counted, and not the end
 
 pub mod json; // JSON as it came: a text and the index of its values
 pub mod model; // ids, tenants, callers, root fields, error codes: the words all others speak

@@ -10,6 +10,7 @@ use aws_lc_rs::rsa::{KeyPair, KeySize};
 use jobs_gateway::auth::Issuers;
 use jobs_gateway::model::{Clock, KeyHash};
 use jobs_gateway::reload::{Loaded, Origin};
+use jobs_gateway::supervision::Supervisor;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::json;
@@ -91,7 +92,8 @@ pub fn load(folder: &Path) -> Loaded {
 
 /// The issuers of what was loaded, with nothing remembered.
 pub fn issuers(loaded: &Loaded) -> Issuers {
-    Issuers::build(&loaded.config.issuers, None, &reqwest::Client::new()).unwrap()
+    Issuers::build(&loaded.config.issuers, None, &reqwest::Client::new(), &Supervisor::default())
+        .unwrap()
 }
 
 /// Resident memory of this process, in bytes.

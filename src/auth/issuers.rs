@@ -6,14 +6,15 @@ use jiff::Timestamp;
 use jsonwebtoken::Algorithm;
 use moka::sync::Cache;
 use serde_json::{Map, Value};
-use tokio::task::JoinHandle;
 
 use super::Error;
-use super::jwks::{self, Fetched, Keys, VerifyingKey};
+use super::follow::Fetched;
+use super::jwks::{self, Keys, VerifyingKey};
 use super::jwt::{self, Claims};
-use crate::config::{self, Diagnostic, Diagnostics, KeySource};
+use crate::config::{self, Diagnostic, Diagnostics, KeySource, Sources};
 use crate::model::{Caller, CredentialId, KeyHash, RootFields, Tenant, TenantId};
 use crate::policy::Snapshot;
+use crate::supervision::{Supervisor, Task};
 
 /// How many verified tokens are remembered.
 const REMEMBERED: u64 = 100_000;
@@ -37,7 +38,7 @@ enum IssuerKeys {
     Secret(Arc<VerifyingKey>),
     Followed {
         keys: Arc<Fetched>,
-        task: Arc<AbortOnDrop>,
+        task: Arc<Task>,
     },
 }
 
@@ -47,14 +48,6 @@ struct Remembered {
     expires: Timestamp,
     issuer: usize,
     keys_version: u64,
-}
-
-struct AbortOnDrop(JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 impl std::fmt::Debug for Issuers {
@@ -79,6 +72,7 @@ impl Issuers {
         configured: &[config::Issuer],
         before: Option<&Self>,
         http: &reqwest::Client,
+        supervisor: &Supervisor,
     ) -> Result<Self, Diagnostics> {
         let mut issuers = Vec::new();
         let mut problems = Vec::new();
@@ -86,11 +80,14 @@ impl Issuers {
             let keys = match &config.keys {
                 KeySource::Url(url) => {
                     before.and_then(|before| before.following(config)).unwrap_or_else(|| {
-                        let (keys, task) = Fetched::start(&config.name, url, http);
-                        IssuerKeys::Followed { keys, task: Arc::new(AbortOnDrop(task)) }
+                        let (keys, task) = Fetched::start(&config.name, url, http, supervisor);
+                        IssuerKeys::Followed { keys, task: Arc::new(task) }
                     })
                 }
-                KeySource::File(path) => match jwks::read(path) {
+                KeySource::File(path) => match std::fs::read_to_string(path)
+                    .map_err(jwks::Error::from)
+                    .and_then(|text| jwks::parse(&text, 0))
+                {
                     Ok(keys) => IssuerKeys::Fixed(Arc::new(keys)),
                     Err(error) => {
                         problems.push(unusable(config, &error));
@@ -115,9 +112,10 @@ impl Issuers {
 
     /// What is wrong with the issuers' files of keys.
     #[must_use]
-    pub fn check(configured: &[config::Issuer]) -> Diagnostics {
+    pub fn check(configured: &[config::Issuer], sources: &Sources<'_>) -> Diagnostics {
+        let read = |path: &std::path::Path| jwks::parse(&sources.text(path)?, 0);
         let problem = |config: &config::Issuer| match &config.keys {
-            KeySource::File(path) => jwks::read(path).err().map(|error| unusable(config, &error)),
+            KeySource::File(path) => read(path).err().map(|error| unusable(config, &error)),
             KeySource::Url(_) | KeySource::Secret(_) => None,
         };
         Diagnostics(configured.iter().filter_map(problem).collect())
@@ -130,7 +128,10 @@ impl Issuers {
     }
 
     fn following(&self, config: &config::Issuer) -> Option<IssuerKeys> {
-        let same = self.issuers.iter().find(|issuer| issuer.config.keys == config.keys)?;
+        let is_same = |issuer: &&Issuer| {
+            issuer.config.name == config.name && issuer.config.keys == config.keys
+        };
+        let same = self.issuers.iter().find(is_same)?;
         match &same.keys {
             IssuerKeys::Followed { keys, task } => {
                 Some(IssuerKeys::Followed { keys: Arc::clone(keys), task: Arc::clone(task) })
@@ -213,14 +214,22 @@ impl Issuer {
         if !self.algorithms.contains(&algorithm) {
             return Err(Error::Signature);
         }
-        let key = match &self.keys {
-            IssuerKeys::Secret(key) => Some(Arc::clone(key)),
-            IssuerKeys::Fixed(keys) => keys.find(kid),
-            IssuerKeys::Followed { keys, .. } => keys.find(kid).await,
+        let keys = match &self.keys {
+            IssuerKeys::Secret(key) => vec![Arc::clone(key)],
+            IssuerKeys::Fixed(keys) => keys.find(kid, algorithm),
+            IssuerKeys::Followed { keys, .. } => keys.find(kid, algorithm).await,
         };
-        let key = key.filter(|key| key.fits(algorithm)).ok_or(Error::Signature)?;
         let config::Issuer { issuer, audiences, .. } = &self.config;
-        jwt::verify(token, &key.key, algorithm, issuer, audiences, now)
+        let mut refusal = Error::Signature;
+        for key in keys.iter().filter(|key| key.fits(algorithm)) {
+            match jwt::verify(token, &key.key, algorithm, issuer, audiences, now) {
+                // Another key of this `kid` may have signed it.
+                Err(Error::Signature) => {}
+                Err(error) => refusal = error,
+                verified => return verified,
+            }
+        }
+        Err(refusal)
     }
 }
 

@@ -1,36 +1,16 @@
-//! An issuer's keys: fetched at start and in the background, kept when the issuer is down.
+//! Sets of an issuer's keys (RFC 7517, section 5). One key that cannot be read says nothing of the others.
 
-use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
-use reqwest::header::{CACHE_CONTROL, HeaderMap};
-use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use serde::Deserialize;
+use serde_json::Value;
 
-use crate::telemetry::{http_causes, metrics};
+use crate::telemetry::http_causes;
 
-/// Longest set taken, in bytes.
-const MAX_SET: usize = 1024 * 1024;
-
-/// The time one fetch may take.
-const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// An unknown `kid` asks the issuer again, but not more often than this: a stranger who makes up
-/// `kid`s must not make the gateway hammer the issuer.
-const UNKNOWN_KID: Duration = Duration::from_secs(10);
-
-/// How long a set is good for if its answer does not say, and the bounds of what it may say.
-const DEFAULT_AGE: Duration = Duration::from_mins(5);
-const AGES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_hours(24));
-
-/// How soon a fetch that failed is tried again.
-const RETRY: Duration = Duration::from_secs(15);
+/// How many keys a token is tried with where several have its `kid`.
+const TRIED: usize = 4;
 
 /// Why a set of keys cannot be had. For the log.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +25,8 @@ pub enum Error {
     #[error("HTTP {0}")]
     Status(u16),
     /// The set is too large.
-    #[error("larger than {MAX_SET} bytes")]
-    TooLarge,
+    #[error("larger than {0} bytes")]
+    TooLarge(usize),
     /// It is no JWK set.
     #[error("not a JWK set: {0}")]
     NotASet(#[from] serde_json::Error),
@@ -77,7 +57,7 @@ impl VerifyingKey {
         Self { key: DecodingKey::from_secret(secret), algorithms: vec![Algorithm::HS256] }
     }
 
-    /// Whether the key's type (and its own `alg`, if it has one) goes with the algorithm.
+    /// Returns true if the key's type (and its own `alg`, if it has one) goes with the algorithm.
     pub fn fits(&self, algorithm: Algorithm) -> bool {
         self.algorithms.contains(&algorithm)
     }
@@ -86,43 +66,65 @@ impl VerifyingKey {
 /// The keys at one moment.
 #[derive(Default)]
 pub struct Keys {
-    by_kid: HashMap<String, Arc<VerifyingKey>>,
-    without_kid: Vec<Arc<VerifyingKey>>,
+    known: Vec<(Option<String>, Arc<VerifyingKey>)>,
     /// Counts the changes of the set: tokens that were verified under another are verified again.
     pub version: u64,
     text: String,
 }
 
 impl Keys {
-    /// The key for a token's `kid`; without one, the only key there is.
-    pub fn find(&self, kid: Option<&str>) -> Option<Arc<VerifyingKey>> {
-        if let Some(kid) = kid {
-            self.by_kid.get(kid).cloned()
-        } else {
-            let mut all = self.by_kid.values().chain(&self.without_kid);
-            let only = all.next()?;
-            all.next().is_none().then(|| Arc::clone(only))
-        }
+    /// The keys that may have signed a token: those of its `kid` that go with its algorithm. A `kid`
+    /// may name several keys (RFC 7517, section 4.5). A token without one needs a set in which one key
+    /// alone goes with its algorithm.
+    pub fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Vec<Arc<VerifyingKey>> {
+        let fitting = self.known.iter().filter(|(_, key)| key.fits(algorithm));
+        let Some(kid) = kid else {
+            let mut fitting = fitting.map(|(_, key)| key);
+            return match (fitting.next(), fitting.next()) {
+                (Some(only), None) => vec![Arc::clone(only)],
+                _ => Vec::new(),
+            };
+        };
+        let own = fitting.filter(|(own, _)| own.as_deref() == Some(kid));
+        own.take(TRIED).map(|(_, key)| Arc::clone(key)).collect()
+    }
+
+    /// Returns true if another set could have a key for a token that this one has none for: its `kid`
+    /// is not here, or nothing is.
+    pub fn may_be_outdated(&self, kid: Option<&str>) -> bool {
+        let knows = |kid: &str| self.known.iter().any(|(own, _)| own.as_deref() == Some(kid));
+        self.known.is_empty() || kid.is_some_and(|kid| !knows(kid))
+    }
+
+    /// Returns true if the set was read from this text.
+    pub fn is_of(&self, text: &str) -> bool {
+        self.text == text
+    }
+
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.known.len()
     }
 }
 
-/// Reads a set. Keys that cannot verify a signature here are left out.
+/// Reads a set. Keys that cannot be read, or cannot verify a signature here, are left out (RFC 7517,
+/// section 5).
 pub fn parse(text: &str, version: u64) -> Result<Keys, Error> {
-    let set: JwkSet = serde_json::from_str(text)?;
-    let mut keys = Keys { version, text: text.to_owned(), ..Keys::default() };
-    for jwk in set.keys {
-        let Some(key) = verifying_key(&jwk) else { continue };
-        match jwk.common.key_id {
-            Some(kid) => {
-                keys.by_kid.insert(kid, Arc::new(key));
-            }
-            None => keys.without_kid.push(Arc::new(key)),
-        }
+    #[derive(Deserialize)]
+    struct Set {
+        keys: Vec<Value>,
     }
-    if keys.by_kid.is_empty() && keys.without_kid.is_empty() {
+    let set: Set = serde_json::from_str(text)?;
+    let usable = |key: Value| {
+        let jwk: Jwk = serde_json::from_value(key).ok()?;
+        let key = verifying_key(&jwk)?;
+        Some((jwk.common.key_id, Arc::new(key)))
+    };
+    let keys: Vec<_> = set.keys.into_iter().filter_map(usable).collect();
+    if keys.is_empty() {
         return Err(Error::Empty);
     }
-    Ok(keys)
+    Ok(Keys { known: keys, version, text: text.to_owned() })
 }
 
 fn verifying_key(jwk: &Jwk) -> Option<VerifyingKey> {
@@ -153,128 +155,85 @@ fn verifying_key(jwk: &Jwk) -> Option<VerifyingKey> {
     (!algorithms.is_empty()).then_some(VerifyingKey { key, algorithms })
 }
 
-/// Reads a set from a file.
-pub fn read(path: &Path) -> Result<Keys, Error> {
-    parse(&std::fs::read_to_string(path)?, 0)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
 
-/// Keys that follow a URL.
-pub struct Fetched {
-    name: String,
-    url: url::Url,
-    http: reqwest::Client,
-    keys: ArcSwap<Keys>,
-    /// When the issuer was last asked because of an unknown `kid`.
-    asked: Mutex<Option<Instant>>,
-}
+    /// Ed25519 (RFC 8037, appendix A.2) and P-256 (RFC 7517, appendix A.1).
+    fn keys() -> (Value, Value) {
+        let ed = json!({"kty": "OKP", "crv": "Ed25519", "kid": "ed",
+            "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+        let ec = json!({"kty": "EC", "crv": "P-256", "kid": "ec",
+            "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+            "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"});
+        (ed, ec)
+    }
 
-impl Fetched {
-    /// Starts to follow a URL.
-    pub fn start(
-        name: &str,
-        url: &url::Url,
-        http: &reqwest::Client,
-    ) -> (Arc<Self>, JoinHandle<()>) {
-        let fetched = Arc::new(Self {
-            name: name.to_owned(),
-            url: url.clone(),
-            http: http.clone(),
-            keys: ArcSwap::default(),
-            asked: Mutex::new(None),
-        });
-        let following = Arc::clone(&fetched);
-        let task = tokio::spawn(async move {
-            loop {
-                let wait = following.refresh().await.unwrap_or(RETRY);
-                tokio::time::sleep(wait).await;
+    fn with(key: &Value, name: &str, value: Value) -> Value {
+        let mut key = key.clone();
+        key[name] = value;
+        key
+    }
+
+    fn set(keys: &[Value]) -> Keys {
+        parse(&json!({"keys": keys}).to_string(), 0).unwrap()
+    }
+
+    #[test]
+    fn one_malformed_key_does_not_void_the_others() {
+        let (ed, ec) = keys();
+        for odd in [
+            with(&ec, "kid", json!(7)),
+            with(&ec, "alg", json!(256)),
+            with(&ec, "x", json!("!")),
+            with(&ec, "crv", json!("P-1")),
+            with(&ec, "kty", json!("XYZ")),
+            json!(null),
+            json!("key"),
+            json!([]),
+            json!({}),
+        ] {
+            for keys in [[ed.clone(), odd.clone()], [odd.clone(), ed.clone()]] {
+                let found = set(&keys).find(Some("ed"), Algorithm::EdDSA);
+                assert_eq!(found.len(), 1, "{odd}");
             }
-        });
-        (fetched, task)
+        }
     }
 
-    /// The version of the keys in use.
-    pub fn version(&self) -> u64 {
-        self.keys.load().version
+    #[test]
+    fn keys_of_one_kid_are_told_apart_by_type_and_tried_in_turn_if_they_cannot() {
+        let (ed, ec) = keys();
+        let twin = with(&ed, "kid", json!("ec"));
+        for keys in [[ec.clone(), twin.clone()], [twin.clone(), ec.clone()]] {
+            let keys = set(&keys);
+            assert_eq!(keys.find(Some("ec"), Algorithm::ES256).len(), 1);
+            assert_eq!(keys.find(Some("ec"), Algorithm::EdDSA).len(), 1);
+            assert_eq!(keys.find(Some("ec"), Algorithm::RS256).len(), 0);
+        }
+        assert_eq!(set(&[ed.clone(), ed.clone()]).find(Some("ed"), Algorithm::EdDSA).len(), 2);
+        let many = vec![ed; 100];
+        assert_eq!(set(&many).find(Some("ed"), Algorithm::EdDSA).len(), TRIED);
     }
 
-    /// The key for a token, after asking the issuer again if it is not known.
-    pub async fn find(&self, kid: Option<&str>) -> Option<Arc<VerifyingKey>> {
-        if let Some(key) = self.keys.load().find(kid) {
-            return Some(key);
-        }
-        // Whoever waits here finds the key that the first one fetched.
-        let mut asked = self.asked.lock().await;
-        if let Some(key) = self.keys.load().find(kid) {
-            return Some(key);
-        }
-        if asked.is_some_and(|asked| asked.elapsed() < UNKNOWN_KID) {
-            return None;
-        }
-        *asked = Some(Instant::now());
-        let _ = self.refresh().await;
-        self.keys.load().find(kid)
+    #[test]
+    fn a_token_without_a_kid_needs_one_key_alone_that_goes_with_its_algorithm() {
+        let (ed, ec) = keys();
+        let both = set(&[ed.clone(), ec.clone()]);
+        assert_eq!(both.find(None, Algorithm::EdDSA).len(), 1);
+        assert_eq!(both.find(None, Algorithm::ES256).len(), 1);
+        assert_eq!(both.find(None, Algorithm::RS256).len(), 0);
+        let two = set(&[ec.clone(), with(&ec, "kid", json!("other")), ed]);
+        assert_eq!(two.find(None, Algorithm::ES256).len(), 0);
+        assert_eq!(two.find(None, Algorithm::EdDSA).len(), 1);
     }
 
-    /// Fetches the set and says for how long it is good. When that fails the last good set stays.
-    async fn refresh(&self) -> Result<Duration, Error> {
-        let result = match timeout(FETCH_TIMEOUT, self.fetch()).await {
-            Ok(result) => result,
-            Err(_) => Err(Error::Timeout),
-        };
-        let result = result.and_then(|(text, age)| self.take(&text).map(|()| age));
-        metrics::issuer_keys(&self.name, result.is_ok());
-        result.inspect_err(|error| self.complain(error))
+    #[test]
+    fn only_a_kid_that_is_not_in_the_set_is_worth_asking_again() {
+        let known = set(&[keys().0]);
+        assert!(known.may_be_outdated(Some("new")));
+        assert!(!known.may_be_outdated(Some("ed")));
+        assert!(!known.may_be_outdated(None));
+        assert!(Keys::default().may_be_outdated(None));
     }
-
-    /// Puts a set in force, if it is another one.
-    fn take(&self, text: &str) -> Result<(), Error> {
-        let known = self.keys.load();
-        if known.text != text {
-            let keys = parse(text, known.version + 1)?;
-            tracing::info!(
-                issuer = self.name,
-                keys = keys.by_kid.len(),
-                "the issuer's keys changed"
-            );
-            self.keys.store(Arc::new(keys));
-        }
-        Ok(())
-    }
-
-    fn complain(&self, error: &Error) {
-        tracing::warn!(
-            issuer = self.name,
-            %error,
-            "the issuer's keys cannot be fetched; the last good ones stay in use"
-        );
-    }
-
-    async fn fetch(&self) -> Result<(String, Duration), Error> {
-        let mut response = self.http.get(self.url.clone()).send().await?;
-        if !response.status().is_success() {
-            return Err(Error::Status(response.status().as_u16()));
-        }
-        let age = max_age(response.headers()).unwrap_or(DEFAULT_AGE).clamp(AGES.0, AGES.1);
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
-            if body.len() + chunk.len() > MAX_SET {
-                return Err(Error::TooLarge);
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok((String::from_utf8_lossy(&body).into_owned(), age))
-    }
-}
-
-/// `Cache-Control: max-age` in seconds; `no-store` and `no-cache` are 0 (RFC 9111, section 5.2.2).
-fn max_age(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(CACHE_CONTROL)?.to_str().ok()?.to_ascii_lowercase();
-    let mut directives = value.split(',').map(str::trim);
-    directives.find_map(|directive| match directive {
-        "no-store" | "no-cache" => Some(Duration::ZERO),
-        _ => {
-            let seconds = directive.strip_prefix("max-age=")?.trim_matches('"').parse().ok()?;
-            Some(Duration::from_secs(seconds))
-        }
-    })
 }

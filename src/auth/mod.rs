@@ -1,6 +1,7 @@
 //! A credential in, a [`Caller`] out.
 
 mod api_key;
+mod follow;
 mod holder;
 mod issuers;
 mod jwks;

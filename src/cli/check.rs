@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::config::{Diagnostics, Severity};
+use crate::app::App;
+use crate::config::{Diagnostic, Diagnostics, Severity};
 use crate::model::Clock;
-use crate::reload::Origin;
+use crate::reload::{Loaded, Origin};
 
 /// Checks the configuration and all policies: everything that would stop a start.
 #[derive(Debug, clap::Args)]
@@ -21,9 +22,12 @@ pub struct Args {
 pub fn run(args: &Args) -> ExitCode {
     let origin = Origin::new(&args.config, Arc::new(|name| std::env::var(name).ok()));
     let report = match origin.load(Clock::system().now()) {
-        Ok(loaded) => {
-            let counts = (loaded.policies.tenant_count(), loaded.policies.key_count());
-            summary(&loaded.warnings, Some(counts))
+        Ok(Loaded { config, policies, mut warnings, .. }) => {
+            let counts = (policies.tenant_count(), policies.key_count());
+            if let Err(problem) = App::rehearse(&config, policies) {
+                warnings.0.push(Diagnostic::error(problem, None));
+            }
+            summary(&warnings, Some(counts))
         }
         Err(found) => summary(&found, None),
     };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::auth::{self, what_if};
-use crate::config::{self, Context, Diagnostics, Section, values};
+use crate::config::{self, Context, Diagnostics, Section, Sources, values};
 use crate::model::{Caller, Clock, ErrorCode, RootField, TenantId};
 use crate::reload::{Loaded, Origin};
 
@@ -73,7 +73,13 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 fn verdict(loaded: &Loaded, expectation: &Expectation) -> Result<(), String> {
-    let (allowed, code) = match caller(loaded, expectation) {
+    let caller = caller(loaded, expectation);
+    if let Ok(Caller { tenant, .. }) = &caller
+        && tenant.id != expectation.tenant
+    {
+        return Err(format!("the token is one of tenant `{}`", tenant.id));
+    }
+    let (allowed, code) = match caller {
         Ok(caller) if caller.may(expectation.operation) => (true, None),
         Ok(_) => (false, Some(ErrorCode::Forbidden)),
         Err(_) => (false, Some(ErrorCode::Unauthenticated)),
@@ -99,7 +105,8 @@ fn caller(loaded: &Loaded, expectation: &Expectation) -> Result<Caller, auth::Er
 }
 
 fn expectations(folder: &Path) -> Result<Vec<Expectation>, Diagnostics> {
-    let context = Context::new(&|_| None);
+    let sources = Sources::new(&|_| None);
+    let context = Context::of_policies(&sources);
     let mut expectations = Vec::new();
     let mut paths: Vec<PathBuf> = match std::fs::read_dir(folder) {
         Ok(entries) => entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect(),
@@ -110,7 +117,7 @@ fn expectations(folder: &Path) -> Result<Vec<Expectation>, Diagnostics> {
     };
     paths.sort();
     for path in paths.iter().filter(|path| path.extension().is_some_and(|e| e == "yaml")) {
-        let source = config::read(path)?;
+        let source = config::read(path, &sources)?;
         match config::parse(&source) {
             Ok(root) => {
                 let mut top = Section::new(&context, "", &root);

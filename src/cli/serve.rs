@@ -65,9 +65,9 @@ async fn start(
     path: &Path,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let interrupted = interrupted();
-    let Loaded { config, policies, .. } = loaded;
+    let Loaded { config, policies, fingerprint, .. } = loaded;
     let (tenants, policy_version) = (policies.tenant_count(), Arc::clone(policies.version()));
-    let app = App::build(&config, policies, clock, None)?.reloading_from(origin);
+    let app = App::build(&config, policies, clock, None)?.reloading_from(origin, fingerprint);
     let bound = app.bind()?;
     let upstream = &config.upstream.url;
     tracing::info!(

@@ -1,6 +1,7 @@
 //! What is wrong with a file, and where: compiler-style.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 /// A file that was read.
@@ -10,6 +11,14 @@ pub struct Source {
     pub name: String,
     /// Its text.
     pub text: String,
+}
+
+impl Source {
+    /// The folder that relative paths in the file start from.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        Path::new(&self.name).parent().unwrap_or(Path::new(""))
+    }
 }
 
 /// A stretch of one line in a file.

@@ -11,8 +11,9 @@ use super::values::{
     boolean, bytes, duration, key_of_32_bytes, network, parsed, percentage, positive, secret,
     some_time, text, web_url,
 };
-use super::yaml::Node;
-use super::{Audit, Config, Issuer, KeySource, Server, Tls, Upstream, public_url_of};
+use super::yaml::{Node, Value};
+use super::{Audit, Config, Server, Tls, Upstream, public_url_of};
+use super::{issuers, together};
 use crate::audit;
 use crate::model::{RootField, Secret};
 use crate::telemetry::otlp::Transport;
@@ -21,13 +22,6 @@ use crate::upstream;
 
 /// Move's public endpoint.
 const MOVE_API: &str = "https://api.move.ai/ugc/graphql";
-
-/// The algorithm of a shared secret.
-const HMAC: &str = "HS256";
-
-/// The algorithms a token may be signed with.
-const ALGORITHMS: [&str; 10] =
-    ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA", "HS256"];
 
 /// Reads the whole file; `None` only after an error was reported.
 pub fn read(context: &Context<'_>, root: &Node, folder: &Path) -> Option<Config> {
@@ -49,7 +43,7 @@ pub fn read(context: &Context<'_>, root: &Node, folder: &Path) -> Option<Config>
         config.upstream = upstream;
     }
     if let Some(section) = top.section("server") {
-        server(section, &mut config.server, folder);
+        server(context, section, &mut config.server, folder);
     }
     if let Some(mut admin) = top.section("admin") {
         config.admin = admin
@@ -57,7 +51,7 @@ pub fn read(context: &Context<'_>, root: &Node, folder: &Path) -> Option<Config>
             .unwrap_or(config.admin);
         admin.finish();
     }
-    config.issuers = issuers(context, &mut top, folder);
+    config.issuers = issuers::read(context, &mut top, folder);
     if let Some(policies) = top.need("policies", text) {
         config.policies = folder.join(policies.trim_start_matches("./"));
     }
@@ -115,16 +109,27 @@ pub fn read(context: &Context<'_>, root: &Node, folder: &Path) -> Option<Config>
         telemetry(section, &mut config, folder);
     }
     top.finish();
+    together::check(context, root, &config);
     is_usable.then_some(config)
 }
 
-fn server(mut section: Section<'_, '_>, server: &mut Server, folder: &Path) {
+fn server(context: &Context<'_>, mut section: Section<'_, '_>, server: &mut Server, folder: &Path) {
     if let Some(listen) = section.get("listen", parsed("an address such as 127.0.0.1:4000")) {
         server.listen = listen;
         server.public_url = public_url_of(listen);
     }
-    if let Some(paths) = section.list("paths", path) {
-        server.paths = paths;
+    if let Some(paths) = section.placed_list("paths", path) {
+        for (at, (path, place)) in paths.iter().enumerate() {
+            if paths[..at].iter().any(|(known, _)| known == path) {
+                context.error(place, format!("`server.paths`: {path} is listed twice"));
+            }
+        }
+        if let Some(node) = section.node("paths")
+            && matches!(&node.value, Value::List(items) if items.is_empty())
+        {
+            context.error(&node.place, "`server.paths` must have one path at least");
+        }
+        server.paths = paths.into_iter().map(|(path, _)| path).collect();
     }
     let public_url = section.get("public_url", web_url);
     if let Some(size) = section.get("max_body", bytes) {
@@ -252,104 +257,6 @@ fn upstream(mut section: Section<'_, '_>, folder: &Path) -> Option<Upstream> {
     }
     section.finish();
     Some(Upstream { url: url?, api_key: api_key?, ca, forward_headers, calls })
-}
-
-fn issuers(context: &Context<'_>, top: &mut Section<'_, '_>, folder: &Path) -> Vec<Issuer> {
-    let mut issuers: Vec<Issuer> = Vec::new();
-    for node in top.items("issuers").unwrap_or_default() {
-        let section = Section::new(context, "issuers[]", node);
-        let Some(issuer) = issuer(context, section, node, folder) else { continue };
-        if issuers.iter().any(|known| known.name == issuer.name) {
-            context.error(&node.place, format!("issuer `{}` is defined twice", issuer.name));
-        }
-        issuers.push(issuer);
-    }
-    issuers
-}
-
-fn issuer(
-    context: &Context<'_>,
-    mut section: Section<'_, '_>,
-    node: &Node,
-    folder: &Path,
-) -> Option<Issuer> {
-    let name = section.need("name", text);
-    let issuer = section.need("issuer", text);
-    let audiences = section.list("audiences", text).unwrap_or_default();
-    let algorithms = section.list("algorithms", algorithm);
-    let jwks = section.get("jwks", |text| key_source(text, folder));
-    let secret = section.secret("secret", signing_secret);
-    let tenant_claim = section.need("tenant_claim", text);
-    let scope_claim = section.get("scope_claim", text);
-    let has_keys = section.node("jwks").is_some() || section.node("secret").is_some();
-    section.finish();
-
-    if audiences.is_empty() {
-        context.error(&node.place, "`audiences` must name at least one: this gateway");
-    }
-    if !has_keys {
-        context.error(&node.place, "an issuer has its keys in `jwks`, or a `secret` for HS256");
-    }
-    let (keys, by_default) = match (jwks, secret) {
-        (Some(jwks), None) => (jwks, vec!["RS256", "ES256", "EdDSA"]),
-        (None, Some(secret)) => (KeySource::Secret(secret), vec![HMAC]),
-        (Some(_), Some(_)) => {
-            context.error(&node.place, "an issuer has either `jwks` or a `secret`, not both");
-            return None;
-        }
-        (None, None) => return None,
-    };
-    let algorithms =
-        algorithms.unwrap_or_else(|| by_default.into_iter().map(str::to_owned).collect());
-    let is_secret = matches!(keys, KeySource::Secret(_));
-    if algorithms.is_empty() || algorithms.iter().any(|name| (name == HMAC) != is_secret) {
-        context.error(&node.place, "HS256 goes with a `secret` and nothing else does");
-    }
-    Some(Issuer {
-        name: name?,
-        issuer: issuer?,
-        audiences,
-        algorithms,
-        keys,
-        tenant_claim: tenant_claim?,
-        scope_claim,
-        place: node.place.clone(),
-    })
-}
-
-fn algorithm(text: &str) -> Result<String, String> {
-    if ALGORITHMS.contains(&text) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("must be one of {}", ALGORITHMS.join(", ")))
-    }
-}
-
-/// A URL, which must be https unless it stays on this machine, or the path of a file.
-fn key_source(text: &str, folder: &Path) -> Result<KeySource, String> {
-    if !text.contains("://") {
-        return Ok(KeySource::File(folder.join(text.trim_start_matches("./"))));
-    }
-    let url = web_url(text)?;
-    let is_local = match url.host() {
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
-    if url.scheme() == "https" || is_local {
-        Ok(KeySource::Url(url))
-    } else {
-        Err("must be an https URL: whoever can change the keys on the way is everybody".to_owned())
-    }
-}
-
-/// RFC 7518, section 3.2: as long as the hash at least.
-fn signing_secret(text: &str) -> Result<Secret, String> {
-    if text.len() < 32 {
-        return Err("must be at least 32 bytes long".to_owned());
-    }
-    secret(text)
 }
 
 fn limits(mut section: Section<'_, '_>, config: &mut Config) {

@@ -2,9 +2,12 @@
 
 mod diagnostic;
 mod gateway;
+mod issuers;
 mod keys;
 mod reader;
 mod schema;
+mod sources;
+mod together;
 pub mod values;
 mod yaml;
 
@@ -18,9 +21,10 @@ use ipnet::IpNet;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity, Source};
 pub use keys::KEYS;
-pub use reader::{Context, Env, Form, Read, Section, nearest};
+pub use reader::{Context, Form, Read, Section, nearest};
 pub(crate) use schema::describe;
-pub use schema::{Described, build as schema, table};
+pub use schema::{Described, build as schema, table, without_references};
+pub use sources::{Env, Fingerprint, Sources};
 pub use yaml::{Key, Node, Value, parse};
 
 use crate::model::{Secret, Weights};
@@ -306,7 +310,8 @@ pub fn record(read: impl FnOnce(&Context<'_>, &Node)) -> Vec<Read> {
     let value = Value::Scalar { text: String::new(), plain: true };
     let blank = Node { place: place.clone(), value };
     let key = Key { text: String::new(), place };
-    let context = Context::recording(&|_| None, (key, blank.clone()));
+    let sources = Sources::new(&|_| None);
+    let context = Context::recording(&sources, (key, blank.clone()));
     read(&context, &blank);
     context.reads()
 }
@@ -315,9 +320,15 @@ pub fn record(read: impl FnOnce(&Context<'_>, &Node)) -> Vec<Read> {
 ///
 /// # Errors
 /// Everything that is wrong with it, at once.
-pub fn load(path: &Path, env: Env<'_>) -> Result<(Config, Diagnostics), Diagnostics> {
-    let source = read(path)?;
-    load_text(&source, path.parent().unwrap_or(Path::new("")), env)
+pub fn load(path: &Path, sources: &Sources<'_>) -> Result<(Config, Diagnostics), Diagnostics> {
+    let source = read(path, sources).map_err(|mut problems| {
+        if !path.exists() {
+            let help = "`--config` names another file";
+            problems.0.iter_mut().for_each(|problem| problem.help = Some(help.to_owned()));
+        }
+        problems
+    })?;
+    load_text(&source, path.parent().unwrap_or(Path::new("")), sources)
 }
 
 /// Checks a configuration's text; paths in it are relative to `folder`.
@@ -327,10 +338,10 @@ pub fn load(path: &Path, env: Env<'_>) -> Result<(Config, Diagnostics), Diagnost
 pub fn load_text(
     source: &Arc<Source>,
     folder: &Path,
-    env: Env<'_>,
+    sources: &Sources<'_>,
 ) -> Result<(Config, Diagnostics), Diagnostics> {
     let root = parse(source).map_err(|problem| Diagnostics(vec![problem]))?;
-    let context = Context::new(env);
+    let context = Context::new(sources);
     let config = gateway::read(&context, &root, folder);
     let found = context.finish();
     match config {
@@ -343,8 +354,8 @@ pub fn load_text(
 ///
 /// # Errors
 /// When it cannot be read, or is not UTF-8.
-pub fn read(path: &Path) -> Result<Arc<Source>, Diagnostics> {
-    match std::fs::read_to_string(path) {
+pub fn read(path: &Path, sources: &Sources<'_>) -> Result<Arc<Source>, Diagnostics> {
+    match sources.text(path) {
         Ok(text) => Ok(Arc::new(Source { name: path.display().to_string(), text })),
         Err(error) => {
             let message = format!("cannot read {}: {error}", path.display());

@@ -4,14 +4,22 @@
 use std::cell::RefCell;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Place};
+use super::sources::Sources;
 use super::yaml::{Key, Node, Value};
 
-/// Reads environment variables; injected, so that tests need not change the process's own.
-pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+/// Which scalars may refer to a variable or a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum References {
+    /// All of them. What they refer to is the gateway's own.
+    Everywhere,
+    /// Secrets, and not to what is the gateway's own: the rest of the file is shown to tenants.
+    InSecrets,
+}
 
-/// What readers share: the environment, and what they found.
+/// What readers share: where they read, and what they found.
 pub struct Context<'a> {
-    env: Env<'a>,
+    sources: &'a Sources<'a>,
+    references: References,
     found: RefCell<Vec<Diagnostic>>,
     recording: Option<Recording>,
 }
@@ -63,17 +71,24 @@ pub enum Form {
 }
 
 impl<'a> Context<'a> {
-    /// Nothing found yet.
+    /// Nothing found yet. Each scalar may refer to a variable or a file.
     #[must_use]
-    pub const fn new(env: Env<'a>) -> Self {
-        Self { env, found: RefCell::new(Vec::new()), recording: None }
+    pub const fn new(sources: &'a Sources<'a>) -> Self {
+        let references = References::Everywhere;
+        Self { sources, references, found: RefCell::new(Vec::new()), recording: None }
+    }
+
+    /// The same where secrets alone may do so, and not to what gateway.yaml refers to.
+    #[must_use]
+    pub fn of_policies(sources: &'a Sources<'a>) -> Self {
+        Self { references: References::InSecrets, ..Self::new(sources) }
     }
 
     /// Notes what is asked for, and gives blanks for it.
     #[must_use]
-    pub fn recording(env: Env<'a>, blank: (Key, Node)) -> Self {
+    pub fn recording(sources: &'a Sources<'a>, blank: (Key, Node)) -> Self {
         let recording = Recording { reads: RefCell::new(Vec::new()), blank };
-        Self { recording: Some(recording), ..Self::new(env) }
+        Self { recording: Some(recording), ..Self::new(sources) }
     }
 
     /// Everything that was asked for.
@@ -98,6 +113,11 @@ impl<'a> Context<'a> {
         self.found.borrow_mut().push(diagnostic);
     }
 
+    /// Notes a warning at a place.
+    pub fn warning(&self, place: &Place, message: impl Into<String>) {
+        self.report(Diagnostic::warning(message, Some(place.clone())));
+    }
+
     /// Notes an error at a place.
     pub fn error(&self, place: &Place, message: impl Into<String>) {
         self.report(Diagnostic::error(message, Some(place.clone())));
@@ -109,7 +129,8 @@ impl<'a> Context<'a> {
         Diagnostics::in_order(self.found.into_inner())
     }
 
-    /// A scalar's text with `${NAME}` and `${file:/path}` replaced; `None` after reporting why not.
+    /// A scalar's text with `${NAME}` and `${file:/path}` replaced, where that may be; `None` after
+    /// reporting why not.
     pub fn text(&self, name: &str, node: &Node) -> Option<String> {
         let Value::Scalar { text, .. } = &node.value else {
             self.error(
@@ -118,7 +139,16 @@ impl<'a> Context<'a> {
             );
             return None;
         };
-        match interpolate(text, self.env) {
+        if self.references == References::InSecrets {
+            if text.contains("${") {
+                let message = format!("`{name}`: `${{…}}` is replaced in secrets alone");
+                let problem = Diagnostic::error(message, Some(node.place.clone()));
+                self.report(problem.help("write the value itself: tenants may see it"));
+                return None;
+            }
+            return Some(text.clone());
+        }
+        match self.interpolate(text, &node.place) {
             Ok(text) => Some(text),
             Err(problem) => {
                 self.error(&node.place, format!("`{name}`: {problem}"));
@@ -142,6 +172,44 @@ impl<'a> Context<'a> {
                 let message = format!("`{name}`: {problem}");
                 self.report(Diagnostic::error(message, Some(node.place.clone())));
                 None
+            }
+        }
+    }
+
+    /// Replaces `${NAME}` by a variable and `${file:path}` by a file's text without its last newline;
+    /// the path is relative to the folder of the file it stands in.
+    fn interpolate(&self, text: &str, place: &Place) -> Result<String, String> {
+        let mut parts = text.split("${");
+        let mut whole = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (name, rest) = part.split_once('}').ok_or("`${` without `}`")?;
+            whole.push_str(&self.referred(name, place)?);
+            whole.push_str(rest);
+        }
+        Ok(whole)
+    }
+
+    /// What a reference refers to.
+    fn referred(&self, name: &str, place: &Place) -> Result<String, String> {
+        let path = name.strip_prefix("file:").map(|path| place.source.folder().join(path));
+        let reference = path
+            .as_ref()
+            .map_or_else(|| name.to_owned(), |path| format!("file:{}", path.display()));
+        match self.references {
+            References::Everywhere => self.sources.reserve(&reference),
+            // Whoever writes a policy chooses where the secret is sent.
+            References::InSecrets if self.sources.is_reserved(&reference) => {
+                return Err(format!("{name} is the gateway's own: gateway.yaml uses it"));
+            }
+            References::InSecrets => {}
+        }
+        match path {
+            Some(path) => match self.sources.text(&path) {
+                Ok(text) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
+                Err(error) => Err(format!("cannot read the file {}: {error}", path.display())),
+            },
+            None => {
+                self.sources.variable(name).ok_or_else(|| format!("the variable {name} is not set"))
             }
         }
     }
@@ -315,7 +383,7 @@ impl<'c, 'a> Section<'c, 'a> {
             report("a secret does not stand in the file: write ${NAME} or ${file:/path}");
             return None;
         }
-        match interpolate(text, self.context.env).and_then(|text| parse(&text)) {
+        match self.context.interpolate(text, &node.place).and_then(|text| parse(&text)) {
             Ok(secret) => Some(secret),
             Err(problem) => {
                 report(&problem);
@@ -330,10 +398,22 @@ impl<'c, 'a> Section<'c, 'a> {
         key: &'static str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Vec<T>> {
+        let items = self.placed_list(key, parse)?;
+        Some(items.into_iter().map(|(item, _)| item).collect())
+    }
+
+    /// A key's list, each item read by `parse`, with its place.
+    pub fn placed_list<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<(T, Place)>> {
         self.note(key, Form::List(wanted(&parse)), false);
         let name = self.name(key);
+        let read =
+            |item: &Node| Some((self.context.scalar(&name, item, &parse)?, item.place.clone()));
         let items = self.items(key)?;
-        Some(items.iter().filter_map(|item| self.context.scalar(&name, item, &parse)).collect())
+        Some(items.iter().filter_map(read).collect())
     }
 
     /// A key's list of nodes.
@@ -403,22 +483,4 @@ pub fn nearest<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> Option<&
         .filter(|(likeness, _)| *likeness > 0.75)
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
         .map(|(_, known)| known)
-}
-
-/// Replaces `${NAME}` by a variable and `${file:/path}` by a file's text without its last newline.
-fn interpolate(text: &str, env: Env<'_>) -> Result<String, String> {
-    let mut parts = text.split("${");
-    let mut whole = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let (name, rest) = part.split_once('}').ok_or("`${` without `}`")?;
-        let value = match name.strip_prefix("file:") {
-            Some(path) => std::fs::read_to_string(path)
-                .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
-                .map_err(|error| format!("cannot read the file {path}: {error}"))?,
-            None => env(name).ok_or_else(|| format!("the variable {name} is not set"))?,
-        };
-        whole.push_str(&value);
-        whole.push_str(rest);
-    }
-    Ok(whole)
 }

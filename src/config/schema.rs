@@ -169,6 +169,20 @@ fn scalar(wanted: &str) -> Value {
     json!({"anyOf": shape(wanted).1.into_iter().chain([reference]).collect::<Vec<_>>()})
 }
 
+/// Takes the references to elsewhere out of a schema, but those of secrets.
+pub fn without_references(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            if let Some(Value::Array(choices)) = members.get_mut("anyOf") {
+                choices.retain(|choice| choice.get("pattern") != Some(&REFERENCE.into()));
+            }
+            members.values_mut().for_each(without_references);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_references),
+        _ => {}
+    }
+}
+
 /// A scalar in a word and as schemas, by what its parser says would be right.
 fn shape(wanted: &str) -> (String, Vec<Value>) {
     let pattern = |pattern: &str| json!({"type": "string", "pattern": pattern});

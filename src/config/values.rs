@@ -31,6 +31,9 @@ pub fn positive(text: &str) -> Result<NonZeroU32, String> {
     parsed("a whole number of at least 1")(text)
 }
 
+/// The longest duration: ten years. Points in time beyond it are more than some clocks and caches hold.
+const LONGEST: Duration = Duration::from_hours(3650 * 24);
+
 /// A number followed by `ms`, `s`, `m`, `h` or `d`; or 0.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let problem = || "must be a duration such as 500ms, 15s, 10m, 1h or 7d".to_owned();
@@ -48,7 +51,8 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         "d" => 86_400_000,
         _ => return Err(problem()),
     };
-    number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(problem)
+    let time = number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(problem)?;
+    if time > LONGEST { Err("must be at most 3650d".to_owned()) } else { Ok(time) }
 }
 
 /// A duration that is not zero.
@@ -79,6 +83,12 @@ pub fn bytes(text: &str) -> Result<usize, String> {
 /// something else.
 const MAX_UNITS: u32 = 1_000_000;
 
+/// Units that may be spent at once.
+pub fn burst(text: &str) -> Result<NonZeroU32, String> {
+    let units = text.parse().ok().filter(|units: &NonZeroU32| units.get() <= MAX_UNITS);
+    units.ok_or_else(|| format!("must be a whole number of at least 1 and at most {MAX_UNITS}"))
+}
+
 /// Units in a time: `200/s`, `60/min`, `1000/h`.
 pub fn rate(text: &str) -> Result<(NonZeroU32, Duration), String> {
     let problem = || "must be a rate from 1 to 1000000, such as 200/s, 60/min or 1000/h".to_owned();
@@ -106,6 +116,13 @@ pub fn percentage(text: &str) -> Result<u32, String> {
 
 /// A secret of at least one character that can stand in an HTTP header.
 pub fn secret(text: &str) -> Result<Secret, String> {
+    if text.ends_with(['\r', '\n']) {
+        return Err(
+            "must be a secret of visible ASCII characters; this one ends in a newline, which \
+                    `printf '%s'` leaves out and `echo` does not"
+                .to_owned(),
+        );
+    }
     if text.is_empty() || !text.bytes().all(|byte| (0x21..=0x7e).contains(&byte)) {
         return Err("must be a secret of visible ASCII characters, not empty".to_owned());
     }
@@ -149,12 +166,18 @@ mod tests {
         assert_eq!(bytes("256KiB"), Ok(262_144));
         assert_eq!(rate("60/min").map(|(n, per)| (n.get(), per.as_secs())), Ok((60, 60)));
         assert_eq!(percentage("20%"), Ok(20));
-        for wrong in ["", "s", "-1s", "1.5s", "1 s", "5", "99999999999999999999s"] {
+        let centuries = ["3651d", "99999999999d"];
+        for wrong in ["", "s", "-1s", "1.5s", "1 s", "5", "99999999999999999999s"]
+            .into_iter()
+            .chain(centuries)
+        {
             assert!(duration(wrong).is_err(), "{wrong:?}");
         }
         for wrong in ["", "0", "KiB", "1KB", "-1", "99999999999GiB"] {
             assert!(bytes(wrong).is_err(), "{wrong:?}");
         }
+        assert_eq!(burst("1000000").map(NonZeroU32::get), Ok(1_000_000));
+        assert!(burst("1000001").is_err() && burst("0").is_err());
         for wrong in ["0/s", "1000001/s", "-1/s", "1/day", "1", "1.5/s", "/s", "inf/s"] {
             assert!(rate(wrong).is_err(), "{wrong:?}");
         }

@@ -108,6 +108,17 @@ pub fn parse(source: &Arc<Source>) -> Result<Node, Diagnostic> {
     Ok(root.filter(|node| !node.is_null()).unwrap_or_else(empty))
 }
 
+/// What to do about a line that is not YAML for want of quotes.
+fn quoting(line: &str) -> Option<&'static str> {
+    if line.contains("${") {
+        Some("inside { } and [ ] a reference needs quotes: '${NAME}'")
+    } else if line.contains("[*") || line.contains(": *") || line.contains("- *") {
+        Some("a star needs quotes: \"*\"")
+    } else {
+        None
+    }
+}
+
 struct Events<'a> {
     source: &'a Arc<Source>,
     parser: Parser<'a, granit_parser::StrInput<'a>>,
@@ -122,8 +133,11 @@ impl<'a> Events<'a> {
                 Some(Err(error)) => {
                     let (line, column) = (error.marker().line(), error.marker().col() + 1);
                     let source = Arc::clone(self.source);
+                    let help =
+                        quoting(source.text.lines().nth(line.max(1) - 1).unwrap_or_default());
                     let place = Place { source, line: line.max(1), column, width: 1 };
-                    return Err(Diagnostic::error(format!("not YAML: {error}"), Some(place)));
+                    let problem = Diagnostic::error(format!("not YAML: {error}"), Some(place));
+                    return Err(help.into_iter().fold(problem, Diagnostic::help));
                 }
                 None => {
                     let place = Place::start_of(self.source);

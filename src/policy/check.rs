@@ -7,7 +7,7 @@ use jiff::{Timestamp, ToSpan};
 
 use super::tenant::Policy;
 use crate::config::{Config, Context, Diagnostic, Place};
-use crate::model::{FieldCoordinate, KeyHash, Namespace, TenantId};
+use crate::model::{FieldCoordinate, KeyHash, Kind, Namespace, Tenant, TenantId};
 
 /// How long before its end a key is warned about, in days.
 const SOON: i64 = 14;
@@ -23,6 +23,9 @@ pub fn all(
     let mut tenants: HashMap<&TenantId, &Place> = HashMap::new();
     let mut namespaces: HashMap<&Namespace, &TenantId> = HashMap::new();
     let mut hashes: HashMap<&KeyHash, &TenantId> = HashMap::new();
+    let mut accounts: HashMap<&str, &TenantId> = HashMap::new();
+    // Many tenants hide the same fields, and it takes a schema to tell what is wrong with that.
+    let mut hiding: HashMap<&[FieldCoordinate], Vec<String>> = HashMap::new();
     for policy in policies {
         let tenant = &policy.tenant;
         if let Some(first) = tenants.insert(&tenant.id, &policy.place) {
@@ -32,35 +35,30 @@ pub fn all(
         }
         check_file_name(context, policy);
         check_rules(context, config, policy);
-        for problem in problems_of_hiding(&tenant.hidden_fields) {
-            context.error(&policy.place, format!("`hidden_fields`: {problem}"));
+        check_costs(context, config, policy);
+        let hidden: &[FieldCoordinate] = &tenant.hidden_fields;
+        let problems = hiding.entry(hidden).or_insert_with(|| problems_of_hiding(hidden));
+        check_hidden(context, policy, problems);
+        if let Some(place) = &policy.account_place {
+            check_account(context, config, tenant, place, &mut accounts);
         }
         if tenant.account.is_shared()
             && let Some(other) = namespaces.insert(&tenant.metadata.namespace, &tenant.id)
         {
             let namespace = &tenant.metadata.namespace;
             let message = format!("namespace `{namespace}` is also that of tenant `{other}`");
-            context.error(&policy.place, message);
+            context.error(&policy.namespace_place, message);
         }
-        for (key, place) in policy.keys.iter().zip(&policy.key_places) {
-            if let Some(other) = hashes.insert(&key.hash, &tenant.id) {
-                let message = format!("this hash is also that of a key of tenant `{other}`");
-                context.error(place, message);
-            }
-            let warning = match key.expires {
-                Some(expires) if expires <= now => format!("key `{}` has expired", key.id),
-                Some(expires) if soon(now, expires) => {
-                    format!("key `{}` expires within {SOON} days, at {expires}", key.id)
-                }
-                _ => continue,
-            };
-            context.report(Diagnostic::warning(warning, Some(place.clone())));
-        }
+        check_keys(context, policy, now, &mut hashes);
         for (issuer, place) in &policy.issuers {
             if !config.issuers.iter().any(|known| known.name == *issuer) {
                 context.error(place, format!("no issuer `{issuer}` is defined in gateway.yaml"));
             }
         }
+    }
+    if policies.is_empty() {
+        let message = format!("{} holds no tenant: nobody can call", config.policies.display());
+        context.report(Diagnostic::warning(message, None));
     }
     for issuer in &config.issuers {
         let is_used = policies
@@ -70,6 +68,84 @@ pub fn all(
         if !is_used {
             let message = format!("no tenant lists issuer `{}`", issuer.name);
             context.report(Diagnostic::warning(message, Some(issuer.place.clone())));
+        }
+    }
+}
+
+/// Reports fields that cannot be hidden, each where it is listed.
+fn check_hidden(context: &Context<'_>, policy: &Policy, problems: &[String]) {
+    for problem in problems {
+        let is_named = |(hidden, _): &&(FieldCoordinate, Place)| {
+            problem.contains(&format!("{}.{}", hidden.type_name, hidden.field))
+        };
+        let own = policy.hidden_fields.iter().find(is_named).or(policy.hidden_fields.first());
+        let place = own.map_or(&policy.place, |(_, place)| place);
+        context.error(place, format!("`hidden_fields`: {problem}"));
+    }
+}
+
+/// Reports keys that another tenant has too, and warns of those that end soon.
+fn check_keys<'p>(
+    context: &Context<'_>,
+    policy: &'p Policy,
+    now: Timestamp,
+    hashes: &mut HashMap<&'p KeyHash, &'p TenantId>,
+) {
+    for (key, place) in policy.keys.iter().zip(&policy.key_places) {
+        if let Some(other) = hashes.insert(&key.hash, &policy.tenant.id) {
+            let message = format!("this hash is also that of a key of tenant `{other}`");
+            context.error(place, message);
+        }
+        let warning = match key.expires {
+            Some(expires) if expires <= now => format!("key `{}` has expired", key.id),
+            Some(expires) if soon(now, expires) => {
+                format!("key `{}` expires within {SOON} days, at {expires}", key.id)
+            }
+            _ => continue,
+        };
+        context.warning(place, warning);
+    }
+}
+
+/// Reports an account of a tenant's own that is not its own: in such an account every job without a
+/// record is the tenant's. A key names an account, whatever the URL.
+fn check_account<'p>(
+    context: &Context<'_>,
+    config: &Config,
+    tenant: &'p Tenant,
+    place: &Place,
+    accounts: &mut HashMap<&'p str, &'p TenantId>,
+) {
+    let key = tenant.account.api_key.expose();
+    if key == config.upstream.api_key.expose() {
+        let problem =
+            "this key is that of the account that tenants share: it is no account of its own";
+        let problem = Diagnostic::error(problem, Some(place.clone()));
+        context.report(problem.help("leave `upstream` out"));
+    } else if let Some(other) = accounts.insert(key, &tenant.id) {
+        let message = format!("this account is also that of tenant `{other}`: each needs its own");
+        context.error(place, message);
+    }
+}
+
+/// Warns of operations that cost more than a limit ever gives.
+fn check_costs(context: &Context<'_>, config: &Config, policy: &Policy) {
+    let Policy { tenant, place, .. } = policy;
+    let limits = &tenant.rate_limit;
+    for field in tenant.operations.iter() {
+        let (class, own) = match field.kind() {
+            Kind::Query => (limits.queries, limits.credential_queries),
+            Kind::Mutation => (limits.mutations, limits.credential_mutations),
+        };
+        let bursts = [class, own].into_iter().flatten().map(|rate| rate.burst.get());
+        let most = bursts.fold(limits.max_cost, u32::min);
+        let cost = config.weights.of(field);
+        if cost > most {
+            let message = format!(
+                "tenant `{}` may call {field}, which costs {cost}, and its limits never give more than {most}",
+                tenant.id
+            );
+            context.warning(place, message);
         }
     }
 }

@@ -41,13 +41,13 @@ pub const KEYS: &[Described] = describe! {
     "takes.owned" ["`false`"]
         "`true`: a job only on a take whose metadata carries the tenant's envelope";
     "upstream.api_key" ["the shared account"]
-        "a Move account of the tenant's own";
+        "a Move account of the tenant's own: no other tenant's, and not the shared one";
     "upstream.url" ["`upstream.url` of gateway.yaml"]
         "where that account is";
     "rate_limit.queries.rate" ["`50/s`"]
         "units a time for all queries: `200/s`, `60/min` or `1000/h`; `queries: null` is no limit. See [limits](limits.md)";
     "rate_limit.queries.burst" ["`100`"]
-        "units at once";
+        "units at once, 1,000,000 at most";
     "rate_limit.mutations.rate" ["`120/min`"]
         "the same for all mutations";
     "rate_limit.mutations.burst" ["`100`"]

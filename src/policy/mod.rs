@@ -1,21 +1,25 @@
 //! `policies/`: one file a tenant, laid over `defaults.yaml`, into one immutable [`Snapshot`].
 
+mod changes;
 mod check;
 mod keys;
 mod snapshot;
 mod tenant;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+pub use changes::Changes;
 pub use keys::KEYS;
 pub use snapshot::Snapshot;
 pub use tenant::Policy;
 
-use crate::config::{self, Config, Context, Diagnostic, Diagnostics, Env, Node, Section, Source};
+use crate::config::{
+    self, Config, Context, Diagnostic, Diagnostics, Node, Section, Source, Sources,
+};
 use crate::model::{
     Account, AccountId, ApiKey, FieldCoordinate, KeyHash, Secret, Tenant, TenantId,
 };
@@ -33,13 +37,13 @@ const BUILT_IN: &str = include_str!("built_in.yaml");
 /// Everything that is wrong with any of them, at once.
 pub fn load(
     config: &Config,
-    env: Env<'_>,
+    sources: &Sources<'_>,
     now: Timestamp,
     problems_of_hiding: impl Fn(&[FieldCoordinate]) -> Vec<String>,
 ) -> Result<(Snapshot, Diagnostics), Diagnostics> {
-    let context = Context::new(env);
+    let context = Context::of_policies(sources);
     let mut digest = Sha256::new();
-    let nodes = nodes(&context, config, &mut digest);
+    let nodes = nodes(&context, config, sources, &mut digest);
     let shared = Arc::new(Account {
         id: AccountId::Shared,
         url: config.upstream.url.clone(),
@@ -65,9 +69,9 @@ pub fn load(
 /// A tenant's policy as it stands in its files, defaults laid under it: every value knows its place.
 /// `None` if there is no such tenant or its file cannot be read.
 #[must_use]
-pub fn trace(config: &Config, env: Env<'_>, tenant: &TenantId) -> Option<Node> {
-    let context = Context::new(env);
-    let mut nodes = nodes(&context, config, &mut Sha256::new()).into_iter();
+pub fn trace(config: &Config, sources: &Sources<'_>, tenant: &TenantId) -> Option<Node> {
+    let context = Context::of_policies(sources);
+    let mut nodes = nodes(&context, config, sources, &mut Sha256::new()).into_iter();
     nodes.find(|node| {
         let name = node.at(&["tenant"]);
         name.and_then(|name| context.text("tenant", name)).as_deref() == Some(tenant.as_str())
@@ -75,15 +79,26 @@ pub fn trace(config: &Config, env: Env<'_>, tenant: &TenantId) -> Option<Node> {
 }
 
 /// All tenants' files, each laid over the defaults and what is built in.
-fn nodes(context: &Context<'_>, config: &Config, digest: &mut Sha256) -> Vec<Node> {
+fn nodes(
+    context: &Context<'_>,
+    config: &Config,
+    sources: &Sources<'_>,
+    digest: &mut Sha256,
+) -> Vec<Node> {
     let built_in = Arc::new(Source { name: "(built in)".to_owned(), text: BUILT_IN.to_owned() });
-    let (defaults, tenants) = files(context, &config.policies);
+    let (defaults, tenants) = files(context, &config.policies, sources);
     let mut read = |source: &Arc<Source>| {
         digest.update(source.text.as_bytes());
         read(context, source)
     };
     let Some(mut base) = read(&built_in) else { return Vec::new() };
     if let Some(defaults) = defaults.and_then(|source| read(&source)) {
+        for path in [&["tenant"][..], &["auth", "api_keys"]] {
+            if let Some(node) = defaults.at(path) {
+                let message = format!("`{}` belongs in a tenant's own file", path.join("."));
+                context.error(&node.place, message);
+            }
+        }
         base = base.merged_under(&defaults);
     }
     tenants.iter().filter_map(read).map(|own| base.merged_under(&own)).collect()
@@ -97,6 +112,7 @@ pub fn json_schema() -> serde_json::Value {
     if let Some(schema) = schema.as_object_mut() {
         schema.remove("required");
     }
+    config::without_references(&mut schema);
     schema
 }
 
@@ -124,7 +140,8 @@ pub fn default_tenant(
     config: &Config,
     shared: &Arc<Account>,
 ) -> Result<Tenant, Diagnostics> {
-    let context = Context::new(&|_| None);
+    let sources = Sources::new(&|_| None);
+    let context = Context::of_policies(&sources);
     let text = format!("tenant: {id}\n{BUILT_IN}");
     let source = Arc::new(Source { name: "(built in)".to_owned(), text });
     let policy = read(&context, &source)
@@ -138,24 +155,25 @@ fn read(context: &Context<'_>, source: &Arc<Source>) -> Option<Node> {
 }
 
 /// The folder's policy files: the defaults and the tenants', in the order of their names.
-fn files(context: &Context<'_>, folder: &Path) -> (Option<Arc<Source>>, Vec<Arc<Source>>) {
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
+fn files(
+    context: &Context<'_>,
+    folder: &Path,
+    sources: &Sources<'_>,
+) -> (Option<Arc<Source>>, Vec<Arc<Source>>) {
+    let paths = match sources.folder(folder) {
+        Ok(paths) => paths,
         Err(error) => {
             let message = format!("cannot read the folder {}: {error}", folder.display());
             context.report(Diagnostic::error(message, None));
             return (None, Vec::new());
         }
     };
-    let mut paths: Vec<PathBuf> =
-        entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
-    paths.sort();
     let mut defaults = None;
     let mut tenants = Vec::new();
     for path in paths {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        // Hidden files, editors' backups, and the `..data` folders of Kubernetes' mounts.
-        if name.starts_with('.') || name.ends_with('~') || path.is_dir() {
+        if path.is_dir() {
+            warn_of_folder(context, &path);
             continue;
         }
         if path.extension().is_none_or(|extension| extension != "yaml") {
@@ -164,11 +182,26 @@ fn files(context: &Context<'_>, folder: &Path) -> (Option<Arc<Source>>, Vec<Arc<
             context.report(Diagnostic::warning(message, None));
             continue;
         }
-        match config::read(&path) {
+        match config::read(&path, sources) {
             Ok(source) if name == DEFAULTS => defaults = Some(source),
             Ok(source) => tenants.push(source),
             Err(problems) => problems.0.into_iter().for_each(|problem| context.report(problem)),
         }
     }
     (defaults, tenants)
+}
+
+/// Policies lie in the folder itself: one in a folder below it would be passed over without a word.
+fn warn_of_folder(context: &Context<'_>, folder: &Path) {
+    let is_policy = |path: &Path| {
+        path.extension().is_some_and(|extension| extension == "yaml")
+            && std::fs::read_to_string(path)
+                .is_ok_and(|text| text.lines().any(|line| line.starts_with("tenant:")))
+    };
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    if let Some(policy) = entries.map(|entry| entry.path()).find(|path| is_policy(path)) {
+        let message =
+            format!("{} is passed over: policies lie in the folder itself", policy.display());
+        context.report(Diagnostic::warning(message, None));
+    }
 }

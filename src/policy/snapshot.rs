@@ -55,6 +55,11 @@ impl Snapshot {
         self.tenants.values()
     }
 
+    /// All API keys and whose they are, in no order.
+    pub fn keys(&self) -> impl Iterator<Item = (&Arc<Tenant>, &ApiKey)> {
+        self.keys.values().map(|(tenant, key)| (tenant, key))
+    }
+
     /// How many tenants there are.
     #[must_use]
     pub fn tenant_count(&self) -> usize {

@@ -7,13 +7,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::config::values::{
-    boolean, bytes, duration, parsed, positive, rate, secret, text, web_url,
+    boolean, burst, bytes, duration, parsed, positive, rate, secret, text, web_url,
 };
 use crate::config::{Config, Context, Diagnostic, Form, Node, Place, Section, nearest};
 use crate::model::{
     Account, AccountId, ApiKey, CachePolicy, ClientView, CredentialId, FieldCoordinate, KeyHash,
-    Kind, MetadataPolicy, Namespace, Rate, RateLimits, RootField, RootFields, Tenant, TenantId,
-    UnclaimedJobs, Weights,
+    Kind, MetadataPolicy, Namespace, Rate, RateLimits, RootField, RootFields, Secret, Tenant,
+    TenantId, UnclaimedJobs, Weights,
 };
 
 /// A tenant with its keys and what the checks across tenants need.
@@ -27,6 +27,12 @@ pub struct Policy {
     pub key_places: Vec<Place>,
     /// The issuers it lists.
     pub issuers: Vec<(String, Place)>,
+    /// The fields it hides, as they are listed.
+    pub hidden_fields: Vec<(FieldCoordinate, Place)>,
+    /// Where its namespace is defined, or follows from its name.
+    pub namespace_place: Place,
+    /// Where its account is defined, if it has one of its own.
+    pub account_place: Option<Place>,
     /// Where it is defined.
     pub place: Place,
 }
@@ -42,7 +48,8 @@ pub fn read(
     let id = top.need("tenant", |text| TenantId::parse(text).map_err(|error| error.to_string()));
     top.get("description", text);
     let operations = operations(context, &mut top).unwrap_or(RootFields::NONE);
-    let mut hidden_fields = top.list("hidden_fields", coordinate).unwrap_or_default();
+    let hidden = top.placed_list("hidden_fields", coordinate).unwrap_or_default();
+    let mut hidden_fields: Vec<_> = hidden.iter().map(|(field, _)| field.clone()).collect();
     // In order, so that the same set is the same schema.
     hidden_fields.sort();
     hidden_fields.dedup();
@@ -53,22 +60,13 @@ pub fn read(
     };
     let scopes = scopes(context, &mut top);
     let client = client(context, &mut top, config)?;
-    let takes_owned = match top.section("takes") {
-        Some(mut takes) => {
-            let owned = takes.get("owned", boolean);
-            takes.finish();
-            owned.unwrap_or(false)
-        }
-        None => false,
-    };
+    let takes_owned = takes_owned(&mut top);
     let rate_limit = rate_limit(context, &mut top, &config.weights);
     let cache = cache(&mut top);
-    let upstream = top.section("upstream").map(|mut upstream| {
-        let url = upstream.get("url", web_url).unwrap_or_else(|| shared.url.clone());
-        let api_key = upstream.need_secret("api_key", secret);
-        upstream.finish();
-        (url, api_key)
-    });
+    let account_place = top.node("upstream").map(|node| node.place.clone());
+    let upstream = top.section("upstream").map(|section| own_account(section, shared));
+    let namespace = top.node("metadata").and_then(|node| node.at(&["namespace"]));
+    let namespace_place = namespace.map_or_else(|| place.clone(), |node| node.place.clone());
     let metadata = metadata(context, &mut top, id.as_ref());
     top.finish();
 
@@ -93,7 +91,33 @@ pub fn read(
         cache,
         account,
     };
-    Some(Policy { tenant, keys, key_places, issuers, place })
+    let hidden_fields = hidden;
+    Some(Policy {
+        tenant,
+        keys,
+        key_places,
+        issuers,
+        hidden_fields,
+        namespace_place,
+        account_place,
+        place,
+    })
+}
+
+/// Whether a job may be on a take of the tenant's own only.
+fn takes_owned(top: &mut Section<'_, '_>) -> bool {
+    let Some(mut takes) = top.section("takes") else { return false };
+    let owned = takes.get("owned", boolean);
+    takes.finish();
+    owned.unwrap_or(false)
+}
+
+/// The URL and the key of an account of the tenant's own.
+fn own_account(mut upstream: Section<'_, '_>, shared: &Account) -> (url::Url, Option<Secret>) {
+    let url = upstream.get("url", web_url).unwrap_or_else(|| shared.url.clone());
+    let api_key = upstream.need_secret("api_key", secret);
+    upstream.finish();
+    (url, api_key)
 }
 
 /// A list of operations; `"*"` is all of them.
@@ -324,7 +348,7 @@ fn rate_limit(context: &Context<'_>, top: &mut Section<'_, '_>, weights: &Weight
 
 fn one_rate(mut section: Section<'_, '_>) -> Option<Rate> {
     let rate: Option<(NonZeroU32, Duration)> = section.need("rate", rate);
-    let burst = section.get("burst", positive);
+    let burst = section.get("burst", burst);
     section.finish();
     let (units, per) = rate?;
     Some(Rate { units, per, burst: burst.unwrap_or(units) })

@@ -237,6 +237,8 @@ instruments! {
         "Reloads of policies: `ok` or `error`.";
     reload_ok: Gauge<f64> = "jobs_gateway_policy_reload_ok" []
         "1 if the last reload of policies succeeded, 0 if it was refused.";
+    background_failures: Counter<u64> = "jobs_gateway_background_task_failures_total" ["task"]
+        "Background tasks that panicked or ended and were started again; the sixth time in a row the process ends. `task` is `features`, `idempotency`, `issuer_keys`, `redis`, `reload`, `report`, `summaries`, `tls` or `volume`.";
     issuer_ok: GaugeSet = "jobs_gateway_issuer_keys_ok" ["issuer"]
         "1 if the issuer's keys were fetched last time, 0 if not.";
     key_expiry: GaugeSet = "jobs_gateway_api_key_expiry_timestamp_seconds" ["tenant", "key"]

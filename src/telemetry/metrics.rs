@@ -35,6 +35,19 @@ const NOBODY: &str = "none";
 /// comes after that into one, and its own limit is 2,000.
 const SERIES: usize = 200_000;
 
+/// The tasks that run beside the requests.
+const BACKGROUND_TASKS: [&str; 9] = [
+    "features",
+    "idempotency",
+    "issuer_keys",
+    "redis",
+    "reload",
+    "report",
+    "summaries",
+    "tls",
+    "volume",
+];
+
 static METRICS: OnceLock<Option<Metrics>> = OnceLock::new();
 
 fn started() -> Option<&'static Metrics> {
@@ -84,6 +97,9 @@ fn build(collector: Option<MetricReader>) -> Option<Metrics> {
     }
     for field in [RootField::GetJob, RootField::ListJobs] {
         instruments.unknown_owners.add(0, &[KeyValue::new("operation", field.name())]);
+    }
+    for task in BACKGROUND_TASKS {
+        instruments.background_failures.add(0, &[KeyValue::new("task", task)]);
     }
     for signal in ["traces", "metrics", "logs"] {
         instruments.telemetry_failures.add(0, &[KeyValue::new("signal", signal)]);
@@ -221,6 +237,20 @@ pub fn policies<'a>(version: &str, tenants: impl Iterator<Item = (&'a TenantId, 
     instruments.tenants.record(in_force.len() as f64, &[]);
     *shown.write().unwrap_or_else(PoisonError::into_inner) = Some(in_force);
     instruments.policy_info.tell(vec![(1.0, vec![KeyValue::new("version", version.to_owned())])]);
+}
+
+/// A background task panicked or ended.
+pub fn background_task_failed(task: &'static str) {
+    if let Some(metrics) = metrics() {
+        metrics.background_failures.add(1, &[KeyValue::new("task", task)]);
+    }
+}
+
+/// The rules that a start read are in force.
+pub fn rules_in_force() {
+    if let Some(metrics) = metrics() {
+        metrics.reload_ok.record(1.0, &[]);
+    }
 }
 
 /// When API keys expire: tenant, key and seconds since 1970. Keys that are not among them are shown

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use jobs_gateway::config::{self, Config, Diagnostics};
+use jobs_gateway::config::{self, Config, Diagnostics, Sources};
 use jobs_gateway::model::{KeyHash, RootField, RootFields, TenantId, UnclaimedJobs};
 use jobs_gateway::policy::Snapshot;
 use jobs_gateway::reload::Origin;
@@ -14,7 +14,8 @@ use tempfile::TempDir;
 fn env(name: &str) -> Option<String> {
     let value = match name {
         "MOVE_API_URL" => "https://api.move.ai/ugc/graphql",
-        "MOVE_API_KEY" | "GLOBEX_MOVE_API_KEY" => "a-move-key",
+        "MOVE_API_KEY" | "SAME_MOVE_API_KEY" => "a-move-key",
+        "GLOBEX_MOVE_API_KEY" => "another-move-key",
         "JWKS" => "https://sso.example.test/jwks.json",
         "CURSOR_KEY" => "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
         _ => return None,
@@ -26,16 +27,16 @@ fn now() -> jiff::Timestamp {
     "2026-06-01T00:00:00Z".parse().unwrap()
 }
 
-fn load(path: &Path) -> Result<(Config, Snapshot, Diagnostics), Diagnostics> {
+pub fn load(path: &Path) -> Result<(Config, Snapshot, Diagnostics), Diagnostics> {
     let loaded = Origin::new(path, Arc::new(env)).load(now())?;
     Ok((loaded.config, loaded.policies, loaded.warnings))
 }
 
 /// A folder with a gateway.yaml and policies; `check` is what loading says of it.
-struct Files(TempDir);
+pub struct Files(pub TempDir);
 
 impl Files {
-    fn new(gateway: &str, policies: &[(&str, &str)]) -> Self {
+    pub fn new(gateway: &str, policies: &[(&str, &str)]) -> Self {
         let files = tempfile::tempdir().unwrap();
         fs::write(files.path().join("gateway.yaml"), gateway).unwrap();
         fs::create_dir(files.path().join("policies")).unwrap();
@@ -46,7 +47,7 @@ impl Files {
     }
 
     /// All findings, paths without the temporary folder.
-    fn findings(&self) -> String {
+    pub fn findings(&self) -> String {
         let findings = match load(&self.0.path().join("gateway.yaml")) {
             Ok((_, _, warnings)) => warnings,
             Err(problems) => problems,
@@ -55,7 +56,7 @@ impl Files {
     }
 }
 
-const GATEWAY: &str = "upstream: { api_key: '${MOVE_API_KEY}' }\npolicies: policies\n";
+pub const GATEWAY: &str = "upstream: { api_key: '${MOVE_API_KEY}' }\npolicies: policies\n";
 
 #[test]
 fn the_contracts_files_load() {
@@ -294,7 +295,7 @@ mod any_text {
         #[test]
         fn is_read_without_a_panic(text in "(\\PC|[\n :\\[\\]{}'\"&*#|>-]){0,200}") {
             let source = config::Source { name: "any.yaml".to_owned(), text };
-            let _ = config::load_text(&Arc::new(source), Path::new(""), &env)
+            let _ = config::load_text(&Arc::new(source), Path::new(""), &Sources::new(&env))
                 .map_err(|problems| problems.to_string());
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use jobs_gateway::config::{self, Context};
+use jobs_gateway::config::{self, Context, Sources};
 use jobs_gateway::policy;
 use jsonschema::Validator;
 use serde_json::Value;
@@ -16,7 +16,7 @@ fn json(text: &str) -> Value {
     let source = config::Source { name: "test".to_owned(), text: text.to_owned() };
     let node = config::parse(&std::sync::Arc::new(source)).unwrap();
     let as_it_stands = |name: &str| Some(format!("${{{name}}}"));
-    Context::new(&as_it_stands).json("", &node).unwrap()
+    Context::new(&Sources::new(&as_it_stands)).json("", &node).unwrap()
 }
 
 fn file(path: &str) -> Value {

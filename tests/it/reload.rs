@@ -103,7 +103,7 @@ async fn a_log_that_grows_beside_gateway_yaml_is_no_change() {
     // gateway.yaml itself is still watched.
     let config = world.folder().join("gateway.yaml");
     let text = std::fs::read_to_string(&config).unwrap();
-    std::fs::write(config, text).unwrap();
+    std::fs::write(config, format!("{text}# changed\n")).unwrap();
     assert_ne!(settled().await, before);
 }
 

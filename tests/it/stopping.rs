@@ -136,6 +136,25 @@ async fn a_restart_of_two_replicas_under_load_loses_no_request() {
     assert!(answered.load(Ordering::Relaxed) > 100);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_to_reload_right_after_readiness_does_not_end_the_process() {
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let addresses = prepare(folder.path(), &sandbox, "");
+    // No connection outlives the process it was made to.
+    let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
+    for start in 0..10 {
+        let mut process = Process::start(folder.path(), addresses).await;
+        let ready = format!("http://{}/readyz", process.admin);
+        while !http.get(&ready).send().await.is_ok_and(|answer| answer.status().is_success()) {}
+        process.signal("HUP");
+        let ask = http.post(process.url()).header("authorization", key("acme"));
+        let answer = ask.json(&json!({"query": "{ listJobs { first } }"})).send().await;
+        assert!(answer.is_ok_and(|answer| answer.status().is_success()), "start {start}");
+        assert_eq!(process.child.try_wait().unwrap(), None, "start {start}");
+    }
+}
+
 /// Sends a mutation until it is answered, as a careful client does: with the same key.
 async fn create_until_done(http: &reqwest::Client, url: &str, own: &str) -> String {
     let query = "mutation($take: String!, $name: String) {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
@@ -70,11 +71,19 @@ fn rsa_private_key(pkcs8: &[u8]) -> Vec<u8> {
     pkcs8[at + 4..].to_vec()
 }
 
+/// A JWK set of these keys.
+pub fn set_of(keys: &[&Key]) -> String {
+    let keys: Vec<_> = keys.iter().map(|key| &key.jwk).collect();
+    json!({"keys": keys}).to_string()
+}
+
 /// An issuer on a port: it serves the set it is given and counts how often it is asked.
 #[derive(Clone)]
 pub struct Issuer {
     set: Arc<Mutex<Option<String>>>,
     asked: Arc<AtomicUsize>,
+    /// How long each answer takes, in milliseconds.
+    delay: Arc<AtomicU64>,
     url: String,
 }
 
@@ -82,11 +91,13 @@ impl Issuer {
     pub async fn start(keys: &[&Key]) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
-        let issuer = Self { set: Arc::default(), asked: Arc::default(), url };
+        let (set, asked, delay) = (Arc::default(), Arc::default(), Arc::default());
+        let issuer = Self { set, asked, delay, url };
         issuer.publish(keys);
         let serving = issuer.clone();
         let answer = async move || {
             serving.asked.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(serving.delay.load(Ordering::Relaxed))).await;
             let set = serving.set.lock().unwrap().clone();
             match set {
                 Some(set) => Ok(([("cache-control", "public, max-age=600")], set)),
@@ -99,8 +110,7 @@ impl Issuer {
     }
 
     pub fn publish(&self, keys: &[&Key]) {
-        let keys: Vec<_> = keys.iter().map(|key| &key.jwk).collect();
-        *self.set.lock().unwrap() = Some(json!({"keys": keys}).to_string());
+        *self.set.lock().unwrap() = Some(set_of(keys));
     }
 
     fn goes_down(&self) {
@@ -150,7 +160,7 @@ async fn world(issuer: &Issuer) -> World {
     World::set_up(Setup { tenants, config: issuer.config(), ..Setup::default() }).await
 }
 
-async fn with_token(world: &World, token: &str, query: &str) -> Reply {
+pub async fn with_token(world: &World, token: &str, query: &str) -> Reply {
     let request = world.http.post(world.url()).header("authorization", format!("Bearer {token}"));
     send(request.json(&json!({"query": query}))).await
 }
@@ -205,7 +215,8 @@ fn forged(header: &Value, claims: &Value, signature: &[u8]) -> String {
 async fn every_token_attack_is_refused_with_401_and_one_short_reason() {
     let (rsa, ec) = (Key::new("rsa", Algorithm::RS256), Key::new("ec", Algorithm::ES256));
     let stranger = Key::new("rsa", Algorithm::RS256);
-    let issuer = Issuer::start(&[&rsa, &ec]).await;
+    let second_rsa = Key::new("rsa-2", Algorithm::RS256);
+    let issuer = Issuer::start(&[&rsa, &second_rsa, &ec]).await;
     let world = world(&issuer).await;
     let good = rsa.token(Algorithm::RS256, &claims("acme"));
     assert_eq!(with_token(&world, &good, READ).await.status, 200);
@@ -268,7 +279,11 @@ async fn every_token_attack_is_refused_with_401_and_one_short_reason() {
             "signature",
         ),
         ("an unknown kid", with_header(&|h| h.kid = Some("nobody".into())), "signature"),
-        ("no kid where there are two keys", with_header(&|h| h.kid = None), "signature"),
+        (
+            "no kid where two keys go with the algorithm",
+            with_header(&|h| h.kid = None),
+            "signature",
+        ),
         ("no exp", with(&|c| drop(c.as_object_mut().unwrap().remove("exp"))), "malformed"),
         ("exp that is no number", with(&|c| c["exp"] = "soon".into()), "malformed"),
         ("expired", with(&|c| c["exp"] = (now() - 31).into()), "expired"),
@@ -364,6 +379,71 @@ async fn an_unknown_kid_asks_the_issuer_again_but_strangers_cannot_make_it_ask_o
         assert_eq!(with_token(&world, &token(&stranger), READ).await.status, 401);
     }
     assert_eq!(issuer.asked(), asked);
+}
+
+#[tokio::test]
+async fn strangers_who_hang_up_do_not_keep_a_rotated_key_from_being_learnt() {
+    let (first, second) = (Key::new("1", Algorithm::ES256), Key::new("2", Algorithm::ES256));
+    let issuer = Issuer::start(&[&first]).await;
+    let world = world(&issuer).await;
+    let token = |key: &Key| key.token(Algorithm::ES256, &claims("acme"));
+    assert_eq!(with_token(&world, &token(&first), READ).await.status, 200);
+    issuer.publish(&[&first, &second]);
+    issuer.delay.store(200, Ordering::Relaxed);
+    let stranger = token(&Key::new("stranger", Algorithm::ES256));
+    for _ in 0..5 {
+        // Long enough for the gateway to ask, too short for the answer.
+        let call = with_token(&world, &stranger, READ);
+        let _ = tokio::time::timeout(Duration::from_millis(30), call).await;
+    }
+    assert_eq!(with_token(&world, &token(&second), READ).await.status, 200);
+    assert_eq!(issuer.asked(), 2, "one fetch at start, and one for all unknown keys");
+}
+
+#[tokio::test]
+async fn a_token_that_no_other_set_could_verify_does_not_make_the_gateway_ask() {
+    let (first, second) = (Key::new("1", Algorithm::ES256), Key::new("2", Algorithm::ES256));
+    let issuer = Issuer::start(&[&first, &second]).await;
+    let world = world(&issuer).await;
+    let mut header = Header::new(Algorithm::ES256);
+    let good = encode(&header, &claims("acme"), &first.signing).unwrap();
+    header.kid = Some("1".to_owned());
+    let of_another_key = encode(&header, &claims("acme"), &second.signing).unwrap();
+    for token in [good, of_another_key] {
+        assert_eq!(with_token(&world, &token, READ).await.status, 401);
+    }
+    assert_eq!(issuer.asked(), 1, "at start");
+    // So the next key that is really new is learnt at once.
+    let third = Key::new("3", Algorithm::ES256);
+    issuer.publish(&[&third]);
+    let token = third.token(Algorithm::ES256, &claims("acme"));
+    assert_eq!(with_token(&world, &token, READ).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_set_with_odd_and_doubled_keys_verifies_with_the_good_ones() {
+    let (rsa, ec) = (Key::new("1", Algorithm::RS256), Key::new("1", Algorithm::ES256));
+    let issuer = Issuer::start(&[]).await;
+    let odd = |name: &str, value: Value| {
+        let mut key = ec.jwk.clone();
+        key[name] = value;
+        key
+    };
+    let keys =
+        json!([null, odd("kid", json!(7)), odd("alg", json!(256)), rsa.jwk, ec.jwk, "key", {}]);
+    *issuer.set.lock().unwrap() = Some(json!({"keys": keys}).to_string());
+    let world = world(&issuer).await;
+    let mut header = Header::new(Algorithm::ES256);
+    let without_kid = encode(&header, &claims("acme"), &ec.signing).unwrap();
+    header.kid = Some("1".to_owned());
+    let tokens = [
+        rsa.token(Algorithm::RS256, &claims("acme")),
+        ec.token(Algorithm::ES256, &claims("acme")),
+        without_kid,
+    ];
+    for token in tokens {
+        assert_eq!(with_token(&world, &token, READ).await.status, 200);
+    }
 }
 
 #[tokio::test]

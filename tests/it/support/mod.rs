@@ -93,12 +93,23 @@ impl World {
 
     /// Another gateway over a sandbox that runs.
     pub async fn over(sandbox: Sandbox, tenants: &[(&str, String)], more: &str) -> Self {
+        Self::over_changed(sandbox, tenants, more, |_| {}).await
+    }
+
+    /// The same; `change` is done to the files after they were read and before they are watched.
+    pub async fn over_changed(
+        sandbox: Sandbox,
+        tenants: &[(&str, String)],
+        more: &str,
+        change: impl FnOnce(&std::path::Path),
+    ) -> Self {
         let files = tempfile::tempdir().unwrap();
         let origin = write_files(&files, &sandbox, tenants, more);
         let clock = Clock::starting_at(sandbox.now());
         let loaded = origin.load(clock.now()).unwrap_or_else(|problems| panic!("{problems}"));
+        change(files.path());
         let app = App::build(&loaded.config, loaded.policies, clock, None).unwrap();
-        let bound = app.reloading_from(origin).bind().unwrap();
+        let bound = app.reloading_from(origin, loaded.fingerprint).bind().unwrap();
         let (address, admin) = (bound.address, bound.admin_address);
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(bound.serve(async {
@@ -227,6 +238,7 @@ fn write_files(
         "MOVE_API_KEY" => Some("sandbox-move-key".to_owned()),
         "CURSOR_KEY" => Some("07".repeat(32)),
         "OTHER_MOVE_API_KEY" => Some("other-move-key".to_owned()),
+        "PANIC" => panic!("asked for a variable that nobody may ask for"),
         "TOKEN_SECRET" => Some("a secret of thirty-two bytes or more".replace(' ', "-")),
         _ => None,
     };
