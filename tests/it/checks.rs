@@ -279,7 +279,7 @@ fn an_expectation_about_one_tenant_is_not_met_by_a_token_of_another() {
     let files = Files::new(&gateway, &[("acme.yaml", &acme), ("globex.yaml", &globex)]);
     let folder = files.0.path().join("tests");
     fs::create_dir(&folder).unwrap();
-    let test = |team: &str, expect: &str| {
+    let run = |team: &str, expect: &str| {
         let test = format!(
             "tests:\n  - name: one\n    caller: {{ tenant: acme, claims: {{ iss: 'https://sso.test', \
              team: {team} }} }}\n    operation: getJob\n    expect: {expect}\n"
@@ -294,9 +294,9 @@ fn an_expectation_about_one_tenant_is_not_met_by_a_token_of_another() {
             .unwrap();
         (output.status.success(), String::from_utf8(output.stdout).unwrap())
     };
-    assert!(test("acme", "allow").0);
+    assert!(run("acme", "allow").0);
     for expect in ["allow", "deny"] {
-        let (ok, text) = test("globex", expect);
+        let (ok, text) = run("globex", expect);
         assert!(!ok && text.contains("the token is one of tenant `globex`"), "{text}");
     }
 }
