@@ -10,7 +10,7 @@ use super::plan::{Plan, RootPlan};
 use super::roots::{self, Failed, Outcome, Resolved};
 use super::write::{Nulled, Path, Writer};
 use crate::jobs::Jobs;
-use crate::model::{Failure, Kind, RequestContext, RootField, Trail};
+use crate::model::{Failure, Kind, RequestContext, RootField, Tenant, Trail};
 use crate::operation::{self, Asked, Introspected, Operation, Unit};
 use crate::upstream::FieldError;
 
@@ -42,7 +42,7 @@ pub async fn execute(
         (Kind::Mutation, units) => one_by_one(jobs, request, plan, operation, units).await,
     };
     let answering = Answering { plan, operation, service, introspected, outcomes };
-    answering.write(request)
+    answering.write(&request.caller.tenant, &request.trails)
 }
 
 /// Mutations one after the other. One that fails where null is not allowed makes the whole answer null: nothing
@@ -93,18 +93,19 @@ async fn run(
 }
 
 /// All that an answer is made of.
-struct Answering<'a> {
-    plan: &'a Plan,
-    operation: &'a Operation,
-    service: &'a str,
-    introspected: Vec<Introspected>,
+pub(super) struct Answering<'a> {
+    pub plan: &'a Plan,
+    pub operation: &'a Operation,
+    /// The schema's definition as a subgraph, as a JSON string.
+    pub service: &'a str,
+    pub introspected: Vec<Introspected>,
     /// What became of each unit; `None` if it was not done because of one before it.
-    outcomes: Vec<Option<Outcome>>,
+    pub outcomes: Vec<Option<Outcome>>,
 }
 
 impl Answering<'_> {
-    fn write(&self, request: &RequestContext) -> Answer {
-        let mut writer = Writer::new(&request.caller.tenant);
+    pub(super) fn write(&self, tenant: &Tenant, trails: &[Trail]) -> Answer {
+        let mut writer = Writer::new(tenant);
         let _ = writer.raw(BEGUN);
         let start = writer.out.len();
         let mut values = Values::default();
@@ -139,14 +140,7 @@ impl Answering<'_> {
         }
         let Writer { out, errors, .. } = writer;
         let skipped = self.skipped(&errors);
-        Answer::executed(
-            out,
-            &errors,
-            skipped,
-            values.any,
-            values.all,
-            Extensions::of(&request.trails),
-        )
+        Answer::executed(out, &errors, skipped, values.any, values.all, Extensions::of(trails))
     }
 
     /// Writes the value of a root field; `Err` if it has none.

@@ -17,3 +17,6 @@ pub use errors::{ApiError, forbidden};
 pub use schemas::{Gateways, problems_of_hiding, schema_without};
 
 pub use crate::types::sdl;
+
+#[cfg(test)]
+mod tests;

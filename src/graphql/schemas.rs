@@ -144,3 +144,51 @@ pub fn problems_of_hiding(hidden: &[FieldCoordinate]) -> Vec<String> {
     }
     problems
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every field of the schema's objects and interfaces, by the lines of its definition.
+    fn coordinates() -> Vec<FieldCoordinate> {
+        let (mut all, mut type_name, mut nesting) = (Vec::new(), None, 0);
+        for line in sdl(false).lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match words.as_slice() {
+                ["type" | "interface", name, ..] => type_name = Some((*name).to_owned()),
+                ["}"] => type_name = None,
+                [word, ..] if nesting == 0 && word.contains([':', '(']) => {
+                    let field = word.split([':', '(']).next().unwrap_or_default().to_owned();
+                    all.extend(
+                        type_name.clone().map(|type_name| FieldCoordinate { type_name, field }),
+                    );
+                }
+                _ => {}
+            }
+            nesting += line.matches('(').count();
+            nesting = nesting.saturating_sub(line.matches(')').count());
+        }
+        all
+    }
+
+    #[test]
+    fn hiding_any_field_leaves_a_valid_schema_or_says_why_not() {
+        let all = coordinates();
+        assert!(all.len() > 80, "{}", all.len());
+        for hidden in &all {
+            let problems = problems_of_hiding(std::slice::from_ref(hidden));
+            let is_id = hidden.type_name == "Job" && hidden.field == "id";
+            assert_eq!(!problems.is_empty(), is_id, "{hidden:?}: {problems:?}");
+        }
+        // All of a type, and all of all types but the ways in.
+        let of =
+            |name: &str| all.iter().filter(|at| at.type_name == name).cloned().collect::<Vec<_>>();
+        for name in ["Client", "Rig", "HumanVolume", "ClientOwner", "Mutation"] {
+            assert_eq!(problems_of_hiding(&of(name)), Vec::<String>::new(), "{name}");
+        }
+        let problems = problems_of_hiding(&of("Query"));
+        assert!(problems[0].contains("nothing is left of Query"), "{problems:?}");
+        let none = FieldCoordinate { type_name: "Job".into(), field: "nope".into() };
+        assert_eq!(problems_of_hiding(&[none]), ["the schema has no field Job.nope"]);
+    }
+}

@@ -35,6 +35,8 @@ pub use error::Error;
 pub use list::{ListArguments, Page};
 pub use needs::Wanted;
 pub use ownership::OwnedJob;
+#[cfg(test)]
+pub use ownership::fixture;
 pub use present::{Source, source_of};
 pub use update::Update;
 

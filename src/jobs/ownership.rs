@@ -193,6 +193,8 @@ pub(super) fn report_unknown(field: RootField, count: usize, job: Option<&JobId>
 #[cfg(any(test, feature = "fuzzing"))]
 #[expect(clippy::expect_used, reason = "the texts are constants")]
 pub mod fixture {
+    pub use super::Place;
+
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -201,6 +203,7 @@ pub mod fixture {
         RootFields, Secret, Tenant, TenantId, UnclaimedJobs,
     };
 
+    /// A tenant that has what it must have, and nothing else.
     pub fn tenant(name: &str) -> Tenant {
         Tenant {
             id: TenantId::parse(name).expect("a name"),

@@ -4,6 +4,7 @@
 //! Everything is measured before anything expands fragments: a short document could keep a validator busy for
 //! hours.
 
+mod conflicts;
 mod error;
 mod form;
 mod introspect;

@@ -117,6 +117,20 @@ fn one_key_for_two_things_is_refused_also_through_fragments() {
 }
 
 #[test]
+fn lists_of_which_one_begins_with_the_other_are_different_arguments() {
+    let ask = |one: &str, other: &str| {
+        let field =
+            |list: &str| format!("_entities(representations: {list}) {{ ... on Job {{ id }} }}");
+        fault(&format!("{{ {} ... on Query {{ {} }} }}", field(one), field(other)))
+    };
+    assert!(ask("[{id: 1}]", "[{id: 1}, {id: 2}]").contains("differing arguments"));
+    assert!(ask("[]", "[{id: 1}]").contains("differing arguments"));
+    assert_eq!(ask("[{id: 1, a: [2]}]", "[{a: [2], id: 1}]"), "");
+    let twice = "{ _entities(representations: [{id: 1, id: 1}]) { ... on Job { id } } }";
+    assert!(fault(twice).contains("only one input field"));
+}
+
+#[test]
 fn fragments_are_written_out_for_the_type_that_is_there() {
     let text = r#"{ getJob(jobId: "1") {
         ... on Named { name ... on Take { name t: name } ... on Job { id } }
@@ -202,7 +216,7 @@ fn what_is_wrong_is_said_once_with_what_was_meant() {
         ("{ getJob(jobId: \"1\") }", "must have a selection of subfields"),
         ("{ getJob { id } }", "\"jobId\" of type \"ID!\" is required"),
         ("{ listJobs(first: 1.5) { after } }", "expected Int (a whole number), got 1.5"),
-        ("query($a: Int) { __typename }", "never used"),
+        ("query($a: Int) { __typename }", "unused variable"),
     ] {
         let fault = fault(text);
         assert!(fault.contains(says), "{text}: {fault}");

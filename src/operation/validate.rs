@@ -12,7 +12,7 @@ use apollo_compiler::{ExecutableDocument, Name, Node};
 
 use super::error::{Pos, Problem};
 use super::schema::Schema;
-use super::{Error, lenient, scalars};
+use super::{Error, conflicts, lenient, scalars};
 
 /// How many faults of a document are told.
 const TOLD: usize = 10;
@@ -110,6 +110,9 @@ impl<'a> Names<'a> {
                     }
                     self.directives(&operation.directives);
                     self.selections(root, &operation.selection_set);
+                    conflicts::check(self.document, operation, |message, span| {
+                        self.report(message, span);
+                    });
                 }
                 Definition::FragmentDefinition(fragment) => {
                     let condition = &fragment.type_condition;
@@ -222,6 +225,21 @@ impl<'a> Names<'a> {
         }
     }
 
+    /// Looks for names that an object has twice, and in a custom scalar's value for those of the objects in it.
+    fn repeated(&mut self, value: &Node<Value>) {
+        match &**value {
+            Value::List(items) => items.iter().for_each(|item| self.repeated(item)),
+            Value::Object(fields) => {
+                let mut seen = HashSet::default();
+                for (name, _) in fields.iter().filter(|(name, _)| !seen.insert(name)) {
+                    let message = format!("There can be only one input field named \"{name}\".");
+                    self.report(message, name.location().or(value.location()));
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// Looks for directives that the schema does not have.
     fn directives(&mut self, directives: &ast::DirectiveList) {
         for directive in directives {
@@ -259,13 +277,8 @@ impl<'a> Names<'a> {
                 self.report(message, value.location());
             }
             (Some(ExtendedType::InputObject(input)), Value::Object(fields)) => {
-                let mut seen = HashSet::default();
+                self.repeated(value);
                 for (name, value) in fields {
-                    if !seen.insert(name) {
-                        let message =
-                            format!("There can be only one input field named \"{name}\".");
-                        self.report(message, name.location().or(value.location()));
-                    }
                     if let Some(known) = input.fields.get(name) {
                         self.value(value, &known.ty, None);
                     } else {
@@ -280,6 +293,7 @@ impl<'a> Names<'a> {
                 }
             }
             (Some(ExtendedType::Scalar(scalar)), literal) => {
+                self.repeated(value);
                 let is_lenient = matches!(literal, Value::Object(_))
                     && of.is_some_and(|(field, argument)| lenient::takes_object(field, argument));
                 if !is_lenient && let Err(expected) = scalars::literal(&scalar.name, literal) {

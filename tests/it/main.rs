@@ -24,6 +24,8 @@ mod limits;
 mod listing;
 mod logging;
 mod model;
+mod normal_form;
+mod odd_values;
 mod owner_unknown;
 mod owners_model;
 mod ownership;
