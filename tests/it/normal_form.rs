@@ -45,9 +45,10 @@ async fn twenty_equal_creations_are_one_job_one_charge_and_one_record() {
     let world = audited().await;
     let one = format!("createSingleCamJob(takeId: \"{SINGLECAM_TAKE}\", metadata: \"{{}}\")");
     let many = ["id", "state", "name", "created"].repeat(5);
-    let many: String = many.iter().map(|field| format!("{one} {{ {field} }} ")).collect();
+    let many: Vec<_> = many.iter().map(|field| format!("{one} {{ {field} }}")).collect();
     let before = world.sandbox.job_count();
-    let (units, reply) = cost(&world, &format!("mutation {{ {many} }}"), json!({})).await;
+    let (units, reply) =
+        cost(&world, &format!("mutation {{ {} }}", many.join(" ")), json!({})).await;
     let job = reply.data("/createSingleCamJob");
     assert_eq!(
         job.as_object().unwrap().keys().collect::<Vec<_>>(),
@@ -349,8 +350,8 @@ async fn an_answer_that_aliases_would_blow_up_is_given_up_before_its_memory_is_s
             answer["data"]["getJob"] = json!({"id": own, "metadata": stored, "state": "RUNNING"});
         }),
     );
-    let aliases: String = (0..28).map(|n| format!("m{n}: metadata ")).collect();
-    let reply = world.get("acme", &id, &aliases).await;
+    let aliases: Vec<_> = (0..28).map(|n| format!("m{n}: metadata")).collect();
+    let reply = world.get("acme", &id, &aliases.join(" ")).await;
     assert_eq!(reply.code(), "OPERATION_TOO_COMPLEX");
     assert!(reply.text.len() < 1_000, "{}", reply.text.len());
 }
