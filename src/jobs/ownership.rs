@@ -204,6 +204,7 @@ pub mod fixture {
     };
 
     /// A tenant that has what it must have, and nothing else.
+    #[must_use]
     pub fn tenant(name: &str) -> Tenant {
         Tenant {
             id: TenantId::parse(name).expect("a name"),

@@ -272,7 +272,7 @@ impl Random {
             (true, true) => text += " { x }",
             (false, false) if depth >= 5 => text += " { __typename }",
             (false, false) => {
-                text += &format!(" {}", self.selection(field.ty.inner_named_type(), depth + 1))
+                text += &format!(" {}", self.selection(field.ty.inner_named_type(), depth + 1));
             }
         }
         text
@@ -346,13 +346,13 @@ impl Random {
         match self.dice.roll(8) {
             // With a default, a nullable variable may stand where null may not.
             0 if !ty.is_list() && declared.ends_with('!') => {
-                let default = self.literal(ty, &self.clean(ty));
+                let default = self.literal(ty, &Self::clean(ty));
                 declared = format!("{} = {default}", declared.trim_end_matches('!'));
             }
             1 if !declared.ends_with('!') && !value.is_null() => declared.push('!'),
             2 if self.is_wrong() => declared = declared.trim_end_matches('!').to_owned(),
             3 if self.is_wrong() => {
-                declared = self.dice.of(&["Int", "[Int]", "Nope", "Job", "Boolean!"]).to_owned()
+                declared = self.dice.of(&["Int", "[Int]", "Nope", "Job", "Boolean!"]).to_owned();
             }
             _ => {}
         }
@@ -366,7 +366,7 @@ impl Random {
         name
     }
 
-    fn clean(&self, ty: &Type) -> Value {
+    fn clean(ty: &Type) -> Value {
         match ty.inner_named_type().as_str() {
             "Boolean" => json!(true),
             "Int" => json!(1),
