@@ -109,6 +109,16 @@ impl Model {
         }
     }
 
+    /// The code that a job which is not the tenant's answers with: whose a job is that carries a record
+    /// nobody can read, is not known.
+    fn refusal(&self, id: &str) -> &'static str {
+        let known = self.by_id.get(id).and_then(|at| self.jobs.get(*at));
+        let is_unknown = known.is_some_and(|known| {
+            known.owner.is_none() && known.metadata.contains("_gateway")
+        });
+        if is_unknown { "UPSTREAM_ERROR" } else { "NOT_FOUND" }
+    }
+
     /// The job, if it is the tenant's.
     fn own(&mut self, tenant: usize, id: &str) -> Option<&mut Known> {
         let at = *self.by_id.get(id)?;
@@ -142,7 +152,7 @@ async fn step(world: &World, model: &mut Model, operation: Operation) {
             let reply = world.get(TENANTS[tenant], &id, "id metadata name").await;
             match model.own(tenant, &id) {
                 Some(known) => assert_eq!(reply.data("/getJob"), shown(known)),
-                None => assert_eq!(reply.code(), "NOT_FOUND"),
+                None => assert_eq!(reply.code(), model.refusal(&id)),
             }
         }
         Operation::Update { tenant, job, metadata, name } => {
@@ -159,7 +169,7 @@ async fn step(world: &World, model: &mut Model, operation: Operation) {
                     known.name = name.or(known.name.take());
                     assert_eq!(reply.data("/updateJob"), shown(known));
                 }
-                None => assert_eq!(reply.code(), "NOT_FOUND"),
+                None => assert_eq!(reply.code(), model.refusal(&id)),
             }
         }
         Operation::List { tenant, first, ascending } => {
