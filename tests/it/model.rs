@@ -113,9 +113,8 @@ impl Model {
     /// nobody can read, is not known.
     fn refusal(&self, id: &str) -> &'static str {
         let known = self.by_id.get(id).and_then(|at| self.jobs.get(*at));
-        let is_unknown = known.is_some_and(|known| {
-            known.owner.is_none() && known.metadata.contains("_gateway")
-        });
+        let is_unknown =
+            known.is_some_and(|known| known.owner.is_none() && known.metadata.contains("_gateway"));
         if is_unknown { "UPSTREAM_ERROR" } else { "NOT_FOUND" }
     }
 
