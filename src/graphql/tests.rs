@@ -247,7 +247,11 @@ fn twenty_thousand_documents_get_the_verdict_and_the_answer_of_graphql_js() {
     let halves = [(2..7), (7..12)];
     std::thread::scope(|scope| {
         for seeds in halves {
-            scope.spawn(|| seeds.for_each(|seed| drop(compare(seed, 2_000))));
+            scope.spawn(|| {
+                for seed in seeds {
+                    compare(seed, 2_000);
+                }
+            });
         }
     });
 }
