@@ -156,6 +156,11 @@ impl Fingerprint {
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let kind = fs::metadata(path)?.file_type();
+    // Reading a pipe would wait for its writer, for ever.
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file"));
+    }
     let mut bytes = Vec::new();
     File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE {
@@ -212,5 +217,15 @@ mod tests {
         let sources = Sources::new(&|_| None);
         let error = sources.bytes(Path::new("/dev/zero")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("pipe.yaml");
+        let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo");
+        assert!(made.success());
+        let error = read(&path).expect_err("a pipe");
+        assert!(error.to_string().contains("no regular file"), "{error}");
     }
 }

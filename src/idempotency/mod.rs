@@ -43,6 +43,10 @@ pub use store::OpenError;
 /// How often somebody looks whether the first is done.
 const POLL: Duration = Duration::from_millis(50);
 
+/// How long a mutation waits for the main store to be well again: two replicas that each went on by
+/// themselves could make the same mutation at the same moment.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// How long after its deadline a mutation may still be ending.
 const LEEWAY: Duration = Duration::from_secs(5);
 
@@ -210,7 +214,11 @@ impl Idempotency {
         let mut in_spare = matches!(self.spare.get(asked.key).await, Ok(Some(_)));
         let mut found = Err(Trouble);
         if !in_spare {
+            let patience = Instant::now() + PATIENCE;
             found = self.find(&self.main, asked).await;
+            while found.is_err() && Instant::now() < patience && wait(asked.deadline).await {
+                found = self.find(&self.main, asked).await;
+            }
             if found.is_err() {
                 metrics::idempotent_mutation("unremembered");
                 in_spare = true;

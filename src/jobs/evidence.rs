@@ -17,17 +17,35 @@ pub(super) enum Proof {
 ///
 /// A value proves that the mutation was carried out, and so does an error below the root field: only a
 /// field of a job that is there can fail (a null that bubbles up takes the job's value with it, GraphQL
-/// specification, section 6.4.4). Errors at the root field, or without a path, are refusals unless
-/// AppSync says with them that the resolver itself broke or ran out of time, which it may have done
-/// after it had written.
+/// specification, section 6.4.4). Errors at the root field are refusals unless AppSync says with them
+/// that the resolver itself broke or ran out of time, which it may have done after it had written. An
+/// error that names no place is one only if its type says that nothing was executed.
 pub(super) fn of_answer(has_value: bool, errors: &[FieldError]) -> Proof {
     if has_value || errors.iter().any(|error| !error.path.is_empty()) {
         Proof::Done
-    } else if errors.is_empty() || errors.iter().any(leaves_open) {
+    } else if errors.is_empty() || !errors.iter().all(is_refusal) {
         Proof::Open
     } else {
         Proof::Refused
     }
+}
+
+/// Returns true for an error that proves that nothing was done.
+fn is_refusal(error: &FieldError) -> bool {
+    /// What AppSync calls the errors of requests that it does not execute.
+    const NOT_EXECUTED: [&str; 7] = [
+        "BadRequestException",
+        "MalformedHttpRequestException",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "Unauthorized",
+        "UnauthorizedException",
+        "ValidationError",
+    ];
+    if error.has_path {
+        return !leaves_open(error);
+    }
+    error.error_type.as_deref().is_some_and(|kind| NOT_EXECUTED.contains(&kind))
 }
 
 /// Returns true for an error that says how a resolver ended and not what it did.
@@ -56,7 +74,21 @@ mod tests {
             error_info: None,
             data: None,
             path: path.iter().map(|name| PathSegment::Field((*name).to_owned())).collect(),
+            has_path: true,
         }
+    }
+
+    #[test]
+    fn an_error_without_a_place_is_a_refusal_only_if_its_type_says_that_nothing_was_executed() {
+        let unplaced = |kind| FieldError { has_path: false, ..error(kind, &[]) };
+        for kind in ["ValidationError", "UnauthorizedException", "MalformedHttpRequestException"] {
+            assert_eq!(of_answer(false, &[unplaced(Some(kind))]), Proof::Refused, "{kind}");
+        }
+        for kind in [None, Some("MoveNotFoundError"), Some("Odd"), Some("InternalFailure")] {
+            assert_eq!(of_answer(false, &[unplaced(kind)]), Proof::Open, "{kind:?}");
+        }
+        let both = [error(Some("MoveNotFoundError"), &[]), unplaced(Some("Odd"))];
+        assert_eq!(of_answer(false, &both), Proof::Open);
     }
 
     #[test]

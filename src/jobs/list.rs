@@ -9,7 +9,9 @@ use tokio::time::Instant;
 
 use crate::model::{Caller, RequestContext, TakeId, Trail};
 use crate::types::SortDirection;
-use crate::upstream::{self, Call, ErrorKind, FieldError, JobsPage, Listing, PathSegment, Reply};
+use crate::upstream::{
+    self, After, Call, ErrorKind, FieldError, JobsPage, Listing, PathSegment, Reply,
+};
 
 use super::cursor::{self, BadCursor, Position};
 use super::sift::Sifted;
@@ -119,7 +121,9 @@ impl Asked<'_> {
                 reply => break reply?,
             }
         };
-        let Some(moves) = value else { return Err(refused(errors)) };
+        let Some(moves) = value.filter(|page| page.after() != After::Lost) else {
+            return Err(refused(errors));
+        };
         let of_page = errors.iter().filter(|error| is_of_page(error)).cloned().map(bare);
         let of_page: Vec<_> = of_page.collect();
         let mut sifted = Sifted::of(&caller.tenant, first);
@@ -212,13 +216,18 @@ const fn smaller(size: i32) -> i32 {
     if size > 4 { size / 4 } else { 1 }
 }
 
-/// Whether a page has items and tells whether more come after it.
+/// Returns true if a page has items and tells whether more come after it.
 fn is_whole(page: &JobsPage, errors: &[FieldError]) -> bool {
     let lost_cursor = |error: &FieldError| match error.path.first() {
         Some(PathSegment::Field(name)) => name == "after",
         _ => false,
     };
-    page.items().is_some() && (page.after().is_some() || !errors.iter().any(lost_cursor))
+    page.items().is_some()
+        && match page.after() {
+            After::Cursor(_) => true,
+            After::Last => !errors.iter().any(lost_cursor),
+            After::Lost => false,
+        }
 }
 
 const fn is_too_large(error: &upstream::Error) -> bool {

@@ -1,6 +1,5 @@
 //! Looking for the job that an earlier try of a creation made.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,7 +9,7 @@ use super::ownership::{Owner, Place};
 use super::{Error, Jobs, needs};
 use crate::model::{JobId, RequestContext, TakeId, Tenant, Trail};
 use crate::types::SortDirection;
-use crate::upstream::{self, Call, FieldError, Job, JobsPage, Listing, Reply};
+use crate::upstream::{self, After, Call, FieldError, Job, JobsPage, Listing, PathSegment, Reply};
 
 /// How many jobs are looked at in one call, and in how many calls.
 const LOOK_AT: i32 = 100;
@@ -66,6 +65,10 @@ impl Jobs {
                 self.upstream.call::<JobsPage>(request, trail, &call).await?;
             let Some(page) = value else { return Err(Error::Refused(errors)) };
             let Some(items) = page.items() else { return Err(Error::Refused(errors)) };
+            // An error of the page itself: what is on it need not be all.
+            if errors.iter().any(|error| !is_of_an_item(error)) {
+                return Err(Error::Refused(errors));
+            }
             let mut is_past = false;
             for (at, job) in items.into_iter().enumerate() {
                 let is_before = job.as_ref().is_some_and(|job| was_created_before(job, since));
@@ -76,7 +79,11 @@ impl Jobs {
                 }
                 is_past |= is_before;
             }
-            after = page.after().filter(|cursor| cursor != "null").map(Cow::into_owned);
+            after = match page.after() {
+                After::Cursor(cursor) => Some(cursor.into_owned()),
+                After::Last => None,
+                After::Lost => return Err(lost_cursor().into()),
+            };
             if is_past || after.is_none() {
                 if has_unreadable {
                     return Err(
@@ -91,6 +98,16 @@ impl Jobs {
         }
         Ok(None)
     }
+}
+
+/// A page that does not tell whether more jobs follow.
+fn lost_cursor() -> upstream::Error {
+    upstream::Error::not_an_answer("a page without its cursor")
+}
+
+/// Returns true for an error about one job of a page.
+fn is_of_an_item(error: &FieldError) -> bool {
+    matches!(error.path.as_slice(), [_, PathSegment::Index(_), ..])
 }
 
 /// Judges a job that stands at `place` of an answer with these errors.

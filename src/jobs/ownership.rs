@@ -340,7 +340,7 @@ mod tests {
         let owner = |stored: Option<&str>, at: &str, place: Place| {
             let (reading, path) = (envelope::read(stored), path(at));
             let (message, error_type, error_info, data) = (String::new(), None, None, None);
-            let error = FieldError { message, error_type, error_info, data, path };
+            let error = FieldError { message, error_type, error_info, data, path, has_path: true };
             Owner::of(&alone(), stored, &reading, &[error], place)
         };
         let item = Place::Item(2);

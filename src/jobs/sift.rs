@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::model::{JobId, RootField, Tenant};
-use crate::upstream::{FieldError, JobsPage, PathSegment};
+use crate::upstream::{After, FieldError, JobsPage, PathSegment};
 
 use super::OwnedJob;
 use super::cursor::{BadCursor, Position};
@@ -83,12 +83,12 @@ impl<'a> Sifted<'a> {
             self.items.push(job);
         }
         self.keep_errors(errors, &places);
-        match page.after().filter(|after| after != "null") {
-            Some(after) => {
+        match page.after() {
+            After::Cursor(after) => {
                 Ok(Some(Position { page: Some(after.into_owned()), last: given_before }))
             }
-            None if given_before.is_some() => Err(BadCursor),
-            None => Ok(None),
+            After::Last | After::Lost if given_before.is_some() => Err(BadCursor),
+            After::Last | After::Lost => Ok(None),
         }
     }
 

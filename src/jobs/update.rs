@@ -65,9 +65,14 @@ impl Jobs {
         let Reply { value, errors, .. } =
             self.read(request, trail, id, &JobDocument::of(&needs::of_ownership())).await?;
         let job = match value {
-            Some(job) => self.owned(caller, id, job, &errors)?,
-            None => return Err(self.refusal(request, trail, id, errors).await),
+            Some(job) => self.owned(caller, id, job, &errors),
+            None => Err(self.refusal(request, trail, id, errors).await),
         };
+        // Neither did an earlier try write to a job that is not the tenant's.
+        if let Err(Error::JobNotFound) = job {
+            not_done(trail);
+        }
+        let job = job?;
         if !job.is_writable() {
             return Err(Error::ReadOnly);
         }

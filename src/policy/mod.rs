@@ -195,6 +195,7 @@ fn files(
 fn warn_of_folder(context: &Context<'_>, folder: &Path) {
     let is_policy = |path: &Path| {
         path.extension().is_some_and(|extension| extension == "yaml")
+            && path.is_file()
             && std::fs::read_to_string(path)
                 .is_ok_and(|text| text.lines().any(|line| line.starts_with("tenant:")))
     };

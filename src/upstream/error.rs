@@ -55,8 +55,11 @@ impl ErrorKind {
             | Self::Throttled
             | Self::Overloaded
             | Self::CircuitOpen => false,
-            // A gateway in between answers 502 and 504 when it lost sight of a call it forwarded.
-            Self::Status(status) => status >= 500,
+            // These refuse a request before it is read (RFC 9110, section 15.5). Any other status may
+            // come from between, after the call was forwarded: 408, 502, 504, a redirect, an empty 204.
+            Self::Status(status) => {
+                !matches!(status, 400 | 404..=406 | 411 | 413..=415 | 417 | 421 | 431)
+            }
             Self::Interrupted
             | Self::Timeout
             | Self::DeadlineExceeded

@@ -18,6 +18,6 @@ pub use breaker::{BreakerReport, BreakerSettings, BreakerState};
 pub use client::{Settings, Upstream, show_breakers};
 pub use documents::{Call, JobDocument, Listing, NewJob};
 pub use error::{Error, ErrorKind};
-pub use objects::{Described, Job, JobsPage, Object, Take};
+pub use objects::{After, Described, Job, JobsPage, Object, Take};
 pub use retry::RetrySettings;
 pub use wire::{FieldError, PathSegment, Reply, read};

@@ -100,6 +100,17 @@ impl Take {
     }
 }
 
+/// Where a listing goes on after a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum After<'a> {
+    /// With the page of this cursor, JSON text.
+    Cursor(Cow<'a, str>),
+    /// Nowhere: this page is the last.
+    Last,
+    /// Move's answer does not say: the cursor is missing or no text.
+    Lost,
+}
+
 impl JobsPage {
     /// Its jobs, null where Move sent none; nothing if there is no list.
     #[must_use]
@@ -109,10 +120,20 @@ impl JobsPage {
         Some(items.items().map(job))
     }
 
-    /// The cursor of the next page: JSON text.
+    /// Where its listing goes on.
     #[must_use]
-    pub fn after(&self) -> Option<Cow<'_, str>> {
-        self.0.root().text_of("after")
+    pub fn after(&self) -> After<'_> {
+        let after = match self.0.root().member("after") {
+            Member::One(value) if value.is_null() => return After::Last,
+            Member::One(value) => value.text(),
+            Member::Absent | Member::Repeated => None,
+        };
+        match after {
+            // AWSJSON's null.
+            Some(text) if text == "null" => After::Last,
+            Some(text) => After::Cursor(text),
+            None => After::Lost,
+        }
     }
 }
 

@@ -34,6 +34,8 @@ pub struct FieldError {
     pub data: Option<Json>,
     /// Where it happened, below the root field.
     pub path: Vec<PathSegment>,
+    /// Whether it names a place at all: the root field, or one below it.
+    pub has_path: bool,
 }
 
 impl FieldError {
@@ -111,12 +113,14 @@ fn read_error(json: &Json, error: JsonRef<'_>) -> Result<FieldError, Error> {
     }
     let part = |name| member(error, name).map(|value| value.map(|value| json.part(value)));
     let text = |name| error.text_of(name).map(std::borrow::Cow::into_owned);
+    let path = member(error, "path")?;
     Ok(FieldError {
         message: text("message").unwrap_or_else(|| "Move gave no message.".to_owned()),
         error_type: text("errorType"),
         error_info: part("errorInfo")?,
         data: part("data")?,
-        path: match member(error, "path")? {
+        has_path: path.is_some_and(|path| path.items().next().is_some()),
+        path: match path {
             Some(path) if path.kind() == Kind::Array => read_path(path)?,
             Some(_) => return Err(other_shape()),
             None => Vec::new(),

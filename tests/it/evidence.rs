@@ -59,6 +59,16 @@ async fn a_key_is_not_forgotten_when_the_look_for_its_job_fails() {
         Fault::GraphqlError { error_type: "Unauthorized", message: "no" },
         Fault::Reset,
         Fault::edit(|answer| answer["data"]["listJobs"]["items"] = json!(null)),
+        // The page itself failed: what is on it need not be all.
+        Fault::edit(|answer| {
+            answer["data"]["listJobs"]["items"] = json!([]);
+            answer["errors"] = json!([{"message": "m", "path": ["listJobs", "items"]}]);
+        }),
+        // Whether more jobs follow is not said.
+        Fault::edit(|answer| {
+            answer["data"]["listJobs"] = json!({"items": [], "after": 5});
+        }),
+        Fault::edit(|answer| answer["data"]["listJobs"] = json!({"items": []})),
         // One of the jobs cannot be read: it may be the one.
         Fault::edit(|answer| {
             answer["data"]["listJobs"]["items"][0]["metadata"] = json!(null);
@@ -224,4 +234,45 @@ async fn an_update_whose_outcome_is_unknown_ends_what_every_replica_knows() {
             "{\"n\": 6}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_status_proves_that_nothing_was_done_only_if_it_refuses_the_request() {
+    for (status, code) in [
+        (204, "OUTCOME_UNKNOWN"),
+        (302, "OUTCOME_UNKNOWN"),
+        (408, "OUTCOME_UNKNOWN"),
+        (409, "OUTCOME_UNKNOWN"),
+        (400, "UPSTREAM_ERROR"),
+        (404, "UPSTREAM_ERROR"),
+        (413, "UPSTREAM_ERROR"),
+    ] {
+        let world = World::start().await;
+        world.sandbox.fail_next(Some(CREATE), Fault::empty(status));
+        assert_eq!(create(&world, "k-1").await.code(), code, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_that_names_no_place_leaves_open_what_was_done() {
+    let world = World::start().await;
+    let unplaced = Fault::edit(|answer| {
+        answer["data"] = json!(null);
+        answer["errors"] = json!([{"message": "m", "path": null, "errorType": "Odd"}]);
+    });
+    world.sandbox.fail_next(Some(CREATE), unplaced);
+    assert_eq!(create(&world, "k-1").await.code(), "OUTCOME_UNKNOWN");
+    id(&create(&world, "k-1").await);
+    assert_eq!(world.sandbox.job_count(), 1, "the retry finds it");
+}
+
+#[tokio::test]
+async fn an_update_of_a_job_that_is_not_there_says_so_however_often_it_is_sent() {
+    let world = World::start().await;
+    let missing = "job-00000000-0000-4000-8000-000000000000";
+    for _ in 0..2 {
+        let reply = update(&world, "k-1", missing, Change::Name("new")).await;
+        assert_eq!(reply.code(), "NOT_FOUND", "{reply:?}");
+    }
+    assert_eq!(world.sandbox.count("updateJob"), 0);
 }

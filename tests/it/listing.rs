@@ -1,7 +1,7 @@
 //! Full pages of the tenant's own jobs, whatever share of the account is theirs.
 
 use jiff::ToSpan;
-use jobs_gateway::sandbox::{Job, MULTICAM_TAKE, Sandbox, SandboxOptions, State};
+use jobs_gateway::sandbox::{Fault, Job, MULTICAM_TAKE, Sandbox, SandboxOptions, State};
 use serde_json::{Value, json};
 
 use crate::support::{Setup, World};
@@ -227,5 +227,18 @@ async fn a_page_ends_at_100_jobs_or_some_megabytes_and_the_cursor_goes_on() {
             }
         }
         assert_eq!(found, expected, "{tenant}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_moves_that_does_not_say_whether_more_follows_is_no_last_page() {
+    let world = World::start().await;
+    world.create("acme", "{}").await;
+    let query = "{ listJobs { items { id } after } }";
+    for after in [json!(5), json!({"a": 1}), json!([])] {
+        let lost = after.clone();
+        let fault = Fault::edit(move |answer| answer["data"]["listJobs"]["after"] = lost.clone());
+        world.sandbox.fail_next(Some("listJobs"), fault);
+        assert_eq!(world.ask("acme", query, json!({})).await.code(), "UPSTREAM_ERROR", "{after}");
     }
 }
