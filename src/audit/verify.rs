@@ -41,6 +41,12 @@ pub enum Broken {
         /// Why not.
         source: io::Error,
     },
+    /// There are neither records nor a head.
+    #[error("{path}: no such file")]
+    NoFile {
+        /// The file that is written.
+        path: String,
+    },
     /// A line is no record.
     #[error("{path}, line {line}: this is no record; record {seq} should be here")]
     NotARecord {
@@ -140,7 +146,7 @@ pub fn verify(
         (Some(head), kept) => Head { first: kept.map_or(0, |kept| kept.first), ..head },
         (None, Some(head)) => head,
         (None, None) if files.is_empty() => {
-            return Ok(Report { records: 0, head: Head::default(), oldest: None, torn: 0 });
+            return Err(Broken::NoFile { path: segments.current().display().to_string() });
         }
         (None, None) => return Err(Broken::NoHead),
     };

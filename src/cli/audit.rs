@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::audit::verify::{Oldest, Report};
+use crate::audit::verify::{Broken, Oldest, Report};
 use crate::audit::{Hash, Head, Segments, reader, verify};
 use crate::config::values;
 
@@ -70,7 +70,8 @@ struct Source {
     /// The file that is written.
     #[arg(long, default_value = "audit/audit.jsonl")]
     file: PathBuf,
-    /// Print summaries of strangers' requests instead: those that showed no credential that is known.
+    /// Print summaries of strangers' requests instead: those that showed no credential that is
+    /// known, or were refused as HTTP before it was looked at (405, 406, 413, 415, ...).
     #[arg(long)]
     strangers: bool,
 }
@@ -175,6 +176,10 @@ fn verify_one(segments: &Segments, head: Option<Head>) -> io::Result<bool> {
                 println!("  and {torn} bytes of a line that a crash cut short");
             }
             Ok(true)
+        }
+        Err(missing @ Broken::NoFile { .. }) => {
+            eprintln!("error: {missing}");
+            Ok(false)
         }
         Err(broken) => {
             println!("{path}: BROKEN: {broken}");

@@ -75,7 +75,15 @@ fn make(new: &New) -> Result<(), String> {
         // A policy that exists is somebody's work: its key is added by hand.
         let written = OpenOptions::new().write(true).create_new(true).open(path);
         let written = written.and_then(|mut file| file.write_all(policy.as_bytes()));
-        written.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        written.map_err(|error| {
+            let path = path.display();
+            match error.kind() {
+                io::ErrorKind::AlreadyExists => format!(
+                    "{path} exists: leave out --file and --tenant, and add the lines that are printed to it"
+                ),
+                _ => format!("cannot write {path}: {error}"),
+            }
+        })?;
     }
     println!("{key}");
     eprintln!("\nThis is the key. It is shown once and kept nowhere: hand it over safely.");

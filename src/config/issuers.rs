@@ -113,7 +113,7 @@ fn key_source(text: &str, folder: &Path) -> Result<KeySource, String> {
     if url.scheme() == "https" || is_local {
         Ok(KeySource::Url(url))
     } else {
-        Err("must be an https URL: whoever can change the keys on the way is everybody".to_owned())
+        Err("must be an https URL: over plain http whoever is on the way can replace the keys, and so be any caller".to_owned())
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use super::diagnostic::{Diagnostic, Diagnostics, Place};
+use super::diagnostic::{Diagnostic, Diagnostics, Place, Severity};
 use super::sources::Sources;
 use super::yaml::{Key, Node, Value};
 
@@ -121,6 +121,12 @@ impl<'a> Context<'a> {
     /// Notes an error at a place.
     pub fn error(&self, place: &Place, message: impl Into<String>) {
         self.report(Diagnostic::error(message, Some(place.clone())));
+    }
+
+    /// True once an error was noted.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.found.borrow().iter().any(|diagnostic| diagnostic.severity == Severity::Error)
     }
 
     /// Everything that was found, in the files' order, each finding once.

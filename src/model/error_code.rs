@@ -62,7 +62,8 @@ codes! {
     GraphqlParseFailed = "GRAPHQL_PARSE_FAILED", 400, "ValidationError";
     /// The document does not fit the schema.
     GraphqlValidationFailed = "GRAPHQL_VALIDATION_FAILED", 400, "ValidationError";
-    /// The document is larger or deeper than the gateway's limits allow.
+    /// The document is larger or deeper than the gateway's limits allow, or the request
+    /// costs too much.
     OperationTooComplex = "OPERATION_TOO_COMPLEX", 400, "ValidationError";
     /// Move answered with an error, or with something that is no answer.
     UpstreamError = "UPSTREAM_ERROR", 502, "UpstreamError";

@@ -56,6 +56,10 @@ pub fn all(
             }
         }
     }
+    // A policy with an error may be missing here: what all of them lack cannot be told.
+    if context.has_errors() {
+        return;
+    }
     if policies.is_empty() {
         let message = format!("{} holds no tenant: nobody can call", config.policies.display());
         context.report(Diagnostic::warning(message, None));

@@ -57,16 +57,16 @@ pub const KEYS: &[Described] = describe! {
     "rate_limit.introspection.burst" ["as `queries`"]
         "units at once";
     "rate_limit.operations.rate" ["none"]
-        "`rate_limit.operations.<name>.rate`: the same for one operation, besides its class";
-    "rate_limit.operations.burst" ["a time's units"]
+        "`rate_limit.operations.<name>.rate`: the same for one operation, besides its class; in units, so ten creations an hour are `100/h`";
+    "rate_limit.operations.burst" ["as many units as `rate` names"]
         "units at once";
     "rate_limit.per_credential.queries.rate" ["none"]
         "the same for the queries of each key or token's subject, besides the tenant's";
-    "rate_limit.per_credential.queries.burst" ["a time's units"]
+    "rate_limit.per_credential.queries.burst" ["as many units as `rate` names"]
         "units at once";
     "rate_limit.per_credential.mutations.rate" ["none"]
         "the same for the mutations of each";
-    "rate_limit.per_credential.mutations.burst" ["a time's units"]
+    "rate_limit.per_credential.mutations.burst" ["as many units as `rate` names"]
         "units at once";
     "rate_limit.max_cost" ["`200`"]
         "units that one request may cost";

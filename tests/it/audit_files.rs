@@ -86,6 +86,23 @@ async fn the_head_is_exported_and_shows_that_the_end_was_cut() {
     assert!(!verify(&head));
 }
 
+#[test]
+fn verifying_files_that_are_not_there_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    for missing in ["nope.jsonl", "nowhere/audit.jsonl"] {
+        let path = folder.path().join(missing);
+        let output = Command::new(env!("CARGO_BIN_EXE_jobs-gateway"))
+            .args(["audit", "verify"])
+            .arg(&path)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.starts_with(&format!("error: {}: ", path.display())), "{said}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+    }
+}
+
 fn random() -> TestRng {
     TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32])
 }

@@ -52,7 +52,8 @@ fn a_new_tenants_policy_is_written_whole_and_lets_it_create_jobs() {
 
     let again = run(&arguments, "");
     assert!(!again.status.success(), "a policy that exists is not written over");
-    assert!(text(&again.stderr).contains("atlas.yaml"), "{}", text(&again.stderr));
+    let told = text(&again.stderr);
+    assert!(told.contains("atlas.yaml exists: leave out --file"), "{told}");
     assert!(again.stdout.is_empty(), "no key without its policy");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), policy);
 }
