@@ -213,14 +213,18 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_an_end_is_an_error() {
+    fn a_file_that_is_too_large_is_an_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("large.yaml");
+        fs::File::create(&path).and_then(|file| file.set_len(MAX_FILE + 1)).expect("a file");
         let sources = Sources::new(&|_| None);
-        let error = sources.bytes(Path::new("/dev/zero")).unwrap_err();
+        let error = sources.bytes(&path).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::FileTooLarge);
     }
 
     #[test]
-    fn a_pipe_is_refused_and_not_waited_for() {
+    fn a_pipe_or_a_device_is_refused_and_not_waited_for() {
+        assert!(read(Path::new("/dev/zero")).is_err());
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("pipe.yaml");
         let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo");

@@ -52,13 +52,16 @@ fn is_refusal(error: &FieldError) -> bool {
 fn leaves_open(error: &FieldError) -> bool {
     /// `ExecutionTimeout`, `InternalFailure`, `ServiceUnavailableException`, `Lambda:Unhandled` and
     /// their like.
-    const BROKEN: [&str; 5] = ["Timeout", "TimedOut", "Internal", "Unavailable", "Unhandled"];
+    const BROKEN: [&str; 7] =
+        ["timeout", "timedout", "internal", "unavailable", "unhandled", "gateway", "http:5"];
     /// What evaluates a resolver's code also after its data source was called.
     const EVALUATION: [&str; 2] = ["MappingTemplate", "Code"];
     error.error_type.as_deref().is_some_and(|kind| {
-        kind.starts_with("Lambda:")
+        let lower = kind.to_ascii_lowercase();
+        lower.starts_with("lambda:")
+            || lower.starts_with("dynamodb:")
             || EVALUATION.contains(&kind)
-            || BROKEN.iter().any(|word| kind.contains(word))
+            || BROKEN.iter().any(|word| lower.contains(word))
     })
 }
 
@@ -113,6 +116,9 @@ mod tests {
             "Lambda:Unhandled",
             "Lambda:ExecutionTimeoutException",
             "ServiceUnavailableException",
+            "BadGatewayException",
+            "Sandbox.Timedout",
+            "Http:502",
             "MappingTemplate",
             "Code",
         ] {

@@ -61,7 +61,8 @@ impl Limiter {
     /// Charges a request that has its place among the tenant's requests at once.
     ///
     /// # Errors
-    /// When it costs too much, or too much now. A refused request takes nothing.
+    /// When it costs too much now: then it takes nothing. When it would always cost too much: then it takes
+    /// what a document costs that is refused, or whoever has used up its limits could send such for ever.
     pub async fn admit(
         &self,
         tenant: &TenantId,
@@ -71,11 +72,15 @@ impl Limiter {
         slot: Slot,
     ) -> Result<Permit, Refused> {
         let (cost, max) = (charge.total(), limits.max_cost());
-        if cost > max {
-            return Err(Refused::TooCostly { cost, max });
+        let charged = if cost > max {
+            Err(Refused::TooCostly { cost, max })
+        } else {
+            self.charge(tenant, limits, credential, charge).await
+        };
+        if let Err(Refused::TooCostly { .. } | Refused::NeverEnough { .. }) = charged {
+            self.charge(tenant, limits, credential, &Charge::default()).await?;
         }
-        let levels = self.charge(tenant, limits, credential, charge).await?;
-        Ok(Permit { levels, _slot: slot })
+        Ok(Permit { levels: charged?, _slot: slot })
     }
 
     /// Charges a request that is not executed: it is answered from memory, or refused.

@@ -329,3 +329,12 @@ async fn a_head_that_is_too_large_is_refused() {
     assert_eq!(ask(1_000).await.unwrap().status().as_u16(), 415);
     assert_eq!(ask(40_000).await.unwrap().status().as_u16(), 431);
 }
+
+#[tokio::test]
+async fn who_has_used_up_a_limit_cannot_send_what_always_costs_too_much_for_ever() {
+    let world = world_with("max_cost: 4, queries: { rate: 1/h, burst: 2 }", "").await;
+    let costly = "{ listJobs { after } }";
+    for status in [400, 400, 429, 429] {
+        assert_eq!(world.ask("acme", costly, json!({})).await.status, status);
+    }
+}
