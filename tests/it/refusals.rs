@@ -1,5 +1,6 @@
 //! Who is refused over and over leaves little behind, and nothing of anybody else is lost for it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jobs_gateway::audit::{Segments, verify};
@@ -18,11 +19,13 @@ fn audited() -> Setup {
     Setup { config: AUDIT.to_owned(), ..Setup::default() }
 }
 
-fn counts(records: &[Value]) -> Vec<(String, u64)> {
-    let text = |record: &Value| record["status_detail"].as_str().unwrap_or("-").to_owned();
-    let mut counts: Vec<_> =
-        records.iter().map(|record| (text(record), record["count"].as_u64().unwrap())).collect();
-    counts.sort();
+/// Requests by the reason of their refusal, over all summaries: a minute may have passed meanwhile.
+fn counts(records: &[Value]) -> BTreeMap<&str, u64> {
+    let mut counts = BTreeMap::new();
+    for record in records {
+        let reason = record["status_detail"].as_str().unwrap_or("-");
+        *counts.entry(reason).or_default() += record["count"].as_u64().unwrap();
+    }
     counts
 }
 
@@ -38,10 +41,11 @@ async fn a_stranger_leaves_a_number_and_pushes_no_record_out() {
     }
     let last = last.unwrap();
     assert_eq!(last.status, 401);
-    let strangers = summaries_of_strangers(&world, 2).await;
+    let strangers = summaries_of_strangers(&world, 1_200).await;
     let expected = [("credential_missing", 400), ("credential_unknown", 800)];
-    assert_eq!(counts(&strangers), expected.map(|(reason, count)| (reason.to_owned(), count)));
-    let guesses = strangers.iter().find(|record| record["count"] == 800).unwrap();
+    assert_eq!(counts(&strangers), expected.into());
+    let is_guess = |record: &&Value| record["status_detail"] == "credential_unknown";
+    let guesses = strangers.iter().rfind(is_guess).unwrap();
     assert_eq!(guesses["src_endpoint"]["ip"], "127.0.0.1");
     assert_eq!(guesses["status_code"], "UNAUTHENTICATED");
     assert_eq!(guesses["unmapped"]["phase"], "refusals");
@@ -53,9 +57,10 @@ async fn a_stranger_leaves_a_number_and_pushes_no_record_out() {
     let kept = records_in(&file);
     assert_eq!(kept.len(), 2, "{kept:#?}");
     assert_eq!(kept[1]["resources"][0]["uid"], json!(id));
-    for segments in [Segments::of(&file), Segments::of(&file).refused()] {
-        assert_eq!(verify::verify(&segments, None, |_| {}).unwrap().records, 2);
-    }
+    let segments = Segments::of(&file);
+    assert_eq!(verify::verify(&segments, None, |_| {}).unwrap().records, 2);
+    let told = verify::verify(&segments.refused(), None, |_| {}).unwrap().records;
+    assert_eq!(told, strangers.len() as u64);
 }
 
 #[tokio::test]
@@ -73,7 +78,7 @@ async fn a_key_that_expired_is_its_tenants_and_one_that_is_unknown_nobodys() {
     assert_eq!(told["unmapped"]["decision"], "denied");
     assert_eq!(told["actor"]["user"]["credential_uid"], "old");
     let strangers = summaries_of_strangers(&world, 1).await;
-    assert_eq!(counts(&strangers), [("credential_unknown".to_owned(), 1)]);
+    assert_eq!(counts(&strangers), [("credential_unknown", 1)].into());
     assert!(strangers[0]["unmapped"].get("tenant").is_none());
 }
 
@@ -103,7 +108,7 @@ async fn a_token_that_expired_is_its_subjects_unless_somebody_else_signed_it() {
     assert_eq!(told["unmapped"]["tenant"], "acme");
     assert_eq!(told["actor"]["user"]["credential_uid"], "sso:kim");
     let strangers = summaries_of_strangers(&world, 1).await;
-    assert_eq!(counts(&strangers), [("token_signature".to_owned(), 1)]);
+    assert_eq!(counts(&strangers), [("token_signature", 1)].into());
 }
 
 #[tokio::test]
@@ -114,15 +119,25 @@ async fn a_tenant_over_its_limit_leaves_ten_records_a_minute_and_a_number() {
     for _ in 0..100 {
         world.ask("acme", "{ getJob(jobId: \"job-none\") { id } }", json!({})).await;
     }
-    assert_eq!(records(&world, 11).await.len(), 11, "one that was done, and ten that were refused");
     world.pass(Duration::from_mins(1)).await;
-    let told = records(&world, 12).await;
-    assert_eq!(told.len(), 12);
-    let summary = &told[11];
-    assert_eq!((&summary["count"], &summary["status_code"]), (&json!(89), &json!("RATE_LIMITED")));
-    assert_eq!(summary["unmapped"]["tenant"], "acme");
-    assert_eq!(summary["unmapped"]["decision"], "limited");
-    assert_eq!(summary["actor"]["user"]["credential_uid"], "main");
+    let is_told = |record: &&Value| record["count"].is_u64();
+    let limited = |record: &Value| u64::from(record["status_code"] == "RATE_LIMITED");
+    let requests = |record: &Value| record["count"].as_u64().unwrap_or_else(|| limited(record));
+    let file = file_of(world.folder());
+    let told = loop {
+        let told = records_in(&file);
+        if told.iter().map(requests).sum::<u64>() == 99 {
+            break told;
+        }
+        tokio::task::yield_now().await;
+    };
+    let summaries: Vec<_> = told.iter().filter(is_told).collect();
+    // One request was done, and ten between two summaries have records of their own.
+    assert!(told.len() - summaries.len() <= 1 + 10 * summaries.len(), "{told:#?}");
+    assert_eq!(summaries[0]["status_code"], "RATE_LIMITED");
+    assert_eq!(summaries[0]["unmapped"]["tenant"], "acme");
+    assert_eq!(summaries[0]["unmapped"]["decision"], "limited");
+    assert_eq!(summaries[0]["actor"]["user"]["credential_uid"], "main");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,9 +160,11 @@ async fn the_log_has_sixty_lines_of_strangers_a_minute_and_a_number() {
     let lines: Vec<Value> =
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let refused: Vec<_> = lines.iter().filter(|line| line["status"] == 401).collect();
-    assert_eq!(refused.len(), 60);
     assert_eq!(refused[0]["reason"], "credential_unknown", "{}", refused[0]);
     assert_eq!(refused[0]["source_ip"], "127.0.0.1");
     let silent = lines.iter().filter(|line| line["callers"] == "strangers");
-    assert_eq!(silent.map(|line| line["calls"].as_u64().unwrap()).sum::<u64>(), 240);
+    let silent: u64 = silent.map(|line| line["calls"].as_u64().unwrap()).sum();
+    // On a machine that is too slow for 300 calls in a minute there are more lines, and none is lost.
+    assert!(refused.len() >= 60 && silent > 0, "{} lines, {silent} without", refused.len());
+    assert_eq!(refused.len() as u64 + silent, 300);
 }

@@ -34,18 +34,19 @@ pub async fn records(world: &World, count: usize) -> Vec<Value> {
     }
 }
 
-/// The summaries of strangers' requests, once there are so many. Lets a minute pass, which is when they
+/// The summaries of strangers' requests, once they are of so many. Lets a minute pass, which is when they
 /// are made.
-pub async fn summaries_of_strangers(world: &World, count: usize) -> Vec<Value> {
+pub async fn summaries_of_strangers(world: &World, requests: u64) -> Vec<Value> {
     world.pass(Duration::from_mins(1)).await;
     let file = Segments::of(&file_of(world.folder())).refused().current().to_owned();
     let give_up = Instant::now() + Duration::from_secs(10);
     loop {
         let records = records_in(&file);
-        if records.len() >= count {
+        let told: u64 = records.iter().filter_map(|record| record["count"].as_u64()).sum();
+        if told >= requests {
             return records;
         }
-        assert!(Instant::now() < give_up, "{} of {count} summaries", records.len());
+        assert!(Instant::now() < give_up, "{told} of {requests} requests are told");
         tokio::task::yield_now().await;
     }
 }
