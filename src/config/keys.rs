@@ -19,7 +19,7 @@ pub const KEYS: &[Described] = describe! {
     "server.drain_delay" ["`3s`"]
         "how much of that new requests are still taken, until load balancers have noticed that `/readyz` fails";
     "server.max_connections" ["`25000`"]
-        "connections at once; one more takes the place of the oldest silent one, or waits; see [limits](limits.md)";
+        "connections at once; one more gets a silent or idle one's place, or waits; see [limits](limits.md)";
     "server.keep_alive" ["`100s`"]
         "how long a connection may be idle; longer than a load balancer before the gateway holds its own, so that the balancer closes first";
     "server.trusted_proxies" ["none"]

@@ -46,10 +46,10 @@ impl Places {
         Arc::new(Self { free: Arc::new(Semaphore::new(max)), held: Mutex::default() })
     }
 
-    /// A place for a connection that has just come. If there is none, the oldest one gives its place up
-    /// on which nobody has shown a good credential; if there is none of those, of the tenant that has
-    /// the most connections with nothing under way, the one that has been idle for longest. If all are
-    /// at work, it waits.
+    /// A place for a connection that has just come. If there is none, whoever holds the most without
+    /// using it gives one up: of the connections on which nobody has shown a good credential, which
+    /// count as one caller's, the oldest; of a tenant's that have nothing under way, the one that has
+    /// been idle for longest. If all are at work, it waits.
     pub async fn take(self: &Arc<Self>) -> Place {
         let mut free = Arc::clone(&self.free).try_acquire_owned().ok();
         loop {
@@ -83,9 +83,20 @@ impl Places {
     fn make_room(&self) {
         let held = self.lock();
         // One that was told to go is still there until its task has seen it.
-        let mut strangers = held.strangers.values();
-        let leaver = strangers.find(|connection| !connection.is_leaving());
-        if let Some(leaver) = leaver.or_else(|| longest_idle(held.known.values())) {
+        let stranger = held.strangers.values().find(|connection| !connection.is_leaving());
+        let strangers = held.strangers.len();
+        // A tenant alone cannot have more than all tenants have: then there is no need to look.
+        let idle = if stranger.is_some() && strangers >= held.known.len() {
+            None
+        } else {
+            most_idle(held.known.values())
+        };
+        let leaver = match (stranger, idle) {
+            (Some(stranger), Some((count, _))) if strangers >= count => Some(stranger),
+            (_, Some((_, idle))) => Some(idle),
+            (stranger, None) => stranger,
+        };
+        if let Some(leaver) = leaver {
             leaver.leave();
         }
     }
@@ -96,9 +107,10 @@ impl Places {
     }
 }
 
-fn longest_idle<'a>(
+/// The tenant that has the most idle connections: how many, and the one that is idle for longest.
+fn most_idle<'a>(
     known: impl Iterator<Item = &'a Arc<Connection>>,
-) -> Option<&'a Arc<Connection>> {
+) -> Option<(usize, &'a Arc<Connection>)> {
     let mut idle: HashMap<&TenantId, Vec<(Duration, &Arc<Connection>)>> = HashMap::new();
     for connection in known.filter(|connection| !connection.is_leaving()) {
         if let (Some(tenant), Some(time)) = (connection.tenant(), connection.idle_for()) {
@@ -106,7 +118,9 @@ fn longest_idle<'a>(
         }
     }
     let most = idle.into_values().max_by_key(Vec::len)?;
-    most.into_iter().max_by_key(|(time, _)| *time).map(|(_, connection)| connection)
+    let count = most.len();
+    let longest = most.into_iter().max_by_key(|(time, _)| *time);
+    longest.map(|(_, connection)| (count, connection))
 }
 
 impl Drop for Place {
@@ -123,6 +137,25 @@ mod tests {
 
     fn tenant(name: &str) -> TenantId {
         TenantId::parse(name).expect("a tenant")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_who_has_just_come_is_not_made_to_go_by_a_tenant_that_keeps_coming() {
+        let places = Places::new(4);
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            let place = places.take().await;
+            place.connection.know(&tenant("acme"));
+            drop(place.connection.request());
+            held.push(place);
+        }
+        // Its credential has not been read yet.
+        let newcomer = places.take().await;
+        places.make_room();
+        places.make_room();
+        assert!(!newcomer.connection.is_leaving());
+        let leaving = held.iter().filter(|place| place.connection.is_leaving()).count();
+        assert_eq!(leaving, 2);
     }
 
     #[tokio::test(start_paused = true)]
