@@ -169,6 +169,8 @@ enum Fate {
     Well,
     /// Refused at the root field, throttled, or the breaker is open.
     Refused,
+    /// Not come to: its caller may not call it any more.
+    Forbidden,
     /// Carried out, and the answer lost or without the job's id.
     AnswerLost,
     /// Lost on the way there.
@@ -266,8 +268,9 @@ impl World {
     }
 
     fn fate(&mut self) -> Fate {
-        match self.chance.below(8) {
+        match self.chance.below(9) {
             0 => Fate::Refused,
+            8 => Fate::Forbidden,
             1 | 2 => Fate::AnswerLost,
             3 => Fate::CallLost,
             4 => Fate::Killed { carried_out: self.chance.one_in(2) },
@@ -400,6 +403,9 @@ async fn attempt(given: Try) -> Reads {
 
 /// What becomes of a root field; `None` if the process ends.
 fn effect(given: &Try, mutation: &KeyedMutation, field: &str, fate: Fate) -> Option<Effect> {
+    if matches!(fate, Fate::Forbidden) {
+        return Some(Effect::NotDone);
+    }
     let mark = mutation.mark(field);
     let mut upstream = locked(&given.upstream);
     match mutation.before(field) {
@@ -414,7 +420,7 @@ fn effect(given: &Try, mutation: &KeyedMutation, field: &str, fate: Fate) -> Opt
     }
     match fate {
         Fate::Well => Some(Effect::Done(upstream.create(&mark))),
-        Fate::Refused => Some(Effect::NotDone),
+        Fate::Refused | Fate::Forbidden => Some(Effect::NotDone),
         Fate::AnswerLost => {
             upstream.create(&mark);
             Some(Effect::Unknown)

@@ -196,7 +196,7 @@ async fn updates_of_one_job_at_once_all_leave_their_marks() {
 }
 
 #[tokio::test]
-async fn an_update_whose_outcome_is_unknown_ends_what_every_replica_knows() {
+async fn an_update_whose_outcome_is_unknown_ends_what_redis_and_every_replica_know() {
     let redis = Redis::start();
     let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
     let policy = "operations: [\"*\"]\ncache: {}\n";

@@ -311,21 +311,31 @@ async fn a_redis_that_may_evict_entries_is_not_believed_that_there_were_none() {
 }
 
 #[tokio::test]
-async fn a_replica_that_is_out_of_touch_makes_the_others_look() {
+async fn a_replica_that_lost_redis_makes_the_others_look() {
     let redis = Redis::start();
     let (one, other) = two_replicas(&redis).await;
     until_in_touch(&redis).await;
-    one.sandbox.clear_calls();
-    id(&create_keyed(&other, "k-1").await);
-    assert_eq!(one.sandbox.count("listJobs"), 0, "all are in touch: nothing can be missing");
     let replicas = "jobs-gateway:v1:{idempotency}:replicas";
-    let () =
-        redis.command(&["ZADD", replicas, &"1".repeat(13), "a replica that went silent"]).await;
-    id(&create_keyed(&other, "k-2").await);
-    assert_eq!(one.sandbox.count("listJobs"), 0, "it went silent longer ago than keys are kept");
+    // One that went silent longer ago than keys are kept does not matter.
+    let () = redis.command(&["ZADD", replicas, &"1".repeat(13), "a replica of old"]).await;
+    let give_up = Instant::now() + Duration::from_secs(20);
+    let mut n = 0;
+    loop {
+        // Redis may have been slow a moment ago, on a machine that is busy.
+        let () = redis.command(&["SET", "jobs-gateway:v1:{idempotency}:complete-since", "0"]).await;
+        one.sandbox.clear_calls();
+        n += 1;
+        id(&create_keyed(&other, &format!("k-{n}")).await);
+        if one.sandbox.count("listJobs") == 0 {
+            break;
+        }
+        assert!(Instant::now() < give_up, "all are in touch, and nothing can be missing");
+        until_in_touch(&redis).await;
+    }
     let (seconds, _): (i64, i64) = redis.command(&["TIME"]).await;
     let silent_since = ((seconds - 10) * 1_000).to_string();
-    let () = redis.command(&["ZADD", replicas, &silent_since, "a replica that went silent"]).await;
-    id(&create_keyed(&other, "k-3").await);
+    let () = redis.command(&["ZADD", replicas, &silent_since, "a silent replica"]).await;
+    one.sandbox.clear_calls();
+    id(&create_keyed(&other, "k").await);
     assert_eq!(one.sandbox.count("listJobs"), 1);
 }
