@@ -223,7 +223,9 @@ async fn double_submitted(count: usize, more: &str) {
     let http = reqwest::Client::new();
     // A retry looks through the jobs of a take.
     let takes: Vec<String> = (0..25).map(|n| format!("take-{n}")).collect();
-    takes.iter().for_each(|take| sandbox.add_take(take, None));
+    for take in &takes {
+        sandbox.add_take(take, None);
+    }
     let pairs = futures_util::stream::iter(0..count).map(|n| {
         let (http, url, own) = (http.clone(), url.clone(), format!("key-{n}"));
         let (take, answered) = (takes[n % takes.len()].clone(), Arc::clone(&answered));
