@@ -42,7 +42,7 @@ pub fn prepare(folder: &Path, sandbox: &Sandbox, more: &str) -> (SocketAddr, Soc
     let config = format!(
         "server: {{ listen: {address}, drain_delay: 1s, request_timeout: 3s }}\nadmin: {{ listen: {admin} }}\n\
          policies: ./policies\n\
-         upstream: {{ url: '{}', api_key: '${{MOVE_API_KEY}}', timeout: 3s }}\n\
+         upstream: {{ url: '{}', timeout: 3s, api_key: '${{MOVE_API_KEY}}' }}\n\
          telemetry: {{ log: {{ level: warn }} }}\n{more}",
         sandbox.url()
     );
