@@ -195,14 +195,14 @@ async fn the_log_tells_apart_why_move_is_not_reached_and_for_whom_and_repeats_no
     for (tenant, url, _) in &causes {
         let hash = KeyHash::of(key(tenant).as_bytes());
         let policy = format!(
-            "tenant: {tenant}\noperations: [\"*\"]\nupstream: {{ url: '{url}', api_key: '${{OTHER_KEY}}' }}\n\
+            "tenant: {tenant}\noperations: [\"*\"]\nupstream: {{ url: '{url}', api_key: '${{{tenant}}}' }}\n\
              auth: {{ api_keys: [{{ id: main, sha256: {hash} }}] }}\n"
         );
         std::fs::write(folder.path().join(format!("policies/{tenant}.yaml")), policy).unwrap();
     }
     let path = folder.path().join("log.jsonl");
     let log = std::fs::File::create(&path).unwrap();
-    let keys = [("OTHER_KEY", "SECRET-key")];
+    let keys = [("refused", "SECRET-1"), ("nameless", "SECRET-2"), ("untrusted", "SECRET-3")];
     let process = Process::start_with(folder.path(), addresses, &keys, Stdio::from(log)).await;
     let http = reqwest::Client::new();
     let mut ids = Vec::new();
