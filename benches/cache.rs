@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
 use jobs_gateway::cache::{
-    Answers, Entry, JobCache, Key, Lifetime, Question, State, StoredAnswer, Versions,
+    CachedResponse, Entry, JobCache, Key, Lifetime, ResponseCache, ResponseKey, State, Versions,
 };
 use jobs_gateway::model::{JobId, RootFields, Selection, Tenant};
 use support::{folder, load, resident};
@@ -91,11 +91,11 @@ fn bounded(_: &mut Criterion) {
 fn answers(criterion: &mut Criterion) {
     let tenant = tenant();
     let versions = Arc::new(Versions::default());
-    let answers = Answers::new(64 << 20, Arc::clone(&versions));
+    let answers = ResponseCache::new(64 << 20, Arc::clone(&versions));
     let text = format!("{{\"query\":\"{}\"}}", "x".repeat(400));
-    let question = Question { tenant: tenant.id.clone(), form: 1, text: text.into() };
+    let question = ResponseKey { tenant: tenant.id.clone(), form: 1, text: text.into() };
     let now = Timestamp::now();
-    let stored = StoredAnswer {
+    let stored = CachedResponse {
         body: vec![0; BODY].into(),
         etag: OnceLock::new(),
         fetched: now,

@@ -29,8 +29,9 @@ fn admission(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let weights = &limits.weights;
-                let charge = Charge::of([RootField::GetJob].into_iter(), |f| weights.of(f), false);
-                let own = limits.of(black_box(&tenant.id)).unwrap();
+                let charge =
+                    Charge::for_units([RootField::GetJob].into_iter(), |f| weights.of(f), false);
+                let own = limits.get(black_box(&tenant.id)).unwrap();
                 Limiter::Local
                     .admit(&tenant.id, own, &credential, &charge, own.enter().unwrap())
                     .now_or_never()

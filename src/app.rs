@@ -19,14 +19,14 @@ use crate::audit::{self, Journal, Sink};
 use crate::cache::SharedTier;
 use crate::config::{self, Config, Diagnostics, Fingerprint, Server};
 use crate::http::{
-    self, Cors, Proxies, Readiness, Service, Serving, Surface, Tls, TlsError, TlsFiles,
+    self, Cors, Endpoints, Proxies, Readiness, Service, Serving, Tls, TlsError, TlsFiles,
 };
 use crate::idempotency::{self, Idempotency};
 use crate::jobs::{CursorKey, Jobs};
 use crate::limit::Limiter;
 use crate::model::Clock;
 use crate::policy::Snapshot;
-use crate::reload::{self, Origin};
+use crate::reload::{self, ConfigSource};
 use crate::seal::Seal;
 use crate::shared_state::SharedState;
 use crate::supervision::{self, Supervisor};
@@ -94,10 +94,10 @@ pub struct App {
     jobs: Jobs,
     shared: Option<Arc<SharedTier>>,
     http: reqwest::Client,
-    surface: Surface,
+    surface: Endpoints,
     tls: Option<Arc<Tls>>,
     config: Config,
-    origin: Option<(Origin, Fingerprint)>,
+    origin: Option<(ConfigSource, Fingerprint)>,
     supervisor: Supervisor,
 }
 
@@ -204,7 +204,7 @@ impl App {
             proxies: Proxies::new(config.server.trusted_proxies.clone()),
             forward_headers: forward_headers.clone(),
             journal: journal.clone(),
-            at_once: Semaphore::new(config.server.max_requests),
+            concurrency_limit: Semaphore::new(config.server.max_requests),
             clock,
             max_body: config.server.max_body,
             request_timeout: config.server.request_timeout,
@@ -216,7 +216,7 @@ impl App {
             None => None,
         };
         let origins = config.server.cors_origins.iter();
-        let surface = Surface {
+        let surface = Endpoints {
             paths: config.server.paths.clone(),
             cors: Cors {
                 origins: origins.filter_map(|o| HeaderValue::from_str(o).ok()).collect(),
@@ -241,7 +241,7 @@ impl App {
     /// Reloads whenever what was read from the origin changes, and on SIGHUP. `known` is what it was
     /// when the gateway's configuration was read.
     #[must_use]
-    pub fn reloading_from(self, origin: Origin, known: Fingerprint) -> Self {
+    pub fn reloading_from(self, origin: ConfigSource, known: Fingerprint) -> Self {
         Self { origin: Some((origin, known)), ..self }
     }
 

@@ -66,7 +66,7 @@ enum Fault {
 }
 
 impl Fault {
-    fn of(error: &RedisError) -> Self {
+    fn from_error(error: &RedisError) -> Self {
         match error.code() {
             Some("READONLY" | "MASTERDOWN" | "LOADING" | "NOAUTH" | "CLUSTERDOWN" | "MOVED") => {
                 Self::WrongServer
@@ -129,7 +129,7 @@ impl SharedState {
     }
 
     fn fail(&self, error: &RedisError, connection: u64) {
-        match Fault::of(error) {
+        match Fault::from_error(error) {
             Fault::Command => {
                 // It answers: what it refuses is one caller's trouble, who may have lost a write.
                 self.recover();
@@ -246,7 +246,7 @@ impl SharedState {
                 return Some(messages);
             }
             Ok(Err(error)) => {
-                if Fault::of(&error) == Fault::WrongServer {
+                if Fault::from_error(&error) == Fault::WrongServer {
                     self.reconnect(connection.number);
                 }
                 causes(&error)
@@ -271,7 +271,7 @@ mod tests {
     fn errors_of_redis_are_told_apart_by_what_they_are_about() {
         let fault = |line: &str| {
             let value = redis::parse_redis_value(format!("-{line}\r\n").as_bytes());
-            Fault::of(&value.and_then(redis::Value::extract_error).expect_err("an error"))
+            Fault::from_error(&value.and_then(redis::Value::extract_error).expect_err("an error"))
         };
         for line in [
             "OOM command not allowed when used memory > 'maxmemory'.",
@@ -292,6 +292,6 @@ mod tests {
             assert_eq!(fault(line), Fault::WrongServer, "{line}");
         }
         let broken = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
-        assert_eq!(Fault::of(&broken.into()), Fault::Connection);
+        assert_eq!(Fault::from_error(&broken.into()), Fault::Connection);
     }
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use jobs_gateway::audit::{Event, Head, Link, write_line};
 use jobs_gateway::auth::{Issuers, authenticate};
 use jobs_gateway::cache::{
-    Answers, Entry, JobCache, Key, Lifetime, Question, State, StoredAnswer, Versions,
+    CachedResponse, Entry, JobCache, Key, Lifetime, ResponseCache, ResponseKey, State, Versions,
 };
 use jobs_gateway::graphql::schema_without;
 use jobs_gateway::jobs::envelope;
@@ -133,8 +133,8 @@ pub fn limit(runtime: &Arc<Runtime>) -> Run {
     Box::new(move || {
         let _entered = runtime.enter();
         let weights = &limits.weights;
-        let charge = Charge::of([RootField::GetJob].into_iter(), |f| weights.of(f), false);
-        let own = limits.of(&tenant.id).unwrap();
+        let charge = Charge::for_units([RootField::GetJob].into_iter(), |f| weights.of(f), false);
+        let own = limits.get(&tenant.id).unwrap();
         let admitted =
             Limiter::Local.admit(&tenant.id, own, &credential, &charge, own.enter().unwrap());
         admitted.now_or_never().unwrap().unwrap();
@@ -143,10 +143,10 @@ pub fn limit(runtime: &Arc<Runtime>) -> Run {
 
 pub fn answer_hit(_: &Arc<Runtime>) -> Run {
     let (versions, now) = (Arc::new(Versions::default()), Timestamp::now());
-    let answers = Answers::new(1 << 20, versions);
+    let answers = ResponseCache::new(1 << 20, versions);
     let text = json!({"query": QUERY, "variables": variables("job-1", None)}).to_string();
-    let question = Question { tenant: tenant().id.clone(), form: 1, text: text.into() };
-    let stored = StoredAnswer {
+    let question = ResponseKey { tenant: tenant().id.clone(), form: 1, text: text.into() };
+    let stored = CachedResponse {
         body: Bytes::from(answer("job-1")),
         etag: OnceLock::new(),
         fetched: now,
@@ -179,7 +179,7 @@ pub fn job_hit(_: &Arc<Runtime>) -> Run {
 pub fn envelope_in(_: &Arc<Runtime>) -> Run {
     let tenant = tenant();
     Box::new(move || match envelope::read(Some(METADATA)) {
-        envelope::Reading::Envelope(envelope) => {
+        envelope::Metadata::Envelope(envelope) => {
             black_box(envelope.value(&tenant));
         }
         other => panic!("{other:?}"),
@@ -199,7 +199,7 @@ pub fn selection_to_document(_: &Arc<Runtime>) -> Run {
     selection.field("outputs").merge(&Selection::of_leaves(["key"]));
     let id = JobId::parse("job-1").unwrap();
     Box::new(move || {
-        black_box(Call::get_job(&id, &JobDocument::of(&selection)));
+        black_box(Call::get_job(&id, &JobDocument::new(&selection)));
     })
 }
 

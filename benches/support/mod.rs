@@ -9,7 +9,7 @@ use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use jobs_gateway::auth::Issuers;
 use jobs_gateway::model::{Clock, KeyHash};
-use jobs_gateway::reload::{Loaded, Origin};
+use jobs_gateway::reload::{ConfigSource, Loaded};
 use jobs_gateway::supervision::Supervisor;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -86,7 +86,7 @@ pub fn folder(tenants: usize, signer: Option<&Signer>, more: &str) -> TempDir {
 /// Reads and checks a folder.
 pub fn load(folder: &Path) -> Loaded {
     let env = Arc::new(|name: &str| (name == "MOVE_API_KEY").then(|| "move-key".to_owned()));
-    let origin = Origin::new(&folder.join("gateway.yaml"), env);
+    let origin = ConfigSource::new(&folder.join("gateway.yaml"), env);
     origin.load(Clock::system().now()).unwrap_or_else(|problems| panic!("{problems}"))
 }
 

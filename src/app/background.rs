@@ -107,7 +107,7 @@ async fn report(service: Arc<Service>, upstream: Arc<Upstream>, jobs: Jobs, max_
         upstream::show_breakers(&upstream.breakers());
         metrics::issuers(&rules.issuers.names());
         telemetry::report_refused();
-        let requests = max_requests.saturating_sub(service.at_once.available_permits());
+        let requests = max_requests.saturating_sub(service.concurrency_limit.available_permits());
         metrics::queues(requests, service.journal.waiting());
         let (entries, bytes) = jobs.cache_size();
         metrics::cache_size("jobs", entries, bytes);

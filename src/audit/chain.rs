@@ -14,7 +14,7 @@ pub struct Hash([u8; 32]);
 impl Hash {
     /// The hash of a line.
     #[must_use]
-    pub fn of(line: &[u8]) -> Self {
+    pub fn of_line(line: &[u8]) -> Self {
         Self(Sha256::digest(line).into())
     }
 }
@@ -78,7 +78,7 @@ impl Head {
     /// The head after this line was written.
     #[must_use]
     pub fn after(&self, line: &[u8]) -> Self {
-        Self { count: self.count + 1, hash: Hash::of(line), first: self.first.max(1) }
+        Self { count: self.count + 1, hash: Hash::of_line(line), first: self.first.max(1) }
     }
 }
 

@@ -64,7 +64,7 @@ pub fn follow(
     stop: Arc<AtomicBool>,
 ) -> io::Result<JoinHandle<()>> {
     let mut cursors: Vec<_> =
-        journal.chains().iter().map(|chain| Cursor::of(chain.clone(), sink.name())).collect();
+        journal.chains().iter().map(|chain| Cursor::new(chain.clone(), sink.name())).collect();
     std::thread::Builder::new().name(format!("audit {}", sink.name())).spawn(move || {
         let mut is_failing = false;
         loop {
@@ -118,7 +118,7 @@ struct Cursor {
 }
 
 impl Cursor {
-    fn of(chain: Chain, sink: &str) -> Self {
+    fn new(chain: Chain, sink: &str) -> Self {
         let position = position_file(&chain.segments, sink);
         let given = fs::read_to_string(&position).ok().and_then(|text| text.trim().parse().ok());
         Self { chain, position, given: given.unwrap_or(0), open: None }

@@ -65,7 +65,7 @@ pub struct Chain {
 }
 
 impl Chain {
-    fn of(segments: Segments) -> Self {
+    fn new(segments: Segments) -> Self {
         Self { segments, head: Arc::default() }
     }
 
@@ -88,8 +88,8 @@ impl Journal {
     /// # Errors
     /// When its files cannot be read or written, or another process has them.
     pub fn open(settings: &Settings) -> io::Result<Self> {
-        let calls = Chain::of(Segments::of(&settings.file));
-        let strangers = Chain::of(calls.segments.refused());
+        let calls = Chain::new(Segments::new(&settings.file));
+        let strangers = Chain::new(calls.segments.refused());
         let lock = calls.segments.lock().map_err(|error| at(&calls, &error))?;
         let open = opening(settings, calls.clone(), strangers.clone());
         let (tally, failing) = (Arc::<Tally>::default(), Arc::<AtomicBool>::default());

@@ -127,7 +127,7 @@ impl Ledger {
         let mut head = self.head;
         for event in self.notes.iter().chain(events) {
             let begin = batch.len();
-            line::of(event, head.next(), &mut batch);
+            line::write(event, head.next(), &mut batch);
             head = head.after(&batch[begin..]);
             batch.push(b'\n');
         }
@@ -262,7 +262,7 @@ mod tests {
 
     /// A ledger with this many closed files.
     fn ledger(folder: &std::path::Path, keep_for: Duration, closed: usize) -> Ledger {
-        let segments = Segments::of(&folder.join("audit.jsonl"));
+        let segments = Segments::new(&folder.join("audit.jsonl"));
         let mut ledger = Ledger::open(segments, rotation(keep_for), Arc::default()).unwrap();
         for n in 0..closed {
             ledger.append(&[note(format!("record {n}"))], false).unwrap();
@@ -301,7 +301,7 @@ mod tests {
     fn a_head_that_is_missing_or_unreadable_is_told_in_the_chain() {
         for text in [None, Some("")] {
             let folder = tempfile::tempdir().unwrap();
-            let segments = Segments::of(&folder.path().join("audit.jsonl"));
+            let segments = Segments::new(&folder.path().join("audit.jsonl"));
             let mut ledger = ledger(folder.path(), Duration::ZERO, 0);
             ledger.append(&[note("first".to_owned())], false).unwrap();
             match text {

@@ -46,7 +46,7 @@ impl Line<'_> {
 }
 
 /// Appends the line of an event at its place in the chain, without its end.
-pub fn of(event: &Event, place: Link, into: &mut Vec<u8>) {
+pub fn write(event: &Event, place: Link, into: &mut Vec<u8>) {
     let (activity_id, activity, type_name) = activity(event);
     let (decision, rule) = decision(event);
     let (status, status_id, severity, severity_id) = match (&event.phase, event.result, decision) {
@@ -222,7 +222,7 @@ mod tests {
 
     fn written(event: &Event) -> Value {
         let mut text = Vec::new();
-        of(event, Link { seq: 7, prev: super::super::Hash::default() }, &mut text);
+        write(event, Link { seq: 7, prev: super::super::Hash::default() }, &mut text);
         serde_json::from_slice(&text).expect("a line is JSON")
     }
 

@@ -21,7 +21,7 @@ pub use chain::{Hash, Head, Link};
 pub use event::Event;
 pub use follow::{Sink, Stdout, follow};
 pub use journal::{Chain, Journal, Unavailable};
-pub use line::of as write_line;
+pub use line::write as write_line;
 pub use otlp::{Endpoint, Otlp};
 pub use segments::{Segments, compress};
 

@@ -25,7 +25,7 @@ pub struct Segments {
 impl Segments {
     /// The files around the one that is written.
     #[must_use]
-    pub fn of(file: &Path) -> Self {
+    pub fn new(file: &Path) -> Self {
         Self { file: file.to_owned() }
     }
 
@@ -313,7 +313,7 @@ mod tests {
     #[test]
     fn what_a_crash_left_of_a_compression_is_removed_and_done_again() {
         let folder = tempfile::tempdir().unwrap();
-        let segments = Segments::of(&folder.path().join("audit.jsonl"));
+        let segments = Segments::new(&folder.path().join("audit.jsonl"));
         let (plain, done) = (segments.closed_name(1), segments.closed_name(7));
         fs::write(&plain, "records").unwrap();
         fs::write(draft_of(&compressed_name(&plain)), "half of th").unwrap();

@@ -214,7 +214,7 @@ impl Chain {
     fn take(&mut self, place: Link, line: &[u8]) -> Result<(), Broken> {
         let Link { seq, prev } = place;
         let record: serde_json::Value = serde_json::from_slice(line).unwrap_or_default();
-        let hash = Hash::of(line);
+        let hash = Hash::of_line(line);
         if self.oldest.is_none() {
             let at =
                 record["time"].as_i64().and_then(|time| Timestamp::from_millisecond(time).ok());

@@ -4,17 +4,17 @@
 //! write changes the version, and so does a read that is told. So whatever was fetched earlier, or is
 //! being fetched still, is never answered again, and nobody sees a job go back in time.
 
-mod answers;
-mod flights;
+mod responses;
+mod in_flight;
 mod jobs;
 mod lifetime;
 mod presigned;
 mod shared;
 mod versions;
 
-pub use answers::{Answers, Question, Root, StoredAnswer};
-pub use flights::{Flights, Terms};
+pub use in_flight::{InFlight, Terms};
 pub use jobs::{Entry, JobCache, Key};
 pub use lifetime::{Lifetime, Phase, State};
+pub use responses::{CachedResponse, ResponseCache, ResponseKey, Root};
 pub use shared::{SharedEntry, SharedTier, Stamp};
 pub use versions::Versions;

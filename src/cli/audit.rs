@@ -78,7 +78,7 @@ struct Source {
 
 impl Source {
     fn segments(&self) -> Segments {
-        let segments = Segments::of(&self.file);
+        let segments = Segments::new(&self.file);
         if self.strangers { segments.refused() } else { segments }
     }
 
@@ -149,7 +149,7 @@ pub fn run(args: &Args) -> ExitCode {
 fn verify_all(paths: &[PathBuf], head: Option<Head>) -> io::Result<bool> {
     let mut all_good = true;
     for path in paths {
-        let calls = Segments::of(path);
+        let calls = Segments::new(path);
         let strangers = calls.refused();
         all_good &= verify_one(&calls, head)?;
         // An exported head is of calls.

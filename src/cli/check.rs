@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::app::App;
 use crate::config::{Diagnostic, Diagnostics, Severity};
 use crate::model::Clock;
-use crate::reload::{Loaded, Origin};
+use crate::reload::{ConfigSource, Loaded};
 
 /// Checks the configuration and all policies: everything that would stop a start.
 #[derive(Debug, clap::Args)]
@@ -20,7 +20,7 @@ pub struct Args {
 /// Prints all findings and a summary; fails if any of them is an error.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
-    let origin = Origin::new(&args.config, Arc::new(|name| std::env::var(name).ok()));
+    let origin = ConfigSource::new(&args.config, Arc::new(|name| std::env::var(name).ok()));
     let report = match origin.load(Clock::system().now()) {
         Ok(Loaded { config, policies, mut warnings, .. }) => {
             let counts = (policies.tenant_count(), policies.key_count());

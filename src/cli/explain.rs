@@ -11,7 +11,7 @@ use crate::model::{
     Caller, Clock, Kind, Rate, RateLimits, RootField, RootFields, TenantId, Weights,
 };
 use crate::operation::{Document, Documents, Operation};
-use crate::reload::{Loaded, Origin};
+use crate::reload::{ConfigSource, Loaded};
 
 /// Tells what a caller may do, under which limits, and which file and line each answer comes from.
 #[derive(Debug, clap::Args)]
@@ -36,7 +36,7 @@ pub struct Args {
 /// Prints the explanation.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
-    let origin = Origin::new(&args.config, Arc::new(|name| std::env::var(name).ok()));
+    let origin = ConfigSource::new(&args.config, Arc::new(|name| std::env::var(name).ok()));
     match explain(args, &origin) {
         Ok(text) => {
             print!("{text}");
@@ -49,7 +49,7 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn explain(args: &Args, origin: &Origin) -> Result<String, Box<dyn std::error::Error>> {
+fn explain(args: &Args, origin: &ConfigSource) -> Result<String, Box<dyn std::error::Error>> {
     let loaded = origin.load(Clock::system().now())?;
     let caller = caller(args, &loaded)?;
     let node = origin.trace(&loaded.config, &caller.tenant.id).ok_or("the tenant has no file")?;

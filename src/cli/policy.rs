@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::auth::{self, what_if};
 use crate::config::{self, Context, Diagnostics, Section, Sources, values};
 use crate::model::{Caller, Clock, ErrorCode, RootField, TenantId};
-use crate::reload::{Loaded, Origin};
+use crate::reload::{ConfigSource, Loaded};
 
 /// Works with policies.
 #[derive(Debug, clap::Args)]
@@ -47,7 +47,7 @@ struct Expectation {
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
     let Command::Test { config, folder } = &args.command;
-    let origin = Origin::new(config, Arc::new(|name| std::env::var(name).ok()));
+    let origin = ConfigSource::new(config, Arc::new(|name| std::env::var(name).ok()));
     let read =
         origin.load(Clock::system().now()).and_then(|loaded| Ok((loaded, expectations(folder)?)));
     let (loaded, expectations) = match read {

@@ -9,7 +9,7 @@ use super::{BAD_CONFIGURATION, block_on, interrupted};
 use crate::app::App;
 use crate::config::Config;
 use crate::model::Clock;
-use crate::reload::{Loaded, Origin};
+use crate::reload::{ConfigSource, Loaded};
 use crate::telemetry;
 
 /// How long the collector gets for what is left.
@@ -26,7 +26,7 @@ pub struct Args {
 /// Runs until SIGTERM or SIGINT.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
-    let origin = Origin::new(&args.config, Arc::new(|name| std::env::var(name).ok()));
+    let origin = ConfigSource::new(&args.config, Arc::new(|name| std::env::var(name).ok()));
     let clock = Clock::system();
     let loaded = match origin.load(clock.now()) {
         Ok(loaded) => loaded,
@@ -60,7 +60,7 @@ pub fn run(args: &Args) -> ExitCode {
 
 async fn start(
     loaded: Loaded,
-    origin: Origin,
+    origin: ConfigSource,
     clock: Clock,
     path: &Path,
 ) -> Result<(), Box<dyn std::error::Error>> {

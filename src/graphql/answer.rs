@@ -123,7 +123,7 @@ struct Staleness {
 }
 
 impl Extensions {
-    pub(super) fn of(trails: &[Trail]) -> Option<Self> {
+    pub(super) fn from_trails(trails: &[Trail]) -> Option<Self> {
         let stale = trails.iter().filter_map(|trail| {
             trail.note(|notes| (notes.cache == Some(CacheStatus::Stale)).then_some(notes.age))
         });

@@ -11,7 +11,7 @@ use super::roots::{self, Failed, Outcome, Resolved};
 use super::write::{Nulled, Path, Writer};
 use crate::jobs::Jobs;
 use crate::model::{Failure, Kind, RequestContext, RootField, Tenant, Trail};
-use crate::operation::{self, Asked, Introspected, Operation, Unit};
+use crate::operation::{self, Introspected, Operation, RootKind, Unit};
 use crate::upstream::FieldError;
 
 /// Executes an operation by its plan. `service` is the schema's definition as a subgraph, as a JSON string.
@@ -22,7 +22,7 @@ pub async fn execute(
     operation: &Operation,
     service: &str,
 ) -> Answer {
-    let asks = |root: &RootPlan| root.asked == Asked::Introspection;
+    let asks = |root: &RootPlan| root.asked == RootKind::Introspection;
     let introspected = if plan.roots.iter().any(asks) {
         match operation::introspect(operation.schema(), operation) {
             Ok(introspected) => introspected,
@@ -140,7 +140,14 @@ impl Answering<'_> {
         }
         let Writer { out, errors, .. } = writer;
         let skipped = self.skipped(&errors);
-        Answer::executed(out, &errors, skipped, values.any, values.all, Extensions::of(trails))
+        Answer::executed(
+            out,
+            &errors,
+            skipped,
+            values.any,
+            values.all,
+            Extensions::from_trails(trails),
+        )
     }
 
     /// Writes the value of a root field; `Err` if it has none.
@@ -153,11 +160,11 @@ impl Answering<'_> {
         let step = &root.step;
         writer.begin_root(&[]);
         match root.asked {
-            Asked::Typename => writer.text(match self.operation.kind {
+            RootKind::Typename => writer.text(match self.operation.kind {
                 Kind::Query => "Query",
                 Kind::Mutation => "Mutation",
             }),
-            Asked::Service => {
+            RootKind::Service => {
                 writer.raw(b"{")?;
                 let below = step.objects().iter().flat_map(|object| &object.steps);
                 for (index, own) in below.enumerate() {
@@ -173,15 +180,15 @@ impl Answering<'_> {
                 }
                 writer.raw(b"}")
             }
-            Asked::Introspection => {
+            RootKind::Introspection => {
                 let own = self.introspected.iter().find(|own| *own.key == *step.key);
                 own.ok_or(Nulled).and_then(|own| writer.raw(own.json.as_bytes()))
             }
-            Asked::Operation(_) => match self.units(index).next() {
+            RootKind::Operation(_) => match self.units(index).next() {
                 Some((unit, outcome)) => Self::unit(writer, root, unit, outcome, &Path::root(step)),
                 None => Err(Nulled),
             },
-            Asked::Entities => {
+            RootKind::Entities => {
                 let path = Path::root(step);
                 writer.list(self.units(index), |writer, place, (unit, outcome)| {
                     let path = path.item(place);

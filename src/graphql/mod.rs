@@ -14,7 +14,7 @@ mod write;
 
 pub use answer::Answer;
 pub use errors::{ApiError, forbidden};
-pub use schemas::{Gateways, problems_of_hiding, schema_without};
+pub use schemas::{Schemas, problems_of_hiding, schema_without};
 
 pub use crate::types::sdl;
 

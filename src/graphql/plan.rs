@@ -2,7 +2,7 @@
 
 use crate::jobs::{Source, Wanted, source_of};
 use crate::model::Selection;
-use crate::operation::{Asked, Below, Field, Form, Leaf, Object, Pos, Shape};
+use crate::operation::{Below, Field, Form, Leaf, Object, Pos, RootKind, Shape};
 
 /// A plan for one normal form.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub struct Plan {
 #[derive(Debug)]
 pub struct RootPlan {
     /// What it asks for.
-    pub asked: Asked,
+    pub asked: RootKind,
     /// How its value is written.
     pub step: Step,
     /// What is wanted of a job: the one that is read or written, or each of a page.
@@ -63,7 +63,7 @@ pub struct Steps {
 impl Plan {
     /// Makes the plan.
     #[must_use]
-    pub fn of(form: &Form) -> Self {
+    pub fn for_form(form: &Form) -> Self {
         let roots = form.roots.iter().map(|root| {
             let mut selection = Selection::default();
             for object in jobs_below(&root.field) {

@@ -27,14 +27,14 @@ struct View {
 /// The schemas that tenants see, with all that executes their operations: one for all tenants that hide
 /// nothing, and one for each set of hidden fields.
 #[derive(Debug)]
-pub struct Gateways {
+pub struct Schemas {
     jobs: Jobs,
     documents: Documents,
     views: HashMap<Vec<FieldCoordinate>, Arc<View>>,
     plans: Cache<FormId, Arc<Plan>>,
 }
 
-impl Gateways {
+impl Schemas {
     /// Builds the schemas that these tenants need over the jobs they serve. What was built or remembered
     /// before is taken over where it still holds.
     pub fn new<'a>(
@@ -89,7 +89,7 @@ impl Gateways {
         if let Some(plan) = self.plans.get(&form.id) {
             return plan;
         }
-        let plan = Arc::new(Plan::of(form));
+        let plan = Arc::new(Plan::for_form(form));
         self.plans.insert(form.id, Arc::clone(&plan));
         plan
     }

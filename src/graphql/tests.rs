@@ -102,7 +102,7 @@ impl Ours {
                 return Verdict { refused: Some(error.to_string()), ..Verdict::default() };
             }
         };
-        let plan = Plan::of(&operation.form);
+        let plan = Plan::for_form(&operation.form);
         let mut outcomes: Vec<Option<Outcome>> = Vec::new();
         for unit in &operation.units {
             let is_over = outcomes.last().is_some_and(|last| !matches!(last, Some(Ok(_))));

@@ -15,9 +15,9 @@ use super::body::Incoming;
 use super::connection::Connection;
 use super::error::Refusal;
 use super::media_type::MediaType;
-use super::{Rules, Service, credential, request};
+use super::{ReloadableState, Service, credential, request};
 use crate::graphql::ApiError;
-use crate::limit::{Refused, Slot};
+use crate::limit::{LimitError, Slot};
 use crate::model::{CallRecord, Caller, ErrorCode, RequestHead};
 use crate::telemetry;
 
@@ -25,7 +25,7 @@ use crate::telemetry;
 #[derive(Debug)]
 pub struct Arrival<'a> {
     /// The rules it is judged by, to its end.
-    pub rules: Arc<Rules>,
+    pub rules: Arc<ReloadableState>,
     /// Who asks.
     pub caller: Caller,
     /// When the caller stops waiting.
@@ -37,7 +37,7 @@ pub struct Arrival<'a> {
     /// Its place among its tenant's requests; `None` for a tenant without limits.
     pub slot: Option<Slot>,
     /// Its place among the whole gateway's.
-    pub at_once: SemaphorePermit<'a>,
+    pub concurrency_limit: SemaphorePermit<'a>,
 }
 
 /// Takes a request in.
@@ -63,22 +63,23 @@ pub async fn arrive<'a>(
     }
     heed_trace(record, head);
 
-    let mut slot = match rules.limits.of(&caller.tenant.id) {
+    let mut slot = match rules.limits.get(&caller.tenant.id) {
         Some(limits) => {
-            let refused = |refused: &Refused| record.decision = Some(refused.decision());
+            let refused = |refused: &LimitError| record.decision = Some(refused.decision());
             Some(limits.enter().inspect_err(refused)?)
         }
         None => None,
     };
     let text = body.read(head, service.max_body, deadline, slot.as_mut()).await?;
-    let at_once = service.at_once.try_acquire().map_err(|_| overloaded())?;
-    Ok(Arrival { rules, caller, deadline, media_type, text, slot, at_once })
+    let concurrency_limit = service.concurrency_limit.try_acquire().map_err(|_| overloaded())?;
+    Ok(Arrival { rules, caller, deadline, media_type, text, slot, concurrency_limit })
 }
 
 /// Sheds load before anything is executed: what was admitted before keeps its pace.
 fn overloaded() -> Refusal {
     let message = "The gateway has as many requests under way as it may. Come back in 1 s.";
-    Refusal::of(ApiError::new(ErrorCode::Overloaded, message)).with_header(header::RETRY_AFTER, "1")
+    Refusal::from_error(ApiError::new(ErrorCode::Overloaded, message))
+        .with_header(header::RETRY_AFTER, "1")
 }
 
 /// Heeds a known caller's wish that its trace is kept, or not. A stranger's is not heeded.
@@ -92,6 +93,6 @@ fn heed_trace(record: &mut CallRecord, head: &Parts) {
 pub fn note_head(record: &mut CallRecord, head: &Parts) {
     let is_kept = record.trace.as_ref().is_some_and(|trace| trace.sampled);
     if is_kept && record.head.is_none() {
-        record.head = Some(Box::new(RequestHead::of(head)));
+        record.head = Some(Box::new(RequestHead::from_parts(head)));
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::error::Refusal;
 use super::request::Error;
 use crate::limit::Slot;
-use crate::model::joined;
+use crate::model::append_chunk;
 
 /// The time a body may take however little of it there is.
 const GRACE: Duration = Duration::from_secs(5);
@@ -45,7 +45,7 @@ impl Coding {
     ///
     /// # Errors
     /// When it is another coding, or several.
-    pub fn of(headers: &HeaderMap) -> Result<Self, Error> {
+    pub fn from_headers(headers: &HeaderMap) -> Result<Self, Error> {
         let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
         let coding = match (codings.next(), codings.next()) {
             (None, _) => return Ok(Self::Identity),
@@ -116,7 +116,7 @@ impl Incoming {
         if head.method == Method::GET {
             return Ok(Bytes::copy_from_slice(head.uri.query().unwrap_or_default().as_bytes()));
         }
-        let coding = Coding::of(&head.headers)?;
+        let coding = Coding::from_headers(&head.headers)?;
         let began = Instant::now();
         let mut bytes = Bytes::new();
         loop {
@@ -131,7 +131,7 @@ impl Incoming {
             if let Some(slot) = &mut slot {
                 slot.receive(chunk.len(), max)?;
             }
-            bytes = joined(bytes, chunk);
+            bytes = append_chunk(bytes, chunk);
         }
         if let Some(slot) = slot {
             slot.received();
@@ -181,7 +181,7 @@ mod tests {
             for value in values {
                 headers.append(header::CONTENT_ENCODING, value);
             }
-            Coding::of(&headers)
+            Coding::from_headers(&headers)
         };
         assert_eq!(coding(&[]), Ok(Coding::Identity));
         assert_eq!(coding(&["identity"]), Ok(Coding::Identity));

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::error;
 use super::media_type::MediaType;
-use crate::cache::{Question, Root, StoredAnswer};
+use crate::cache::{CachedResponse, ResponseKey, Root};
 use crate::graphql::Answer;
 use crate::model::{
     CacheStatus, CallRecord, Caller, JobId, Kind, RootField, RootFields, Tenant, TenantId, Trail,
@@ -32,19 +32,24 @@ pub fn wants_fresh(headers: &HeaderMap, tenant: &Tenant) -> bool {
 }
 
 /// The question a request asks.
-pub fn question(tenant: &TenantId, head: &Parts, media_type: MediaType, text: Bytes) -> Question {
+pub fn question(
+    tenant: &TenantId,
+    head: &Parts,
+    media_type: MediaType,
+    text: Bytes,
+) -> ResponseKey {
     let form = u8::from(head.method == Method::GET) << 1 | u8::from(media_type == MediaType::Json);
-    Question { tenant: tenant.clone(), form, text }
+    ResponseKey { tenant: tenant.clone(), form, text }
 }
 
 /// Whether a stored answer is for this caller too: keys of one tenant may differ in rights.
-pub fn is_for(stored: &StoredAnswer, caller: &Caller) -> bool {
+pub fn is_for(stored: &CachedResponse, caller: &Caller) -> bool {
     caller.grants.intersect(stored.needs) == stored.needs
         && (caller.tenant.introspection || !stored.introspects)
 }
 
 /// What a stored answer tells the record.
-pub fn note_hit(record: &mut CallRecord, stored: &StoredAnswer, now: Timestamp) {
+pub fn note_hit(record: &mut CallRecord, stored: &CachedResponse, now: Timestamp) {
     record.kind = Some(Kind::Query);
     record.cache = Some(CacheStatus::Hit);
     let age = stored.age(now);
@@ -59,15 +64,15 @@ pub fn note_hit(record: &mut CallRecord, stored: &StoredAnswer, now: Timestamp) 
 
 /// What the operation asks for, as far as the whole-answer cache needs to know it.
 #[derive(Debug)]
-pub struct Asking {
+pub struct Cacheability {
     /// What its answer needs a caller to be allowed to; `None` if it is never kept.
     needs: Option<RootFields>,
     introspects: bool,
 }
 
-impl Asking {
+impl Cacheability {
     /// Only reads of single jobs and of the schema are kept.
-    pub fn of(operation: &Operation) -> Self {
+    pub fn new(operation: &Operation) -> Self {
         let is_kept = operation.kind == Kind::Query
             && operation.root_fields().all(|(_, field)| field == RootField::GetJob);
         let needs = operation.root_fields().map(|(_, field)| field).collect();
@@ -76,7 +81,12 @@ impl Asking {
 
     /// The answer as it may be kept: whole, without errors, fresh, and of jobs whose versions are
     /// known.
-    pub fn keep(&self, answer: &Answer, trails: &[Trail], now: Timestamp) -> Option<StoredAnswer> {
+    pub fn keep(
+        &self,
+        answer: &Answer,
+        trails: &[Trail],
+        now: Timestamp,
+    ) -> Option<CachedResponse> {
         let needs = self.needs.filter(|_| answer.failures.is_empty())?;
         let mut freshness = Vec::new();
         let mut roots = Vec::new();
@@ -102,7 +112,7 @@ impl Asking {
         let schema_until = Timestamp::from_second(now.as_second() + SCHEMA_FRESH).ok()?;
         let until = freshness.iter().map(|fresh| fresh.until).min().unwrap_or(schema_until);
         let fetched = freshness.iter().map(|fresh| fresh.fetched).min().unwrap_or(now);
-        (until > now).then(|| StoredAnswer {
+        (until > now).then(|| CachedResponse {
             body: answer.body.clone(),
             etag: OnceLock::new(),
             fetched,
@@ -118,7 +128,7 @@ impl Asking {
 /// A kept answer as the response to this request: a GET may be kept by the caller too, and is
 /// answered with 304 where the caller has the same bytes (RFC 9110, section 13.1.2).
 pub fn respond(
-    stored: &StoredAnswer,
+    stored: &CachedResponse,
     head: &Parts,
     media_type: MediaType,
     now: Timestamp,

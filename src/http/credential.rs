@@ -3,7 +3,7 @@
 use axum::http::{HeaderMap, header};
 use jiff::Timestamp;
 
-use super::Rules;
+use super::ReloadableState;
 use crate::auth;
 use crate::model::{CallRecord, Caller};
 
@@ -12,12 +12,12 @@ use crate::model::{CallRecord, Caller};
 /// # Errors
 /// When there is no credential, or one that is not taken.
 pub async fn authenticate(
-    Rules { policies, issuers, .. }: &Rules,
+    ReloadableState { policies, issuers, .. }: &ReloadableState,
     headers: &HeaderMap,
     now: Timestamp,
     record: &mut CallRecord,
 ) -> Result<Caller, auth::Error> {
-    let credential = of(headers).inspect_err(|error| record.refuse(error.reason(), None))?;
+    let credential = presented(headers).inspect_err(|error| record.refuse(error.reason(), None))?;
     let authenticated = auth::authenticate(credential, policies, issuers, now).await;
     match &authenticated {
         Ok(caller) => record.identify(caller),
@@ -33,7 +33,7 @@ pub async fn authenticate(
 ///
 /// # Errors
 /// When there is none, or two that differ.
-fn of(headers: &HeaderMap) -> Result<&str, auth::Error> {
+fn presented(headers: &HeaderMap) -> Result<&str, auth::Error> {
     let authorization = single(headers, header::AUTHORIZATION.as_str())?.map(without_scheme);
     let api_key = single(headers, "x-api-key")?;
     match (authorization, api_key) {
@@ -74,7 +74,7 @@ mod tests {
         for (name, value) in pairs {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        of(&headers).map(str::to_owned)
+        presented(&headers).map(str::to_owned)
     }
 
     #[test]

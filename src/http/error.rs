@@ -23,7 +23,7 @@ pub struct Refusal {
 impl Refusal {
     /// Refuses with the code's own status.
     #[must_use]
-    pub fn of(error: ApiError) -> Self {
+    pub fn from_error(error: ApiError) -> Self {
         Self::of_all(error.code, vec![error])
     }
 
@@ -72,7 +72,7 @@ impl Refusal {
 impl From<auth::Error> for Refusal {
     fn from(error: auth::Error) -> Self {
         // RFC 9110, section 11.6.1: a 401 names a scheme.
-        Self::of(ApiError::new(ErrorCode::Unauthenticated, error.to_string()))
+        Self::from_error(ApiError::new(ErrorCode::Unauthenticated, error.to_string()))
             .with_header(header::WWW_AUTHENTICATE, "Bearer")
     }
 }
@@ -84,7 +84,7 @@ impl From<request::Error> for Refusal {
             E::PersistedQuery => ErrorCode::PersistedQueryNotSupported,
             _ => ErrorCode::BadUserInput,
         };
-        let refusal = Self::of(ApiError::new(code, error.to_string()));
+        let refusal = Self::from_error(ApiError::new(code, error.to_string()));
         match error {
             E::Method => Self { status: StatusCode::METHOD_NOT_ALLOWED, ..refusal }
                 .with_header(header::ALLOW, "GET, HEAD, POST"),
@@ -131,7 +131,7 @@ impl IntoResponse for Refusal {
 pub fn not_found(paths: &str) -> Response {
     let message = format!("Nothing is served here; GraphQL is at {paths}.");
     let error = ApiError::new(ErrorCode::BadUserInput, message);
-    Refusal { status: StatusCode::NOT_FOUND, ..Refusal::of(error) }.into_response()
+    Refusal { status: StatusCode::NOT_FOUND, ..Refusal::from_error(error) }.into_response()
 }
 
 /// The status of an executed, or not executable, GraphQL request: to `application/json` a

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout_at;
 
 use super::error::Refusal;
-use super::{Rules, Service, request};
+use super::{ReloadableState, Service, request};
 use crate::graphql::{Answer, ApiError};
 use crate::idempotency::{Begun, Key};
 use crate::limit::Permit;
@@ -56,7 +56,7 @@ pub enum Executed {
 /// cancelling it half way would leave nobody who knows what became of it.
 pub async fn execute(
     service: &Arc<Service>,
-    rules: &Arc<Rules>,
+    rules: &Arc<ReloadableState>,
     mut request: RequestContext,
     operation: Operation,
     key: Option<Key>,
@@ -115,7 +115,7 @@ pub async fn execute(
 fn conflict() -> Refusal {
     let message = "This Idempotency-Key was used before with another operation or other variables. A \
                    new mutation needs a new key.";
-    Refusal::of(ApiError::new(ErrorCode::IdempotencyConflict, message))
+    Refusal::from_error(ApiError::new(ErrorCode::IdempotencyConflict, message))
 }
 
 /// Refuses a key that there is no place for: older ones are not forgotten before their time.
@@ -127,7 +127,7 @@ fn full(now: Timestamp, until: Timestamp) -> Refusal {
     let mut headers = HeaderMap::new();
     headers
         .insert(header::RETRY_AFTER, HeaderValue::from(i64::try_from(seconds).unwrap_or(i64::MAX)));
-    Refusal::of(ApiError::new(ErrorCode::RateLimited, message)).with_headers(headers)
+    Refusal::from_error(ApiError::new(ErrorCode::RateLimited, message)).with_headers(headers)
 }
 
 fn still_running() -> Answer {

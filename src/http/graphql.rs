@@ -15,7 +15,7 @@ use super::emission::Emission;
 use super::error::{self, Refusal};
 use super::execution::{self, Executed};
 use super::media_type::MediaType;
-use super::{Rules, Service, caching, limits, request};
+use super::{ReloadableState, Service, caching, limits, request};
 use crate::graphql::{self, Answer, ApiError};
 use crate::limit::{Charge, seconds};
 use crate::model::{CacheStatus, CallRecord, Caller, ErrorCode, Kind, RequestContext};
@@ -68,7 +68,8 @@ async fn answer(
 ) -> Result<Response, Refusal> {
     let (record, running) = emission.parts();
     let arrival = arrival::arrive(service, head, body, record).await?;
-    let Arrival { rules, caller, deadline, media_type, text, slot, at_once: _at_once } = arrival;
+    let Arrival { rules, caller, deadline, media_type, text, slot, concurrency_limit: _at_once } =
+        arrival;
 
     let fresh = caching::wants_fresh(&head.headers, &caller.tenant);
     let question = caching::question(&caller.tenant.id, head, media_type, text);
@@ -79,7 +80,7 @@ async fn answer(
     {
         caching::note_hit(record, &stored, now);
         let fields = stored.roots.iter().map(|root| root.field);
-        let charge = Charge::of(fields, |_| rules.limits.weights.cached, stored.introspects);
+        let charge = Charge::for_units(fields, |_| rules.limits.weights.cached, stored.introspects);
         let levels = limits::charge(service, &rules, &caller, &charge, record).await?;
         let mut response = caching::respond(&stored, head, media_type, now);
         limits::announce(&levels, response.headers_mut());
@@ -97,9 +98,9 @@ async fn answer(
     };
     let fields = operation.root_fields().map(|(_, field)| field);
     let weights = &rules.limits.weights;
-    let charge = Charge::of(fields, |field| weights.of(field), operation.introspects());
+    let charge = Charge::for_units(fields, |field| weights.of(field), operation.introspects());
     record.cost = charge.total();
-    let permit = match (rules.limits.of(&caller.tenant.id), slot) {
+    let permit = match (rules.limits.get(&caller.tenant.id), slot) {
         (Some(limits), Some(slot)) => {
             let (tenant, credential) = (&caller.tenant.id, &caller.credential);
             let admitted = service.limiter.admit(tenant, limits, credential, &charge, slot).await;
@@ -113,7 +114,7 @@ async fn answer(
     };
     let levels = permit.as_ref().map(|permit| permit.levels.clone()).unwrap_or_default();
 
-    let asking = caching::Asking::of(&operation);
+    let asking = caching::Cacheability::new(&operation);
     let trails = Arc::clone(&record.trails);
     let (id, source, trace) = (record.request_id, record.source, record.trace.clone());
     let forward = forwarded(&service.forward_headers, &head.headers);
@@ -166,7 +167,7 @@ fn forwarded(names: &[HeaderName], headers: &HeaderMap) -> Option<Arc<HeaderMap>
 /// # Errors
 /// When the text is no GraphQL request, its document cannot be executed, or all of it is forbidden.
 fn understand(
-    rules: &Rules,
+    rules: &ReloadableState,
     head: &Parts,
     caller: &Caller,
     text: &[u8],
@@ -210,7 +211,7 @@ fn respond(record: &mut CallRecord, media_type: MediaType, answer: Answer) -> Re
 fn permit(caller: &Caller, operation: &Operation) -> Result<(), Refusal> {
     if operation.introspects() && !caller.tenant.introspection {
         let message = "Introspection is switched off for this tenant.";
-        return Err(Refusal::of(ApiError::new(ErrorCode::Forbidden, message)));
+        return Err(Refusal::from_error(ApiError::new(ErrorCode::Forbidden, message)));
     }
     match graphql::forbidden(caller, operation) {
         forbidden if forbidden.is_empty() => Ok(()),

@@ -7,20 +7,23 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::error::Refusal;
-use super::{Rules, Service};
+use super::{ReloadableState, Service};
 use crate::graphql::ApiError;
-use crate::limit::{Bucket, Charge, Level, Refused, seconds};
+use crate::limit::{Bucket, Charge, LimitError, Remaining, seconds};
 use crate::model::{CallRecord, Caller, Decision, ErrorCode};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// The buckets that a request was charged to, and what is left in each.
-pub type Levels = Vec<(Arc<Bucket>, Level)>;
+pub type Levels = Vec<(Arc<Bucket>, Remaining)>;
 
 /// Notes what the limiter decided.
-pub fn decided<T>(record: &mut CallRecord, decided: Result<T, Refused>) -> Result<T, Refused> {
-    let decision = decided.as_ref().map_or_else(Refused::decision, |_| Decision::Admitted);
+pub fn decided<T>(
+    record: &mut CallRecord,
+    decided: Result<T, LimitError>,
+) -> Result<T, LimitError> {
+    let decision = decided.as_ref().map_or_else(LimitError::decision, |_| Decision::Admitted);
     record.decision = Some(decision);
     decided
 }
@@ -28,20 +31,20 @@ pub fn decided<T>(record: &mut CallRecord, decided: Result<T, Refused>) -> Resul
 /// Charges a request that is not executed: one answered from memory, or refused for its document.
 pub async fn charge(
     service: &Service,
-    rules: &Rules,
+    rules: &ReloadableState,
     caller: &Caller,
     charge: &Charge,
     record: &mut CallRecord,
-) -> Result<Levels, Refused> {
+) -> Result<Levels, LimitError> {
     record.cost = charge.total();
     let tenant = &caller.tenant.id;
-    let Some(limits) = rules.limits.of(tenant) else { return Ok(Levels::new()) };
+    let Some(limits) = rules.limits.get(tenant) else { return Ok(Levels::new()) };
     let charged = service.limiter.charge(tenant, limits, &caller.credential, charge).await;
     decided(record, charged)
 }
 
 /// Says what the buckets that a request was charged to have left.
-pub fn announce(levels: &[(Arc<Bucket>, Level)], headers: &mut HeaderMap) {
+pub fn announce(levels: &[(Arc<Bucket>, Remaining)], headers: &mut HeaderMap) {
     let (mut policies, mut states) = (String::with_capacity(64), String::with_capacity(64));
     for (bucket, level) in levels {
         if !policies.is_empty() {
@@ -54,10 +57,10 @@ pub fn announce(levels: &[(Arc<Bucket>, Level)], headers: &mut HeaderMap) {
     insert(headers, policies, states);
 }
 
-fn state(name: &str, level: Level, into: &mut String) {
-    let full_in = if level.full_in.is_zero() { 0 } else { seconds(level.full_in) };
+fn state(name: &str, level: Remaining, into: &mut String) {
+    let reset_after = if level.reset_after.is_zero() { 0 } else { seconds(level.reset_after) };
     // Writing into memory does not fail.
-    let _ = write!(into, "\"{name}\";r={};t={full_in}", level.remaining);
+    let _ = write!(into, "\"{name}\";r={};t={reset_after}", level.remaining);
 }
 
 fn insert(headers: &mut HeaderMap, policies: String, states: String) {
@@ -72,13 +75,13 @@ fn insert(headers: &mut HeaderMap, policies: String, states: String) {
     }
 }
 
-impl From<Refused> for Refusal {
-    fn from(refused: Refused) -> Self {
+impl From<LimitError> for Refusal {
+    fn from(refused: LimitError) -> Self {
         let code = match refused {
-            Refused::Rate { .. } | Refused::InFlight { .. } | Refused::Bodies { .. } => {
+            LimitError::Rate { .. } | LimitError::InFlight { .. } | LimitError::Bodies { .. } => {
                 ErrorCode::RateLimited
             }
-            Refused::NeverEnough { .. } | Refused::TooCostly { .. } => {
+            LimitError::NeverEnough { .. } | LimitError::TooCostly { .. } => {
                 ErrorCode::OperationTooComplex
             }
         };
@@ -86,11 +89,11 @@ impl From<Refused> for Refusal {
         if let Some(wait) = refused.wait() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds(wait)));
         }
-        if let Refused::Rate { name, level, policy, .. } = &refused {
+        if let LimitError::Rate { name, level, policy, .. } = &refused {
             let mut own = String::new();
             state(name, *level, &mut own);
             insert(&mut headers, policy.to_string(), own);
         }
-        Self::of(ApiError::new(code, refused.to_string())).with_headers(headers)
+        Self::from_error(ApiError::new(code, refused.to_string())).with_headers(headers)
     }
 }

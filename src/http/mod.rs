@@ -44,8 +44,8 @@ pub use tls::{Error as TlsError, Files as TlsFiles, Tls};
 
 use crate::audit::Journal;
 use crate::auth::Issuers;
-use crate::cache::Answers;
-use crate::graphql::{ApiError, Gateways};
+use crate::cache::ResponseCache;
+use crate::graphql::{ApiError, Schemas};
 use crate::idempotency::Idempotency;
 use crate::limit::{Limiter, Limits};
 use crate::model::Clock;
@@ -55,7 +55,7 @@ use crate::policy::Snapshot;
 #[derive(Debug)]
 pub struct Service {
     /// What a reload swaps whole; a request takes it once, at its start, and keeps it.
-    pub rules: ArcSwap<Rules>,
+    pub rules: ArcSwap<ReloadableState>,
     /// Admits requests.
     pub limiter: Limiter,
     /// What became of mutations that may be sent again.
@@ -63,7 +63,7 @@ pub struct Service {
     /// Where records go.
     pub journal: Journal,
     /// The requests that may be under way at once, all tenants together.
-    pub at_once: Semaphore,
+    pub concurrency_limit: Semaphore,
     /// The time of day.
     pub clock: Clock,
     /// Whose word is taken on where a request came from.
@@ -78,22 +78,22 @@ pub struct Service {
 
 /// Everything that a reload changes.
 #[derive(Debug)]
-pub struct Rules {
+pub struct ReloadableState {
     /// The tenants and their keys.
     pub policies: Snapshot,
     /// The issuers of tokens.
     pub issuers: Issuers,
     /// The schemas as each tenant may see them, and what executes operations in them.
-    pub gateways: Gateways,
+    pub gateways: Schemas,
     /// How much each tenant may ask for, and how much it has.
     pub limits: Limits,
     /// Whole answers, given by these rules.
-    pub answers: Answers,
+    pub answers: ResponseCache,
 }
 
 /// What is served beside the GraphQL paths and how.
 #[derive(Debug, Clone, Default)]
-pub struct Surface {
+pub struct Endpoints {
     /// The paths of the GraphQL endpoint.
     pub paths: Vec<String>,
     /// The pages that may call.
@@ -103,7 +103,7 @@ pub struct Surface {
 }
 
 /// The router that internal apps meet.
-pub fn router(service: Arc<Service>, surface: Surface) -> Router {
+pub fn router(service: Arc<Service>, surface: Endpoints) -> Router {
     let mut router = Router::new();
     for path in &surface.paths {
         router = router.route(path, any(graphql::handle));
@@ -126,5 +126,5 @@ pub fn router(service: Arc<Service>, surface: Surface) -> Router {
 
 fn internal_error() -> Response {
     tracing::error!("a request panicked");
-    error::Refusal::of(ApiError::internal()).into_response()
+    error::Refusal::from_error(ApiError::internal()).into_response()
 }

@@ -145,7 +145,7 @@ pub fn check_head(head: &Parts, max_body: usize) -> Result<(), Error> {
     if !media_type::is_json(&head.headers) {
         return Err(Error::ContentType);
     }
-    Coding::of(&head.headers)?;
+    Coding::from_headers(&head.headers)?;
     let length = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     match length.and_then(|length| length.parse::<usize>().ok()) {
         Some(length) if length > max_body => Err(Error::TooLarge(max_body)),

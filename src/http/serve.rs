@@ -30,7 +30,7 @@ use super::places::Places;
 use super::request;
 use super::tls::Tls;
 use super::wire::Wire;
-use crate::telemetry::metrics::Counted;
+use crate::telemetry::metrics::GaugeGuard;
 
 /// The most that a request's head may take, in bytes.
 const MAX_HEAD: usize = 32 * 1024;
@@ -117,7 +117,7 @@ pub async fn serve(
         };
         let (shared, mut is_closing) = (Arc::clone(&shared), is_closing.clone());
         tokio::spawn(async move {
-            let _counted = Counted::by(shared.serving.gauge);
+            let _counted = GaugeGuard::new(shared.serving.gauge);
             let connection = Arc::clone(&place.connection);
             tokio::select! {
                 () = connection.left() => {}

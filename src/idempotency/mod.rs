@@ -30,7 +30,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use entry::{After, Entry, State, Stored};
-use store::{Bounds, Memory, Store, Swap, Swapped, Trouble};
+use store::{Bounds, Memory, Store, StoreError, Swap, Swapped};
 use turns::{Turn, Turns};
 
 use crate::model::{Clock, Effect, KeyedMutation, Look, TenantId};
@@ -134,7 +134,7 @@ pub struct Claim {
 }
 
 /// A mutation that is to be entered.
-struct Asked<'a> {
+struct Lookup<'a> {
     key: &'a Key,
     fingerprint: String,
     deadline: Instant,
@@ -190,7 +190,7 @@ impl Idempotency {
     /// of the same key that is running.
     pub async fn begin(&self, key: &Key, fingerprint: [u8; 32], deadline: Instant) -> Begun {
         let fingerprint = URL_SAFE_NO_PAD.encode(fingerprint);
-        let begun = self.enter(&Asked { key, fingerprint, deadline }).await;
+        let begun = self.enter(&Lookup { key, fingerprint, deadline }).await;
         metrics::idempotent_mutation(match &begun {
             Begun::Claimed(claim) if claim.mutation.looks() => "looked_up",
             Begun::Claimed(_) => "first",
@@ -201,7 +201,7 @@ impl Idempotency {
         begun
     }
 
-    async fn enter(&self, asked: &Asked<'_>) -> Begun {
+    async fn enter(&self, asked: &Lookup<'_>) -> Begun {
         let turn = loop {
             if let Some(turn) = self.turns.take(asked.key) {
                 break turn;
@@ -212,7 +212,7 @@ impl Idempotency {
         };
         // What was entered while the main store was in trouble goes on there until it is carried over.
         let mut in_spare = matches!(self.spare.get(asked.key).await, Ok(Some(_)));
-        let mut found = Err(Trouble);
+        let mut found = Err(StoreError);
         if !in_spare {
             let patience = Instant::now() + PATIENCE;
             found = self.find(&self.main, asked).await;
@@ -235,12 +235,12 @@ impl Idempotency {
                 Begun::Claimed(Box::new(claim))
             }
             // This process's memory always answers.
-            Err(Trouble) => Begun::Running,
+            Err(StoreError) => Begun::Running,
         }
     }
 
-    async fn find(&self, store: &Store, asked: &Asked<'_>) -> Result<Found, Trouble> {
-        let Asked { key, fingerprint, deadline } = asked;
+    async fn find(&self, store: &Store, asked: &Lookup<'_>) -> Result<Found, StoreError> {
+        let Lookup { key, fingerprint, deadline } = asked;
         loop {
             let now = self.clock.now();
             let current = store.get(key).await?;
@@ -279,7 +279,7 @@ impl Idempotency {
                 state: State::Running { process: self.process.clone(), lease },
                 fields: mutation.done(),
             };
-            let written = entry.seal(&self.seal, key).ok_or(Trouble)?;
+            let written = entry.seal(&self.seal, key).ok_or(StoreError)?;
             let swap = Swap { key, old: current, new: Some(written.clone()), now };
             match store.swap(swap).await? {
                 Swapped::Yes => return Ok(Found::Claimed { mutation, entry, written }),
@@ -299,7 +299,7 @@ impl Idempotency {
     }
 
     /// Whether a key that is not in the store was not used within the time that keys are kept.
-    async fn is_complete(&self, store: &Store, now: Timestamp) -> Result<bool, Trouble> {
+    async fn is_complete(&self, store: &Store, now: Timestamp) -> Result<bool, StoreError> {
         let is_mended = self.main.disturbances() == self.mended.load(Ordering::SeqCst);
         let is_spare = std::ptr::eq(store, &raw const self.spare);
         if is_spare || !is_mended || store.may_evict() {
@@ -387,7 +387,7 @@ impl Idempotency {
         key: &Key,
         own: Entry,
         now: Timestamp,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<bool, StoreError> {
         let old = self.main.get(key).await?;
         let stored = old.as_ref().map(|bytes| entry::read(&self.seal, key, bytes, now));
         let merged = match stored {
@@ -402,7 +402,7 @@ impl Idempotency {
             }
             None | Some(Stored::Expired | Stored::Unreadable) => own.over(),
         };
-        let new = Some(merged.seal(&self.seal, key).ok_or(Trouble)?);
+        let new = Some(merged.seal(&self.seal, key).ok_or(StoreError)?);
         // A tenant without a place for it will have to look: the gap is noted.
         Ok(self.main.swap(Swap { key, old, new, now }).await? != Swapped::No)
     }

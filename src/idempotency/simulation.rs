@@ -12,7 +12,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::store::{Swap, Swapped, Trouble};
+use super::store::{StoreError, Swap, Swapped};
 use super::*;
 use crate::model::{Before, JobId};
 
@@ -90,7 +90,7 @@ impl Model {
         locked(&self.held).evicts
     }
 
-    async fn call<T>(&self, of: impl FnOnce(&mut Held) -> T) -> Result<T, Trouble> {
+    async fn call<T>(&self, of: impl FnOnce(&mut Held) -> T) -> Result<T, StoreError> {
         let (fails, is_done) = {
             let mut chance = locked(&self.chance);
             match *locked(&self.link) {
@@ -108,14 +108,14 @@ impl Model {
         if fails {
             self.failures.fetch_add(1, Ordering::SeqCst);
         }
-        answer.filter(|_| !fails).ok_or(Trouble)
+        answer.filter(|_| !fails).ok_or(StoreError)
     }
 
-    pub async fn get(&self, key: &Key) -> Result<Option<Bytes>, Trouble> {
+    pub async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
         self.call(|held| held.entries.get(key).cloned()).await
     }
 
-    pub async fn swap(&self, swap: Swap<'_>) -> Result<Swapped, Trouble> {
+    pub async fn swap(&self, swap: Swap<'_>) -> Result<Swapped, StoreError> {
         self.call(|held| {
             if held.entries.get(swap.key) != swap.old.as_ref() {
                 return Swapped::No;
@@ -129,7 +129,7 @@ impl Model {
         .await
     }
 
-    pub async fn complete_since(&self, now: Timestamp) -> Result<Timestamp, Trouble> {
+    pub async fn complete_since(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
         self.call(|held| {
             let since = *held.since.get_or_insert(now);
             let is_silent = |at: &Instant| at.elapsed() > SILENCE;
@@ -138,7 +138,7 @@ impl Model {
         .await
     }
 
-    pub async fn note_gap(&self, now: Timestamp) -> Result<(), Trouble> {
+    pub async fn note_gap(&self, now: Timestamp) -> Result<(), StoreError> {
         self.call(|held| held.since = held.since.max(Some(now))).await
     }
 

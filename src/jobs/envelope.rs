@@ -54,12 +54,12 @@ pub struct Write(pub String, pub i64);
 
 /// An upstream metadata text that was taken apart.
 #[derive(Debug)]
-pub enum Reading<'a> {
+pub enum Metadata<'a> {
     /// JSON without a record of the gateway: the job was created in Move directly.
-    Plain,
+    Unmanaged,
     /// A record that this gateway cannot read, or a text that may hold one: not JSON, cut short, or
     /// encoded twice.
-    Broken,
+    Malformed,
     /// An envelope.
     Envelope(Envelope<'a>),
 }
@@ -87,20 +87,22 @@ pub fn wrap(tenant: &Tenant, by: &CredentialId, mark: Option<&str>, value: &str)
 
 /// Takes upstream's metadata apart.
 #[must_use]
-pub fn read(metadata: Option<&str>) -> Reading<'_> {
-    let Some(text) = metadata else { return Reading::Plain };
+pub fn read(metadata: Option<&str>) -> Metadata<'_> {
+    let Some(text) = metadata else { return Metadata::Unmanaged };
     let Ok(members) = serde_json::from_str::<Members<'_>>(text) else {
-        return if is_plain_value(text) { Reading::Plain } else { Reading::Broken };
+        return if is_plain_value(text) { Metadata::Unmanaged } else { Metadata::Malformed };
     };
     let mut records = members.0.iter().filter(|(name, _)| name == RECORD);
     let record = match (records.next(), records.next()) {
-        (None, _) => return Reading::Plain,
+        (None, _) => return Metadata::Unmanaged,
         (Some((_, record)), None) => record_of(record),
         _ => None,
     };
     match record {
-        Some((owner, mark, writes)) => Reading::Envelope(Envelope { owner, mark, writes, members }),
-        None => Reading::Broken,
+        Some((owner, mark, writes)) => {
+            Metadata::Envelope(Envelope { owner, mark, writes, members })
+        }
+        None => Metadata::Malformed,
     }
 }
 
@@ -253,7 +255,7 @@ mod tests {
 
     fn unwrapped(tenant: &Tenant, wrapped: &str) -> Option<String> {
         match read(Some(wrapped)) {
-            Reading::Envelope(envelope) => envelope.value(tenant).map(str::to_owned),
+            Metadata::Envelope(envelope) => envelope.value(tenant).map(str::to_owned),
             other => panic!("{other:?}"),
         }
     }
@@ -291,7 +293,7 @@ mod tests {
         let acme = tenant("acme");
         let stored =
             r#"{"acme":1,"other":{"n":1.0},"_gateway":{"v":1,"owner":"acme","by":"k","new":[1]}}"#;
-        let Reading::Envelope(envelope) = read(Some(stored)) else { panic!("no envelope") };
+        let Metadata::Envelope(envelope) = read(Some(stored)) else { panic!("no envelope") };
         assert_eq!(
             envelope.with_value(&acme, "2"),
             r#"{"acme":2,"other":{"n":1.0},"_gateway":{"v":1,"owner":"acme","by":"k","new":[1]}}"#
@@ -302,14 +304,14 @@ mod tests {
     fn an_updates_mark_is_added_to_the_record_and_everything_else_stays() {
         let acme = tenant("acme");
         let stored = r#"{"acme":{"a" : 1},"_gateway":{"v":1,"owner":"acme","by":"k","mark":"m","new":[1.0]},"x":1}"#;
-        let Reading::Envelope(envelope) = read(Some(stored)) else { panic!("no envelope") };
+        let Metadata::Envelope(envelope) = read(Some(stored)) else { panic!("no envelope") };
         assert!(!envelope.has_write("w1"));
         let named = envelope.with_write(&acme, None, Write("w1".into(), 7));
         assert_eq!(
             named,
             r#"{"acme":{"a" : 1},"_gateway":{"v":1,"owner":"acme","by":"k","mark":"m","new":[1.0],"writes":[["w1",7]]},"x":1}"#
         );
-        let Reading::Envelope(envelope) = read(Some(&named)) else { panic!("no envelope") };
+        let Metadata::Envelope(envelope) = read(Some(&named)) else { panic!("no envelope") };
         assert!(envelope.has_write("w1") && envelope.mark() == Some("m"));
         let valued = envelope.with_write(&acme, Some("2"), Write("w2".into(), 8));
         assert_eq!(
@@ -324,15 +326,15 @@ mod tests {
         let mut text = wrap(&acme, &by(), None, "1");
         let at = |second| Timestamp::from_second(second).expect("a time");
         for n in 0..40 {
-            let Reading::Envelope(envelope) = read(Some(&text)) else { panic!("no envelope") };
+            let Metadata::Envelope(envelope) = read(Some(&text)) else { panic!("no envelope") };
             assert!(n >= 16 || envelope.remembers_since(at(-1)), "no mark went yet");
             text = envelope.with_write(&acme, None, Write(format!("w{n}"), 100 + n));
         }
-        let Reading::Envelope(envelope) = read(Some(&text)) else { panic!("no envelope") };
+        let Metadata::Envelope(envelope) = read(Some(&text)) else { panic!("no envelope") };
         assert!(!envelope.has_write("w23") && envelope.has_write("w24"));
         assert!(!envelope.remembers_since(at(124)) && envelope.remembers_since(at(125)));
         let odd = r#"{"_gateway":{"v":1,"owner":"acme","by":"k","writes":{}}}"#;
-        let Reading::Envelope(envelope) = read(Some(odd)) else { panic!("no envelope") };
+        let Metadata::Envelope(envelope) = read(Some(odd)) else { panic!("no envelope") };
         assert!(!envelope.remembers_since(at(0)));
     }
 
@@ -348,7 +350,7 @@ mod tests {
             r#"{"nested":{"_gateway":{"v":1,"owner":"globex"}}}"#,
         ];
         for text in texts.map(Some).into_iter().chain([None]) {
-            assert!(matches!(read(text), Reading::Plain), "{text:?}");
+            assert!(matches!(read(text), Metadata::Unmanaged), "{text:?}");
         }
     }
 
@@ -362,14 +364,14 @@ mod tests {
         for text in
             ["", "{", "_gateway", "<html>", r#"{"\ud83d":1}"#, object_twice, &twice, &thrice]
         {
-            assert!(matches!(read(Some(text)), Reading::Broken), "{text}");
+            assert!(matches!(read(Some(text)), Metadata::Malformed), "{text}");
         }
         for end in 0..whole.len() {
-            assert!(matches!(read(Some(&whole[..end])), Reading::Broken), "{}", &whole[..end]);
+            assert!(matches!(read(Some(&whole[..end])), Metadata::Malformed), "{}", &whole[..end]);
         }
         for end in 1..whole.len() {
             let cut = json(&whole[..end]);
-            assert!(matches!(read(Some(&cut)), Reading::Broken), "{cut}");
+            assert!(matches!(read(Some(&cut)), Metadata::Malformed), "{cut}");
         }
     }
 
@@ -388,7 +390,7 @@ mod tests {
             r#"{"v":1,"owner":"acme","owner":"globex"}"#,
         ] {
             let text = format!(r#"{{"acme":1,"_gateway":{record}}}"#);
-            assert!(matches!(read(Some(&text)), Reading::Broken), "{text}");
+            assert!(matches!(read(Some(&text)), Metadata::Malformed), "{text}");
         }
     }
 }

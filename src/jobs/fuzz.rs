@@ -4,7 +4,7 @@ use serde::de::IgnoredAny;
 
 use super::CursorKey;
 use super::cursor::{self, Position};
-use super::envelope::{self, Reading};
+use super::envelope::{self, Metadata};
 use super::ownership::fixture::tenant;
 use crate::model::CredentialId;
 
@@ -14,14 +14,14 @@ use crate::model::CredentialId;
 /// When a value does not come back to the letter: what the fuzzer looks for.
 pub fn envelope(text: &str) {
     let acme = tenant("acme");
-    if let Reading::Envelope(envelope) = envelope::read(Some(text)) {
+    if let Metadata::Envelope(envelope) = envelope::read(Some(text)) {
         let _ = envelope.value(&acme);
         let _ = envelope.with_value(&acme, "{}");
     }
     if serde_json::from_str::<IgnoredAny>(text).is_ok() {
         let by = CredentialId::parse("key").expect("an id");
         let wrapped = envelope::wrap(&acme, &by, Some("mark"), text);
-        let Reading::Envelope(envelope) = envelope::read(Some(&wrapped)) else {
+        let Metadata::Envelope(envelope) = envelope::read(Some(&wrapped)) else {
             panic!("no envelope: {wrapped}");
         };
         assert_eq!(*envelope.owner(), acme.id);

@@ -21,7 +21,7 @@ const NO_JOB: &str = "job-00000000-0000-0000-0000-000000000000";
 
 /// What is known of a job.
 #[derive(Debug, Clone)]
-pub(super) enum Known {
+pub(super) enum CachedJob {
     /// The job as its tenant sees it.
     Job(Arc<OwnedJob>),
     /// It is missing, foreign or nobody's.
@@ -30,9 +30,9 @@ pub(super) enum Known {
 
 /// What a fetch brought.
 #[derive(Debug, Clone)]
-pub(super) struct Brought {
+pub(super) struct FetchedJob {
     /// What is known now.
-    entry: Arc<Entry<Known>>,
+    entry: Arc<Entry<CachedJob>>,
     /// Errors of some of the job's fields.
     errors: Arc<[FieldError]>,
     /// Whether Move was asked for it or another replica had been.
@@ -40,7 +40,7 @@ pub(super) struct Brought {
 }
 
 /// How a fetch ended.
-pub(super) type Fetched = Result<Brought, Error>;
+pub(super) type FetchResult = Result<FetchedJob, Error>;
 
 impl Jobs {
     /// One job of the caller's tenant: from the cache where what is known covers what is wanted,
@@ -70,7 +70,7 @@ impl Jobs {
                 self.answer(trail, CacheStatus::Stale, &entry)
             }
             _ => match self.ask(request, trail, &key, needed).await {
-                (coalesced, Ok(Brought { entry, errors, status })) => {
+                (coalesced, Ok(FetchedJob { entry, errors, status })) => {
                     let answer = self.answer(trail, coalesced.unwrap_or(status), &entry)?;
                     if errors.is_empty() {
                         return Ok(answer);
@@ -105,9 +105,9 @@ impl Jobs {
         request: &RequestContext,
         key: &Key,
         needed: &Selection,
-    ) -> Option<Arc<Entry<Known>>> {
+    ) -> Option<Arc<Entry<CachedJob>>> {
         let entry = self.cache.get(key, &request.caller.tenant)?;
-        let covers = matches!(entry.value, Known::NotFound) || entry.selection.covers(needed);
+        let covers = matches!(entry.value, CachedJob::NotFound) || entry.selection.covers(needed);
         covers.then_some(entry)
     }
 
@@ -116,7 +116,7 @@ impl Jobs {
         &self,
         trail: &Trail,
         status: CacheStatus,
-        entry: &Entry<Known>,
+        entry: &Entry<CachedJob>,
     ) -> Result<Answer<Arc<OwnedJob>>, Error> {
         let age = match status {
             CacheStatus::Hit | CacheStatus::Stale => entry.lifetime.age(self.clock.now()),
@@ -124,8 +124,8 @@ impl Jobs {
         };
         trail.note_cache(status, age);
         match &entry.value {
-            Known::NotFound => Err(Error::JobNotFound),
-            Known::Job(job) => {
+            CachedJob::NotFound => Err(Error::JobNotFound),
+            CachedJob::Job(job) => {
                 // A whole answer made of what is not current is never given again.
                 if self.versions.is_current(&entry.version) {
                     let Lifetime { fetched, fresh_until: until, .. } = entry.lifetime;
@@ -144,10 +144,10 @@ impl Jobs {
         trail: &Trail,
         key: &Key,
         needed: &Needed,
-    ) -> (Option<CacheStatus>, Fetched) {
+    ) -> (Option<CacheStatus>, FetchResult) {
         let terms = self.terms(request, key);
         if !request.fresh
-            && let Some(fetched) = self.flights.join(key, &needed.selection, &terms).await
+            && let Some(fetched) = self.in_flight.join(key, &needed.selection, &terms).await
         {
             return (Some(CacheStatus::Coalesced), fetched);
         }
@@ -159,7 +159,7 @@ impl Jobs {
     /// Fetches in the background, unless somebody does already.
     fn refresh(&self, request: &RequestContext, key: &Key, needed: Needed) {
         let terms = self.terms(request, key);
-        if !self.flights.is_flying(key, &needed.selection, &terms) {
+        if !self.in_flight.is_flying(key, &needed.selection, &terms) {
             let trail = Trail::new("", RootField::GetJob);
             // Somebody has to wait for it.
             tokio::spawn(self.fetch(request, &trail, key, needed, terms));
@@ -180,7 +180,7 @@ impl Jobs {
         key: &Key,
         needed: Needed,
         terms: Terms,
-    ) -> impl Future<Output = Option<Fetched>> + use<> {
+    ) -> impl Future<Output = Option<FetchResult>> + use<> {
         let needed = match self.cache.last_selection(key) {
             Some(last) if !needed.selection.covers(&last) => {
                 Selection::clone(&needed.selection).union(&last).into()
@@ -195,7 +195,7 @@ impl Jobs {
         // On the heap: it is moved several times before it runs, and it is large.
         let fetch =
             Box::pin(async move { jobs.fetch_job(request, trail, id, needed, version).await });
-        self.flights.start(key, selection, terms, fetch)
+        self.in_flight.start(key, selection, terms, fetch)
     }
 
     async fn fetch_job(
@@ -205,7 +205,7 @@ impl Jobs {
         id: JobId,
         needed: Needed,
         version: Version,
-    ) -> Fetched {
+    ) -> FetchResult {
         let Needed { selection, document } = needed;
         let tenant = &request.caller.tenant;
         let key = Key { tenant: tenant.id.clone(), job: id };
@@ -219,7 +219,7 @@ impl Jobs {
                 if let Some(entry) = entry
                     && entry.lifetime.phase(self.clock.now()) == Phase::Fresh
                 {
-                    return Ok(Brought { entry, errors: [].into(), status: CacheStatus::Hit });
+                    return Ok(FetchedJob { entry, errors: [].into(), status: CacheStatus::Hit });
                 }
                 stamp
             }
@@ -236,8 +236,8 @@ impl Jobs {
             None => Err(Box::pin(self.refusal(&request, &trail, id, errors.clone())).await),
         };
         let (value, errors) = match found {
-            Ok(job) => (Known::Job(Arc::new(job)), errors),
-            Err(Error::JobNotFound) => (Known::NotFound, Vec::new()),
+            Ok(job) => (CachedJob::Job(Arc::new(job)), errors),
+            Err(Error::JobNotFound) => (CachedJob::NotFound, Vec::new()),
             Err(error) => return Err(error),
         };
         let (lifetime, now) = (lifetime(&tenant.cache, &value, asked_at), self.clock.now());
@@ -248,7 +248,7 @@ impl Jobs {
             Some(shared) => {
                 let known = is_kept.then(|| {
                     let job = match (&value, as_sent) {
-                        (Known::Job(_), Some(text)) => Some(text),
+                        (CachedJob::Job(_), Some(text)) => Some(text),
                         _ => None,
                     };
                     let (rules, selection) = (rules_of(tenant), Arc::clone(&selection));
@@ -264,7 +264,7 @@ impl Jobs {
         if is_kept {
             self.cache.put(key, Arc::clone(&entry), now);
         }
-        Ok(Brought { entry, errors: errors.into(), status: CacheStatus::Miss })
+        Ok(FetchedJob { entry, errors: errors.into(), status: CacheStatus::Miss })
     }
 
     /// Takes over what another replica fetched: judged by this replica's policies, as if Move had
@@ -275,17 +275,17 @@ impl Jobs {
         key: &Key,
         known: SharedEntry,
         version: &Version,
-    ) -> Option<Arc<Entry<Known>>> {
+    ) -> Option<Arc<Entry<CachedJob>>> {
         let SharedEntry { fetched, rules, selection, job } = known;
         if rules != rules_of(&caller.tenant) {
             return None;
         }
         let weight = job.as_ref().map_or(0, |text| 2 * text.len());
         let value = match job {
-            None => Known::NotFound,
+            None => CachedJob::NotFound,
             Some(text) => {
                 let job = Job::parse(&text)?;
-                Known::Job(Arc::new(self.owned(caller, &key.job, job, &[]).ok()?))
+                CachedJob::Job(Arc::new(self.owned(caller, &key.job, job, &[]).ok()?))
             }
         };
         let tenant = Arc::clone(&caller.tenant);
@@ -327,7 +327,7 @@ impl Jobs {
         if self.proven.contains_key(&proof(&caller.tenant, id)) {
             return Error::Refused(errors);
         }
-        let document = JobDocument::of(&needs::of_ownership());
+        let document = JobDocument::new(&needs::of_ownership());
         match self.read(request, trail, id, &document).await {
             Err(error) => return error.into(),
             Ok(Reply { value: Some(job), errors: beside, .. }) => {
@@ -389,10 +389,10 @@ fn proof(tenant: &Tenant, id: &JobId) -> Proof {
 
 fn lifetime(
     policy: &crate::model::CachePolicy,
-    known: &Known,
+    known: &CachedJob,
     asked_at: jiff::Timestamp,
 ) -> Lifetime {
-    let Known::Job(job) = known else {
+    let CachedJob::Job(job) = known else {
         return Lifetime::of(policy, State::NotFound, std::iter::empty(), asked_at);
     };
     let job = job.job();

@@ -84,7 +84,7 @@ impl Jobs {
             }
         }
         let needed = &*wanted.page;
-        let listing = Asked { jobs: self, request, trail, arguments: &arguments, needed };
+        let listing = ListCall { jobs: self, request, trail, arguments: &arguments, needed };
         if request.caller.tenant.account.is_shared() {
             listing.shared(first).await
         } else {
@@ -94,7 +94,7 @@ impl Jobs {
 }
 
 /// A listing that was asked for.
-struct Asked<'a> {
+struct ListCall<'a> {
     jobs: &'a Jobs,
     request: &'a RequestContext,
     trail: &'a Trail,
@@ -102,7 +102,7 @@ struct Asked<'a> {
     needed: &'a str,
 }
 
-impl Asked<'_> {
+impl ListCall<'_> {
     /// Lists an account that is the tenant's alone: Move's pages and cursors are its own.
     async fn own(&self, first: i32) -> Result<Answer<Page>, Error> {
         let caller = &self.request.caller;
@@ -126,7 +126,7 @@ impl Asked<'_> {
         };
         let of_page = errors.iter().filter(|error| is_of_page(error)).cloned().map(bare);
         let of_page: Vec<_> = of_page.collect();
-        let mut sifted = Sifted::of(&caller.tenant, first);
+        let mut sifted = Sifted::new(&caller.tenant, first);
         let next = sifted.take_from(&moves, errors, position).map_err(bad_cursor)?;
         let after = match next {
             Some(Position { page: Some(page), last: None }) => Some(page),
@@ -151,7 +151,7 @@ impl Asked<'_> {
         };
         let begins = position == Position::default();
         let give_up = Instant::now() + MAX_TIME;
-        let mut sifted = Sifted::of(&caller.tenant, first);
+        let mut sifted = Sifted::new(&caller.tenant, first);
         let (mut size, mut calls) = (MAX_FIRST, 0);
         let next = loop {
             let is_spent = |calls| calls >= MAX_CALLS || Instant::now() >= give_up;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::envelope::{self, Reading};
+use super::envelope::{self, Metadata};
 use super::ownership::{Owner, Place};
 use super::{Error, Jobs, needs};
 use crate::model::{JobId, RequestContext, TakeId, Tenant, Trail};
@@ -123,7 +123,7 @@ fn seen(
     let reading = envelope::read(stored.as_deref());
     match (Owner::of(tenant, stored.as_deref(), &reading, errors, place), &reading) {
         (Owner::Unknown, _) => Seen::Unreadable,
-        (Owner::Tenant, Reading::Envelope(envelope)) if envelope.mark() == Some(mark) => {
+        (Owner::Tenant, Metadata::Envelope(envelope)) if envelope.mark() == Some(mark) => {
             let id = job.id().and_then(|id| JobId::parse(&id).ok());
             id.map_or(Seen::Unreadable, Seen::Made)
         }

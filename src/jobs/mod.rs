@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 
-use get::{Fetched, Known};
+use get::{CachedJob, FetchResult};
 use writers::Writers;
 
 pub use cursor::CursorKey;
@@ -41,7 +41,7 @@ pub use present::{Source, source_of};
 pub use update::Update;
 
 use crate::audit::Journal;
-use crate::cache::{Flights, JobCache, Key, SharedTier, Versions};
+use crate::cache::{InFlight, JobCache, Key, SharedTier, Versions};
 use crate::model::{AccountId, Clock, JobId, RequestContext, TenantId, Trail};
 use crate::upstream::{self, FieldError, Upstream};
 
@@ -53,8 +53,8 @@ pub struct Jobs {
     clock: Clock,
     /// How long a fetch may take that several callers wait for.
     fetch_time: Duration,
-    cache: Arc<JobCache<Known>>,
-    flights: Arc<Flights<Key, Fetched>>,
+    cache: Arc<JobCache<CachedJob>>,
+    in_flight: Arc<InFlight<Key, FetchResult>>,
     versions: Arc<Versions>,
     shared: Option<Arc<SharedTier>>,
     journal: Journal,
@@ -97,7 +97,7 @@ impl Jobs {
             clock,
             fetch_time,
             cache: Arc::new(JobCache::new(cache_bytes, Arc::clone(&versions))),
-            flights: Arc::default(),
+            in_flight: Arc::default(),
             versions,
             shared: None,
             journal: Journal::none(),

@@ -28,7 +28,7 @@ pub struct Needed {
 
 impl From<Selection> for Needed {
     fn from(selection: Selection) -> Self {
-        Self { document: JobDocument::of(&selection), selection: Arc::new(selection) }
+        Self { document: JobDocument::new(&selection), selection: Arc::new(selection) }
     }
 }
 

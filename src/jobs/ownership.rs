@@ -7,7 +7,7 @@ use crate::model::{JobId, RootField, Tenant, UnclaimedJobs};
 use crate::telemetry::metrics;
 use crate::upstream::{FieldError, Job, PathSegment};
 
-use super::envelope::{self, Reading};
+use super::envelope::{self, Metadata};
 use super::present;
 
 /// Whose a job or a take is to a tenant, as far as its metadata tells.
@@ -76,15 +76,15 @@ impl Owner {
     pub fn of(
         tenant: &Tenant,
         stored: Option<&str>,
-        reading: &Reading<'_>,
+        reading: &Metadata<'_>,
         errors: &[FieldError],
         place: Place,
     ) -> Self {
         match reading {
-            Reading::Envelope(envelope) if *envelope.owner() == tenant.id => Self::Tenant,
-            Reading::Envelope(_) => Self::Another,
-            Reading::Broken => Self::Unknown,
-            Reading::Plain => {
+            Metadata::Envelope(envelope) if *envelope.owner() == tenant.id => Self::Tenant,
+            Metadata::Envelope(_) => Self::Another,
+            Metadata::Malformed => Self::Unknown,
+            Metadata::Unmanaged => {
                 let mut errors = errors.iter().filter_map(|error| place.error_at(&error.path));
                 let is_doubtful = errors.any(|at| stored.is_none() || at == ErrorAt::Metadata);
                 match (is_doubtful, tenant.account.is_shared()) {
@@ -193,8 +193,8 @@ pub(super) fn report_unknown(field: RootField, count: usize, job: Option<&JobId>
 #[cfg(any(test, feature = "fuzzing"))]
 #[expect(clippy::expect_used, reason = "the texts are constants")]
 pub mod fixture {
+    #[cfg(test)]
     pub use super::Place;
-
     use std::sync::Arc;
     use std::time::Duration;
 

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use crate::json::JsonRef;
 use crate::model::Tenant;
 
-use super::envelope::{self, Reading};
+use super::envelope::{self, Metadata};
 
 /// Where the value of a field comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,12 +44,12 @@ pub fn source_of(type_name: &str, field: &str) -> Source {
 pub fn metadata<'a>(
     tenant: &Tenant,
     stored: Option<&'a str>,
-    reading: &Reading<'a>,
+    reading: &Metadata<'a>,
 ) -> Option<&'a str> {
     match reading {
-        Reading::Plain => stored,
-        Reading::Envelope(envelope) if *envelope.owner() == tenant.id => envelope.value(tenant),
-        Reading::Envelope(_) | Reading::Broken => None,
+        Metadata::Unmanaged => stored,
+        Metadata::Envelope(envelope) if *envelope.owner() == tenant.id => envelope.value(tenant),
+        Metadata::Envelope(_) | Metadata::Malformed => None,
     }
 }
 

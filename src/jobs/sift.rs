@@ -26,7 +26,7 @@ pub struct Sifted<'a> {
 
 impl<'a> Sifted<'a> {
     /// A page for `first` jobs, and not many more bytes than [`MAX_BYTES`].
-    pub fn of(tenant: &'a Tenant, first: i32) -> Self {
+    pub fn new(tenant: &'a Tenant, first: i32) -> Self {
         let wanted = usize::try_from(first).unwrap_or(0);
         Self { tenant, wanted, bytes: 0, items: Vec::new(), errors: Vec::new() }
     }

@@ -7,7 +7,7 @@ use crate::model::{Before, CredentialId, JobId, RequestContext, Tenant, Trail};
 use crate::upstream::{self, Call, ErrorKind, JobDocument, Reply};
 
 use super::create::{check_metadata_size, note_metadata, written};
-use super::envelope::{self, Envelope, Reading, Write};
+use super::envelope::{self, Envelope, Metadata, Write};
 use super::look::CLOCKS;
 use super::sending::{begin, done, not_done};
 use super::{Answer, Error, Jobs, OwnedJob, Wanted, needs};
@@ -63,7 +63,7 @@ impl Jobs {
         let turn = timeout_at(request.deadline, self.writers.turn(&key));
         let _turn = turn.await.map_err(|_| upstream::Error::from(ErrorKind::DeadlineExceeded))?;
         let Reply { value, errors, .. } =
-            self.read(request, trail, id, &JobDocument::of(&needs::of_ownership())).await?;
+            self.read(request, trail, id, &JobDocument::new(&needs::of_ownership())).await?;
         let job = match value {
             Some(job) => self.owned(caller, id, job, &errors),
             None => Err(self.refusal(request, trail, id, errors).await),
@@ -79,8 +79,8 @@ impl Jobs {
         let mark = request.keyed.as_ref().map(|keyed| keyed.mark(&trail.response_key));
         let held = job.stored();
         let envelope = match envelope::read(held.as_deref()) {
-            Reading::Envelope(envelope) => Some(envelope),
-            Reading::Plain | Reading::Broken => None,
+            Metadata::Envelope(envelope) => Some(envelope),
+            Metadata::Unmanaged | Metadata::Malformed => None,
         };
         let is_written =
             mark.as_ref().zip(envelope.as_ref()).is_some_and(|(mark, own)| own.has_write(mark));
@@ -130,7 +130,7 @@ fn stored(
         (None, Some(value), write) => {
             let wrapped = envelope::wrap(tenant, by, None, value);
             match (envelope::read(Some(&wrapped)), write) {
-                (Reading::Envelope(envelope), Some(write)) => {
+                (Metadata::Envelope(envelope), Some(write)) => {
                     Some(envelope.with_write(tenant, None, write))
                 }
                 _ => Some(wrapped),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Refused, seconds};
+use super::{LimitError, seconds};
 use crate::model::Rate;
 
 /// Whose units a bucket holds.
@@ -37,11 +37,11 @@ pub struct Bucket {
 
 /// What is in a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Level {
+pub struct Remaining {
     /// Units that may be spent at once now.
     pub remaining: u32,
     /// How long until it is full.
-    pub full_in: Duration,
+    pub reset_after: Duration,
 }
 
 impl Bucket {
@@ -63,7 +63,7 @@ impl Bucket {
     ///
     /// # Errors
     /// When they are not in the first of those that lack them, or never can be in one.
-    pub fn take_all(buckets: &[(Arc<Self>, NonZeroU32)]) -> Result<Vec<Level>, Refused> {
+    pub fn take_all(buckets: &[(Arc<Self>, NonZeroU32)]) -> Result<Vec<Remaining>, LimitError> {
         if let Some((bucket, units)) = buckets.iter().find(|(own, units)| *units > own.rate.burst) {
             return Err(bucket.never_enough(units.get()));
         }
@@ -81,17 +81,17 @@ impl Bucket {
     }
 
     /// Takes units out of it, if they are in it.
-    fn take(&self, units: NonZeroU32) -> Result<Level, Refused> {
+    fn take(&self, units: NonZeroU32) -> Result<Remaining, LimitError> {
         let now = self.made.elapsed();
         let mut full_at = self.full_at();
-        let full_in = full_at.saturating_sub(now);
-        let after = full_in + self.rate.interval() * units.get();
+        let reset_after = full_at.saturating_sub(now);
+        let after = reset_after + self.rate.interval() * units.get();
         let wait = after.saturating_sub(self.rate.interval() * self.rate.burst.get());
         if wait.is_zero() {
             *full_at = now + after;
             Ok(self.level(after))
         } else {
-            Err(self.refusal(wait, self.level(full_in)))
+            Err(self.refusal(wait, self.level(reset_after)))
         }
     }
 
@@ -106,21 +106,21 @@ impl Bucket {
     }
 
     /// Returns what a caller reads when the bucket has not enough.
-    pub(super) fn refusal(&self, wait: Duration, level: Level) -> Refused {
+    pub(super) fn refusal(&self, wait: Duration, level: Remaining) -> LimitError {
         let name = self.name.clone();
         let (rate, policy) = (self.rate.to_string().into(), self.policy.clone());
-        Refused::Rate { name, rate, wait, level, policy }
+        LimitError::Rate { name, rate, wait, level, policy }
     }
 
-    pub(super) fn never_enough(&self, cost: u32) -> Refused {
-        Refused::NeverEnough { name: self.name.clone(), cost, burst: self.rate.burst.get() }
+    pub(super) fn never_enough(&self, cost: u32) -> LimitError {
+        LimitError::NeverEnough { name: self.name.clone(), cost, burst: self.rate.burst.get() }
     }
 
     /// Returns the level of a bucket that is full in so long.
-    pub(super) fn level(&self, full_in: Duration) -> Level {
-        let used = full_in.as_nanos().div_ceil(self.rate.interval().as_nanos().max(1));
+    pub(super) fn level(&self, reset_after: Duration) -> Remaining {
+        let used = reset_after.as_nanos().div_ceil(self.rate.interval().as_nanos().max(1));
         let used = u32::try_from(used).unwrap_or(u32::MAX);
-        Level { remaining: self.rate.burst.get().saturating_sub(used), full_in }
+        Remaining { remaining: self.rate.burst.get().saturating_sub(used), reset_after }
     }
 }
 
@@ -160,7 +160,7 @@ mod tests {
         Arc::new(Bucket::new(name, BucketScope::Tenant, rate))
     }
 
-    fn take(bucket: &Arc<Bucket>, units: u32) -> Result<Level, Refused> {
+    fn take(bucket: &Arc<Bucket>, units: u32) -> Result<Remaining, LimitError> {
         Bucket::take_all(&[(Arc::clone(bucket), count(units))]).map(|levels| levels[0])
     }
 
@@ -187,7 +187,7 @@ mod tests {
                             prop_assert!(reference.take(now, cost.into()));
                             prop_assert!(level.remaining <= burst - cost);
                         }
-                        Err(Refused::NeverEnough { .. }) => prop_assert!(cost > burst),
+                        Err(LimitError::NeverEnough { .. }) => prop_assert!(cost > burst),
                         Err(refused) => {
                             prop_assert!(!reference.take(now, cost.into()));
                             // It is admitted when the wait is over, and no earlier.
@@ -207,8 +207,8 @@ mod tests {
     async fn a_bucket_says_what_is_left_and_when_to_come_back() {
         let bucket = bucket("queries", rate(2, 1, 4));
         assert_eq!(&*bucket.policy, "\"queries\";q=4;w=2");
-        let full_in = Duration::from_millis(1500);
-        assert_eq!(take(&bucket, 3), Ok(Level { remaining: 1, full_in }));
+        let reset_after = Duration::from_millis(1500);
+        assert_eq!(take(&bucket, 3), Ok(Remaining { remaining: 1, reset_after }));
         let refused = take(&bucket, 3).expect_err("used up");
         assert_eq!(refused.wait(), Some(Duration::from_secs(1)));
         assert_eq!(refused.to_string(), "The limit of queries (2/s) is used up. Come back in 1 s.");
@@ -222,11 +222,11 @@ mod tests {
         let both = [(Arc::clone(&wide), count(10)), (Arc::clone(&narrow), count(1))];
         assert!(Bucket::take_all(&both).is_ok());
         for _ in 0..100 {
-            assert!(matches!(Bucket::take_all(&both), Err(Refused::Rate { .. })));
+            assert!(matches!(Bucket::take_all(&both), Err(LimitError::Rate { .. })));
         }
         assert_eq!(take(&wide, 1).map(|level| level.remaining), Ok(89));
         let too_much = [(Arc::clone(&wide), count(10)), (narrow, count(2))];
-        assert!(matches!(Bucket::take_all(&too_much), Err(Refused::NeverEnough { .. })));
+        assert!(matches!(Bucket::take_all(&too_much), Err(LimitError::NeverEnough { .. })));
         assert_eq!(take(&wide, 1).map(|level| level.remaining), Ok(88));
     }
 }

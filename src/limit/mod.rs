@@ -6,7 +6,7 @@ mod shared;
 mod slot;
 mod tenant;
 
-pub use bucket::{Bucket, BucketScope, Level};
+pub use bucket::{Bucket, BucketScope, Remaining};
 pub use shared::Limiter;
 pub use slot::{Slot, UNFINISHED_BODIES};
 pub use tenant::{Charge, Limits, TenantLimits};
@@ -21,13 +21,13 @@ use crate::model::Decision;
 #[derive(Debug)]
 pub struct Permit {
     /// The buckets that were charged, and what is left in each.
-    pub levels: Vec<(Arc<Bucket>, Level)>,
+    pub levels: Vec<(Arc<Bucket>, Remaining)>,
     _slot: Slot,
 }
 
 /// Why a request may not be done now.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum LimitError {
     /// A rate is used up.
     #[error("The limit of {name} ({rate}) is used up. Come back in {} s.", seconds(*.wait))]
     Rate {
@@ -38,7 +38,7 @@ pub enum Refused {
         /// When there is enough again.
         wait: Duration,
         /// The bucket's level, for the answer's head.
-        level: Level,
+        level: Remaining,
         /// The bucket's policy, for the answer's head.
         policy: Box<str>,
     },
@@ -80,7 +80,7 @@ pub enum Refused {
     },
 }
 
-impl Refused {
+impl LimitError {
     /// As records and metrics know it.
     #[must_use]
     pub const fn decision(&self) -> Decision {

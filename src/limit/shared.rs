@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redis::Script;
 
-use super::{Bucket, BucketScope, Charge, Level, Permit, Refused, Slot, TenantLimits};
+use super::{Bucket, BucketScope, Charge, LimitError, Permit, Remaining, Slot, TenantLimits};
 use crate::model::{CredentialId, TenantId};
 use crate::shared_state::{PREFIX, SharedState};
 
@@ -70,14 +70,14 @@ impl Limiter {
         credential: &CredentialId,
         charge: &Charge,
         slot: Slot,
-    ) -> Result<Permit, Refused> {
+    ) -> Result<Permit, LimitError> {
         let (cost, max) = (charge.total(), limits.max_cost());
         let charged = if cost > max {
-            Err(Refused::TooCostly { cost, max })
+            Err(LimitError::TooCostly { cost, max })
         } else {
             self.charge(tenant, limits, credential, charge).await
         };
-        if let Err(Refused::TooCostly { .. } | Refused::NeverEnough { .. }) = charged {
+        if let Err(LimitError::TooCostly { .. } | LimitError::NeverEnough { .. }) = charged {
             self.charge(tenant, limits, credential, &Charge::default()).await?;
         }
         Ok(Permit { levels: charged?, _slot: slot })
@@ -93,7 +93,7 @@ impl Limiter {
         limits: &TenantLimits,
         credential: &CredentialId,
         charge: &Charge,
-    ) -> Result<Vec<(Arc<Bucket>, Level)>, Refused> {
+    ) -> Result<Vec<(Arc<Bucket>, Remaining)>, LimitError> {
         let buckets = limits.buckets(credential, charge);
         let share = match self {
             Self::Shared(shared) if !buckets.is_empty() => {
@@ -127,7 +127,7 @@ impl Shared {
         tenant: &TenantId,
         credential: &CredentialId,
         buckets: &[(Arc<Bucket>, NonZeroU32)],
-    ) -> Option<Result<Vec<(Arc<Bucket>, Level)>, Refused>> {
+    ) -> Option<Result<Vec<(Arc<Bucket>, Remaining)>, LimitError>> {
         let mut script = self.script.prepare_invoke();
         for (bucket, units) in buckets {
             if *units > bucket.rate.burst {
@@ -145,17 +145,17 @@ impl Shared {
         let ask = async |redis: &mut _| script.invoke_async::<Vec<u64>>(redis).await;
         let answer = self.state.run(ask).await?;
         let (&refused, rest) = answer.split_first()?;
-        let (&wait, full_in) = rest.split_first()?;
-        let level = |bucket: &Bucket, full_in| bucket.level(Duration::from_micros(full_in));
+        let (&wait, reset_after) = rest.split_first()?;
+        let level = |bucket: &Bucket, reset_after| bucket.level(Duration::from_micros(reset_after));
         if let Some((bucket, _)) =
             usize::try_from(refused).ok()?.checked_sub(1).and_then(|i| buckets.get(i))
         {
-            let level = level(bucket, full_in.first().copied().unwrap_or_default());
+            let level = level(bucket, reset_after.first().copied().unwrap_or_default());
             return Some(Err(bucket.refusal(Duration::from_micros(wait), level)));
         }
-        let levels = buckets.iter().zip(full_in);
-        let levels =
-            levels.map(|((bucket, _), full_in)| (Arc::clone(bucket), level(bucket, *full_in)));
+        let levels = buckets.iter().zip(reset_after);
+        let levels = levels
+            .map(|((bucket, _), reset_after)| (Arc::clone(bucket), level(bucket, *reset_after)));
         Some(Ok(levels.collect()))
     }
 }

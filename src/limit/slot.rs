@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Refused;
+use super::LimitError;
 
 /// The memory that unfinished bodies of one tenant may take together, in bytes, unless one body
 /// alone may be longer.
@@ -45,9 +45,9 @@ impl Slots {
         Self { unfinished: Arc::clone(&self.unfinished), ..Self::new(max) }
     }
 
-    pub(super) fn take(&self) -> Result<Slot, Refused> {
+    pub(super) fn take(&self) -> Result<Slot, LimitError> {
         let place = Arc::clone(&self.in_flight).try_acquire_owned();
-        let place = place.map_err(|_| Refused::InFlight { max: self.max })?;
+        let place = place.map_err(|_| LimitError::InFlight { max: self.max })?;
         Ok(Slot { _place: place, unfinished: Arc::clone(&self.unfinished), own: 0 })
     }
 }
@@ -57,11 +57,11 @@ impl Slot {
     ///
     /// # Errors
     /// When the tenant's unfinished bodies take too much together.
-    pub fn receive(&mut self, bytes: usize, longest: usize) -> Result<(), Refused> {
+    pub fn receive(&mut self, bytes: usize, longest: usize) -> Result<(), LimitError> {
         let max = UNFINISHED_BODIES.max(longest);
         self.own += bytes;
         let before = self.unfinished.fetch_add(bytes, Ordering::Relaxed);
-        if before + bytes > max { Err(Refused::Bodies { max }) } else { Ok(()) }
+        if before + bytes > max { Err(LimitError::Bodies { max }) } else { Ok(()) }
     }
 
     /// Its body is whole, or given up.
@@ -84,7 +84,7 @@ mod tests {
     fn a_place_is_given_back_and_a_new_number_makes_new_places() {
         let slots = Slots::new(1);
         let slot = slots.take().expect("a place");
-        assert_eq!(slots.take().err(), Some(Refused::InFlight { max: 1 }));
+        assert_eq!(slots.take().err(), Some(LimitError::InFlight { max: 1 }));
         assert!(slots.resized(1).take().is_err());
         assert!(slots.resized(2).take().is_ok());
         drop(slot);
@@ -97,7 +97,7 @@ mod tests {
         let [mut one, mut other] = [slots.take(), slots.take()].map(|slot| slot.expect("a place"));
         one.receive(UNFINISHED_BODIES - 10, 1).expect("room");
         other.receive(10, 1).expect("room");
-        assert_eq!(other.receive(1, 1), Err(Refused::Bodies { max: UNFINISHED_BODIES }));
+        assert_eq!(other.receive(1, 1), Err(LimitError::Bodies { max: UNFINISHED_BODIES }));
         one.received();
         other.receive(10, 1).expect("room again");
         drop(other);

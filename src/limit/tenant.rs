@@ -8,7 +8,7 @@ use std::time::Duration;
 use moka::sync::Cache;
 
 use super::slot::Slots;
-use super::{Bucket, BucketScope, Refused, Slot};
+use super::{Bucket, BucketScope, LimitError, Slot};
 use crate::model::{CredentialId, Kind, Rate, RateLimits, RootField, Tenant, TenantId, Weights};
 
 /// How many credentials of one tenant have buckets of their own at once.
@@ -69,7 +69,7 @@ pub struct Charge {
 
 impl Charge {
     /// What these root fields cost by these weights, each as often as it is asked for.
-    pub fn of(
+    pub fn for_units(
         fields: impl Iterator<Item = RootField>,
         weight: impl Fn(RootField) -> u32,
         introspects: bool,
@@ -128,7 +128,7 @@ impl Limits {
 
     /// A tenant's.
     #[must_use]
-    pub fn of(&self, tenant: &TenantId) -> Option<&Arc<TenantLimits>> {
+    pub fn get(&self, tenant: &TenantId) -> Option<&Arc<TenantLimits>> {
         self.tenants.get(tenant)
     }
 }
@@ -179,7 +179,7 @@ impl TenantLimits {
     ///
     /// # Errors
     /// When all are taken.
-    pub fn enter(&self) -> Result<Slot, Refused> {
+    pub fn enter(&self) -> Result<Slot, LimitError> {
         self.slots.take()
     }
 

@@ -82,7 +82,7 @@ impl TraceContext {
     /// Continues the trace that a request's headers tell of. `tracestate` counts only with exactly
     /// one `traceparent` that can be read (section 4.3).
     #[must_use]
-    pub fn of(headers: &HeaderMap) -> Option<Self> {
+    pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let mut parents = headers.get_all("traceparent").iter();
         let (parent, None) = (parents.next()?, parents.next()) else { return None };
         let state = state(headers.get_all("tracestate").iter().map(|value| value.to_str().ok()));
@@ -129,7 +129,7 @@ impl UpstreamSpan {
 impl RequestHead {
     /// What there is to show of a head.
     #[must_use]
-    pub fn of(head: &Parts) -> Self {
+    pub fn from_parts(head: &Parts) -> Self {
         let host = head.headers.get(HOST).and_then(|host| host.to_str().ok()?.parse().ok());
         let user_agent = head.headers.get(USER_AGENT).and_then(|text| text.to_str().ok());
         Self {
@@ -215,7 +215,7 @@ mod tests {
         let parent = format!("00-{TRACE}-b7ad6b7169203331-01");
         let mut lines = vec![("traceparent", parent.as_str())];
         lines.extend(states.iter().map(|state| ("tracestate", *state)));
-        let context = TraceContext::of(&headers(&lines)).expect("a context");
+        let context = TraceContext::from_headers(&headers(&lines)).expect("a context");
         context.state.map(|state| state.to_string())
     }
 
@@ -245,7 +245,11 @@ mod tests {
             "00-0af7651916cd43dd8448eb211c80319-b7ad6b7169203331-01",
         ] {
             let state = ("tracestate", "a=1");
-            assert_eq!(TraceContext::of(&headers(&[("traceparent", bad), state])), None, "{bad}");
+            assert_eq!(
+                TraceContext::from_headers(&headers(&[("traceparent", bad), state])),
+                None,
+                "{bad}"
+            );
         }
         let later = TraceContext::continued(&format!("01-{TRACE}-b7ad6b7169203331-00-more"));
         assert!(later.is_some_and(|context| !context.sampled), "a later version may say more");
@@ -255,9 +259,9 @@ mod tests {
     fn two_traceparents_are_none() {
         let parent = format!("00-{TRACE}-b7ad6b7169203331-01");
         let twice = [("traceparent", parent.as_str()), ("traceparent", parent.as_str())];
-        assert!(TraceContext::of(&headers(&twice[..1])).is_some());
-        assert_eq!(TraceContext::of(&headers(&twice)), None);
-        assert_eq!(TraceContext::of(&headers(&[("tracestate", "a=1")])), None);
+        assert!(TraceContext::from_headers(&headers(&twice[..1])).is_some());
+        assert_eq!(TraceContext::from_headers(&headers(&twice)), None);
+        assert_eq!(TraceContext::from_headers(&headers(&[("tracestate", "a=1")])), None);
     }
 
     #[test]
@@ -294,7 +298,7 @@ mod tests {
             .header(USER_AGENT, "a".repeat(1_000))
             .extension(Scheme::HTTPS);
         let (parts, ()) = request.body(()).expect("a request").into_parts();
-        let head = RequestHead::of(&parts);
+        let head = RequestHead::from_parts(&parts);
         assert_eq!((head.scheme, head.version, &*head.path), ("https", "1.1", "/graphql"));
         assert_eq!(head.user_agent, Some("a".repeat(LONGEST_USER_AGENT).into()));
         let server = head.server.expect("a server");
@@ -309,7 +313,7 @@ mod tests {
             flags: u8,
         ) {
             let parent = format!("00-{trace}-{span}-{flags:02x}");
-            let context = TraceContext::of(&headers(&[("traceparent", &parent)])).expect("one");
+            let context = TraceContext::from_headers(&headers(&[("traceparent", &parent)])).expect("one");
             prop_assert_eq!(context.sampled, flags & 1 == 1);
             let told = context.traceparent().0;
             prop_assert!(told.starts_with(&format!("00-{trace}-")), "{}", told);

@@ -15,7 +15,7 @@ pub struct Pos {
 impl Pos {
     /// Where a span of a document begins.
     #[must_use]
-    pub fn of(span: Option<SourceSpan>, sources: &SourceMap) -> Option<Self> {
+    pub fn from_span(span: Option<SourceSpan>, sources: &SourceMap) -> Option<Self> {
         span?.line_column(sources).map(Self::from)
     }
 }

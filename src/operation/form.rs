@@ -31,7 +31,7 @@ pub struct FormId(u64);
 #[derive(Debug)]
 pub struct Root {
     /// What it asks for.
-    pub asked: Asked,
+    pub asked: RootKind,
     /// Its key, its type and what is selected of it.
     pub field: Field,
     pub(super) arguments: Vec<Given>,
@@ -40,7 +40,7 @@ pub struct Root {
 
 /// What a root field asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum RootKind {
     /// An operation of the Jobs API.
     Operation(RootField),
     /// Jobs by their keys, for a federated graph: to policy each is what `getJob` does.
@@ -138,7 +138,7 @@ impl Form {
     /// Where a field stands in the document; the first place, if several were merged.
     #[must_use]
     pub fn position(&self, field: &Field) -> Option<Pos> {
-        Pos::of(field.span, &self.sources)
+        Pos::from_span(field.span, &self.sources)
     }
 
     /// How many fields it has.
@@ -180,12 +180,12 @@ impl Field {
 impl Shape {
     /// The shape of a type.
     #[must_use]
-    pub fn of(ty: &Type) -> Self {
+    pub fn from_type(ty: &Type) -> Self {
         let nullable = !ty.is_non_null();
         match ty {
             Type::Named(_) | Type::NonNullNamed(_) => Self::One { nullable },
             Type::List(item) | Type::NonNullList(item) => {
-                Self::List { nullable, item: Box::new(Self::of(item)) }
+                Self::List { nullable, item: Box::new(Self::from_type(item)) }
             }
         }
     }

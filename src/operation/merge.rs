@@ -9,7 +9,7 @@ use apollo_compiler::executable::{
 use apollo_compiler::schema::ExtendedType;
 use apollo_compiler::{Name, Node, name};
 
-use super::form::{Asked, Below, Field, Form, Given, Leaf, Object, Root, Shape};
+use super::form::{Below, Field, Form, Given, Leaf, Object, Root, RootKind, Shape};
 use super::schema::Schema;
 use crate::model::{Kind, RootField};
 
@@ -47,14 +47,14 @@ impl<'a> Merging<'a> {
     fn root(&self, root_type: &str, key: &Name, fields: &[&'a Node<Selected>]) -> Option<Root> {
         let first = *fields.first()?;
         let asked = match first.name.as_str() {
-            "__typename" => Asked::Typename,
-            "__schema" | "__type" => Asked::Introspection,
-            "_service" => Asked::Service,
-            "_entities" => Asked::Entities,
-            name => Asked::Operation(RootField::from_name(name)?),
+            "__typename" => RootKind::Typename,
+            "__schema" | "__type" => RootKind::Introspection,
+            "_service" => RootKind::Service,
+            "_entities" => RootKind::Entities,
+            name => RootKind::Operation(RootField::from_name(name)?),
         };
         let mut field = self.field(root_type, key, fields)?;
-        if asked == Asked::Introspection {
+        if asked == RootKind::Introspection {
             field.below = Below::Library;
         }
         let arguments = first
@@ -89,7 +89,7 @@ impl<'a> Merging<'a> {
                 Below::OneOf(possible.iter().map(|name| self.object(name, fields)).collect())
             }
         };
-        let shape = Shape::of(&definition.ty);
+        let shape = Shape::from_type(&definition.ty);
         Some(Field::new(key.clone(), first.name.clone(), shape, below, first.location()))
     }
 

@@ -29,7 +29,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 pub use error::{ArgumentError, Error, Pos, Problem};
-pub use form::{Asked, Below, Field, Form, FormId, Leaf, Object, Root, Shape};
+pub use form::{Below, Field, Form, FormId, Leaf, Object, Root, RootKind, Shape};
 pub use introspect::{Introspected, introspect};
 pub use measure::Limits;
 pub use schema::{Schema, SchemaId, sdl_without};
@@ -227,9 +227,11 @@ impl Document {
         let units =
             form.roots.iter().enumerate().filter_map(|(root, Root { asked, field, .. })| {
                 let operation = match asked {
-                    Asked::Operation(field) => *field,
-                    Asked::Entities => RootField::GetJob,
-                    Asked::Introspection | Asked::Service | Asked::Typename => return None,
+                    RootKind::Operation(field) => *field,
+                    RootKind::Entities => RootField::GetJob,
+                    RootKind::Introspection | RootKind::Service | RootKind::Typename => {
+                        return None;
+                    }
                 };
                 let response_key = field.key.as_str().into();
                 Some(Unit { root, entity: None, field: operation, response_key })
@@ -291,13 +293,13 @@ impl Operation {
         let mut entities = 0;
         for (root, Root { asked, field, .. }) in self.form.roots.iter().enumerate() {
             match asked {
-                Asked::Operation(operation) => units.push(Unit {
+                RootKind::Operation(operation) => units.push(Unit {
                     root,
                     entity: None,
                     field: *operation,
                     response_key: field.key.as_str().into(),
                 }),
-                Asked::Entities => {
+                RootKind::Entities => {
                     let representations = self.representations(root).len();
                     entities += representations as u64;
                     if entities > self.document.representations {
@@ -315,7 +317,7 @@ impl Operation {
                         response_key: format!("{}.{entity}", field.key).into(),
                     }));
                 }
-                Asked::Introspection | Asked::Service | Asked::Typename => {}
+                RootKind::Introspection | RootKind::Service | RootKind::Typename => {}
             }
         }
         Ok(units)
@@ -354,7 +356,8 @@ impl Operation {
     /// Returns true if the schema is asked for.
     #[must_use]
     pub fn introspects(&self) -> bool {
-        let is_schema = |root: &Root| matches!(root.asked, Asked::Introspection | Asked::Service);
+        let is_schema =
+            |root: &Root| matches!(root.asked, RootKind::Introspection | RootKind::Service);
         self.form.roots.iter().any(is_schema)
     }
 

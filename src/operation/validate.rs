@@ -129,7 +129,7 @@ impl<'a> Names<'a> {
 
     fn report(&mut self, message: String, span: Option<SourceSpan>) {
         if self.problems.len() < TOLD {
-            let position = Pos::of(span, &self.document.sources);
+            let position = Pos::from_span(span, &self.document.sources);
             self.problems.push(Problem { message: shortened(message), position });
         }
     }

@@ -23,7 +23,7 @@ pub fn variables(
     let mut values = Map::new();
     for definition in declared {
         let name = definition.name.as_str();
-        let position = || Pos::of(definition.location(), sources);
+        let position = || Pos::from_span(definition.location(), sources);
         let missing = || Error::VariableMissing {
             name: name.to_owned(),
             ty: definition.ty.to_string(),

@@ -9,9 +9,9 @@ use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
-use super::{Loaded, Origin, fixed_files, rules, watch};
+use super::{ConfigSource, Loaded, fixed_files, rules, watch};
 use crate::config::{Config, Diagnostic, Diagnostics, Fingerprint, Severity};
-use crate::http::{Rules, Service};
+use crate::http::{ReloadableState, Service};
 use crate::jobs::Jobs;
 use crate::policy::Changes;
 use crate::supervision::{self, Supervisor};
@@ -29,7 +29,7 @@ const RESTLESS: usize = 20;
 
 /// Reloads the rules of a gateway whenever what they are read from has changed.
 pub struct Follower {
-    origin: Origin,
+    origin: ConfigSource,
     running: Config,
     known: Arc<Fingerprint>,
     gateway: Gateway,
@@ -58,7 +58,7 @@ impl Follower {
     /// # Errors
     /// When signals cannot be heard.
     pub fn new(
-        origin: Origin,
+        origin: ConfigSource,
         running: Config,
         known: Fingerprint,
         gateway: Gateway,
@@ -144,7 +144,7 @@ impl Follower {
     }
 
     /// Reads everything and builds rules. A panic on the way is a bug, and a reason to refuse.
-    async fn read(&mut self) -> Result<(Config, Rules, Changes), Diagnostics> {
+    async fn read(&mut self) -> Result<(Config, ReloadableState, Changes), Diagnostics> {
         let (origin, now) = (self.origin.clone(), self.gateway.service.clock.now());
         let read = spawn_blocking(move || origin.read(now)).await;
         let (fingerprint, loaded) = read.map_err(bug).inspect_err(|_| {
@@ -187,7 +187,7 @@ fn refuse(problems: &Diagnostics) {
 }
 
 /// Says what a reload changed. Who lost something may call.
-fn tell(rules: &Rules, changes: &Changes) {
+fn tell(rules: &ReloadableState, changes: &Changes) {
     let (version, tenants) = (&**rules.policies.version(), rules.policies.tenant_count());
     let Changes { tenants_added, tenants_removed, keys_added, keys_removed } = changes;
     macro_rules! line {

@@ -9,10 +9,10 @@ use std::sync::Arc;
 pub use follow::{Follower, Gateway};
 
 use crate::auth::Issuers;
-use crate::cache::Answers;
+use crate::cache::ResponseCache;
 use crate::config::{self, Config, Diagnostic, Diagnostics, Fingerprint, Node, Sources};
-use crate::graphql::{self, Gateways};
-use crate::http::{Rules, Tls, TlsFiles};
+use crate::graphql::{self, Schemas};
+use crate::http::{ReloadableState, Tls, TlsFiles};
 use crate::jobs::Jobs;
 use crate::limit::Limits;
 use crate::model::TenantId;
@@ -25,12 +25,12 @@ pub type OwnedEnv = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// Where rules come from: a configuration file and the environment.
 #[derive(Clone)]
-pub struct Origin {
+pub struct ConfigSource {
     path: PathBuf,
     env: OwnedEnv,
 }
 
-impl std::fmt::Debug for Origin {
+impl std::fmt::Debug for ConfigSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Origin").field("path", &self.path).finish_non_exhaustive()
     }
@@ -49,7 +49,7 @@ pub struct Loaded {
     pub fingerprint: Fingerprint,
 }
 
-impl Origin {
+impl ConfigSource {
     /// Rules of this file, in this environment.
     #[must_use]
     pub fn new(path: &Path, env: OwnedEnv) -> Self {
@@ -151,18 +151,18 @@ pub fn rules(
     config: &Config,
     policies: Snapshot,
     jobs: &Jobs,
-    before: Option<&Rules>,
+    before: Option<&ReloadableState>,
     http: &reqwest::Client,
     supervisor: &Supervisor,
-) -> Result<Rules, Diagnostics> {
+) -> Result<ReloadableState, Diagnostics> {
     let known_issuers = before.map(|rules| &rules.issuers);
     let issuers = Issuers::build(&config.issuers, known_issuers, http, supervisor)?;
     metrics::key_expiries(policies.key_expiries());
     let tenants = policies.tenants().map(|tenant| (&tenant.id, tenant.operations));
     metrics::policies(policies.version(), tenants);
-    Ok(Rules {
+    Ok(ReloadableState {
         issuers,
-        gateways: Gateways::new(
+        gateways: Schemas::new(
             jobs,
             policies.tenants().map(|tenant| &**tenant),
             &config.limits,
@@ -174,6 +174,6 @@ pub fn rules(
             before.map(|rules| &rules.limits),
         ),
         policies,
-        answers: Answers::new(config.cache.answers, Arc::clone(jobs.versions())),
+        answers: ResponseCache::new(config.cache.answers, Arc::clone(jobs.versions())),
     })
 }

@@ -21,7 +21,7 @@ struct Watched {
 }
 
 impl Watched {
-    fn of(fingerprint: &Fingerprint) -> Self {
+    fn new(fingerprint: &Fingerprint) -> Self {
         let mut watched = Self::default();
         for path in fingerprint.paths() {
             let Ok(path) = std::path::absolute(path) else { continue };
@@ -55,7 +55,7 @@ impl Watched {
 /// # Errors
 /// When the system watches nothing. A single folder that cannot be watched is passed over.
 pub fn watch(fingerprint: &Fingerprint, hint: Arc<Notify>) -> notify::Result<RecommendedWatcher> {
-    let Watched { folders, names } = Watched::of(fingerprint);
+    let Watched { folders, names } = Watched::new(fingerprint);
     let listed: HashSet<PathBuf> =
         fingerprint.folders().filter_map(|path| std::path::absolute(path).ok()).collect();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -98,7 +98,7 @@ mod tests {
         let sources = Sources::new(&|_| None);
         sources.folder(&beside.join("policies")).unwrap();
         sources.bytes(&beside.join("policies/a.yaml")).unwrap();
-        let watched = Watched::of(&sources.fingerprint());
+        let watched = Watched::new(&sources.fingerprint());
         for folder in [&beside, &root, &beside.join("policies")] {
             assert!(watched.folders.contains(folder), "{folder:?} {watched:?}");
         }
@@ -118,6 +118,6 @@ mod tests {
         for name in ["a", "self"] {
             assert!(sources.bytes(&folder.path().join(name)).is_err());
         }
-        assert!(Watched::of(&sources.fingerprint()).folders.contains(folder.path()));
+        assert!(Watched::new(&sources.fingerprint()).folders.contains(folder.path()));
     }
 }

@@ -88,18 +88,18 @@ impl Instrument for ObservableCounter<f64> {
 }
 
 /// Values and their labels.
-type Told = Vec<(f64, Vec<KeyValue>)>;
+type Series = Vec<(f64, Vec<KeyValue>)>;
 
 /// A gauge whose series come and go: it shows what it was told last, and nothing older.
 #[derive(Debug)]
 pub struct GaugeSet {
-    told: Arc<Mutex<Told>>,
+    told: Arc<Mutex<Series>>,
     _shown: ObservableGauge<f64>,
 }
 
 impl GaugeSet {
     /// Shows these series instead of those before.
-    pub fn tell(&self, series: Told) {
+    pub fn tell(&self, series: Series) {
         *self.told() = series;
     }
 
@@ -117,7 +117,7 @@ impl GaugeSet {
         self.told().retain(|(_, labels)| is_wanted(labels));
     }
 
-    fn told(&self) -> MutexGuard<'_, Told> {
+    fn told(&self) -> MutexGuard<'_, Series> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -125,7 +125,7 @@ impl GaugeSet {
 impl Instrument for GaugeSet {
     const KIND: &'static str = "gauge";
     fn make(meter: &Meter, name: &'static str, help: &'static str) -> Self {
-        let told: Arc<Mutex<Told>> = Arc::default();
+        let told: Arc<Mutex<Series>> = Arc::default();
         let shown = Arc::clone(&told);
         let gauge = meter.f64_observable_gauge(name).with_description(help);
         let gauge = gauge.with_callback(move |observer| {

@@ -346,18 +346,18 @@ pub fn audit_lag(sink: &'static str, records: u64) {
 
 /// Counts as one, in one of the functions below, for as long as it lives.
 #[derive(Debug)]
-pub struct Counted(fn(i64));
+pub struct GaugeGuard(fn(i64));
 
-impl Counted {
+impl GaugeGuard {
     /// Counts from now on.
     #[must_use]
-    pub fn by(count: fn(i64)) -> Self {
+    pub fn new(count: fn(i64)) -> Self {
         count(1);
         Self(count)
     }
 }
 
-impl Drop for Counted {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         (self.0)(-1);
     }

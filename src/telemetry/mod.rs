@@ -30,7 +30,7 @@ use crate::model::{CallRecord, TraceContext};
 #[must_use]
 pub fn trace_of(headers: &HeaderMap) -> Option<TraceContext> {
     let own = || TraceContext::root(otlp::is_sampled);
-    match TraceContext::of(headers) {
+    match TraceContext::from_headers(headers) {
         Some(trace) => Some(TraceContext { sampled: own().sampled, ..trace }),
         None => otlp::is_tracing().then(own),
     }
@@ -39,7 +39,7 @@ pub fn trace_of(headers: &HeaderMap) -> Option<TraceContext> {
 /// Returns true if a caller's `traceparent` says that the trace is kept; `None` if there is none.
 #[must_use]
 pub fn wishes_trace(headers: &HeaderMap) -> Option<bool> {
-    TraceContext::of(headers).map(|trace| trace.sampled)
+    TraceContext::from_headers(headers).map(|trace| trace.sampled)
 }
 
 /// Tells a finished call, once.
@@ -49,7 +49,7 @@ pub fn emit(record: &CallRecord) {
         current::scope(record.trace.as_ref(), || line::call(record));
     }
     if let Some(tracing) = otlp::tracing() {
-        for span in spans::of(record) {
+        for span in spans::from_record(record) {
             tracing.spans.on_end(span);
         }
     }

@@ -11,7 +11,7 @@ use crate::model::{CacheStatus, CallRecord, Decision, ErrorCode, RootField, Root
 
 /// What a request asked for, as a label.
 #[derive(Debug, Clone, Copy)]
-enum Asked {
+enum OperationSlot {
     Field(RootField),
     /// No job: the schema, or a name that it does not have.
     Introspection,
@@ -19,7 +19,7 @@ enum Asked {
     Nothing,
 }
 
-impl Asked {
+impl OperationSlot {
     const COUNT: usize = RootField::ALL.len() + 2;
 
     const fn index(self) -> usize {
@@ -45,7 +45,7 @@ type Counters<const N: usize> = [OnceLock<BoundCounter<u64>>; N];
 #[derive(Debug)]
 pub struct Series {
     tenant: KeyValue,
-    operations: [OnceLock<Box<Operation>>; Asked::COUNT],
+    operations: [OnceLock<Box<Operation>>; OperationSlot::COUNT],
     cache_results: Counters<{ CacheStatus::ALL.len() }>,
     decisions: Counters<{ Decision::ALL.len() }>,
 }
@@ -73,7 +73,7 @@ impl Series {
 
     /// Shows the successes of these operations, at zero where there were none.
     pub fn begin(&self, instruments: &Instruments, operations: RootFields) {
-        for asked in operations.iter().map(Asked::Field) {
+        for asked in operations.iter().map(OperationSlot::Field) {
             let operation = self.operations[asked.index()].get_or_init(Box::default);
             operation.succeeded.get_or_init(|| {
                 let bound = self.bind_requests(instruments, asked, "OK");
@@ -86,7 +86,7 @@ impl Series {
     fn bind_requests(
         &self,
         instruments: &Instruments,
-        asked: Asked,
+        asked: OperationSlot,
         code: &'static str,
     ) -> BoundCounter<u64> {
         let operation = KeyValue::new("operation", asked.label());
@@ -98,12 +98,13 @@ impl Series {
         let seconds = record.took.as_secs_f64();
         if record.trails.is_empty() {
             let is_schema = record.kind.is_some();
-            let asked = if is_schema { Asked::Introspection } else { Asked::Nothing };
+            let asked =
+                if is_schema { OperationSlot::Introspection } else { OperationSlot::Nothing };
             let code = record.failures.first().map(|failure| failure.code);
             self.count_operation(instruments, asked, code, seconds);
         }
         for trail in record.trails.iter() {
-            let asked = Asked::Field(trail.field);
+            let asked = OperationSlot::Field(trail.field);
             self.count_operation(instruments, asked, record.code_of(trail), seconds);
             if let Some(status) = trail.note(|notes| notes.cache) {
                 let bound = self.cache_results[status as usize].get_or_init(|| {
@@ -125,7 +126,7 @@ impl Series {
     fn count_operation(
         &self,
         instruments: &Instruments,
-        asked: Asked,
+        asked: OperationSlot,
         code: Option<ErrorCode>,
         seconds: f64,
     ) {

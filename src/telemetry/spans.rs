@@ -23,7 +23,7 @@ struct Writer<'a> {
 }
 
 /// The spans of a call; none if its trace is not kept.
-pub fn of(record: &CallRecord) -> Vec<SpanData> {
+pub fn from_record(record: &CallRecord) -> Vec<SpanData> {
     let Some(context) = record.trace.as_ref().filter(|context| context.sampled) else {
         return Vec::new();
     };

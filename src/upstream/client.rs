@@ -17,7 +17,7 @@ use super::retry::{self, RetrySettings};
 use super::{Call, Error, ErrorKind, Reply, wire};
 use crate::model::{Account, RequestContext, TenantId, TraceContext, Trail, UpstreamSpan};
 use crate::telemetry;
-use crate::telemetry::metrics::{self, Counted};
+use crate::telemetry::metrics::{self, GaugeGuard};
 
 /// How long an idle connection is kept: below the 15 s after which Move's side closes it.
 const POOL_IDLE: Duration = Duration::from_secs(10);
@@ -133,12 +133,12 @@ impl Upstream {
     ) -> Result<Reply<T>, Error> {
         let tenant = &request.caller.tenant;
         let give_up = request.deadline.min(Instant::now() + self.settings.max_wait);
-        let waiting = Counted::by(metrics::upstream_waiting);
+        let waiting = GaugeGuard::new(metrics::upstream_waiting);
         let slot = self.queue.slot(&tenant.id, give_up).await;
         let _slot =
             slot.ok_or_else(|| Error::from(ErrorKind::Overloaded).with_retry_after(SOON))?;
         drop(waiting);
-        let _in_flight = Counted::by(metrics::upstream_in_flight);
+        let _in_flight = GaugeGuard::new(metrics::upstream_in_flight);
         let began = Instant::now();
         let mut head = request.forward.as_deref().cloned().unwrap_or_default();
         let traced = request.trace.as_ref().map(|trace| (tell_trace(trace, &mut head), trace));

@@ -80,7 +80,7 @@ pub struct JobDocument(Arc<str>);
 impl JobDocument {
     /// Writes it.
     #[must_use]
-    pub fn of(selection: &Selection) -> Self {
+    pub fn new(selection: &Selection) -> Self {
         // Any id: the document holds none.
         let arguments = Arguments::default().add("jobId", "ID!", "");
         Self(arguments.call(RootField::GetJob, selection).document)

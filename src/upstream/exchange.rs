@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{Call, Error, ErrorKind, retry_after};
-use crate::model::{Account, joined};
+use crate::model::{Account, append_chunk};
 
 /// Longest answer taken from Move, in bytes.
 const MAX_ANSWER: usize = 8 * 1024 * 1024;
@@ -76,7 +76,7 @@ fn check_status(response: &Response) -> Result<(), Error> {
         status => ErrorKind::Status(status.as_u16()),
     };
     let may_wait = matches!(kind, ErrorKind::Throttled | ErrorKind::Status(503));
-    let wait = may_wait.then(|| retry_after::of(response.headers())).flatten();
+    let wait = may_wait.then(|| retry_after::parse(response.headers())).flatten();
     Err(Error::from(kind).with_retry_after(wait))
 }
 
@@ -106,7 +106,7 @@ async fn read_body(mut response: Response) -> Result<Bytes, Error> {
         if body.len() + chunk.len() > MAX_ANSWER {
             return Err(ErrorKind::TooLarge(MAX_ANSWER).into());
         }
-        body = joined(body, chunk);
+        body = append_chunk(body, chunk);
     }
     Ok(body)
 }

@@ -8,7 +8,7 @@ use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 const LONGEST: Duration = Duration::from_hours(1);
 
 /// Returns how long Move asks to wait: seconds or a date, at most [`LONGEST`].
-pub fn of(headers: &HeaderMap) -> Option<Duration> {
+pub fn parse(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         // Too many digits for a number are a long time.
@@ -32,7 +32,7 @@ mod tests {
         let now = "Sun, 06 Nov 1994 08:49:37 GMT";
         let headers = [(RETRY_AFTER, text), (DATE, now)];
         let headers = headers.map(|(name, text)| (name, text.parse().expect("a value")));
-        of(&headers.into_iter().collect())
+        parse(&headers.into_iter().collect())
     }
 
     #[test]

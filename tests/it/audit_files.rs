@@ -33,7 +33,7 @@ async fn segments_are_sealed_linked_compressed_and_kept_as_long_as_configured() 
     for _ in 0..80 {
         world.ask("acme", "{ getJob(jobId: \"job-none\") { id } }", json!({})).await;
     }
-    let segments = Segments::of(&file_of(world.folder()));
+    let segments = Segments::new(&file_of(world.folder()));
     let give_up = Instant::now() + Duration::from_secs(10);
     loop {
         let closed = segments.closed().unwrap();
@@ -115,10 +115,10 @@ async fn a_thousand_random_changes_are_all_found() {
     }
     records(&world, 40).await;
     let original = std::fs::read(file_of(world.folder())).unwrap();
-    let head = std::fs::read(Segments::of(&file_of(world.folder())).head_file()).unwrap();
+    let head = std::fs::read(Segments::new(&file_of(world.folder())).head_file()).unwrap();
     let copy = tempfile::tempdir().unwrap();
     let file = copy.path().join("audit.jsonl");
-    let segments = Segments::of(&file);
+    let segments = Segments::new(&file);
     std::fs::write(segments.head_file(), head).unwrap();
     let mut random = random();
     let mut below = |n: usize| usize::try_from(random.next_u64() % n as u64).unwrap();
@@ -261,8 +261,8 @@ async fn after_fifty_kills_every_mutation_that_move_saw_has_its_intent_and_the_c
     let port = prepare(folder.path(), &sandbox, config);
     drop(spawn(folder.path(), port, "").await);
     let file = file_of(folder.path());
-    let report = verify::verify(&Segments::of(&file), None, |_| {}).unwrap();
-    let strangers = verify::verify(&Segments::of(&file).refused(), None, |_| {}).unwrap();
+    let report = verify::verify(&Segments::new(&file), None, |_| {}).unwrap();
+    let strangers = verify::verify(&Segments::new(&file).refused(), None, |_| {}).unwrap();
     assert_eq!(strangers.records, 5, "of each stop that was not a kill");
     let intents =
         records_in(&file).iter().filter(|record| record["unmapped"]["phase"] == "intent").count();
@@ -318,7 +318,7 @@ async fn when_the_disk_is_full_mutations_are_refused_and_go_on_when_there_is_roo
     drop(gateway);
     let port = prepare(folder.path(), &sandbox, AUDIT);
     drop(spawn(folder.path(), port, "").await);
-    verify::verify(&Segments::of(&file_of(folder.path())), None, |_| {}).unwrap();
+    verify::verify(&Segments::new(&file_of(folder.path())), None, |_| {}).unwrap();
 }
 
 /// Waits until something holds.
@@ -342,7 +342,7 @@ async fn closed_files_stay_for_their_time_and_verify_says_from_when_on_records_a
         "audit: { sinks: [{ file: ./audit/audit.jsonl, rotate: 8KiB, keep: 1, keep_for: 1d }] }\n";
     let world = audited(config).await;
     let file = file_of(world.folder());
-    let segments = Segments::of(&file);
+    let segments = Segments::new(&file);
     read_nothing(&world, 60).await;
     until("more files are closed than `keep` says", async || {
         let closed = segments.closed().unwrap();
@@ -418,7 +418,7 @@ async fn a_second_gateway_on_the_same_files_does_not_start() {
         assert!(made["data"]["made"]["id"].is_string(), "the first goes on: {made}");
         if !more.is_empty() {
             assert!(text.contains("audit/audit.jsonl"), "{text}");
-            verify::verify(&Segments::of(&file_of(folder.path())), None, |_| {}).unwrap();
+            verify::verify(&Segments::new(&file_of(folder.path())), None, |_| {}).unwrap();
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jobs_gateway::config::{self, Config, Diagnostics, Sources};
 use jobs_gateway::model::{KeyHash, RootField, RootFields, TenantId, UnclaimedJobs};
 use jobs_gateway::policy::Snapshot;
-use jobs_gateway::reload::Origin;
+use jobs_gateway::reload::ConfigSource;
 use tempfile::TempDir;
 
 fn env(name: &str) -> Option<String> {
@@ -28,7 +28,7 @@ fn now() -> jiff::Timestamp {
 }
 
 pub fn load(path: &Path) -> Result<(Config, Snapshot, Diagnostics), Diagnostics> {
-    let loaded = Origin::new(path, Arc::new(env)).load(now())?;
+    let loaded = ConfigSource::new(path, Arc::new(env)).load(now())?;
     Ok((loaded.config, loaded.policies, loaded.warnings))
 }
 

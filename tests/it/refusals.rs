@@ -57,7 +57,7 @@ async fn a_stranger_leaves_a_number_and_pushes_no_record_out() {
     let kept = records_in(&file);
     assert_eq!(kept.len(), 2, "{kept:#?}");
     assert_eq!(kept[1]["resources"][0]["uid"], json!(id));
-    let segments = Segments::of(&file);
+    let segments = Segments::new(&file);
     assert_eq!(verify::verify(&segments, None, |_| {}).unwrap().records, 2);
     let told = verify::verify(&segments.refused(), None, |_| {}).unwrap().records;
     assert_eq!(told, strangers.len() as u64);

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError};
 
-use super::{Swap, Swapped, Trouble};
+use super::{StoreError, Swap, Swapped};
 use crate::idempotency::Key;
 use crate::idempotency::entry::expiry;
 
@@ -76,7 +76,7 @@ impl File {
     async fn run<T: Send + 'static>(
         &self,
         task: impl FnOnce(&Database) -> Result<T, redb::Error> + Send + 'static,
-    ) -> Result<T, Trouble> {
+    ) -> Result<T, StoreError> {
         let database = Arc::clone(&self.database);
         let done = tokio::task::spawn_blocking(move || task(&database)).await;
         if let Ok(Ok(done)) = done {
@@ -86,10 +86,10 @@ impl File {
             tracing::error!(%error, "the file of idempotency keys is in trouble");
         }
         self.disturbances.fetch_add(1, Ordering::SeqCst);
-        Err(Trouble)
+        Err(StoreError)
     }
 
-    pub async fn get(&self, key: &Key) -> Result<Option<Bytes>, Trouble> {
+    pub async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
         let key = key.clone();
         self.run(move |database| {
             let entries = database.begin_read()?.open_table(ENTRIES)?;
@@ -99,7 +99,7 @@ impl File {
         .await
     }
 
-    pub async fn swap(&self, swap: Swap<'_>) -> Result<Swapped, Trouble> {
+    pub async fn swap(&self, swap: Swap<'_>) -> Result<Swapped, StoreError> {
         let Swap { key, old, new, now } = swap;
         let (key, max_keys) = (key.clone(), self.max_keys);
         self.run(move |database| {
@@ -120,7 +120,11 @@ impl File {
     }
 
     /// Since when every entry is in the file; with `raise`, from `now` on.
-    pub async fn complete_since(&self, now: Timestamp, raise: bool) -> Result<Timestamp, Trouble> {
+    pub async fn complete_since(
+        &self,
+        now: Timestamp,
+        raise: bool,
+    ) -> Result<Timestamp, StoreError> {
         let since = self.run(move |database| {
             if !raise {
                 let times = database.begin_read()?.open_table(TIMES)?;

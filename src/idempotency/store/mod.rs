@@ -22,7 +22,7 @@ use crate::shared_state::SharedState;
 
 /// The store did not answer; why is in the log.
 #[derive(Debug)]
-pub(super) struct Trouble;
+pub(super) struct StoreError;
 
 /// What came of an exchange of entries.
 #[derive(Debug, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl Store {
     }
 
     /// What stands under a key.
-    pub async fn get(&self, key: &Key) -> Result<Option<Bytes>, Trouble> {
+    pub async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
         match self {
             Self::Memory(memory) => Ok(memory.get(key)),
             Self::File(file) => file.get(key).await,
@@ -122,7 +122,7 @@ impl Store {
         }
     }
 
-    pub async fn swap(&self, swap: Swap<'_>) -> Result<Swapped, Trouble> {
+    pub async fn swap(&self, swap: Swap<'_>) -> Result<Swapped, StoreError> {
         match self {
             Self::Memory(memory) => Ok(memory.swap(swap)),
             Self::File(file) => file.swap(swap).await,
@@ -134,7 +134,7 @@ impl Store {
 
     /// Since when every entry that was made is in it: `now` for a store that was never asked, or if a
     /// replica is out of touch.
-    pub async fn complete_since(&self, now: Timestamp) -> Result<Timestamp, Trouble> {
+    pub async fn complete_since(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
         match self {
             Self::Memory(memory) => Ok(memory.complete_since()),
             Self::File(file) => file.complete_since(now, false).await,
@@ -145,7 +145,7 @@ impl Store {
     }
 
     /// Notes for everybody that entries of before `now` may be missing.
-    pub async fn note_gap(&self, now: Timestamp) -> Result<(), Trouble> {
+    pub async fn note_gap(&self, now: Timestamp) -> Result<(), StoreError> {
         match self {
             Self::Memory(_) => Ok(()),
             Self::File(file) => file.complete_since(now, true).await.map(drop),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use redis::{InfoDict, Script};
 
-use super::{Bounds, Swap, Swapped, Trouble};
+use super::{Bounds, StoreError, Swap, Swapped};
 use crate::idempotency::Key;
 use crate::idempotency::entry::expiry;
 use crate::shared_state::{PREFIX, SharedState};
@@ -113,14 +113,14 @@ impl Redis {
         self.failures.load(Ordering::SeqCst) + self.state.troubles()
     }
 
-    fn answered<T>(&self, answer: Option<T>) -> Result<T, Trouble> {
+    fn answered<T>(&self, answer: Option<T>) -> Result<T, StoreError> {
         answer.ok_or_else(|| {
             self.failures.fetch_add(1, Ordering::SeqCst);
-            Trouble
+            StoreError
         })
     }
 
-    pub async fn get(&self, key: &Key) -> Result<Option<Bytes>, Trouble> {
+    pub async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
         let name = entry_name(key);
         let ask = async |redis: &mut _| {
             redis::cmd("GET").arg(&name).query_async::<Option<Vec<u8>>>(redis).await
@@ -129,7 +129,7 @@ impl Redis {
         Ok(entry.map(Bytes::from))
     }
 
-    pub async fn swap(&self, swap: Swap<'_>) -> Result<Swapped, Trouble> {
+    pub async fn swap(&self, swap: Swap<'_>) -> Result<Swapped, StoreError> {
         let Swap { key, old, new, now } = swap;
         let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
         let ends = expiry(&new).unwrap_or(now);
@@ -149,7 +149,7 @@ impl Redis {
     }
 
     /// Since when every entry is in Redis; `now` if a replica is out of touch.
-    pub async fn complete_since(&self, now: Timestamp) -> Result<Timestamp, Trouble> {
+    pub async fn complete_since(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
         let mut call = self.complete_since.key(since_name());
         call.key(replicas_name()).arg(now.as_millisecond());
         call.arg(millis(SILENCE)).arg(millis(self.bounds.keep));
@@ -158,7 +158,7 @@ impl Redis {
         Ok(Timestamp::from_millisecond(since).unwrap_or(Timestamp::MAX))
     }
 
-    pub async fn note_gap(&self, now: Timestamp) -> Result<(), Trouble> {
+    pub async fn note_gap(&self, now: Timestamp) -> Result<(), StoreError> {
         let mut call = self.note_gap.key(since_name());
         call.arg(now.as_millisecond());
         let ask = async |redis: &mut _| call.invoke_async::<()>(redis).await;

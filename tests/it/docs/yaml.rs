@@ -2,7 +2,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jobs_gateway::config::{self, Node, Source, Value};
-use jobs_gateway::reload::Origin;
+use jobs_gateway::reload::ConfigSource;
 
 use super::{blocks, spans};
 use crate::documents::pages;
@@ -49,7 +49,7 @@ fn load(policy: &str, more: &str) -> Result<(), String> {
     let env = |name: &str| {
         Some(if name == "CURSOR_KEY" { "07".repeat(32) } else { "a-value".to_owned() })
     };
-    let loaded = Origin::new(&path, Arc::new(env)).load(jiff::Timestamp::UNIX_EPOCH);
+    let loaded = ConfigSource::new(&path, Arc::new(env)).load(jiff::Timestamp::UNIX_EPOCH);
     loaded.map(|_| ()).map_err(|problems| problems.to_string())
 }
 

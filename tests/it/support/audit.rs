@@ -15,7 +15,7 @@ pub fn file_of(folder: &Path) -> PathBuf {
 
 /// All records, closed files included.
 pub fn records_in(file: &Path) -> Vec<Value> {
-    let files = Segments::of(file).files().unwrap();
+    let files = Segments::new(file).files().unwrap();
     let lines = jobs_gateway::audit::reader::all_lines(files);
     // A file that is being closed this moment is read the next time.
     lines.filter_map(|line| serde_json::from_slice(&line.ok()?).ok()).collect()
@@ -38,7 +38,7 @@ pub async fn records(world: &World, count: usize) -> Vec<Value> {
 /// are made.
 pub async fn summaries_of_strangers(world: &World, requests: u64) -> Vec<Value> {
     world.pass(Duration::from_mins(1)).await;
-    let file = Segments::of(&file_of(world.folder())).refused().current().to_owned();
+    let file = Segments::new(&file_of(world.folder())).refused().current().to_owned();
     let give_up = Instant::now() + Duration::from_secs(10);
     loop {
         let records = records_in(&file);

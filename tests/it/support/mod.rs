@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use jobs_gateway::app::App;
 use jobs_gateway::model::{Clock, KeyHash};
-use jobs_gateway::reload::Origin;
+use jobs_gateway::reload::ConfigSource;
 use jobs_gateway::sandbox::{Sandbox, SandboxOptions};
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
@@ -218,7 +218,7 @@ fn write_files(
     sandbox: &Sandbox,
     tenants: &[(&str, String)],
     more: &str,
-) -> Origin {
+) -> ConfigSource {
     let folder = files.path().join("policies");
     std::fs::create_dir(&folder).unwrap();
     for (name, rest) in tenants {
@@ -242,5 +242,5 @@ fn write_files(
         "TOKEN_SECRET" => Some("a secret of thirty-two bytes or more".replace(' ', "-")),
         _ => None,
     };
-    Origin::new(&path, Arc::new(env))
+    ConfigSource::new(&path, Arc::new(env))
 }

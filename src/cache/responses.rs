@@ -16,7 +16,7 @@ use crate::model::{JobId, RootField, RootFields, TenantId, Version};
 
 /// What was asked, to the letter: two questions are the same if their bytes are.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Question {
+pub struct ResponseKey {
     /// Who asked: nothing is shared across tenants.
     pub tenant: TenantId,
     /// How the answer is to be written.
@@ -27,7 +27,7 @@ pub struct Question {
 
 /// An answer that may be given again.
 #[derive(Debug)]
-pub struct StoredAnswer {
+pub struct CachedResponse {
     /// Its bytes.
     pub body: Bytes,
     /// Its strong validator, once somebody asked for it.
@@ -57,7 +57,7 @@ pub struct Root {
     pub job: Option<JobId>,
 }
 
-impl StoredAnswer {
+impl CachedResponse {
     /// Its validator (RFC 9110, section 8.8.3), as a header has it. Only a GET needs it. It is weak: the
     /// same answer may be sent as it is or in gzip.
     pub fn etag(&self) -> &str {
@@ -85,8 +85,8 @@ impl StoredAnswer {
 /// A cache of whole answers, bounded by bytes. It lives as long as the rules by which its answers
 /// were made: a reload begins with an empty one.
 #[derive(Debug)]
-pub struct Answers {
-    stored: Cache<Question, Arc<StoredAnswer>>,
+pub struct ResponseCache {
+    stored: Cache<ResponseKey, Arc<CachedResponse>>,
     versions: Arc<Versions>,
     max_bytes: u64,
     /// Hashes of questions that were asked once.
@@ -100,13 +100,13 @@ const OVERHEAD: usize = 500;
 /// How many questions that were asked once are kept in mind.
 const ASKED: usize = 16_384;
 
-impl Answers {
+impl ResponseCache {
     /// An empty cache that holds at most so many bytes.
     #[must_use]
     pub fn new(max_bytes: u64, versions: Arc<Versions>) -> Self {
         let stored = Cache::builder()
             .max_capacity(max_bytes)
-            .weigher(|question: &Question, answer: &Arc<StoredAnswer>| {
+            .weigher(|question: &ResponseKey, answer: &Arc<CachedResponse>| {
                 let bytes = question.text.len() + answer.body.len() + OVERHEAD;
                 u32::try_from(bytes).unwrap_or(u32::MAX)
             })
@@ -118,7 +118,7 @@ impl Answers {
 
     /// The answer to a question, if it is fresh and of nothing in it anything newer is known.
     #[must_use]
-    pub fn get(&self, question: &Question, now: Timestamp) -> Option<Arc<StoredAnswer>> {
+    pub fn get(&self, question: &ResponseKey, now: Timestamp) -> Option<Arc<CachedResponse>> {
         let answer = self.stored.get(question)?;
         let is_good = now < answer.fresh_until
             && answer.versions.iter().all(|version| self.versions.is_current(version));
@@ -127,16 +127,16 @@ impl Answers {
 
     /// Remembers an answer. Where others would have to make room, only one whose question was asked
     /// before: what nobody repeats is not worth the work.
-    pub fn put(&self, question: Question, answer: Arc<StoredAnswer>) {
+    pub fn put(&self, question: ResponseKey, answer: Arc<CachedResponse>) {
         let is_full = self.stored.weighted_size() / 9 * 10 > self.max_bytes;
         if !is_full || self.was_asked(&question) {
             // What came in is part of a connection's buffer, which is larger than it.
             let text = Bytes::copy_from_slice(&question.text);
-            self.stored.insert(Question { text, ..question }, answer);
+            self.stored.insert(ResponseKey { text, ..question }, answer);
         }
     }
 
-    fn was_asked(&self, question: &Question) -> bool {
+    fn was_asked(&self, question: &ResponseKey) -> bool {
         let hash = self.hasher.hash_one(question).max(1);
         let place = &self.asked[usize::try_from(hash).unwrap_or(0) % ASKED];
         place.swap(hash, Ordering::Relaxed) == hash

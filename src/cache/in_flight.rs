@@ -12,7 +12,7 @@ use crate::model::{Selection, Tenant, Version};
 
 /// The fetches that are under way.
 #[derive(Debug)]
-pub struct Flights<K, T> {
+pub struct InFlight<K, T> {
     flying: Arc<Mutex<HashMap<K, Vec<Flight<T>>>>>,
     next_id: AtomicU64,
 }
@@ -41,13 +41,13 @@ struct Flight<T> {
     done: Arc<watch::Sender<Option<T>>>,
 }
 
-impl<K, T> Default for Flights<K, T> {
+impl<K, T> Default for InFlight<K, T> {
     fn default() -> Self {
         Self { flying: Arc::default(), next_id: AtomicU64::new(0) }
     }
 }
 
-impl<K, T> Flights<K, T>
+impl<K, T> InFlight<K, T>
 where
     K: Clone + Eq + Hash + Send + 'static,
     T: Clone + Send + Sync + 'static,
@@ -59,7 +59,7 @@ where
         result.wait_for(Option::is_some).await.ok()?.clone()
     }
 
-    /// Whether a fetch that [`Flights::join`] would wait for is under way.
+    /// Whether a fetch that [`InFlight::join`] would wait for is under way.
     #[must_use]
     pub fn is_flying(&self, key: &K, selection: &Selection, terms: &Terms) -> bool {
         self.find(key, selection, terms).is_some()
@@ -101,7 +101,7 @@ where
             .entry(key.clone())
             .or_default()
             .push(flight);
-        let landing = Landing { flying: Arc::clone(&self.flying), key: key.clone(), id };
+        let landing = InFlightGuard { flying: Arc::clone(&self.flying), key: key.clone(), id };
         tokio::spawn(async move {
             let landing = landing;
             let fetched = tokio::select! {
@@ -116,18 +116,18 @@ where
 }
 
 /// Takes a flight off the board, also when its fetch panics.
-struct Landing<K: Eq + Hash, T> {
+struct InFlightGuard<K: Eq + Hash, T> {
     flying: Arc<Mutex<HashMap<K, Vec<Flight<T>>>>>,
     key: K,
     id: u64,
 }
 
-impl<K: Eq + Hash, T> Drop for Landing<K, T> {
+impl<K: Eq + Hash, T> Drop for InFlightGuard<K, T> {
     fn drop(&mut self) {
         let mut flying = self.flying.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(flights) = flying.get_mut(&self.key) {
-            flights.retain(|flight| flight.id != self.id);
-            if flights.is_empty() {
+        if let Some(in_flight) = flying.get_mut(&self.key) {
+            in_flight.retain(|flight| flight.id != self.id);
+            if in_flight.is_empty() {
                 flying.remove(&self.key);
             }
         }

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 /// What came before and the next piece, in one. A first piece is taken as it is, and nothing is copied.
 #[must_use]
-pub fn joined(before: Bytes, piece: Bytes) -> Bytes {
+pub fn append_chunk(before: Bytes, piece: Bytes) -> Bytes {
     if before.is_empty() {
         return piece;
     }
