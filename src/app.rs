@@ -18,13 +18,12 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::audit::{self, Journal, Sink};
 use crate::cache::SharedTier;
 use crate::config::{self, Config, Diagnostics, Fingerprint, Server};
-use crate::http::{
-    self, Cors, Endpoints, Proxies, Readiness, Service, Serving, Tls, TlsError, TlsFiles,
-};
+use crate::http::{self, Cors, Endpoints, Proxies, Readiness, Serving, Tls, TlsError, TlsFiles};
 use crate::idempotency::{self, Idempotency};
 use crate::jobs::{CursorKey, Jobs};
 use crate::limit::Limiter;
 use crate::model::Clock;
+use crate::pipeline::{self, Service};
 use crate::policy::Snapshot;
 use crate::reload::{self, ConfigSource};
 use crate::seal::Seal;
@@ -270,7 +269,7 @@ impl App {
 
     /// What internal apps meet, without a listener.
     pub fn router(&self) -> axum::Router {
-        http::router(Arc::clone(&self.service), self.surface.clone())
+        pipeline::router(Arc::clone(&self.service), self.surface.clone())
     }
 
     /// Listens on both addresses.
@@ -352,7 +351,7 @@ impl Bound {
                 "the system's limit of open files allows fewer connections"
             );
         }
-        let router = http::router(service, surface);
+        let router = pipeline::router(service, surface);
         let gauge = metrics::connections;
         let serving = Serving { max_connections: possible, keep_alive, tls, readiness, gauge };
         let serving = http::serve(listener, router, serving, stopped);

@@ -2,7 +2,8 @@
 //!
 //! The modules, in the order in which a request meets them (`ARCHITECTURE.md` tells the whole way):
 
-pub mod http; // bytes in, bytes out: the one pipeline
+pub mod http; // bytes in, bytes out: connections, bodies, statuses
+pub mod pipeline; // the whole way of one request, a stage a file
 pub mod auth; // credential -> caller
 pub mod operation; // document -> operation: limited, validated, brought into its normal form, remembered
 pub mod limit; // may it be done now: rates, requests at once

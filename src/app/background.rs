@@ -9,8 +9,8 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::App;
-use crate::http::Service;
 use crate::jobs::Jobs;
+use crate::pipeline::Service;
 use crate::reload::{Follower, Gateway};
 use crate::supervision::Task;
 use crate::telemetry::{self, metrics};

@@ -7,41 +7,15 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::error::Refusal;
-use super::{ReloadableState, Service};
 use crate::graphql::ApiError;
-use crate::limit::{Bucket, Charge, LimitError, Remaining, seconds};
-use crate::model::{CallRecord, Caller, Decision, ErrorCode};
+use crate::limit::{Bucket, LimitError, Remaining, seconds};
+use crate::model::ErrorCode;
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// The buckets that a request was charged to, and what is left in each.
 pub type Levels = Vec<(Arc<Bucket>, Remaining)>;
-
-/// Notes what the limiter decided.
-pub fn decided<T>(
-    record: &mut CallRecord,
-    decided: Result<T, LimitError>,
-) -> Result<T, LimitError> {
-    let decision = decided.as_ref().map_or_else(LimitError::decision, |_| Decision::Admitted);
-    record.decision = Some(decision);
-    decided
-}
-
-/// Charges a request that is not executed: one answered from memory, or refused for its document.
-pub async fn charge(
-    service: &Service,
-    rules: &ReloadableState,
-    caller: &Caller,
-    charge: &Charge,
-    record: &mut CallRecord,
-) -> Result<Levels, LimitError> {
-    record.cost = charge.total();
-    let tenant = &caller.tenant.id;
-    let Some(limits) = rules.limits.get(tenant) else { return Ok(Levels::new()) };
-    let charged = service.limiter.charge(tenant, limits, &caller.credential, charge).await;
-    decided(record, charged)
-}
 
 /// Says what the buckets that a request was charged to have left.
 pub fn announce(levels: &[(Arc<Bucket>, Remaining)], headers: &mut HeaderMap) {

@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep};
 
 use super::{ConfigSource, Loaded, fixed_files, rules, watch};
 use crate::config::{Config, Diagnostic, Diagnostics, Fingerprint, Severity};
-use crate::http::{ReloadableState, Service};
 use crate::jobs::Jobs;
+use crate::pipeline::{ReloadableState, Service};
 use crate::policy::Changes;
 use crate::supervision::{self, Supervisor};
 use crate::telemetry::metrics;

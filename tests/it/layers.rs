@@ -24,8 +24,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("jobs", &["json", "model", "types", "audit", "cache", "upstream", "telemetry"]),
     ("graphql", &["json", "model", "types", "upstream", "jobs", "operation"]),
     ("idempotency", &["model", "seal", "shared_state", "telemetry"]),
+    ("http", &["model", "audit", "auth", "limit", "jobs", "graphql", "telemetry"]),
     (
-        "http",
+        "pipeline",
         &[
             "model",
             "operation",
@@ -35,9 +36,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "limit",
             "idempotency",
             "cache",
-            "jobs",
             "graphql",
             "telemetry",
+            "http",
         ],
     ),
     ("sandbox", &[]),
@@ -45,7 +46,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 
 /// Which crates stay in which modules.
 const STAYS_IN: &[(&str, &[&str])] = &[
-    ("axum", &["http", "app", "sandbox"]),
+    ("axum", &["http", "pipeline", "app", "sandbox"]),
     ("reqwest", &["upstream", "auth", "audit", "telemetry", "app", "cli", "reload", "sandbox"]),
     ("jsonwebtoken", &["auth"]),
     ("redis", &["shared_state", "cache", "limit", "idempotency"]),

@@ -10,13 +10,14 @@ use axum::response::Response;
 use tokio::time::Instant;
 
 use super::arrival::{self, Arrival};
-use super::body::Incoming;
 use super::emission::Emission;
-use super::error::{self, Refusal};
 use super::execution::{self, Executed};
-use super::media_type::MediaType;
-use super::{ReloadableState, Service, caching, limits, request};
+use super::{ReloadableState, Service, caching, charge};
 use crate::graphql::{self, Answer, ApiError};
+use crate::http::body::Incoming;
+use crate::http::error::{self, Refusal};
+use crate::http::media_type::MediaType;
+use crate::http::{limits, request};
 use crate::limit::{Charge, seconds};
 use crate::model::{CacheStatus, CallRecord, Caller, ErrorCode, Kind, RequestContext};
 use crate::operation::Operation;
@@ -81,7 +82,7 @@ async fn answer(
         caching::note_hit(record, &stored, now);
         let fields = stored.roots.iter().map(|root| root.field);
         let charge = Charge::for_units(fields, |_| rules.limits.weights.cached, stored.introspects);
-        let levels = limits::charge(service, &rules, &caller, &charge, record).await?;
+        let levels = charge::charge(service, &rules, &caller, &charge, record).await?;
         let mut response = caching::respond(&stored, head, media_type, now);
         limits::announce(&levels, response.headers_mut());
         return Ok(response);
@@ -92,7 +93,7 @@ async fn answer(
         Err(refusal) => {
             // It was read all the same.
             let least = Charge::default();
-            let levels = limits::charge(service, &rules, &caller, &least, record).await?;
+            let levels = charge::charge(service, &rules, &caller, &least, record).await?;
             return Err(refusal.announcing(&levels));
         }
     };
@@ -104,7 +105,7 @@ async fn answer(
         (Some(limits), Some(slot)) => {
             let (tenant, credential) = (&caller.tenant.id, &caller.credential);
             let admitted = service.limiter.admit(tenant, limits, credential, &charge, slot).await;
-            Some(limits::decided(record, admitted)?)
+            Some(charge::decided(record, admitted)?)
         }
         _ => None,
     };

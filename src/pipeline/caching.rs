@@ -9,10 +9,10 @@ use axum::response::Response;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::error;
-use super::media_type::MediaType;
 use crate::cache::{CachedResponse, ResponseKey, Root};
 use crate::graphql::Answer;
+use crate::http::error;
+use crate::http::media_type::MediaType;
 use crate::model::{
     CacheStatus, CallRecord, Caller, JobId, Kind, RootField, RootFields, Tenant, TenantId, Trail,
 };

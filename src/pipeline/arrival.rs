@@ -11,12 +11,13 @@ use bytes::Bytes;
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
-use super::body::Incoming;
-use super::connection::Connection;
-use super::error::Refusal;
-use super::media_type::MediaType;
-use super::{ReloadableState, Service, credential, request};
+use super::{ReloadableState, Service, credential};
 use crate::graphql::ApiError;
+use crate::http::body::Incoming;
+use crate::http::connection::Connection;
+use crate::http::error::Refusal;
+use crate::http::media_type::MediaType;
+use crate::http::request;
 use crate::limit::{LimitError, Slot};
 use crate::model::{CallRecord, Caller, ErrorCode, RequestHead};
 use crate::telemetry;

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use tokio::task::JoinHandle;
 use tokio::time::timeout_at;
 
-use super::error::Refusal;
-use super::{ReloadableState, Service, request};
+use super::{ReloadableState, Service};
 use crate::graphql::{Answer, ApiError};
+use crate::http::error::Refusal;
+use crate::http::request;
 use crate::idempotency::{Begun, Key};
 use crate::limit::Permit;
 use crate::model::{ErrorCode, Kind, RequestContext, TenantId};

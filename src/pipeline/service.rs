@@ -1,0 +1,57 @@
+//! All that a request needs.
+
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::http::HeaderName;
+use tokio::sync::Semaphore;
+
+use crate::audit::Journal;
+use crate::auth::Issuers;
+use crate::cache::ResponseCache;
+use crate::graphql::Schemas;
+use crate::http::Proxies;
+use crate::idempotency::Idempotency;
+use crate::limit::{Limiter, Limits};
+use crate::model::Clock;
+use crate::policy::Snapshot;
+
+/// Everything a request needs, built once.
+#[derive(Debug)]
+pub struct Service {
+    /// What a reload swaps whole; a request takes it once, at its start, and keeps it.
+    pub rules: ArcSwap<ReloadableState>,
+    /// Admits requests.
+    pub limiter: Limiter,
+    /// What became of mutations that may be sent again.
+    pub idempotency: Idempotency,
+    /// Where records go.
+    pub journal: Journal,
+    /// The requests that may be under way at once, all tenants together.
+    pub concurrency_limit: Semaphore,
+    /// The time of day.
+    pub clock: Clock,
+    /// Whose word is taken on where a request came from.
+    pub proxies: Proxies,
+    /// Headers of callers that go on to Move.
+    pub forward_headers: Vec<HeaderName>,
+    /// Longest request body, in bytes.
+    pub max_body: usize,
+    /// The time one request may take.
+    pub request_timeout: Duration,
+}
+
+/// Everything that a reload changes.
+#[derive(Debug)]
+pub struct ReloadableState {
+    /// The tenants and their keys.
+    pub policies: Snapshot,
+    /// The issuers of tokens.
+    pub issuers: Issuers,
+    /// The schemas as each tenant may see them, and what executes operations in them.
+    pub gateways: Schemas,
+    /// How much each tenant may ask for, and how much it has.
+    pub limits: Limits,
+    /// Whole answers, given by these rules.
+    pub answers: ResponseCache,
+}
