@@ -1,12 +1,14 @@
-//! An emulator of the Move Jobs API, over real HTTP, for `jobs-gateway dev` and for tests.
+//! An emulator of the Move API, over real HTTP, for `jobs-gateway dev` and for tests.
 //!
 //! It serves exactly what `schema/move.graphql` states, in AppSync's manner: POST only, the key raw
-//! in `Authorization`, errors with `errorType` and `errorInfo` at their top level. Jobs come along
-//! on tokio's clock, so a test that pauses time pauses them too. Nothing of it is in a production
-//! build (feature `sandbox`).
+//! in `Authorization`, errors with `errorType` and `errorInfo` at their top level. Its presigned URLs
+//! lead to itself, and take and give bytes as S3 does. Jobs and volumes come along on tokio's clock,
+//! so a test that pauses time pauses them too. Nothing of it is in a production build (feature
+//! `sandbox`).
 
 mod answer;
 mod call;
+mod direct;
 mod faults;
 mod http;
 mod objects;
@@ -19,6 +21,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -33,10 +36,15 @@ use tokio::time::Instant;
 pub use call::Call;
 pub use faults::Fault;
 pub use presign::Style;
-pub use seed::{FAILING_TAKE, MULTICAM_TAKE, SINGLECAM_TAKE};
-pub use store::{Job, State};
+pub use seed::{FAILING_TAKE, HUMAN_VOLUME, MULTICAM_TAKE, SINGLECAM_TAKE};
+pub use store::file::{Content, File};
+pub use store::job::Job;
+pub use store::progress::State;
+pub use store::take::{Source, Take, TakeKind};
+pub use store::volume::Volume;
 
 use faults::Faults;
+use presign::Signer;
 use store::Account;
 
 /// How a sandbox behaves.
@@ -44,7 +52,7 @@ use store::Account;
 pub struct SandboxOptions {
     /// Where it listens; port 0 takes any free port.
     pub listen: SocketAddr,
-    /// The API keys it takes: one account each, with its own client, takes and jobs.
+    /// The API keys it takes: one account each, with a client and entities of its own.
     pub api_keys: Vec<String>,
     /// Whether the older `createJob` exists; in the live API of today it does not.
     pub create_job: bool,
@@ -79,7 +87,7 @@ pub struct Sandbox {
     shared: Arc<Shared>,
     address: SocketAddr,
     server: Arc<AbortOnDrop>,
-    /// The API key of the account that jobs and takes are added to.
+    /// The API key of the account that entities are added to.
     account: Arc<str>,
 }
 
@@ -97,7 +105,9 @@ impl Drop for AbortOnDrop {
 struct Shared {
     options: SandboxOptions,
     schema: schema::MoveSchema,
-    accounts: Mutex<HashMap<String, Account>>,
+    signer: Signer,
+    /// By API key. Resolvers borrow an account for a moment at a time.
+    accounts: Mutex<HashMap<String, RefCell<Account>>>,
     calls: Mutex<Vec<Call>>,
     faults: Mutex<Faults>,
     /// Wall clock and tokio's clock at one moment.
@@ -130,10 +140,11 @@ impl Sandbox {
             .api_keys
             .iter()
             .enumerate()
-            .map(|(number, key)| (key.clone(), seed::account(number, started.0)))
+            .map(|(number, key)| (key.clone(), RefCell::new(seed::account(number, started.0))))
             .collect();
         let shared = Arc::new(Shared {
             schema: schema::MoveSchema::new(options.create_job).map_err(io::Error::other)?,
+            signer: Signer::new(address, options.url_style, options.url_lifetime),
             options,
             accounts: Mutex::new(accounts),
             calls: Mutex::default(),
@@ -196,65 +207,5 @@ impl Sandbox {
     /// Ends all faults and the latency.
     pub fn clear_faults(&self) {
         lock(&self.shared.faults).clear();
-    }
-
-    /// The same sandbox, adding jobs and takes to the account of this API key; `None` if it has no
-    /// such account.
-    #[must_use]
-    pub fn account(&self, api_key: &str) -> Option<Self> {
-        let is_known = lock(&self.shared.accounts).contains_key(api_key);
-        is_known.then(|| Self { account: api_key.into(), ..self.clone() })
-    }
-
-    /// Puts a job into the account (the first one, or that of [`Sandbox::account`]) as if it had
-    /// been created in Move; a job with the same id goes.
-    pub fn add_job(&self, job: Job) {
-        self.with_account(|account| account.insert(job));
-    }
-
-    /// Puts a take by one camera into the account. Its metadata is JSON text, or null.
-    pub fn add_take(&self, id: &str, metadata: Option<&str>) {
-        let created = self.shared.now();
-        self.with_account(|account| account.add_take(seed::take(id, metadata, created)));
-    }
-
-    /// Pins the state of a job, of any account.
-    pub fn set_state(&self, id: &str, state: State) {
-        for account in lock(&self.shared.accounts).values_mut() {
-            account.set_state(id, state);
-        }
-    }
-
-    /// A job of any account as it is stored.
-    #[must_use]
-    pub fn job(&self, id: &str) -> Option<Job> {
-        lock(&self.shared.accounts).values().find_map(|account| account.job(id).cloned())
-    }
-
-    /// The jobs of all accounts as they are stored, oldest first.
-    #[must_use]
-    pub fn jobs(&self) -> Vec<Job> {
-        let mut jobs: Vec<_> =
-            lock(&self.shared.accounts).values().flat_map(Account::jobs).cloned().collect();
-        jobs.sort_by_key(|job| job.created);
-        jobs
-    }
-
-    /// How many jobs all accounts hold.
-    #[must_use]
-    pub fn job_count(&self) -> usize {
-        lock(&self.shared.accounts).values().map(|account| account.jobs().count()).sum()
-    }
-
-    /// The time of day in the sandbox.
-    #[must_use]
-    pub fn now(&self) -> Timestamp {
-        self.shared.now()
-    }
-
-    fn with_account(&self, change: impl FnOnce(&mut Account)) {
-        if let Some(account) = lock(&self.shared.accounts).get_mut(&*self.account) {
-            change(account);
-        }
     }
 }

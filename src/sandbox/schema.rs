@@ -2,7 +2,6 @@
 //!
 //! The engine is another one than the gateway's: two engines do not share their mistakes.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -15,14 +14,12 @@ use apollo_compiler::response::{ExecutionResponse, GraphQLError, JsonMap};
 use apollo_compiler::schema::ExtendedType;
 use apollo_compiler::validation::{DiagnosticData, DiagnosticList, Valid};
 use apollo_compiler::{ExecutableDocument, Schema};
-use jiff::Timestamp;
 use serde_json::Value;
 
 use super::answer::Problem;
+use super::lock;
 use super::objects::World;
 use super::resolve::Root;
-use super::store::Account;
-use super::{SandboxOptions, lock};
 
 const SDL: &str = include_str!("../../schema/move.graphql");
 
@@ -70,12 +67,10 @@ impl MoveSchema {
         Ok(document)
     }
 
-    /// Executes an operation in an account.
+    /// Executes an operation in the account of `world`.
     pub fn execute(
         &self,
-        options: &SandboxOptions,
-        now: Timestamp,
-        account: &mut Account,
+        world: &World<'_>,
         document: &Valid<ExecutableDocument>,
         name: Option<&str>,
         variables: &Value,
@@ -97,12 +92,11 @@ impl MoveSchema {
             OperationType::Mutation => "Mutation",
             _ => "Query",
         };
-        let world = World { options, now, client: Arc::clone(&account.client) };
         Execution::new(&self.schema, document)
             .operation(operation)
             .raw_variable_values(&variables)
             .enable_schema_introspection(true)
-            .execute_sync(&Root { type_name, world: &world, account: RefCell::new(account) })
+            .execute_sync(&Root { type_name, world })
             .map_err(refused)
     }
 }

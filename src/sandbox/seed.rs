@@ -1,9 +1,13 @@
 //! What an account holds before anybody calls it: takes, with everything that can hang on them.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::State;
 use super::store::Account;
+use super::store::file::{Content, File};
+use super::store::take::{Source, Take, TakeKind};
+use super::store::volume::Volume;
 
 /// A take by one camera; the id of the first example of Move's documentation.
 pub const SINGLECAM_TAKE: &str = "take-2be2463e-ffa3-419b-beb4-ea0f99c79512";
@@ -14,6 +18,9 @@ pub const MULTICAM_TAKE: &str = "take-7d1f3c52-0c1b-4c0e-9a55-0d6a4c0f6f10";
 /// A take whose jobs fail.
 pub const FAILING_TAKE: &str = "take-0bad0bad-5f0e-4d5c-8c2a-6d1f2b7e9a40";
 
+/// The calibrated volume of the take by two cameras.
+pub const HUMAN_VOLUME: &str = "volume-3a0c6f42-6d8c-4f4e-8a33-1f5f0d5c8b21";
+
 /// The account with this number.
 pub fn account(number: usize, created: Timestamp) -> Account {
     let mut account = Account::new(json!({
@@ -23,72 +30,75 @@ pub fn account(number: usize, created: Timestamp) -> Account {
         "metadata": r#"{"secret": "of the Move account"}"#,
         "portal": "https://app.svix.example.move.ai/login#key=of-the-move-account",
     }));
-    account.add_take(take(SINGLECAM_TAKE, Some("{}"), created));
-    account.add_take(multicam(created));
-    account.add_take(take(FAILING_TAKE, Some("{}"), created));
+    add_take(&mut account, SINGLECAM_TAKE, Some("{}"), created);
+    add_volume(&mut account, HUMAN_VOLUME, Some("{}"), created);
+    add_multicam(&mut account, created);
+    add_take(&mut account, FAILING_TAKE, Some("{}"), created);
     account
 }
 
-/// A take by one camera.
-pub fn take(id: &str, metadata: Option<&str>, created: Timestamp) -> Value {
-    let created = created.to_string();
-    json!({
-        "id": id,
-        "name": "walk cycle",
-        "created": created,
-        "metadata": metadata,
-        "takeType": "SINGLE_CAM",
-        "additionalFiles": [{"key": "move", "format": "move", "file": file("move", &created)}],
-        "sources": [source("cam01", &created)],
-        "videoFile": file("mp4", &created),
-        "syncMethod": null,
-        "volume": null,
-    })
+/// Adds a file whose bytes are there.
+pub fn add_file(account: &mut Account, id: Option<&str>, kind: &str, created: Timestamp) -> String {
+    let file = File::new(kind, created);
+    let id = id.map_or(file.id.clone(), str::to_owned);
+    let (content, metadata) = (Content::Seeded, Some("{}".to_owned()));
+    account.files.insert(File { id: id.clone(), metadata, content, ..file });
+    id
 }
 
-fn multicam(created: Timestamp) -> Value {
-    let mut take = take(MULTICAM_TAKE, Some("{}"), created);
-    let created = created.to_string();
-    take["takeType"] = "MULTI_CAM".into();
-    take["videoFile"] = Value::Null;
-    take["sources"] = json!([source("cam01", &created), source("cam02", &created)]);
-    take["syncMethod"] = json!({
-        "clapWindow": {"startTime": 0.5, "endTime": 2.5},
-        "timecodeSync": {"useTimecode": false},
-    });
-    take["volume"] = json!({
-        "__typename": "HumanVolume",
-        "id": "volume-3a0c6f42-6d8c-4f4e-8a33-1f5f0d5c8b21",
-        "name": "stage",
-        "created": created,
-        "metadata": "{}",
-        "areaType": "NORMAL",
-        "clipWindow": {"startTime": 0.0, "endTime": 10.0},
-        "humanHeight": 1.75,
-        "state": "FINISHED",
-        "progress": {"state": "FINISHED", "percentageComplete": 100},
-        "outputs": [{"key": "volume", "format": "volume", "file": file("volume", &created)}],
-        "sources": [source("cam01", &created)],
-    });
-    take
+/// Adds a take by one camera, with its files.
+pub fn add_take(account: &mut Account, id: &str, metadata: Option<&str>, created: Timestamp) {
+    let additional = add_file(account, None, "move", created);
+    let take = Take {
+        id: id.to_owned(),
+        name: Some("walk cycle".to_owned()),
+        metadata: metadata.map(str::to_owned),
+        sources: vec![source(account, "cam01", created)],
+        video_file: Some(add_file(account, None, "mp4", created)),
+        additional_files: vec![("move".to_owned(), additional)],
+        ..Take::new(created)
+    };
+    account.takes.insert(take);
 }
 
-fn source(label: &str, created: &str) -> Value {
-    json!({
-        "deviceLabel": label,
-        "format": "MP4",
-        "cameraSettings": {"lens": "goproHERO10-4K"},
-        "file": file("mp4", created),
-    })
+/// Adds a volume that is calibrated, with its files.
+pub fn add_volume(account: &mut Account, id: &str, metadata: Option<&str>, created: Timestamp) {
+    let volume = Volume {
+        id: id.to_owned(),
+        name: Some("stage".to_owned()),
+        metadata: metadata.map(str::to_owned),
+        clip_window: json!({"startTime": 0.0, "endTime": 10.0}),
+        sources: vec![source(account, "cam01", created), source(account, "cam02", created)],
+        pinned: Some(State::Finished),
+        ..Volume::new(created)
+    };
+    account.add_volume(volume);
 }
 
-fn file(r#type: &str, created: &str) -> Value {
-    json!({
-        "id": format!("file-{}", uuid::Uuid::new_v4()),
-        "name": null,
-        "type": r#type,
-        "created": created,
-        "metadata": "{}",
-        "thumbnailUrl": null,
-    })
+fn add_multicam(account: &mut Account, created: Timestamp) {
+    let additional = add_file(account, None, "move", created);
+    let take = Take {
+        id: MULTICAM_TAKE.to_owned(),
+        name: Some("walk cycle".to_owned()),
+        metadata: Some("{}".to_owned()),
+        kind: TakeKind::MultiCam,
+        sources: vec![source(account, "cam01", created), source(account, "cam02", created)],
+        sync_method: json!({
+            "clapWindow": {"startTime": 0.5, "endTime": 2.5},
+            "timecodeSync": {"useTimecode": false},
+        }),
+        volume: Some(HUMAN_VOLUME.to_owned()),
+        additional_files: vec![("move".to_owned(), additional)],
+        ..Take::new(created)
+    };
+    account.takes.insert(take);
+}
+
+fn source(account: &mut Account, label: &str, created: Timestamp) -> Source {
+    Source {
+        device_label: label.to_owned(),
+        format: "MP4".to_owned(),
+        lens: Some("goproHERO10-4K".to_owned()),
+        file: add_file(account, None, "mp4", created),
+    }
 }

@@ -1,31 +1,23 @@
-//! The sandbox's HTTP: AppSync's manners, and faults where they are wanted.
-//!
-//! Hyper is served directly: a service that fails ends its connection without an answer, which a
-//! router does not let it do.
+//! The GraphQL endpoint: AppSync's manners, and faults where they are wanted.
 
-use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full, Limited, StreamBody};
+use http_body_util::{BodyExt, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::http::request::Parts;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto::Builder;
-use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use hyper::{Request, Response, StatusCode};
+use serde_json::Value;
 
-use super::call::{RootField, root_field};
-use super::faults::Fault;
-use super::{Call, Shared, answer, lock};
+use super::super::call::{RootField, root_field};
+use super::super::faults::Fault;
+use super::super::objects::World;
+use super::super::{Call, Shared, answer, lock};
+use super::{Body, text, with_body};
 
 /// Longest request body taken, in bytes.
 const MAX_BODY: usize = 4 * 1024 * 1024;
@@ -37,32 +29,11 @@ const MAX_CALLS: usize = 100_000;
 /// The size of one frame of an endless answer, in bytes.
 const FRAME: usize = 1 << 16;
 
-type Body = BoxBody<Bytes, io::Error>;
-
-/// Serves until the task is aborted; its connections end with it.
-pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    let mut connections = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        let _ = stream.set_nodelay(true);
-        let shared = Arc::clone(&shared);
-        connections.spawn(async move {
-            let service = service_fn(move |request| respond(Arc::clone(&shared), request));
-            // A connection that breaks is its client's to notice.
-            let _ = Builder::new(TokioExecutor::new())
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-        });
-        while connections.try_join_next().is_some() {}
-    }
-}
-
 /// Answers a call. An error ends the connection without an answer.
-async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<Response<Body>> {
-    if request.method() != Method::POST || request.uri().path() != "/ugc/graphql" {
-        let body = json!({"errors": [{"errorType": "UnsupportedOperation", "message":
-            "only POST /ugc/graphql is served"}]});
-        return Ok(text(StatusCode::NOT_FOUND, body.to_string()));
-    }
+pub async fn respond(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+) -> io::Result<Response<Body>> {
     let (head, body) = request.into_parts();
     let body = Limited::new(body, MAX_BODY).collect().await.map_err(io::Error::other)?.to_bytes();
     let request = GraphqlRequest::read(&head, &body);
@@ -145,8 +116,8 @@ impl GraphqlRequest {
 
 /// Authorises, validates and executes, in AppSync's order.
 fn carry_out(shared: &Shared, request: &GraphqlRequest) -> (StatusCode, Value) {
-    let mut accounts = lock(&shared.accounts);
-    let Some(account) = accounts.get_mut(&request.api_key) else {
+    let accounts = lock(&shared.accounts);
+    let Some(account) = accounts.get(&request.api_key) else {
         return (StatusCode::UNAUTHORIZED, answer::unauthorized());
     };
     if request.is_empty {
@@ -157,8 +128,9 @@ fn carry_out(shared: &Shared, request: &GraphqlRequest) -> (StatusCode, Value) {
     }
     let result = shared.schema.document(&request.query).and_then(|document| {
         let name = request.operation.as_deref();
-        let (options, now) = (&shared.options, shared.now());
-        shared.schema.execute(options, now, account, &document, name, &request.variables)
+        let (options, signer) = (&shared.options, &shared.signer);
+        let world = World { options, signer, now: shared.now(), account };
+        shared.schema.execute(&world, &document, name, &request.variables)
     });
     let answer = match result {
         Ok(response) => answer::executed(&response),
@@ -187,7 +159,7 @@ async fn instead(fault: &Fault, key: &str) -> io::Result<Response<Body>> {
         Fault::Huge(size) => {
             let frame = Bytes::from(vec![b' '; FRAME]);
             let frames = (0..size.div_ceil(FRAME)).map(move |_| Ok(Frame::data(frame.clone())));
-            Ok(with_headers(StatusCode::OK, BodyExt::boxed(StreamBody::new(stream::iter(frames)))))
+            Ok(with_body(StatusCode::OK, BodyExt::boxed(StreamBody::new(stream::iter(frames)))))
         }
         _ => Err(io::ErrorKind::ConnectionReset.into()),
     }
@@ -213,7 +185,7 @@ fn afterwards(
                 pause(time).await;
                 Ok(Frame::data(Bytes::from(rest)))
             }));
-            Ok(with_headers(status, BodyExt::boxed(StreamBody::new(slow))))
+            Ok(with_body(status, BodyExt::boxed(StreamBody::new(slow))))
         }
         Some(Fault::ResetMidBody) => {
             halve(&mut answer);
@@ -223,7 +195,7 @@ fn afterwards(
                 tokio::task::yield_now().await;
                 Err(io::ErrorKind::ConnectionReset.into())
             }));
-            Ok(with_headers(status, BodyExt::boxed(StreamBody::new(broken))))
+            Ok(with_body(status, BodyExt::boxed(StreamBody::new(broken))))
         }
         _ => Ok(text(status, answer)),
     }
@@ -231,19 +203,4 @@ fn afterwards(
 
 fn halve(answer: &mut String) {
     answer.truncate(answer.floor_char_boundary(answer.len() / 2));
-}
-
-fn text(status: StatusCode, body: String) -> Response<Body> {
-    with_headers(status, Full::from(body).map_err(|never: Infallible| match never {}).boxed())
-}
-
-fn with_headers(status: StatusCode, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json;charset=UTF-8"));
-    if let Ok(id) = uuid::Uuid::new_v4().to_string().parse() {
-        headers.insert("x-amzn-requestid", id);
-    }
-    response
 }
