@@ -27,9 +27,8 @@ fn settings(folder: &std::path::Path) -> Settings {
 
 fn record(request: &RequestContext) -> Box<CallRecord> {
     let mut record = CallRecord::begin(request.id, jiff::Timestamp::now());
-    record.identify(&request.caller);
-    record.kind = Some(Kind::Query);
-    record.trails = [Trail::new("getJob", RootField::GetJob)].into();
+    record.authenticated(&request.caller);
+    record.parsed(Kind::Query, [Trail::new("getJob", RootField::GetJob)].into());
     Box::new(record)
 }
 

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use jobs_gateway::cache::{
     CachedResponse, Entry, JobCache, Key, Lifetime, ResponseCache, ResponseKey, State, Versions,
 };
-use jobs_gateway::model::{JobId, RootFields, Selection, Tenant};
+use jobs_gateway::model::{JobId, MediaType, RequestMethod, RootFields, Selection, Tenant};
 use support::{folder, load, resident};
 
 fn tenant() -> Arc<Tenant> {
@@ -93,7 +93,8 @@ fn answers(criterion: &mut Criterion) {
     let versions = Arc::new(Versions::default());
     let answers = ResponseCache::new(64 << 20, Arc::clone(&versions));
     let text = format!("{{\"query\":\"{}\"}}", "x".repeat(400));
-    let question = ResponseKey { tenant: tenant.id.clone(), form: 1, text: text.into() };
+    let (method, media_type) = (RequestMethod::Post, MediaType::Json);
+    let question = ResponseKey { tenant: tenant.id.clone(), method, media_type, text: text.into() };
     let now = Timestamp::now();
     let stored = CachedResponse {
         body: vec![0; BODY].into(),

@@ -16,8 +16,8 @@ use jobs_gateway::graphql::schema_without;
 use jobs_gateway::jobs::envelope;
 use jobs_gateway::limit::{self, Charge, Limiter};
 use jobs_gateway::model::{
-    CallRecord, CredentialId, JobId, RequestId, RootField, RootFields, Selection, Tenant, Trail,
-    Weights,
+    CallRecord, CredentialId, JobId, Kind, MediaType, RequestId, RequestMethod, RootField,
+    RootFields, Selection, Tenant, Trail, Weights,
 };
 use jobs_gateway::operation::{Documents, Limits};
 use jobs_gateway::reload::Loaded;
@@ -145,7 +145,9 @@ pub fn answer_hit(_: &Arc<Runtime>) -> Run {
     let (versions, now) = (Arc::new(Versions::default()), Timestamp::now());
     let answers = ResponseCache::new(1 << 20, versions);
     let text = json!({"query": QUERY, "variables": variables("job-1", None)}).to_string();
-    let question = ResponseKey { tenant: tenant().id.clone(), form: 1, text: text.into() };
+    let (method, media_type) = (RequestMethod::Post, MediaType::Json);
+    let question =
+        ResponseKey { tenant: tenant().id.clone(), method, media_type, text: text.into() };
     let stored = CachedResponse {
         body: Bytes::from(answer("job-1")),
         etag: OnceLock::new(),
@@ -233,10 +235,10 @@ pub fn chain(_: &Arc<Runtime>) -> Run {
 
 fn record() -> CallRecord {
     let mut record = CallRecord::begin(RequestId::new(), Timestamp::now());
-    record.tenant = Some(tenant().id.clone());
-    record.credential = CredentialId::parse("key-0").ok();
-    record.source = Some([127, 0, 0, 1].into());
-    record.policy_version = Some("0123456789abcdef".into());
-    record.trails = [Trail::new("getJob", RootField::GetJob)].into();
+    record.arrived(RequestMethod::Post, Some([127, 0, 0, 1].into()), None);
+    let (loaded, issuers, key) = (loaded(""), Issuers::none(), support::key(0, 0));
+    let caller = authenticate(&key, &loaded.policies, &issuers, Timestamp::now()).now_or_never();
+    record.authenticated(&caller.unwrap().unwrap());
+    record.parsed(Kind::Query, [Trail::new("getJob", RootField::GetJob)].into());
     record
 }

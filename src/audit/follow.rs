@@ -238,8 +238,8 @@ mod tests {
         })
         .unwrap();
         let mut record = CallRecord::begin(RequestId::new(), jiff::Timestamp::UNIX_EPOCH);
-        record.tenant = TenantId::parse("acme").ok();
-        record.credential = CredentialId::parse("main").ok();
+        let tenant = TenantId::parse("acme").unwrap();
+        record.held_by(tenant, CredentialId::parse("main").unwrap());
         journal.record(Box::new(record)).await;
         assert!(journal.flush(Duration::from_secs(20)).await);
         let (taken, stop) = (Arc::<Mutex<Vec<u64>>>::default(), Arc::<AtomicBool>::default());

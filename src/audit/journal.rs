@@ -255,8 +255,8 @@ mod tests {
 
     fn record() -> Box<CallRecord> {
         let mut record = CallRecord::begin(RequestId::new(), Timestamp::UNIX_EPOCH);
-        record.tenant = crate::model::TenantId::parse("acme").ok();
-        record.credential = crate::model::CredentialId::parse("main").ok();
+        let tenant = crate::model::TenantId::parse("acme").unwrap();
+        record.held_by(tenant, crate::model::CredentialId::parse("main").unwrap());
         Box::new(record)
     }
 

@@ -218,7 +218,7 @@ mod tests {
 
     use super::super::event::JournalNote;
     use super::*;
-    use crate::model::{CallRecord, RequestId, Trail};
+    use crate::model::{CallRecord, Kind, RequestId, Trail};
 
     fn written(event: &Event) -> Value {
         let mut text = Vec::new();
@@ -228,9 +228,10 @@ mod tests {
 
     fn event(alias: &str, subject: &str) -> Event {
         let mut record = CallRecord::begin(RequestId::new(), Timestamp::UNIX_EPOCH);
-        record.subject = Some(subject.into());
-        record.trails = [Trail::new(alias, RootField::GetJob)].into();
-        Event::of_call(&record).remove(0)
+        record.parsed(Kind::Query, [Trail::new(alias, RootField::GetJob)].into());
+        let mut event = Event::of_call(&record).remove(0);
+        event.subject = Some(subject.into());
+        event
     }
 
     #[test]

@@ -169,19 +169,19 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::model::{ErrorCode, Failure};
+    use crate::model::{ErrorCode, Failure, RequestMethod};
 
     fn refused(code: ErrorCode, from: u8) -> CallRecord {
         let mut record = CallRecord::begin(RequestId::new(), Timestamp::UNIX_EPOCH);
-        record.source = Some([10, 0, 0, from].into());
-        record.failures = vec![Failure { code, root: None }];
-        record.status = code.status();
+        record.arrived(RequestMethod::Post, Some([10, 0, 0, from].into()), None);
+        record.failed(vec![Failure { code, root: None }]);
+        record.answered(code.status());
         record
     }
 
     fn held(mut record: CallRecord, credential: &str) -> CallRecord {
-        record.tenant = TenantId::parse("acme").ok();
-        record.credential = CredentialId::parse(credential).ok();
+        let tenant = TenantId::parse("acme").unwrap();
+        record.held_by(tenant, CredentialId::parse(credential).unwrap());
         record
     }
 

@@ -12,15 +12,17 @@ use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 
 use super::Versions;
-use crate::model::{JobId, RootField, RootFields, TenantId, Version};
+use crate::model::{JobId, MediaType, RequestMethod, RootField, RootFields, TenantId, Version};
 
 /// What was asked, to the letter: two questions are the same if their bytes are.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ResponseKey {
     /// Who asked: nothing is shared across tenants.
     pub tenant: TenantId,
-    /// How the answer is to be written.
-    pub form: u8,
+    /// The method: an answer to a GET says how long it may be kept.
+    pub method: RequestMethod,
+    /// The media type of the answer.
+    pub media_type: MediaType,
     /// The request: a body, or a GET's parameters.
     pub text: Bytes,
 }

@@ -5,11 +5,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
-use super::media_type::MediaType;
 use super::{limits, request};
 use crate::auth;
 use crate::graphql::{Answer, ApiError};
-use crate::model::{ErrorCode, Failure};
+use crate::model::{ErrorCode, Failure, MediaType};
 
 /// A request that is answered before it is a GraphQL request, or instead of being executed.
 #[derive(Debug)]

@@ -1,15 +1,8 @@
-//! The two media types of an answer (GraphQL over HTTP, "Media Types") and their negotiation.
+//! Negotiation of the media type of an answer (GraphQL over HTTP, "Media Types").
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
-/// A media type the gateway answers in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MediaType {
-    /// `application/json`: a well-formed request is answered with 200, whatever is in the answer.
-    Json,
-    /// `application/graphql-response+json`: the status says whether there is data.
-    GraphqlResponse,
-}
+use crate::model::MediaType;
 
 impl MediaType {
     /// The `Content-Type` of an answer.

@@ -26,8 +26,10 @@ pub use hex::write_hex;
 pub use ids::{CredentialId, JobId, Namespace, TakeId, TenantId};
 pub use ids::{IdError, RequestId};
 pub use keyed::{Before, Effect, KeyedMutation, Look};
-pub use record::{CallRecord, Decision, Failure, FieldOutcome, RefusedCaller};
-pub use request::RequestContext;
+pub use record::{
+    CallFacts, CallRecord, Decision, Execution, Failure, FieldOutcome, RefusedCaller,
+};
+pub use request::{MediaType, RequestContext, RequestMethod};
 pub use root_field::{Kind, RootField, RootFields, Weights};
 pub use secret::Secret;
 pub use selection::Selection;

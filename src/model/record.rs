@@ -1,6 +1,7 @@
-//! What happened in one call: filled in on the way, told once at its end.
+//! The record of one call: written on the way, told once at its end.
 
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,57 +9,72 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
-    CacheStatus, Caller, CredentialId, ErrorCode, Kind, RequestHead, RequestId, TenantId,
-    TraceContext, Trail,
+    CacheStatus, Caller, CredentialId, ErrorCode, Kind, RequestHead, RequestId, RequestMethod,
+    TenantId, TraceContext, Trail,
 };
 
-/// The record of one request. Logs, metrics and audit read it; nothing else measures a call.
+/// The record of one request. Logs, metrics, traces and audit read it; nothing else measures a call.
+///
+/// It is written by its methods alone, one for each stage of the pipeline, and read through [`CallFacts`].
 #[derive(Debug, Clone)]
-pub struct CallRecord {
+pub struct CallRecord(CallFacts);
+
+/// All that is known of one request.
+#[derive(Debug, Clone)]
+pub struct CallFacts {
     /// Its id, also in `X-Request-Id`.
     pub request_id: RequestId,
-    /// When it began.
+    /// The moment at which it began.
     pub began: Instant,
     /// The same moment by the clock on the wall.
     pub at: Timestamp,
     /// The trace it is part of.
     pub trace: Option<TraceContext>,
-    /// Its head, where its trace is kept.
+    /// Its head, if its trace is kept.
     pub head: Option<Box<RequestHead>>,
-    /// `POST`, `GET` or `OTHER`.
-    pub method: &'static str,
-    /// Where it came from.
+    /// Its HTTP method.
+    pub method: RequestMethod,
+    /// The address it came from.
     pub source: Option<IpAddr>,
-    /// Whose it was, once that was known.
+    /// Its caller's tenant, once that is known.
     pub tenant: Option<TenantId>,
-    /// By which credential.
+    /// Its caller's credential.
     pub credential: Option<CredentialId>,
-    /// Who a token says it is.
+    /// The subject of a token.
     pub subject: Option<Arc<str>>,
     /// The policies it was judged by: see `policy::Snapshot::version`.
     pub policy_version: Option<Arc<str>>,
-    /// Query or mutation, once that was known.
+    /// Query or mutation, once that is known.
     pub kind: Option<Kind>,
     /// The root fields it asked for, in order, and what was learnt of each.
     pub trails: Arc<[Trail]>,
-    /// When it was executed, and how long that took, if it was not broken off.
-    pub execution: Option<(Instant, Option<Duration>)>,
-    /// What the cache had for it: the worst that it had for one of its reads.
+    /// Its execution, if it came to that.
+    pub execution: Option<Execution>,
+    /// The worst that the cache had for one of its reads.
     pub cache: Option<CacheStatus>,
-    /// Whether it was answered as the same mutation was before.
+    /// True if it was answered as the same mutation was before.
     pub is_replay: bool,
-    /// What it cost, in units of the tenant's limits.
+    /// Its cost, in units of the tenant's limits.
     pub cost: u32,
-    /// What the limiter decided, if it was asked.
+    /// The limiter's decision, if it was asked.
     pub decision: Option<Decision>,
-    /// Why its credential was refused, in a word.
+    /// The reason for which its credential was refused, in a word.
     pub refused_because: Option<&'static str>,
     /// The errors of the answer, in order.
     pub failures: Vec<Failure>,
     /// The HTTP status of the answer.
     pub status: u16,
-    /// How long it took, from its head to its answer.
+    /// The time from its head to its answer.
     pub took: Duration,
+}
+
+/// An execution in time.
+#[derive(Debug, Clone, Copy)]
+pub struct Execution {
+    /// Its beginning.
+    pub began: Instant,
+    /// Its duration, if it was not broken off.
+    pub took: Option<Duration>,
 }
 
 /// What the limiter decided on a request.
@@ -121,17 +137,26 @@ pub struct Failure {
     pub root: Option<Box<str>>,
 }
 
+impl Deref for CallRecord {
+    type Target = CallFacts;
+
+    fn deref(&self) -> &CallFacts {
+        &self.0
+    }
+}
+
+/// The stages, in the order in which a request meets them.
 impl CallRecord {
     /// Begins a record.
     #[must_use]
     pub fn begin(request_id: RequestId, at: Timestamp) -> Self {
-        Self {
+        Self(CallFacts {
             request_id,
             began: Instant::now(),
             at,
             trace: None,
             head: None,
-            method: "OTHER",
+            method: RequestMethod::Other,
             source: None,
             tenant: None,
             credential: None,
@@ -148,23 +173,109 @@ impl CallRecord {
             failures: Vec::new(),
             status: 0,
             took: Duration::ZERO,
+        })
+    }
+
+    /// Notes what is clear of every request.
+    pub fn arrived(
+        &mut self,
+        method: RequestMethod,
+        source: Option<IpAddr>,
+        trace: Option<TraceContext>,
+    ) {
+        (self.0.method, self.0.source, self.0.trace) = (method, source, trace);
+    }
+
+    /// Notes a request's head, if its trace is kept.
+    pub fn traced(&mut self, head: impl FnOnce() -> RequestHead) {
+        let is_kept = self.trace.as_ref().is_some_and(|trace| trace.sampled);
+        if is_kept && self.head.is_none() {
+            self.0.head = Some(Box::new(head()));
         }
     }
 
     /// Notes who called.
-    pub fn identify(&mut self, caller: &Caller) {
-        self.tenant = Some(caller.tenant.id.clone());
-        self.credential = Some(caller.credential.clone());
-        self.subject.clone_from(&caller.subject);
-        self.policy_version = Some(Arc::clone(&caller.policy_version));
+    pub fn authenticated(&mut self, caller: &Caller) {
+        self.held_by(caller.tenant.id.clone(), caller.credential.clone());
+        self.0.subject.clone_from(&caller.subject);
+        self.0.policy_version = Some(Arc::clone(&caller.policy_version));
     }
 
-    /// Notes why a credential was refused, and whose it is if that is known.
-    pub fn refuse(&mut self, reason: &'static str, holder: Option<(TenantId, CredentialId)>) {
-        self.refused_because = Some(reason);
-        (self.tenant, self.credential) = holder.unzip();
+    /// Heeds a known caller's wish that its trace is kept, or not. A stranger's is not heeded.
+    pub fn wished(&mut self, is_kept: Option<bool>) {
+        if let (Some(trace), Some(is_kept)) = (&mut self.0.trace, is_kept) {
+            trace.sampled = is_kept;
+        }
     }
 
+    /// Notes why a credential was refused, in a word.
+    pub fn unauthenticated(&mut self, reason: &'static str) {
+        self.0.refused_because = Some(reason);
+    }
+
+    /// Notes whose credential was shown, be it good or not.
+    pub fn held_by(&mut self, tenant: TenantId, credential: CredentialId) {
+        (self.0.tenant, self.0.credential) = (Some(tenant), Some(credential));
+    }
+
+    /// Notes that a whole answer was at hand, and the root fields in it.
+    pub fn served_from_cache(&mut self, trails: Arc<[Trail]>) {
+        self.parsed(Kind::Query, trails);
+        self.0.cache = Some(CacheStatus::Hit);
+    }
+
+    /// Notes what is asked for.
+    pub fn parsed(&mut self, kind: Kind, trails: Arc<[Trail]>) {
+        (self.0.kind, self.0.trails) = (Some(kind), trails);
+    }
+
+    /// Notes what the request costs.
+    pub fn priced(&mut self, cost: u32) {
+        self.0.cost = cost;
+    }
+
+    /// Notes what the limiter decided.
+    pub fn decided(&mut self, decision: Decision) {
+        self.0.decision = Some(decision);
+    }
+
+    /// Notes that execution begins.
+    pub fn executing(&mut self) {
+        self.0.execution = Some(Execution { began: Instant::now(), took: None });
+    }
+
+    /// Notes that execution is over, and what the cache had for it.
+    pub fn executed(&mut self, is_replay: bool) {
+        if let Some(execution) = &mut self.0.execution {
+            execution.took = Some(execution.began.elapsed());
+        }
+        self.0.is_replay = is_replay;
+        self.0.cache = self.trails.iter().filter_map(|trail| trail.note(|notes| notes.cache)).max();
+    }
+
+    /// Notes that the whole answer is kept: there was none before.
+    pub fn kept(&mut self) {
+        self.0.cache = self.cache.or(Some(CacheStatus::Miss));
+    }
+
+    /// Notes the errors of the answer.
+    pub fn failed(&mut self, failures: Vec<Failure>) {
+        self.0.failures = failures;
+    }
+
+    /// Notes the HTTP status of the answer.
+    pub fn answered(&mut self, status: u16) {
+        self.0.status = status;
+    }
+
+    /// Notes that nothing more happens.
+    pub fn ended(&mut self) {
+        self.0.took = self.began.elapsed();
+    }
+}
+
+/// What follows from the facts.
+impl CallFacts {
     /// Who was refused, if nothing was done for the call: for want of a credential or of a limit's
     /// units, or because there was too much to do.
     #[must_use]

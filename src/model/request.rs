@@ -1,12 +1,42 @@
-//! What the resolvers of one request share.
+//! One request: how it was asked, and what its resolvers share.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use tokio::time::Instant;
 
 use super::{Caller, KeyedMutation, RequestId, RootField, TraceContext, Trail};
+
+/// The HTTP method of a request, as far as it matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RequestMethod {
+    /// `GET`, for queries.
+    Get,
+    /// `POST`.
+    Post,
+    /// Any other. Callers choose its name, so it is not told.
+    Other,
+}
+
+impl From<&Method> for RequestMethod {
+    fn from(method: &Method) -> Self {
+        match *method {
+            Method::GET => Self::Get,
+            Method::POST => Self::Post,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The two media types of an answer (GraphQL over HTTP, "Media Types").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MediaType {
+    /// `application/json`: a well-formed request is answered with 200, whatever is in the answer.
+    Json,
+    /// `application/graphql-response+json`: the status says whether there is data.
+    GraphqlResponse,
+}
 
 /// One request while it is executed: whose it is, until when, and how its answer may be had.
 #[derive(Debug, Clone)]

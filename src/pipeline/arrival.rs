@@ -16,10 +16,9 @@ use crate::graphql::ApiError;
 use crate::http::body::Incoming;
 use crate::http::connection::Connection;
 use crate::http::error::Refusal;
-use crate::http::media_type::MediaType;
 use crate::http::request;
 use crate::limit::{LimitError, Slot};
-use crate::model::{CallRecord, Caller, ErrorCode, RequestHead};
+use crate::model::{CallRecord, Caller, ErrorCode, MediaType, RequestHead};
 use crate::telemetry;
 
 /// A request whose caller is known and whose text has come.
@@ -62,11 +61,12 @@ pub async fn arrive<'a>(
     if let Some(connection) = head.extensions.get::<Arc<Connection>>() {
         connection.know(&caller.tenant.id);
     }
-    heed_trace(record, head);
+    record.wished(telemetry::wishes_trace(&head.headers));
+    record.traced(|| RequestHead::from_parts(head));
 
     let mut slot = match rules.limits.get(&caller.tenant.id) {
         Some(limits) => {
-            let refused = |refused: &LimitError| record.decision = Some(refused.decision());
+            let refused = |refused: &LimitError| record.decided(refused.decision());
             Some(limits.enter().inspect_err(refused)?)
         }
         None => None,
@@ -81,19 +81,4 @@ fn overloaded() -> Refusal {
     let message = "The gateway has as many requests under way as it may. Come back in 1 s.";
     Refusal::from_error(ApiError::new(ErrorCode::Overloaded, message))
         .with_header(header::RETRY_AFTER, "1")
-}
-
-/// Heeds a known caller's wish that its trace is kept, or not. A stranger's is not heeded.
-fn heed_trace(record: &mut CallRecord, head: &Parts) {
-    let Some(trace) = &mut record.trace else { return };
-    trace.sampled = telemetry::wishes_trace(&head.headers).unwrap_or(trace.sampled);
-    note_head(record, head);
-}
-
-/// Notes what a trace shows of a head, where the trace is kept.
-pub fn note_head(record: &mut CallRecord, head: &Parts) {
-    let is_kept = record.trace.as_ref().is_some_and(|trace| trace.sampled);
-    if is_kept && record.head.is_none() {
-        record.head = Some(Box::new(RequestHead::from_parts(head)));
-    }
 }

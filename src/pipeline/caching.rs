@@ -12,9 +12,9 @@ use jiff::Timestamp;
 use crate::cache::{CachedResponse, ResponseKey, Root};
 use crate::graphql::Answer;
 use crate::http::error;
-use crate::http::media_type::MediaType;
 use crate::model::{
-    CacheStatus, CallRecord, Caller, JobId, Kind, RootField, RootFields, Tenant, TenantId, Trail,
+    CacheStatus, CallRecord, Caller, JobId, Kind, MediaType, RequestMethod, RootField, RootFields,
+    Tenant, TenantId, Trail,
 };
 use crate::operation::Operation;
 
@@ -38,8 +38,8 @@ pub fn question(
     media_type: MediaType,
     text: Bytes,
 ) -> ResponseKey {
-    let form = u8::from(head.method == Method::GET) << 1 | u8::from(media_type == MediaType::Json);
-    ResponseKey { tenant: tenant.clone(), form, text }
+    let method = RequestMethod::from(&head.method);
+    ResponseKey { tenant: tenant.clone(), method, media_type, text }
 }
 
 /// Whether a stored answer is for this caller too: keys of one tenant may differ in rights.
@@ -50,8 +50,6 @@ pub fn is_for(stored: &CachedResponse, caller: &Caller) -> bool {
 
 /// What a stored answer tells the record.
 pub fn note_hit(record: &mut CallRecord, stored: &CachedResponse, now: Timestamp) {
-    record.kind = Some(Kind::Query);
-    record.cache = Some(CacheStatus::Hit);
     let age = stored.age(now);
     let trail = |root: &Root| {
         let trail = Trail::new(Arc::clone(&root.response_key), root.field);
@@ -59,7 +57,7 @@ pub fn note_hit(record: &mut CallRecord, stored: &CachedResponse, now: Timestamp
         trail.note_cache(CacheStatus::Hit, age);
         trail
     };
-    record.trails = stored.roots.iter().map(trail).collect();
+    record.served_from_cache(stored.roots.iter().map(trail).collect());
 }
 
 /// What the operation asks for, as far as the whole-answer cache needs to know it.

@@ -11,7 +11,7 @@ pub fn decided<T>(
     decided: Result<T, LimitError>,
 ) -> Result<T, LimitError> {
     let decision = decided.as_ref().map_or_else(LimitError::decision, |_| Decision::Admitted);
-    record.decision = Some(decision);
+    record.decided(decision);
     decided
 }
 
@@ -23,7 +23,7 @@ pub async fn charge(
     charge: &Charge,
     record: &mut CallRecord,
 ) -> Result<Levels, LimitError> {
-    record.cost = charge.total();
+    record.priced(charge.total());
     let tenant = &caller.tenant.id;
     let Some(limits) = rules.limits.get(tenant) else { return Ok(Levels::new()) };
     let charged = service.limiter.charge(tenant, limits, &caller.credential, charge).await;

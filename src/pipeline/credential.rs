@@ -17,12 +17,16 @@ pub async fn authenticate(
     now: Timestamp,
     record: &mut CallRecord,
 ) -> Result<Caller, auth::Error> {
-    let credential = presented(headers).inspect_err(|error| record.refuse(error.reason(), None))?;
+    let credential =
+        presented(headers).inspect_err(|error| record.unauthenticated(error.reason()))?;
     let authenticated = auth::authenticate(credential, policies, issuers, now).await;
     match &authenticated {
-        Ok(caller) => record.identify(caller),
+        Ok(caller) => record.authenticated(caller),
         Err(error) => {
-            record.refuse(error.reason(), auth::holder_of(credential, *error, policies, issuers));
+            record.unauthenticated(error.reason());
+            if let Some((tenant, id)) = auth::holder_of(credential, *error, policies, issuers) {
+                record.held_by(tenant, id);
+            }
         }
     }
     authenticated

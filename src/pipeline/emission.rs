@@ -46,7 +46,7 @@ impl Emission {
 }
 
 async fn tell(service: &Service, mut record: Box<CallRecord>) {
-    record.took = record.began.elapsed();
+    record.ended();
     telemetry::emit(&record);
     service.journal.record(record).await;
 }
@@ -55,17 +55,17 @@ impl Drop for Emission {
     fn drop(&mut self) {
         let Some(mut record) = self.record.take() else { return };
         let (service, mutation) = (Arc::clone(&self.service), self.mutation.take());
-        record.status = if std::thread::panicking() {
-            record.failures = Answer::refusal([ApiError::internal()]).failures;
-            ErrorCode::Internal.status()
+        if std::thread::panicking() {
+            record.failed(Answer::refusal([ApiError::internal()]).failures);
+            record.answered(ErrorCode::Internal.status());
         } else {
-            HUNG_UP
-        };
+            record.answered(HUNG_UP);
+        }
         tokio::spawn(async move {
             if let Some(mutation) = mutation
                 && let Ok(answer) = mutation.await
             {
-                record.failures = answer.failures;
+                record.failed(answer.failures);
             }
             tell(&service, record).await;
         });

@@ -7,7 +7,6 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::Response;
-use tokio::time::Instant;
 
 use super::arrival::{self, Arrival};
 use super::emission::Emission;
@@ -16,10 +15,11 @@ use super::{ReloadableState, Service, caching, charge};
 use crate::graphql::{self, Answer, ApiError};
 use crate::http::body::Incoming;
 use crate::http::error::{self, Refusal};
-use crate::http::media_type::MediaType;
 use crate::http::{limits, request};
 use crate::limit::{Charge, seconds};
-use crate::model::{CacheStatus, CallRecord, Caller, ErrorCode, Kind, RequestContext};
+use crate::model::{
+    CallRecord, Caller, ErrorCode, Kind, MediaType, RequestContext, RequestHead, RequestMethod,
+};
 use crate::operation::Operation;
 use crate::telemetry;
 
@@ -31,14 +31,10 @@ pub async fn handle(State(service): State<Arc<Service>>, request: Request) -> Re
     let mut emission = Emission::begin(Arc::clone(&service));
     let (record, _) = emission.parts();
     let peer = head.extensions.get::<ConnectInfo<SocketAddr>>();
-    record.source = peer.map(|ConnectInfo(peer)| service.proxies.source(peer.ip(), &head.headers));
-    record.trace = telemetry::trace_of(&head.headers);
-    record.method = match head.method {
-        Method::GET => "GET",
-        Method::POST => "POST",
-        _ => "OTHER",
-    };
-    arrival::note_head(record, &head);
+    let source = peer.map(|ConnectInfo(peer)| service.proxies.source(peer.ip(), &head.headers));
+    let trace = telemetry::trace_of(&head.headers);
+    record.arrived(RequestMethod::from(&head.method), source, trace);
+    record.traced(|| RequestHead::from_parts(&head));
     if head.method == Method::HEAD {
         // The same answer; whoever writes it leaves the body out (RFC 9110, section 9.3.2).
         head.method = Method::GET;
@@ -48,7 +44,7 @@ pub async fn handle(State(service): State<Arc<Service>>, request: Request) -> Re
     let (record, _) = emission.parts();
     let mut response = answered.unwrap_or_else(|refusal| {
         let (response, failures) = refusal.into_parts();
-        record.failures = failures;
+        record.failed(failures);
         body.drain(&head.headers);
         response
     });
@@ -56,7 +52,7 @@ pub async fn handle(State(service): State<Arc<Service>>, request: Request) -> Re
     if let Ok(id) = HeaderValue::try_from(record.request_id.to_string()) {
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
-    record.status = response.status().as_u16();
+    record.answered(response.status().as_u16());
     emission.tell().await;
     response
 }
@@ -100,7 +96,7 @@ async fn answer(
     let fields = operation.root_fields().map(|(_, field)| field);
     let weights = &rules.limits.weights;
     let charge = Charge::for_units(fields, |field| weights.of(field), operation.introspects());
-    record.cost = charge.total();
+    record.priced(charge.total());
     let permit = match (rules.limits.get(&caller.tenant.id), slot) {
         (Some(limits), Some(slot)) => {
             let (tenant, credential) = (&caller.tenant.id, &caller.credential);
@@ -122,24 +118,21 @@ async fn answer(
     let keyed = None;
     let request =
         RequestContext { id, source, caller, deadline, fresh, trace, forward, keyed, trails };
-    let began = Instant::now();
-    record.execution = Some((began, None));
+    record.executing();
     // On the heap: a request that is answered from memory does not carry it about.
     let executed =
         Box::pin(execution::execute(service, &rules, request, operation, key, permit, running))
             .await;
-    record.execution = Some((began, Some(began.elapsed())));
+    record.executed(matches!(executed, Executed::Replay(_)));
     let (answer, is_replay) = match executed {
         Executed::Answer(answer) => (answer, false),
         Executed::Replay(answer) => (answer, true),
         Executed::Refused(refusal) => return Err(refusal),
     };
-    record.is_replay = is_replay;
-    record.cache = record.trails.iter().filter_map(|trail| trail.note(|notes| notes.cache)).max();
 
     let now = service.clock.now();
     if let Some(stored) = asking.keep(&answer, &record.trails, now) {
-        record.cache = record.cache.or(Some(CacheStatus::Miss));
+        record.kept();
         let stored = Arc::new(stored);
         rules.answers.put(question, Arc::clone(&stored));
         let mut response = caching::respond(&stored, head, media_type, now);
@@ -187,8 +180,7 @@ fn understand(
     let operation = document
         .operation(request.operation_name.as_deref(), request.variables)
         .map_err(|error| of_document(vec![error.into()]))?;
-    record.kind = Some(operation.kind);
-    record.trails = operation.trails();
+    record.parsed(operation.kind, operation.trails());
     if head.method == Method::GET && operation.kind == Kind::Mutation {
         return Err(request::Error::MutationByGet.into());
     }
@@ -198,7 +190,7 @@ fn understand(
 
 /// An answer that is not kept.
 fn respond(record: &mut CallRecord, media_type: MediaType, answer: Answer) -> Response {
-    record.failures.clone_from(&answer.failures);
+    record.failed(answer.failures.clone());
     let status = error::status(&answer, media_type);
     let mut response = error::respond(status, media_type, answer.body);
     if let Some(wait) = answer.retry_after {

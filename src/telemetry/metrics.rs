@@ -421,7 +421,8 @@ mod tests {
     fn ten_thousand_tenants_have_series_of_their_own() {
         for n in 0..10_000 {
             let mut record = CallRecord::begin(RequestId::new(), Timestamp::UNIX_EPOCH);
-            record.tenant = TenantId::parse(&format!("tenant-{n}")).ok();
+            let tenant = TenantId::parse(&format!("tenant-{n}")).expect("a tenant");
+            record.held_by(tenant, CredentialId::parse("main").expect("a credential"));
             call(&record);
         }
         let text = prometheus_text();

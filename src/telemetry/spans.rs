@@ -11,7 +11,8 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use tokio::time::Instant;
 
 use crate::model::{
-    CacheStatus, CallRecord, ErrorCode, Kind, TraceContext, Trail, UpstreamSpan, new_span,
+    CacheStatus, CallRecord, ErrorCode, Execution, Kind, RequestMethod, TraceContext, Trail,
+    UpstreamSpan, new_span,
 };
 
 /// A trace as it is written down.
@@ -30,7 +31,7 @@ pub fn from_record(record: &CallRecord) -> Vec<SpanData> {
     let mut writer = Writer { record, context, state: state_of(context), spans: Vec::new() };
     let end = record.began + record.took;
     writer.http(end);
-    if let Some((began, took)) = record.execution {
+    if let Some(Execution { began, took }) = record.execution {
         let end = took.map_or(end, |took| began + took);
         let graphql = writer.graphql(began, end);
         for trail in record.trails.iter() {
@@ -63,8 +64,9 @@ impl Writer<'_> {
         let record = self.record;
         let head = record.head.as_deref();
         let (method, verb) = match record.method {
-            "OTHER" => ("_OTHER", "HTTP"),
-            method => (method, method),
+            RequestMethod::Get => ("GET", "GET"),
+            RequestMethod::Post => ("POST", "POST"),
+            RequestMethod::Other => ("_OTHER", "HTTP"),
         };
         let server = head.and_then(|head| head.server.as_ref());
         let code = record.failures.first().map_or("500", |failure| failure.code.as_str());
