@@ -111,7 +111,7 @@ impl Incoming {
         head: &Parts,
         max: usize,
         deadline: Instant,
-        mut slot: Option<&mut Slot>,
+        slot: &mut Slot,
     ) -> Result<Bytes, Refusal> {
         if head.method == Method::GET {
             return Ok(Bytes::copy_from_slice(head.uri.query().unwrap_or_default().as_bytes()));
@@ -128,14 +128,10 @@ impl Incoming {
             if bytes.len() + chunk.len() > max {
                 return Err(Error::TooLarge(max).into());
             }
-            if let Some(slot) = &mut slot {
-                slot.receive(chunk.len(), max)?;
-            }
+            slot.receive(chunk.len(), max)?;
             bytes = append_chunk(bytes, chunk);
         }
-        if let Some(slot) = slot {
-            slot.received();
-        }
+        slot.received();
         Ok(coding.decode(bytes, max)?)
     }
 

@@ -1,24 +1,89 @@
-//! The way of one GraphQL request.
+//! The way of one GraphQL request, a file a stage; `run` has the whole of it.
+//!
+//! A stage takes what the one before it made, and only that stage makes it: nothing is executed that was not
+//! permitted, and nothing that has no permit of the limiter's. Each tells the record what it learnt. One that
+//! cannot go on refuses, and the refusal is the answer.
+//!
+//! `{ getJob(jobId: "job-1") { id } }` with a good key, for example:
+//!
+//! | stage | learns | makes | or refuses with |
+//! |---|---|---|---|
+//! | `authenticate` | the key is one of `acme`'s | `Authenticated`: the caller, and the rules until the end | `UNAUTHENTICATED`, 406, 413, 415 |
+//! | `receive` | its body came in time | `Received`: the text, a place among `acme`'s requests and one among all | `RATE_LIMITED`, `OVERLOADED`, 408, 413 |
+//! | `cached` | no whole answer is kept for this text | nothing; with an answer at hand, the response | `RATE_LIMITED` |
+//! | `parse` | a query of one `getJob` | an `Operation` | `GRAPHQL_PARSE_FAILED`, `GRAPHQL_VALIDATION_FAILED` |
+//! | `authorize` | `acme` may call `getJob` | `Permitted` | `FORBIDDEN` |
+//! | `admit` | it costs one unit, and there is one | `Admitted`: the limiter's permit | `RATE_LIMITED`, `OPERATION_TOO_COMPLEX` |
+//! | `execute` | the job, fetched from Move | `Executed`: an answer | `IDEMPOTENCY_CONFLICT` |
+//! | `keep` | the answer has no errors and is fresh for a while | the response, kept for the same text | |
 
-mod arrival;
-mod caching;
-mod charge;
-mod credential;
-mod emission;
-mod execution;
+mod admit;
+mod authenticate;
+mod authorize;
+mod cached;
+mod claim;
+mod execute;
 mod handler;
+mod keep;
+mod parse;
+mod receive;
+mod record;
 mod service;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::request::Parts;
+use axum::response::Response;
 use axum::routing::any;
 
 pub use service::{ReloadableState, Service};
 
+use admit::{Admitted, admit};
+use authenticate::{Authenticated, authenticate};
+use authorize::{Permitted, authorize};
+use execute::{Executed, execute};
+use keep::keep;
+use parse::parse;
+use receive::receive;
+use record::RecordGuard;
+
+use crate::http::body::Incoming;
+use crate::http::error::Refusal;
 use crate::http::{self, Endpoints};
 
-/// The router that internal apps meet.
-pub fn router(service: Arc<Service>, surface: Endpoints) -> Router {
-    http::router(surface, &any(handler::handle).with_state(service))
+/// Makes the router that internal apps meet.
+pub fn router(service: Arc<Service>, endpoints: Endpoints) -> Router {
+    http::router(endpoints, &any(handler::handle).with_state(service))
+}
+
+/// Answers one GraphQL request.
+///
+/// What is shared is taken last: until its caller is known a request holds its connection alone; until its body is
+/// whole, a place of its own tenant's; only then one of the whole gateway's.
+///
+/// # Errors
+/// When a stage refuses it.
+async fn run(
+    service: &Arc<Service>,
+    head: &Parts,
+    body: &mut Incoming,
+    guard: &mut RecordGuard,
+) -> Result<Response, Refusal> {
+    let (record, mutation) = guard.parts();
+    let request = authenticate(service, head, record).await?;
+    let received = receive(service, &request, body, record).await?;
+    let key = cached::key(&request, received.text);
+    if let Some(hit) = cached::find(service, &request, &key) {
+        return Ok(cached::serve(service, &request, &hit, record).await?);
+    }
+    let operation = parse(&request, &key.text, record);
+    let permitted = match operation.and_then(|operation| authorize(&request.caller, operation)) {
+        Ok(permitted) => permitted,
+        Err(refusal) => return Err(admit::charge_refused(service, &request, refusal, record).await),
+    };
+    let admitted = admit(service, &request, received.slot, permitted, record).await?;
+    // On the heap: a request that is answered from memory does not carry it about.
+    let executed = Box::pin(execute(service, &request, admitted, record, mutation)).await?;
+    Ok(keep(service, &request, key, executed, record))
 }

@@ -1,4 +1,4 @@
-//! The record of a request is told once, whatever becomes of the request.
+//! The record of a request is emitted once, whatever becomes of the request.
 
 use std::sync::Arc;
 
@@ -13,45 +13,46 @@ use crate::telemetry;
 /// the number known.
 pub const HUNG_UP: u16 = 499;
 
-/// A request's record until it is told. If its caller hangs up (or its handler panics), the record is
-/// told nevertheless, after the mutation that was on its way.
+/// A request's record until it is emitted. If its caller hangs up (or its handler panics), the record is emitted
+/// nevertheless, after the mutation that was on its way.
 #[derive(Debug)]
-pub struct Emission {
+pub struct RecordGuard {
     service: Arc<Service>,
+    /// `None` once it is emitted, which ends the guard.
     record: Option<Box<CallRecord>>,
     /// A mutation that goes on whoever waits for it.
-    pub mutation: Option<JoinHandle<Answer>>,
+    mutation: Option<JoinHandle<Answer>>,
 }
 
-impl Emission {
+impl RecordGuard {
     /// Begins a record.
     pub fn begin(service: Arc<Service>) -> Self {
         let record = CallRecord::begin(RequestId::new(), service.clock.now());
         Self { service, record: Some(Box::new(record)), mutation: None }
     }
 
-    /// The record, and the place for a mutation.
+    /// Returns the record, and the place for a mutation.
+    #[expect(clippy::expect_used, reason = "only `emit` and `drop` take the record")]
     pub fn parts(&mut self) -> (&mut CallRecord, &mut Option<JoinHandle<Answer>>) {
-        let begin = || Box::new(CallRecord::begin(RequestId::new(), self.service.clock.now()));
-        let record = self.record.get_or_insert_with(begin);
-        (record, &mut self.mutation)
+        (self.record.as_mut().expect("a guard has its record"), &mut self.mutation)
     }
 
-    /// Tells the record.
-    pub async fn tell(mut self) {
+    /// Emits the record.
+    pub async fn emit(mut self) {
         if let Some(record) = self.record.take() {
-            tell(&self.service, record).await;
+            emit(&self.service, record).await;
         }
     }
 }
 
-async fn tell(service: &Service, mut record: Box<CallRecord>) {
+/// Hands a record to whoever reads it.
+async fn emit(service: &Service, mut record: Box<CallRecord>) {
     record.ended();
     telemetry::emit(&record);
     service.journal.record(record).await;
 }
 
-impl Drop for Emission {
+impl Drop for RecordGuard {
     fn drop(&mut self) {
         let Some(mut record) = self.record.take() else { return };
         let (service, mutation) = (Arc::clone(&self.service), self.mutation.take());
@@ -67,7 +68,7 @@ impl Drop for Emission {
             {
                 record.failed(answer.failures);
             }
-            tell(&service, record).await;
+            emit(&service, record).await;
         });
     }
 }

@@ -1,43 +1,15 @@
-//! Where a credential may stand in a request, and whose it is.
+//! The places in which a credential may stand in a request.
 
 use axum::http::{HeaderMap, header};
-use jiff::Timestamp;
 
-use super::ReloadableState;
 use crate::auth;
-use crate::model::{CallRecord, Caller};
 
-/// Finds out who calls. The record is told that, or why nobody does.
-///
-/// # Errors
-/// When there is no credential, or one that is not taken.
-pub async fn authenticate(
-    ReloadableState { policies, issuers, .. }: &ReloadableState,
-    headers: &HeaderMap,
-    now: Timestamp,
-    record: &mut CallRecord,
-) -> Result<Caller, auth::Error> {
-    let credential =
-        presented(headers).inspect_err(|error| record.unauthenticated(error.reason()))?;
-    let authenticated = auth::authenticate(credential, policies, issuers, now).await;
-    match &authenticated {
-        Ok(caller) => record.authenticated(caller),
-        Err(error) => {
-            record.unauthenticated(error.reason());
-            if let Some((tenant, id)) = auth::holder_of(credential, *error, policies, issuers) {
-                record.held_by(tenant, id);
-            }
-        }
-    }
-    authenticated
-}
-
-/// The credential a request carries, in any of three ways: raw in `Authorization` (as Move's own
+/// Returns the credential a request carries, in any of three ways: raw in `Authorization` (as Move's own
 /// clients send it), `Authorization: Bearer <credential>`, or `X-API-Key`.
 ///
 /// # Errors
 /// When there is none, or two that differ.
-fn presented(headers: &HeaderMap) -> Result<&str, auth::Error> {
+pub fn presented(headers: &HeaderMap) -> Result<&str, auth::Error> {
     let authorization = single(headers, header::AUTHORIZATION.as_str())?.map(without_scheme);
     let api_key = single(headers, "x-api-key")?;
     match (authorization, api_key) {

@@ -1,0 +1,146 @@
+//! Execution: a query within its deadline, a mutation to its end.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, HeaderName};
+use tokio::task::JoinHandle;
+use tokio::time::timeout_at;
+
+use super::claim::{self, Claimed, claim};
+use super::keep::Cacheability;
+use super::{Admitted, Authenticated, Service};
+use crate::graphql::{Answer, ApiError};
+use crate::http::error::Refusal;
+use crate::http::limits::Levels;
+use crate::limit::Permit;
+use crate::model::{CallRecord, ErrorCode, KeyedMutation, Kind, RequestContext};
+use crate::operation::Operation;
+use crate::telemetry;
+
+/// An operation that was executed.
+#[derive(Debug)]
+pub struct Executed {
+    /// Its answer.
+    pub answer: Answer,
+    /// The facts that decide on keeping the answer.
+    pub cacheability: Cacheability,
+    /// What is left of the limits that it was charged to.
+    pub levels: Levels,
+}
+
+/// Executes an operation.
+///
+/// # Errors
+/// When it is a mutation whose key cannot be taken; the refusal says what is left of its limits all the same.
+pub async fn execute(
+    service: &Arc<Service>,
+    request: &Authenticated<'_>,
+    admitted: Admitted,
+    record: &mut CallRecord,
+    mutation: &mut Option<JoinHandle<Answer>>,
+) -> Result<Executed, Refusal> {
+    let Admitted { operation, mut permit } = admitted;
+    let levels = std::mem::take(&mut permit.levels);
+    let cacheability = Cacheability::new(&operation);
+    let answer = match operation.kind {
+        Kind::Query => Ok(query(service, request, operation, record).await),
+        Kind::Mutation => mutate(service, request, operation, permit, record, mutation).await,
+    };
+    match answer {
+        Ok(answer) => Ok(Executed { answer, cacheability, levels }),
+        Err(refusal) => Err(refusal.announcing(&levels)),
+    }
+}
+
+/// Executes a query within its deadline.
+async fn query(
+    service: &Service,
+    request: &Authenticated<'_>,
+    operation: Operation,
+    record: &mut CallRecord,
+) -> Answer {
+    let context = context(service, request, record, None);
+    record.executing();
+    let executing = request.rules.gateways.execute(context, operation);
+    let executing = telemetry::within(record.trace.clone(), executing);
+    let executed = timeout_at(request.deadline, executing).await;
+    record.executed(false);
+    executed.unwrap_or_else(|_| too_late())
+}
+
+/// Executes a mutation, once if it bears a key. One that is on its way goes on when its caller hangs up: cancelling it
+/// half way would leave nobody who knows what became of it.
+async fn mutate(
+    service: &Arc<Service>,
+    request: &Authenticated<'_>,
+    operation: Operation,
+    permit: Permit,
+    record: &mut CallRecord,
+    running: &mut Option<JoinHandle<Answer>>,
+) -> Result<Answer, Refusal> {
+    let key = claim::key(&request.head.headers, &request.caller.tenant.id)?;
+    record.executing();
+    let claimed = match claim(service, request, key, &operation).await {
+        Ok(claimed) => claimed,
+        Err(refusal) => {
+            record.executed(false);
+            return Err(refusal);
+        }
+    };
+    let is_replay = matches!(claimed, Claimed::Replay(_));
+    let context = context(service, request, record, claimed.keyed().cloned());
+    let (service, rules) = (Arc::clone(service), Arc::clone(&request.rules));
+    let to_its_end = async move {
+        // It counts as under way for as long as it lasts, whoever waits for it.
+        let _permit = permit;
+        let trails = Arc::clone(&context.trails);
+        // Without a deadline of its own: each call has one, and what belongs to a call must not be cut off half way.
+        let answer = rules.gateways.execute(context, operation).await;
+        claimed.end(&service, &trails).await;
+        answer
+    };
+    let task = tokio::spawn(telemetry::within(record.trace.clone(), to_its_end));
+    let executed = running.insert(task).await;
+    *running = None;
+    match executed {
+        Ok(answer) => {
+            record.executed(is_replay);
+            Ok(answer)
+        }
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+/// Makes what the resolvers of a request share.
+fn context(
+    service: &Service,
+    request: &Authenticated<'_>,
+    record: &CallRecord,
+    keyed: Option<KeyedMutation>,
+) -> RequestContext {
+    RequestContext {
+        id: record.request_id,
+        source: record.source,
+        caller: request.caller.clone(),
+        deadline: request.deadline,
+        fresh: request.wants_fresh,
+        trace: record.trace.clone(),
+        forward: forwarded(&service.forward_headers, &request.head.headers),
+        keyed,
+        trails: Arc::clone(&record.trails),
+    }
+}
+
+/// Picks the headers that configuration lets through to Move.
+fn forwarded(names: &[HeaderName], headers: &HeaderMap) -> Option<Arc<HeaderMap>> {
+    let all = names.iter().flat_map(|name| {
+        headers.get_all(name).iter().map(move |value| (name.clone(), value.clone()))
+    });
+    let forwarded: HeaderMap = all.collect();
+    (!forwarded.is_empty()).then(|| Arc::new(forwarded))
+}
+
+fn too_late() -> Answer {
+    let message = "Move did not answer in time. Try again later.";
+    Answer::refusal([ApiError::new(ErrorCode::UpstreamTimeout, message)])
+}

@@ -1,0 +1,112 @@
+//! The end of a request: its answer is kept if it may be, and becomes a response.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use jiff::Timestamp;
+
+use super::{Authenticated, Executed, Service, cached};
+use crate::cache::{CachedResponse, ResponseKey, Root};
+use crate::graphql::Answer;
+use crate::http::{error, limits};
+use crate::limit::seconds;
+use crate::model::{CacheStatus, CallRecord, JobId, Kind, RootField, RootFields, Trail};
+use crate::operation::Operation;
+
+/// The time for which an answer about the schema alone stays fresh, in seconds; a reload ends it earlier.
+const SCHEMA_FRESH: i64 = 3600;
+
+/// Keeps an answer if it may be given again, and builds the response.
+pub fn keep(
+    service: &Service,
+    request: &Authenticated<'_>,
+    key: ResponseKey,
+    executed: Executed,
+    record: &mut CallRecord,
+) -> Response {
+    let Executed { answer, cacheability, levels } = executed;
+    let now = service.clock.now();
+    let mut response = match cacheability.keep(&answer, &record.trails, now) {
+        Some(stored) => {
+            record.kept();
+            let stored = Arc::new(stored);
+            request.rules.answers.put(key, Arc::clone(&stored));
+            cached::respond(&stored, request, now)
+        }
+        None => respond(request, answer, record),
+    };
+    limits::announce(&levels, response.headers_mut());
+    if record.is_replay {
+        response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
+    }
+    response
+}
+
+/// Builds the response of an answer that is not kept.
+fn respond(request: &Authenticated<'_>, answer: Answer, record: &mut CallRecord) -> Response {
+    let status = error::status(&answer, request.media_type);
+    record.failed(answer.failures);
+    let mut response = error::respond(status, request.media_type, answer.body);
+    if let Some(wait) = answer.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds(wait)));
+    }
+    response
+}
+
+/// The facts of an operation that decide on keeping its answer.
+#[derive(Debug)]
+pub struct Cacheability {
+    /// The root fields that a caller must be allowed to get its answer; `None` if it is never kept.
+    needs: Option<RootFields>,
+    introspects: bool,
+}
+
+impl Cacheability {
+    /// Reads the facts: only reads of single jobs and of the schema are kept.
+    pub fn new(operation: &Operation) -> Self {
+        let is_kept = operation.kind == Kind::Query
+            && operation.root_fields().all(|(_, field)| field == RootField::GetJob);
+        let needs = operation.root_fields().map(|(_, field)| field).collect();
+        Self { needs: is_kept.then_some(needs), introspects: operation.introspects() }
+    }
+
+    /// Returns the answer as it may be kept: whole, without errors, fresh, and of jobs whose versions are known.
+    fn keep(&self, answer: &Answer, trails: &[Trail], now: Timestamp) -> Option<CachedResponse> {
+        let needs = self.needs.filter(|_| answer.failures.is_empty())?;
+        let mut freshness = Vec::new();
+        let mut roots = Vec::new();
+        for trail in trails {
+            let (own, job): (_, Option<JobId>) = trail.note(|notes| {
+                let own = if notes.cache == Some(CacheStatus::Stale) {
+                    Vec::new()
+                } else {
+                    notes.freshness.clone()
+                };
+                (own, notes.job.clone())
+            });
+            if own.is_empty() {
+                return None;
+            }
+            freshness.extend(own);
+            roots.push(Root {
+                response_key: Arc::clone(&trail.response_key),
+                field: trail.field,
+                job,
+            });
+        }
+        let schema_until = Timestamp::from_second(now.as_second() + SCHEMA_FRESH).ok()?;
+        let until = freshness.iter().map(|fresh| fresh.until).min().unwrap_or(schema_until);
+        let fetched = freshness.iter().map(|fresh| fresh.fetched).min().unwrap_or(now);
+        (until > now).then(|| CachedResponse {
+            body: answer.body.clone(),
+            etag: OnceLock::new(),
+            fetched,
+            fresh_until: until,
+            versions: freshness.into_iter().map(|fresh| fresh.version).collect(),
+            roots: roots.into(),
+            needs,
+            introspects: self.introspects,
+        })
+    }
+}

@@ -1,0 +1,39 @@
+//! Text to operation: a GraphQL request, its document, and the operation of it that is asked for.
+
+use axum::http::Method;
+
+use super::Authenticated;
+use crate::graphql::ApiError;
+use crate::http::error::Refusal;
+use crate::http::request;
+use crate::model::{CallRecord, ErrorCode, Kind};
+use crate::operation::Operation;
+
+/// Parses a request's text.
+///
+/// # Errors
+/// When it is no GraphQL request, its document cannot be executed, or it is a mutation by GET.
+pub fn parse(
+    request: &Authenticated<'_>,
+    text: &[u8],
+    record: &mut CallRecord,
+) -> Result<Operation, Refusal> {
+    let of_document = |errors| Refusal::of_document(errors, request.media_type);
+    let asked = request::parse(&request.head.method, text).map_err(|error| match error {
+        request::Error::PersistedQuery => {
+            let code = ErrorCode::PersistedQueryNotSupported;
+            of_document(vec![ApiError::new(code, error.to_string())])
+        }
+        error => error.into(),
+    })?;
+    let schemas = &request.rules.gateways;
+    let document = schemas.parse(&request.caller.tenant, &asked.query).map_err(of_document)?;
+    let operation = document
+        .operation(asked.operation_name.as_deref(), asked.variables)
+        .map_err(|error| of_document(vec![error.into()]))?;
+    record.parsed(operation.kind, operation.trails());
+    if request.head.method == Method::GET && operation.kind == Kind::Mutation {
+        return Err(request::Error::MutationByGet.into());
+    }
+    Ok(operation)
+}

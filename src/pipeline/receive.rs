@@ -1,0 +1,47 @@
+//! The body of a request, and the places that it holds meanwhile.
+
+use axum::http::header;
+use bytes::Bytes;
+use tokio::sync::SemaphorePermit;
+
+use super::{Authenticated, Service};
+use crate::graphql::ApiError;
+use crate::http::body::Incoming;
+use crate::http::error::Refusal;
+use crate::limit::{LimitError, Slot};
+use crate::model::{CallRecord, ErrorCode};
+
+/// A request whose text has come.
+#[derive(Debug)]
+pub struct Received<'a> {
+    /// Its body, or its parameters.
+    pub text: Bytes,
+    /// Its place among its tenant's requests.
+    pub slot: Slot,
+    /// Its place among the whole gateway's.
+    _place: SemaphorePermit<'a>,
+}
+
+/// Takes a request in: a place of its tenant's, its body, and then one of the whole gateway's.
+///
+/// # Errors
+/// When its tenant has too many under way, its body does not come as it should, or the gateway has too many.
+pub async fn receive<'a>(
+    service: &'a Service,
+    request: &Authenticated<'_>,
+    body: &mut Incoming,
+    record: &mut CallRecord,
+) -> Result<Received<'a>, Refusal> {
+    let refused = |refused: &LimitError| record.decided(refused.decision());
+    let mut slot = request.limits.enter().inspect_err(refused)?;
+    let text = body.read(request.head, service.max_body, request.deadline, &mut slot).await?;
+    let place = service.concurrency_limit.try_acquire().map_err(|_| overloaded())?;
+    Ok(Received { text, slot, _place: place })
+}
+
+/// Sheds load before anything is executed: what was admitted before keeps its pace.
+fn overloaded() -> Refusal {
+    let message = "The gateway has as many requests under way as it may. Come back in 1 s.";
+    Refusal::from_error(ApiError::new(ErrorCode::Overloaded, message))
+        .with_header(header::RETRY_AFTER, "1")
+}
