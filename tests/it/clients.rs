@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use jobs_gateway::sandbox::{MULTICAM_TAKE, SINGLECAM_TAKE};
+use jobs_gateway::sandbox::{MULTICAM_TAKE, SINGLECAM_TAKE, Sandbox, SandboxOptions};
 
 /// `jobs-gateway dev` on free ports.
 struct Dev {
@@ -85,6 +85,24 @@ fn moves_python_client_works_unmodified() {
             .arg(dev.url("/ugc/graphql"))
             .args(["dev-key-of-acme", SINGLECAM_TAKE, MULTICAM_TAKE]),
     );
+}
+
+/// A sandbox whose jobs and volumes are finished soon: a client that polls has nothing to wait for.
+async fn quick_sandbox() -> Sandbox {
+    let step = std::time::Duration::from_millis(50);
+    Sandbox::start(SandboxOptions { step, ..SandboxOptions::default() }).await.unwrap()
+}
+
+#[tokio::test]
+async fn moves_python_client_takes_the_sandbox_for_move() {
+    let Some(python) = tool("python/bin/python") else { return };
+    let sandbox = quick_sandbox().await;
+    let url = sandbox.url().to_string();
+    let journey = move || {
+        let script = root().join("tests/clients/move_ugc_journey.py");
+        passes(Command::new(python).arg(script).args([&url, "sandbox-move-key", "account"]));
+    };
+    tokio::task::spawn_blocking(journey).await.unwrap();
 }
 
 #[test]
