@@ -32,13 +32,13 @@ use crate::supervision::{self, Supervisor};
 use crate::telemetry::{self, metrics};
 use crate::upstream::Upstream;
 
-/// How long the audit file, and then its sinks, get to write what is left.
+/// The time for which the audit file, and then its sinks, get to write what is left.
 const FLUSH: Duration = Duration::from_secs(5);
 
-/// How many connections operators may have at once.
+/// The number of connections operators may have at once.
 const ADMIN_CONNECTIONS: usize = 128;
 
-/// How long one of theirs may be idle.
+/// The longest time one of theirs may be idle.
 const ADMIN_KEEP_ALIVE: Duration = Duration::from_secs(100);
 
 /// Why a gateway could not be built or bound.
@@ -106,9 +106,9 @@ pub struct Bound {
     app: App,
     listener: TcpListener,
     admin_listener: TcpListener,
-    /// Where internal apps call.
+    /// The address that internal apps call.
     pub address: SocketAddr,
-    /// Where operators look.
+    /// The address that operators look at.
     pub admin_address: SocketAddr,
 }
 
@@ -267,7 +267,7 @@ impl App {
         })
     }
 
-    /// What internal apps meet, without a listener.
+    /// Makes the router that internal apps meet, without a listener.
     pub fn router(&self) -> axum::Router {
         pipeline::router(Arc::clone(&self.service), self.surface.clone())
     }
@@ -287,7 +287,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })
 }
 
-/// How many connections the system keeps until they are accepted.
+/// The number of connections the system keeps until they are accepted.
 const BACKLOG: u32 = 4096;
 
 fn listen(address: SocketAddr, key: &'static str) -> Result<(TcpListener, SocketAddr), Error> {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use jobs_gateway::cli::{self, Cli};
 
-/// What a request that goes to Move allocates lives shorter than what is cached of it; glibc's allocator
+/// The allocator. A request's allocations live shorter than what is cached of it; glibc's allocator
 /// asks the system for more at nearly every one, and musl's is slow with several threads.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,4 +1,4 @@
-//! What replicas share: Redis, or Valkey. Trouble with it degrades and never fails a request: a
+//! The state that replicas share: Redis, or Valkey. Trouble with it degrades and never fails a request: a
 //! caller of [`SharedState::run`] gets nothing within 20 ms and goes on with its own memory.
 
 use std::fmt;
@@ -15,16 +15,16 @@ use tokio::time::{Instant, timeout};
 use crate::model::Secret;
 use crate::telemetry::{causes, metrics};
 
-/// How long a request waits for Redis.
+/// The time for which a request waits for Redis.
 pub const PATIENCE: Duration = Duration::from_millis(20);
 
-/// How long after trouble Redis is left alone: a slow one does not cost every request 20 ms.
+/// The time after trouble for which Redis is left alone: a slow one does not cost every request 20 ms.
 pub const REST: Duration = Duration::from_millis(500);
 
-/// How long a connection may take to come about.
+/// The longest time a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// How often the log tells of commands that Redis refuses.
+/// The interval at which the log tells of commands that Redis refuses.
 const COMPLAIN: Duration = Duration::from_mins(1);
 
 /// Before every key: whose it is, and the version of what is stored.
@@ -41,7 +41,7 @@ pub struct SharedState {
     resting_until: Mutex<Option<Instant>>,
     complained: Mutex<Option<Instant>>,
     replicas: AtomicU32,
-    /// How often there was trouble.
+    /// The number of times there was trouble.
     troubles: AtomicU64,
 }
 
@@ -49,11 +49,11 @@ pub struct SharedState {
 #[derive(Clone)]
 struct Connection {
     manager: ConnectionManager,
-    /// How many there were before it.
+    /// The number of them before it.
     number: u64,
 }
 
-/// What an error of Redis says.
+/// The kind of an error of Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     /// This command cannot be carried out. Others can.
@@ -207,13 +207,13 @@ impl SharedState {
         let _deleted: Option<u32> = self.run(ask).await;
     }
 
-    /// How often there was trouble so far: what was written meanwhile may be missing in Redis.
+    /// Returns the number of times there was trouble so far: what was written meanwhile may be missing in Redis.
     #[must_use]
     pub fn troubles(&self) -> u64 {
         self.troubles.load(Ordering::SeqCst)
     }
 
-    /// How many replicas there were when Redis last said it; at least this one.
+    /// Returns the number of replicas there were when Redis last said it; at least this one.
     #[must_use]
     pub fn replicas(&self) -> NonZeroU32 {
         NonZeroU32::new(self.replicas.load(Ordering::Relaxed)).unwrap_or(NonZeroU32::MIN)

@@ -16,7 +16,7 @@ use crate::telemetry::metrics;
 /// The pause before a task starts again; each failure in a row doubles it.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How many failures in a row are too many: the sixth comes half a minute after the first.
+/// The number of failures in a row that are too many: the sixth comes half a minute after the first.
 const TOO_MANY: u32 = 6;
 
 /// A task that ran this long was well: its next failure is a first one.
@@ -102,7 +102,7 @@ impl Supervisor {
     }
 }
 
-/// What a task that failed said: the text of its panic.
+/// Returns the last words of a task that failed: the text of its panic.
 #[must_use]
 pub fn message(error: JoinError) -> String {
     error.try_into_panic().map_or_else(|_| "it was stopped".to_owned(), panic_text)

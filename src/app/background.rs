@@ -1,4 +1,4 @@
-//! What goes on beside the requests.
+//! The background tasks, beside the requests.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,19 +16,19 @@ use crate::supervision::Task;
 use crate::telemetry::{self, metrics};
 use crate::upstream::{self, Upstream};
 
-/// How often the gateway asks each account's API what it has.
+/// The interval at which the gateway asks each account's API what it has.
 const LEARN_EVERY: Duration = Duration::from_mins(10);
 
-/// How often it forgets old idempotency keys.
+/// The interval at which it forgets old idempotency keys.
 const SWEEP_EVERY: Duration = Duration::from_hours(1);
 
-/// How often it looks whether the store of idempotency keys was in trouble.
+/// The interval at which it looks whether the store of idempotency keys was in trouble.
 const RECOVER_EVERY: Duration = Duration::from_millis(500);
 
-/// How often it shows how much its caches hold.
+/// The interval at which it shows how much its caches hold.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 
-/// How long it waits to ask again where no answer came.
+/// The time for which it waits to ask again where no answer came.
 const LEARN_AGAIN: Duration = Duration::from_secs(15);
 
 /// Starts what goes on beside the requests; it ends when what is returned is dropped.

@@ -47,7 +47,7 @@ impl<'de> Deserialize<'de> for Hash {
     }
 }
 
-/// Where a line stands.
+/// The place of a line in its chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Link {
     /// Its number, from 1.
@@ -60,7 +60,7 @@ pub struct Link {
 /// a cut end (or beginning) is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Head {
-    /// How many lines were written ever.
+    /// The number of lines that were ever written.
     pub count: u64,
     /// The hash of the last.
     pub hash: Hash,
@@ -69,7 +69,7 @@ pub struct Head {
 }
 
 impl Head {
-    /// Where the next line stands.
+    /// Returns the place of the next line.
     #[must_use]
     pub const fn next(&self) -> Link {
         Link { seq: self.count + 1, prev: self.hash }
@@ -82,7 +82,7 @@ impl Head {
     }
 }
 
-/// What is read of a line to verify it.
+/// The members of a line that its verification reads.
 #[derive(Debug, Deserialize)]
 struct Line {
     unmapped: Unmapped,
@@ -93,7 +93,7 @@ struct Unmapped {
     chain: Link,
 }
 
-/// Where a line says it stands; `None` if it is no record.
+/// Reads the place that a line gives itself; `None` if it is no record.
 #[must_use]
 pub fn link_of(line: &[u8]) -> Option<Link> {
     serde_json::from_slice::<Line>(line).ok().map(|line| line.unmapped.chain)

@@ -1,4 +1,4 @@
-//! What a record says: OCSF 1.3.0, API Activity (class 6003), so that a SIEM takes it as it is.
+//! The content of a record: OCSF 1.3.0, API Activity (class 6003), so that a SIEM takes it as it is.
 //! <https://schema.ocsf.io/1.3.0/classes/api_activity>
 //!
 //! Never in it: metadata (its length and SHA-256 are), keys, tokens, URLs.
@@ -16,7 +16,7 @@ use crate::model::{
     Trail,
 };
 
-/// What a record tells of.
+/// The kind of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Phase {
     /// A mutation that is about to be sent.
@@ -45,11 +45,11 @@ impl Phase {
 /// Requests that are told together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Count {
-    /// How many.
+    /// Their number.
     pub requests: u64,
-    /// When the first of them came.
+    /// The moment at which the first of them came.
     pub first: Timestamp,
-    /// When the last of them came.
+    /// The moment at which the last of them came.
     pub last: Timestamp,
 }
 
@@ -85,7 +85,7 @@ pub struct Event {
     pub(super) trace_id: Option<TraceId>,
 }
 
-/// Where requests came from.
+/// The origin of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// One address.

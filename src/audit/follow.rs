@@ -14,16 +14,16 @@ use super::chain::link_of;
 use super::{Chain, Journal, Segments, segments};
 use crate::telemetry::metrics;
 
-/// How often a sink that has everything looks for more.
+/// The interval at which a sink that has everything looks for more.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// How long a sink that failed is left alone.
+/// The time for which a sink that failed is left alone.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// How many records are given at once.
+/// The number of records that are given at once.
 const BATCH: usize = 500;
 
-/// Where records go besides the file.
+/// A destination of records besides the file.
 pub trait Sink: Send {
     /// Its name in metrics and in its position file.
     fn name(&self) -> &'static str;
@@ -107,7 +107,7 @@ fn position_file(segments: &Segments, sink: &str) -> PathBuf {
     name.into()
 }
 
-/// Where a sink is in a chain.
+/// The place that a sink has reached in a chain.
 struct Cursor {
     chain: Chain,
     /// The file that keeps it.
@@ -124,7 +124,7 @@ impl Cursor {
         Self { chain, position, given: given.unwrap_or(0), open: None }
     }
 
-    /// How many records the sink has not taken yet.
+    /// Returns the number of records the sink has not taken yet.
     fn behind(&self) -> u64 {
         self.chain.head().count.saturating_sub(self.given)
     }

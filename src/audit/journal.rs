@@ -22,13 +22,13 @@ use super::writer::{Ledgers, Message, Open, Writer};
 use crate::model::{CallRecord, RequestContext, Trail};
 use crate::telemetry::metrics;
 
-/// How many records may wait for the writer.
+/// The number of records that may wait for the writer.
 const QUEUE: usize = 8_192;
 
-/// How long a mutation waits for its intent to be on disk.
+/// The time for which a mutation waits for its intent to be on disk.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often refused requests that were only counted are told.
+/// The interval at which refused requests that were only counted are told.
 const SUMMARIZE_EVERY: Duration = Duration::from_mins(1);
 
 /// The size at which a file of strangers' requests is closed, in bytes: with the number of files that
@@ -40,7 +40,7 @@ const STRANGERS_FILE: u64 = 16 << 20;
 #[error("the call cannot be recorded")]
 pub struct Unavailable;
 
-/// Where records go. Clones are the same journal.
+/// The queue that records go into. Clones are the same journal.
 #[derive(Debug, Clone, Default)]
 pub struct Journal(Option<Arc<Opened>>);
 
@@ -190,7 +190,7 @@ impl Journal {
         tokio::time::timeout(patience, flushed).await.unwrap_or(false)
     }
 
-    /// How many records wait to be written.
+    /// Returns the number of records that wait to be written.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.0.as_ref().map_or(0, |opened| opened.queue.max_capacity() - opened.queue.capacity())
@@ -215,7 +215,7 @@ fn run(writer: Writer, open: &Open, messages: mpsc::Receiver<Message>, lock: Fil
     drop(lock);
 }
 
-/// How the two ledgers are opened.
+/// Makes the function that opens the two ledgers.
 fn opening(settings: &Settings, calls: Chain, strangers: Chain) -> Open {
     let Settings { rotate, rotate_after, keep, keep_for, .. } = *settings;
     let of_calls = Rotation { size: rotate, age: rotate_after, keep, keep_for };

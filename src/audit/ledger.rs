@@ -15,16 +15,16 @@ use super::line;
 use super::segments::{self, Segments};
 use crate::telemetry::metrics;
 
-/// When a file is closed and how long it is kept.
+/// The rules by which a file is closed and later removed.
 #[derive(Debug, Clone, Copy)]
 pub struct Rotation {
     /// The size at which it is closed, in bytes.
     pub size: u64,
     /// The age at which it is closed.
     pub age: Duration,
-    /// How many closed ones are kept, however old.
+    /// The number of closed ones that are kept, however old.
     pub keep: usize,
-    /// How long closed ones are kept, however many.
+    /// The time for which closed ones are kept, however many.
     pub keep_for: Duration,
 }
 
@@ -42,7 +42,7 @@ pub struct Ledger {
     opened: Instant,
     head: Head,
     shown: Arc<ArcSwap<Head>>,
-    /// What is to be told with the next records.
+    /// Notes that go with the next records.
     notes: Vec<Event>,
 }
 

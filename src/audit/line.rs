@@ -150,7 +150,7 @@ fn resources(line: &mut Line<'_>, event: &Event) {
     }
 }
 
-/// What OCSF has no place for.
+/// Writes the facts that OCSF has no place for.
 fn unmapped(line: &mut Line<'_>, event: &Event) {
     let notes = &event.notes;
     if let Some((bytes, sha256)) = notes.metadata {
@@ -182,7 +182,7 @@ const fn code_of(event: &Event) -> Option<ErrorCode> {
     }
 }
 
-/// Whether it was let through, and the rule that decided.
+/// Returns true if it was let through, and the rule that decided.
 fn decision(event: &Event) -> (&'static str, &'static str) {
     match (&event.phase, code_of(event)) {
         (Phase::Journal(_), _) => ("none", "none"),

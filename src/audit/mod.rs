@@ -27,7 +27,7 @@ pub use segments::{Segments, compress};
 
 use std::path::PathBuf;
 
-/// How records are kept.
+/// The settings of the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The file that is written; closed segments lie beside it.
@@ -36,10 +36,10 @@ pub struct Settings {
     pub rotate: u64,
     /// The age at which a segment is closed.
     pub rotate_after: std::time::Duration,
-    /// How many closed segments are kept, however old.
+    /// The number of closed segments that are kept, however old.
     pub keep: usize,
-    /// How long closed segments are kept, however many.
+    /// The time for which closed segments are kept, however many.
     pub keep_for: std::time::Duration,
-    /// Whether a record of a query may be dropped when the queue is full; otherwise its caller waits.
+    /// True if a record of a query may be dropped when the queue is full; otherwise its caller waits.
     pub may_drop: bool,
 }

@@ -10,10 +10,10 @@ use super::Sink;
 use crate::telemetry::http_causes;
 use crate::telemetry::otlp::resource;
 
-/// How long a receiver may take.
+/// The longest time a receiver may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Where a receiver is. Its URL may hold a token: only scheme and host are shown.
+/// The URL of a receiver. It may hold a token: only scheme and host are shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint(url::Url);
 

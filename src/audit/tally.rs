@@ -11,16 +11,16 @@ use std::sync::{Mutex, PoisonError};
 use super::event::{Count, Event, Phase, Source};
 use crate::model::{CallRecord, CredentialId, FieldOutcome, RefusedCaller, RequestId, TenantId};
 
-/// How many refusals of one credential, for one reason, have records of their own.
+/// The number of refusals of one credential, for one reason, that have records of their own.
 const RECORDED: u64 = 10;
 
-/// How many pairs of address and reason are told apart among strangers.
+/// The number of pairs of address and reason that are told apart among strangers.
 const STRANGERS: usize = 64;
 
-/// How many pairs of credential and reason are told apart within one tenant.
+/// The number of pairs of credential and reason that are told apart within one tenant.
 const CREDENTIALS: usize = 64;
 
-/// What was refused since the last summary.
+/// The requests that were refused since the last summary.
 #[derive(Debug, Default)]
 pub struct Tally(Mutex<Counts>);
 
@@ -30,7 +30,7 @@ struct Counts {
     tenants: HashMap<TenantId, Group<CredentialId, CREDENTIALS>>,
 }
 
-/// What is counted of several callers. Those that come when there are `MOST` are not told apart.
+/// Counts of several callers. Those that come when there are `MOST` are not told apart.
 #[derive(Debug)]
 struct Group<K, const MOST: usize> {
     known: HashMap<(K, Why), Entry>,
@@ -48,7 +48,7 @@ struct Why {
 /// Refused requests that are told together.
 #[derive(Debug, Default)]
 struct Entry {
-    /// How many of them have records of their own.
+    /// The number of them that have records of their own.
     recorded: u64,
     counted: Option<Counted>,
 }

@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use super::chain::{Hash, Head, Link, link_of};
 use super::segments::{self, Segments};
 
-/// What was found.
+/// The result of a verification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// How many records are whole and in their place.
+    /// The number of records that are whole and in their place.
     pub records: u64,
     /// The end of the chain, as the records have it.
     pub head: Head,
@@ -24,9 +24,9 @@ pub struct Report {
 /// The first record that is kept. Those before it were retired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Oldest {
-    /// Where it stands: after a record that is not there any more, unless it is the first ever.
+    /// Its place: after a record that is not there any more, unless it is the first ever.
     pub link: Link,
-    /// When what it tells of happened.
+    /// The moment of what it tells of.
     pub at: Timestamp,
 }
 
@@ -84,7 +84,7 @@ pub enum Broken {
     EndMissing {
         /// The last that is there.
         found: u64,
-        /// How many were written.
+        /// The number of them that were written.
         expected: u64,
     },
     /// Records at the beginning are missing that retention did not remove.
@@ -116,7 +116,7 @@ pub enum Broken {
     Told {
         /// The record.
         seq: u64,
-        /// What it says.
+        /// Its message.
         message: String,
     },
     /// There is no head to compare with.

@@ -16,22 +16,22 @@ use super::tally::{Summaries, Tally};
 use crate::model::CallRecord;
 use crate::telemetry::metrics;
 
-/// How many records are written at once.
+/// The number of records that are written at once.
 const BATCH: usize = 1_024;
 
-/// How long the records of queries are gathered.
+/// The time for which the records of queries are gathered.
 const GATHER: Duration = Duration::from_millis(5);
 
-/// How long the writer waits after a failure before it tries again what it could not write.
+/// The time for which the writer waits after a failure before it tries again what it could not write.
 const AGAIN: Duration = Duration::from_millis(250);
 
-/// How many panics in a row end the writer, and with it the process.
+/// The number of panics in a row that end the writer, and with it the process.
 const PANICS: u32 = 3;
 
-/// How long the writer works until a panic is the first in a row again.
+/// The time for which the writer works until a panic is the first in a row again.
 const LASTING: Duration = Duration::from_mins(1);
 
-/// What the queue holds.
+/// An item of the queue.
 pub enum Message {
     /// A call that is over.
     Call(Box<CallRecord>),
@@ -50,13 +50,13 @@ pub type Open = Box<dyn Fn() -> io::Result<Ledgers> + Send>;
 
 /// The two chains of a journal.
 pub struct Ledgers {
-    /// What holders of credentials did.
+    /// The records of holders of credentials.
     pub calls: Ledger,
-    /// What strangers tried. Nothing depends on its being written.
+    /// The records of strangers. Nothing depends on their being written.
     pub strangers: Ledger,
 }
 
-/// What the writer does between two messages.
+/// The writer between two messages.
 pub struct Writer {
     ledgers: Ledgers,
     tally: Arc<Tally>,
@@ -65,7 +65,7 @@ pub struct Writer {
     work: Work,
 }
 
-/// What was taken from the queue and is not written yet.
+/// The messages that were taken from the queue and are not written yet.
 #[derive(Default)]
 struct Work {
     /// In reverse.

@@ -26,11 +26,11 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// stranger who makes up `kid`s must not make the gateway hammer the issuer.
 const UNKNOWN_KID: Duration = Duration::from_secs(10);
 
-/// How long a set is good for if its answer does not say, and the bounds of what it may say.
+/// The time for which a set is good if its answer does not say, and the bounds of what it may say.
 const DEFAULT_AGE: Duration = Duration::from_mins(5);
 const AGES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_hours(24));
 
-/// How soon a fetch that failed is tried again.
+/// The pause before a fetch that failed is tried again.
 const RETRY: Duration = Duration::from_secs(15);
 
 /// Keys that follow a URL.
@@ -42,11 +42,11 @@ pub struct Fetched {
     progress: watch::Sender<Progress>,
 }
 
-/// What the follower does.
+/// The follower's state.
 #[derive(Debug, Clone, Copy)]
 struct Progress {
     stage: Stage,
-    /// When the last fetch ended that an unknown `kid` asked for.
+    /// The moment at which the last fetch ended that an unknown `kid` asked for.
     answered: Option<Instant>,
 }
 

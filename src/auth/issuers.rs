@@ -16,7 +16,7 @@ use crate::model::{Caller, CredentialId, KeyHash, RootFields, Tenant, TenantId};
 use crate::policy::Snapshot;
 use crate::supervision::{Supervisor, Task};
 
-/// How many verified tokens are remembered.
+/// The number of verified tokens that are remembered.
 const REMEMBERED: u64 = 100_000;
 
 /// All issuers of a configuration. Made anew with each reload, so that no token outlives a change
@@ -110,7 +110,7 @@ impl Issuers {
         }
     }
 
-    /// What is wrong with the issuers' files of keys.
+    /// Finds what is wrong with the issuers' files of keys.
     #[must_use]
     pub fn check(configured: &[config::Issuer], sources: &Sources<'_>) -> Diagnostics {
         let read = |path: &std::path::Path| jwks::parse(&sources.text(path)?, 0);
@@ -255,7 +255,7 @@ pub(super) fn caller(
     })
 }
 
-/// What a token's scopes grant; everything if it carries none.
+/// Returns the root fields that a token's scopes grant; all if it carries none.
 fn scoped(issuer: &config::Issuer, claims: &Map<String, Value>, tenant: &Tenant) -> RootFields {
     let claim = issuer.scope_claim.as_ref().and_then(|claim| claims.get(claim));
     let scopes: Vec<&str> = match claim {

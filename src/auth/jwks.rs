@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::telemetry::http_causes;
 
-/// How many keys a token is tried with where several have its `kid`.
+/// The number of keys a token is tried with where several have its `kid`.
 const TRIED: usize = 4;
 
 /// Why a set of keys cannot be had. For the log.
@@ -101,7 +101,7 @@ impl Keys {
         self.text == text
     }
 
-    /// How many keys there are.
+    /// Returns the number of keys there are.
     pub fn len(&self) -> usize {
         self.known.len()
     }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::Error;
 
-/// How far clocks may differ, in seconds.
+/// The difference between clocks that is tolerated, in seconds.
 const LEEWAY: i64 = 30;
 
 /// Claims whose signature, issuer, audience and times were checked.
@@ -17,7 +17,7 @@ const LEEWAY: i64 = 30;
 pub struct Claims {
     /// The whole set.
     pub all: Map<String, Value>,
-    /// When the token ends.
+    /// The moment at which the token ends.
     pub expires: Timestamp,
 }
 

@@ -17,7 +17,7 @@ pub struct InFlight<K, T> {
     next_id: AtomicU64,
 }
 
-/// What a fetch must be of to be joined.
+/// The conditions on which a fetch is joined.
 #[derive(Debug, Clone)]
 pub struct Terms {
     /// The policy by which what it brings is judged.
@@ -59,7 +59,7 @@ where
         result.wait_for(Option::is_some).await.ok()?.clone()
     }
 
-    /// Whether a fetch that [`InFlight::join`] would wait for is under way.
+    /// Returns true if a fetch that [`InFlight::join`] would wait for is under way.
     #[must_use]
     pub fn is_flying(&self, key: &K, selection: &Selection, terms: &Terms) -> bool {
         self.find(key, selection, terms).is_some()

@@ -1,4 +1,4 @@
-//! What is known of each job.
+//! The cache of jobs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,20 +20,20 @@ pub struct Key {
     pub job: JobId,
 }
 
-/// What is known of a job: `V` is what the tenant sees.
+/// A cached job: `V` is what the tenant sees.
 #[derive(Debug)]
 pub struct Entry<V> {
-    /// What was fetched.
+    /// The value that was fetched.
     pub value: V,
-    /// What of it.
+    /// The fields that were fetched.
     pub selection: Arc<Selection>,
     /// The policy by which it was judged; another one judges anew.
     pub tenant: Arc<Tenant>,
-    /// How long it may be given.
+    /// The time for which it may be given.
     pub lifetime: Lifetime,
     /// The version under which it is kept.
     pub version: Version,
-    /// What it takes of memory, in bytes, roughly.
+    /// Its approximate size, in bytes.
     pub weight: usize,
 }
 
@@ -44,7 +44,7 @@ pub struct JobCache<V: Send + Sync + 'static> {
     versions: Arc<Versions>,
 }
 
-/// What an entry takes besides what was fetched: key, policy, lifetime, counter, moka's own nodes.
+/// The size of an entry without its value, in bytes: key, policy, lifetime, counter, moka's own nodes.
 const OVERHEAD: usize = 800;
 
 impl<V: Send + Sync + 'static> JobCache<V> {
@@ -64,7 +64,7 @@ impl<V: Send + Sync + 'static> JobCache<V> {
         Self { entries, versions }
     }
 
-    /// What is known of a job under this policy, if nothing was written since and nothing newer told.
+    /// Returns a job's entry under this policy, if nothing was written since and nothing newer told.
     #[must_use]
     pub fn get(&self, key: &Key, tenant: &Arc<Tenant>) -> Option<Arc<Entry<V>>> {
         let entry = self.entries.get(key)?;
@@ -73,7 +73,7 @@ impl<V: Send + Sync + 'static> JobCache<V> {
         is_good.then_some(entry)
     }
 
-    /// What of a job was fetched last, whether it may still be given or not: who asks for less is
+    /// Returns the fields of a job that were fetched last, be it fresh or not: who asks for less is
     /// likely to come again.
     #[must_use]
     pub fn last_selection(&self, key: &Key) -> Option<Arc<Selection>> {
@@ -88,7 +88,7 @@ impl<V: Send + Sync + 'static> JobCache<V> {
         }
     }
 
-    /// How many entries there are and how many bytes they take, roughly.
+    /// Returns the number of entries and their approximate size in bytes.
     #[must_use]
     pub fn size(&self) -> (u64, u64) {
         (self.entries.entry_count(), self.entries.weighted_size())

@@ -1,4 +1,4 @@
-//! How long an answer may be given again.
+//! The time for which an answer may be given again.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use jiff::Timestamp;
 use super::presigned;
 use crate::model::CachePolicy;
 
-/// How long before a presigned URL's expiry the gateway stops handing it out: the caller still has
+/// The time before a presigned URL's expiry at which the gateway stops handing it out: the caller still has
 /// to use it.
 const URL_MARGIN: Duration = Duration::from_mins(1);
 
-/// How long a URL that does not say when it expires is handed out.
+/// The time for which a URL that does not say when it expires is handed out.
 const URL_UNREADABLE: Duration = Duration::from_mins(1);
 
-/// What is known of a job, as far as its lifetime goes.
+/// The state of a job, as far as its lifetime depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// It will change by itself.
@@ -28,7 +28,7 @@ pub enum State {
 /// The moments at which an answer grows old. Never moved by a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetime {
-    /// When upstream began to be asked: nothing in the answer is older.
+    /// The moment at which upstream began to be asked: nothing in the answer is older.
     pub fetched: Timestamp,
     /// Until when it is fresh.
     pub fresh_until: Timestamp,
@@ -36,7 +36,7 @@ pub struct Lifetime {
     error_until: Timestamp,
 }
 
-/// How old an answer is at some moment.
+/// The age of an answer at some moment, as a phase of its lifetime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// It may be given.
@@ -90,7 +90,7 @@ impl Lifetime {
         }
     }
 
-    /// How old the answer is now.
+    /// Returns the age of the answer by now.
     #[must_use]
     pub fn phase(&self, now: Timestamp) -> Phase {
         if now < self.fresh_until {
@@ -104,19 +104,19 @@ impl Lifetime {
         }
     }
 
-    /// When it is of no use any more.
+    /// Returns the moment at which it is of no use any more.
     #[must_use]
     pub fn end(&self) -> Timestamp {
         self.revalidate_until.max(self.error_until)
     }
 
-    /// Whether upstream's failure may be covered with it now.
+    /// Returns true if upstream's failure may be covered with it now.
     #[must_use]
     pub fn covers_error(&self, now: Timestamp) -> bool {
         now < self.error_until
     }
 
-    /// How long ago it was fetched.
+    /// Returns the time since it was fetched.
     #[must_use]
     pub fn age(&self, now: Timestamp) -> Duration {
         Duration::try_from(now - self.fetched).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! What is known of jobs, and for how long it may be said again.
+//! Caches of jobs and of whole answers, and the lifetimes of what is in them.
 //!
 //! Every key holds its tenant, and every entry the [`Version`](crate::model::Version) of its job: a
 //! write changes the version, and so does a read that is told. So whatever was fetched earlier, or is

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-/// When the URL expires, read from its query: AWS Signature Version 4 (`X-Amz-Date` and
+/// Returns the moment at which the URL expires, read from its query: AWS Signature Version 4 (`X-Amz-Date` and
 /// `X-Amz-Expires`), or Version 2 and CloudFront (`Expires`, in seconds since 1970). `None` if it
 /// says neither.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html>

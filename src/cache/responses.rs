@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::Versions;
 use crate::model::{JobId, MediaType, RequestMethod, RootField, RootFields, TenantId, Version};
 
-/// What was asked, to the letter: two questions are the same if their bytes are.
+/// The key of a whole answer: the question to the letter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ResponseKey {
     /// Who asked: nothing is shared across tenants.
@@ -34,7 +34,7 @@ pub struct CachedResponse {
     pub body: Bytes,
     /// Its strong validator, once somebody asked for it.
     pub etag: OnceLock<Box<str>>,
-    /// When the oldest part of it was fetched.
+    /// The moment at which the oldest part of it was fetched.
     pub fetched: Timestamp,
     /// Until when it is fresh.
     pub fresh_until: Timestamp,
@@ -42,9 +42,9 @@ pub struct CachedResponse {
     pub versions: Box<[Version]>,
     /// Its root fields of the Jobs API.
     pub roots: Box<[Root]>,
-    /// What a caller must be allowed to get it.
+    /// The root fields that a caller must be allowed to get it.
     pub needs: RootFields,
-    /// Whether it tells of the schema.
+    /// True if it tells of the schema.
     pub introspects: bool,
 }
 
@@ -53,7 +53,7 @@ pub struct CachedResponse {
 pub struct Root {
     /// The key in the answer.
     pub response_key: Arc<str>,
-    /// What was asked for.
+    /// The root field.
     pub field: RootField,
     /// The job that was read.
     pub job: Option<JobId>,
@@ -71,13 +71,13 @@ impl CachedResponse {
         })
     }
 
-    /// How long ago the oldest part of it was fetched.
+    /// Returns the time since the oldest part of it was fetched.
     #[must_use]
     pub fn age(&self, now: Timestamp) -> Duration {
         Duration::try_from(now - self.fetched).unwrap_or_default()
     }
 
-    /// How long it stays fresh.
+    /// Returns the time for which it stays fresh.
     #[must_use]
     pub fn max_age(&self, now: Timestamp) -> Duration {
         Duration::try_from(self.fresh_until - now).unwrap_or_default()
@@ -96,10 +96,10 @@ pub struct ResponseCache {
     hasher: RandomState,
 }
 
-/// What an entry takes besides its texts.
+/// The size of an entry without its texts, in bytes.
 const OVERHEAD: usize = 500;
 
-/// How many questions that were asked once are kept in mind.
+/// The number of questions asked once that are kept in mind.
 const ASKED: usize = 16_384;
 
 impl ResponseCache {
@@ -144,7 +144,7 @@ impl ResponseCache {
         place.swap(hash, Ordering::Relaxed) == hash
     }
 
-    /// How many answers there are and how many bytes they take, roughly.
+    /// Returns the number of answers and their approximate size in bytes.
     #[must_use]
     pub fn size(&self) -> (u64, u64) {
         (self.stored.entry_count(), self.stored.weighted_size())

@@ -32,23 +32,23 @@ const NONCE: usize = 24;
 /// Longest time an entry stays, whatever policy says; counters stay longer.
 const LONGEST: Duration = Duration::from_hours(24 * 7);
 
-/// How long the counter of a job stays that nobody asks for any more: longer than its entry.
+/// The time for which the counter of a job stays that nobody asks for any more: longer than its entry.
 const COUNTER_STAYS: Duration = Duration::from_hours(24 * 8);
 
-/// How many words that something was forgotten may be under way.
+/// The number of words, that something was forgotten, which may be under way.
 const ACKS_AT_ONCE: usize = 64;
 
-/// How many reads that could not be told are remembered one by one.
+/// The number of reads that could not be told and are remembered one by one.
 const MAX_UNTOLD: usize = 256;
 
-/// What all replicas know of a job.
+/// A job as all replicas know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SharedEntry {
-    /// When upstream began to be asked.
+    /// The moment at which upstream began to be asked.
     pub fetched: Timestamp,
     /// The rules by which it was judged: with others it says nothing.
     pub rules: [u8; 32],
-    /// What was asked for.
+    /// The fields that were asked for.
     pub selection: Arc<Selection>,
     /// The job as Move sent it, JSON text; `None` if it is not the tenant's to see.
     pub job: Option<String>,
@@ -69,7 +69,7 @@ pub struct SharedTier {
     state: Arc<SharedState>,
     cipher: XChaCha20Poly1305,
     replica: String,
-    /// Whether a write could not be told: then nothing in Redis is believed until it could.
+    /// True if a write could not be told: then nothing in Redis is believed until it could.
     owes: AtomicBool,
     /// Jobs whose reads could not be told: nothing in Redis is believed of them until it could.
     untold: Mutex<HashSet<Key>>,
@@ -121,7 +121,7 @@ impl fmt::Debug for SharedTier {
 /// An entry and the three counters, as Redis has them.
 type Values = (Option<Vec<u8>>, Option<u64>, Option<u64>, Option<u64>);
 
-/// What is to be forgotten, told to all replicas: a job, all of a tenant's, or everything.
+/// A message to all replicas that a job, all of a tenant's, or everything is to be forgotten.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Message {
     from: String,
@@ -171,7 +171,7 @@ impl SharedTier {
         }
     }
 
-    /// What is known of a job, and its stamp now; no stamp if Redis is in trouble.
+    /// Returns a job's entry and its stamp now; no stamp if Redis is in trouble.
     pub async fn get(&self, key: &Key) -> (Option<SharedEntry>, Option<Stamp>) {
         if self.owes.load(Ordering::SeqCst) || self.untold().contains(key) {
             return (None, None);
@@ -397,7 +397,7 @@ impl SharedTier {
         Some([nonce.as_slice(), &body].concat())
     }
 
-    /// What does not open (another key, another version, somebody's tampering) is not there.
+    /// Opens an entry. One that does not open (another key, another version, somebody's tampering) is not there.
     fn open(&self, name: &str, sealed: &[u8]) -> Option<Sealed> {
         let (nonce, body) = sealed.split_first_chunk::<NONCE>()?;
         let payload = Payload { msg: body, aad: name.as_bytes() };

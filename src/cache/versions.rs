@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use super::Key;
 use crate::model::{TenantId, Version};
 
-/// How many counters tenants have. Two tenants that share one cost each other fetches after a write
+/// The number of counters tenants have. Two tenants that share one cost each other fetches after a write
 /// to all of their jobs, never a wrong answer.
 const TENANTS: usize = 1 << 12;
 
-/// How many jobs' counters are kept at least before those are looked for that nobody holds.
+/// The least number of jobs' counters at which those that nobody holds are looked for.
 const SWEEP_AT: usize = 1 << 10;
 
 /// Counters of what makes older answers void: writes, and reads that were told. Each only grows, so
@@ -30,7 +30,7 @@ pub struct Versions {
 #[derive(Debug)]
 struct Counters {
     live: HashMap<Key, Weak<AtomicU64>>,
-    /// How many there may be before they are swept.
+    /// The number of them that there may be before they are swept.
     sweep_at: usize,
 }
 
@@ -69,7 +69,7 @@ impl Versions {
         Version { job, count, tenant, others: self.others(tenant) }
     }
 
-    /// Whether nothing was written since, and nothing newer told.
+    /// Returns true if nothing was written since, and nothing newer told.
     #[must_use]
     pub fn is_current(&self, version: &Version) -> bool {
         version.job.load(Ordering::SeqCst) == version.count

@@ -1,4 +1,4 @@
-//! What operators and orchestrators ask. Served on a listener of its own, never to tenants.
+//! The endpoints of operators and orchestrators. Served on a listener of their own, never to tenants.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,13 +18,13 @@ use crate::jobs::Jobs;
 use crate::model::{JobId, TenantId};
 use crate::telemetry::metrics::prometheus_text;
 
-/// How long an operator's body may take.
+/// The longest time an operator's body may take.
 const BODY_TIME: Duration = Duration::from_secs(5);
 
 /// The most that it may take, in bytes.
 const LONGEST_BODY: usize = 16 * 1024;
 
-/// Whether the gateway takes requests: it stops being ready before it stops serving.
+/// The gateway's readiness for requests: it stops being ready before it stops serving.
 #[derive(Debug, Default)]
 pub struct Readiness(AtomicBool);
 
@@ -34,14 +34,14 @@ impl Readiness {
         self.0.store(ready, Ordering::Relaxed);
     }
 
-    /// Whether requests are taken.
+    /// Returns true if requests are taken.
     #[must_use]
     pub fn get(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// What the operators' endpoints need.
+/// The state of the operators' endpoints.
 #[derive(Debug, Clone)]
 struct Admin {
     readiness: Arc<Readiness>,
@@ -69,7 +69,7 @@ async fn metrics(
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], prometheus_text())
 }
 
-/// Whether requests are taken, and how Move's accounts are. An account in trouble does not make the
+/// Answers whether requests are taken, and how Move's accounts are. An account in trouble does not make the
 /// gateway unready: it answers from its cache, and every replica would be unready at once.
 async fn ready(State(Admin { readiness, jobs, .. }): State<Admin>) -> (StatusCode, String) {
     let (status, mut text) = if readiness.get() {
@@ -92,7 +92,7 @@ async fn audit_head(State(Admin { journal, .. }): State<Admin>) -> (StatusCode, 
     }
 }
 
-/// What is to be forgotten: one job of a tenant, or all of them.
+/// The jobs to forget: one of a tenant, or all of them.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Invalidation {

@@ -24,14 +24,14 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The least rate of a longer one: each of so many bytes is a millisecond more.
 const BYTES_PER_MILLISECOND: usize = 16;
 
-/// How much of a refused request's body is read and forgotten, in bytes: a caller that is still
+/// The bytes of a refused request's body that are read and forgotten: a caller that is still
 /// sending when the connection is closed loses the answer.
 const DRAINED: usize = 16 * 1024 * 1024;
 
 /// For how long.
 const DRAINING: Duration = Duration::from_secs(5);
 
-/// How a body is encoded (RFC 9110, section 8.4.1).
+/// The coding of a body (RFC 9110, section 8.4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coding {
     /// As it is.
@@ -41,7 +41,7 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// What `Content-Encoding` says; nothing is `identity`.
+    /// Reads `Content-Encoding`; nothing is `identity`.
     ///
     /// # Errors
     /// When it is another coding, or several.

@@ -1,4 +1,4 @@
-//! What is known of one connection: who uses it, what it is doing, and since when. Every state that a
+//! The state of one connection: who uses it, what it is doing, and since when. Every state that a
 //! connection can be in has a time.
 
 use std::pin::Pin;
@@ -16,18 +16,18 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::places::Places;
 use crate::model::TenantId;
 
-/// How long a new connection may take to its first whole head, or to the end of HTTP/2's preface, its
+/// The longest time a new connection may take to its first whole head, or to the end of HTTP/2's preface, its
 /// TLS handshake included.
 pub const FIRST_HEAD: Duration = Duration::from_secs(30);
 
-/// How long an answer may lie there that the caller does not read.
+/// The longest time an answer may lie there that the caller does not read.
 const WRITING: Duration = Duration::from_secs(30);
 
-/// What counts as reading on, in bytes within [`WRITING`]: more than the frames take by which an
+/// The least progress of a caller that reads, in bytes within [`WRITING`]: more than the frames take by which an
 /// HTTP/2 connection is kept alive.
 const PROGRESS: u64 = 16 * 1024;
 
-/// How often a connection is looked at.
+/// The interval at which a connection is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// A caller's connection.
@@ -41,7 +41,7 @@ pub struct Connection {
     /// Set with the first whole head, or the preface.
     has_spoken: AtomicBool,
     under_way: AtomicU32,
-    /// When it was last used, in milliseconds since it began.
+    /// The moment at which it was last used, in milliseconds since it began.
     used: AtomicU64,
     /// Bytes of bodies that were given to be sent.
     handed: AtomicU64,
@@ -84,7 +84,7 @@ impl Connection {
         }
     }
 
-    /// When its first whole head has to be there.
+    /// Returns the moment at which its first whole head has to be there.
     pub fn first_head_by(&self) -> Instant {
         self.began + FIRST_HEAD
     }
@@ -123,7 +123,7 @@ impl Connection {
         self.under_way.load(Ordering::Relaxed) == 0
     }
 
-    /// How long nothing has been under way; `None` while something is.
+    /// Returns the time for which nothing has been under way; `None` while something is.
     pub fn idle_for(&self) -> Option<Duration> {
         let used = self.began + Duration::from_millis(self.used.load(Ordering::Relaxed));
         self.is_idle().then(|| used.elapsed())

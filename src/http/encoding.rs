@@ -1,4 +1,4 @@
-//! What an answer is encoded in (RFC 9110, section 12.5.3): decided before anything is done.
+//! The coding of an answer (RFC 9110, section 12.5.3), decided before anything is done.
 
 use axum::http::{HeaderMap, HeaderValue, Request, header};
 

@@ -154,7 +154,7 @@ fn status_of(code: ErrorCode) -> StatusCode {
     StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// How many headers an answer has room for before it has to grow.
+/// The number of headers an answer has room for before it has to grow.
 const HEADERS: usize = 12;
 
 /// An answer as a response.

@@ -1,4 +1,4 @@
-//! What a limit says in an answer's head: `RateLimit` and `RateLimit-Policy`
+//! The headers of limits: `RateLimit` and `RateLimit-Policy`
 //! (draft-ietf-httpapi-ratelimit-headers-10), `Retry-After` (RFC 9110, section 10.2.3).
 
 use std::fmt::Write as _;

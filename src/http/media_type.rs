@@ -14,7 +14,7 @@ impl MediaType {
         })
     }
 
-    /// What the caller prefers of the two; `None` if it accepts neither. Without an `Accept`
+    /// Returns the one that the caller prefers; `None` if it accepts neither. Without an `Accept`
     /// header, and for `*/*`, it is `application/json`, as Move answers.
     #[must_use]
     pub fn accepted(headers: &HeaderMap) -> Option<Self> {
@@ -52,7 +52,7 @@ impl MediaType {
     }
 }
 
-/// Whether a request body says it is JSON in UTF-8. Browsers cannot send that across origins
+/// Returns true if a request body says it is JSON in UTF-8. Browsers cannot send that across origins
 /// without asking first, so a form on a foreign page cannot call the gateway.
 #[must_use]
 pub fn is_json(headers: &HeaderMap) -> bool {

@@ -36,7 +36,7 @@ pub use tls::{Error as TlsError, Files as TlsFiles, Tls};
 
 use crate::graphql::ApiError;
 
-/// What is served beside the GraphQL paths and how.
+/// The paths that internal apps find.
 #[derive(Debug, Clone, Default)]
 pub struct Endpoints {
     /// The paths of the GraphQL endpoint.

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::connection::Connection;
 use crate::model::TenantId;
 
-/// How long a connection that has to go gets for it before the next one has to.
+/// The time that a connection which has to go gets for it, before the next one has to.
 const GOING: Duration = Duration::from_millis(50);
 
 /// The places of a listener's connections.
@@ -35,7 +35,7 @@ struct Held {
 pub struct Place {
     places: Arc<Places>,
     id: u64,
-    /// What is known of the connection.
+    /// The state of the connection.
     pub connection: Arc<Connection>,
     _free: OwnedSemaphorePermit,
 }

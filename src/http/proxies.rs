@@ -1,11 +1,11 @@
-//! Where a request came from: its connection's peer, or what a trusted proxy says of it.
+//! The address of a request's caller: its connection's peer, or what a trusted proxy says of it.
 
 use std::net::{IpAddr, SocketAddr};
 
 use axum::http::{HeaderMap, header};
 use ipnet::IpNet;
 
-/// How many hops are looked at.
+/// The number of hops that are looked at.
 const HOPS: usize = 32;
 
 /// The proxies whose word is taken.

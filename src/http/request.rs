@@ -106,7 +106,7 @@ pub enum Error {
     Shape(String),
 }
 
-/// How long the request may take: what its caller wishes, and no longer than `longest`.
+/// Returns the longest time the request may take: what its caller wishes, and no longer than `longest`.
 ///
 /// # Errors
 /// When the wish cannot be read.

@@ -35,28 +35,28 @@ use crate::telemetry::metrics::GaugeGuard;
 /// The most that a request's head may take, in bytes.
 const MAX_HEAD: usize = 32 * 1024;
 
-/// How many headers a request may have.
+/// The number of headers a request may have.
 const MAX_HEADERS: usize = 64;
 
-/// How many requests one HTTP/2 connection may have under way.
+/// The number of requests one HTTP/2 connection may have under way.
 const MAX_STREAMS: u32 = 128;
 
-/// How long to wait when the system has no more sockets to give.
+/// The time to wait when the system has no more sockets to give.
 const BREATHER: Duration = Duration::from_millis(50);
 
-/// How long a connection gets to say goodbye.
+/// The time for which a connection gets to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-/// What the process needs open besides its callers' connections: calls to Move, Redis, the audit
+/// The files that the process has open besides its callers' connections: calls to Move, Redis, the audit
 /// file, the operators' requests.
 const OWN_FILES: usize = 512;
 
-/// How a listener is served.
+/// The settings of a listener.
 #[derive(Debug)]
 pub struct Serving {
     /// The most connections at once.
     pub max_connections: usize,
-    /// How long a connection may be idle, and a later request's head may take.
+    /// The longest time a connection may be idle, and a later request's head may take.
     pub keep_alive: Duration,
     /// Certificates; `None` serves plain HTTP.
     pub tls: Option<Arc<Tls>>,
@@ -66,7 +66,7 @@ pub struct Serving {
     pub gauge: fn(i64),
 }
 
-/// What the connections of a listener share.
+/// The state that the connections of a listener share.
 #[derive(Debug)]
 struct Listener {
     serving: Serving,
@@ -74,7 +74,7 @@ struct Listener {
     builder: Builder<TokioExecutor>,
 }
 
-/// How many of `wanted` connections this process can have open, after it has raised its limit of
+/// Returns the number, of `wanted` connections, that this process can have open after it has raised its limit of
 /// open files (`RLIMIT_NOFILE`) as far as it may: a gateway that runs out of files could not even say
 /// that it is well.
 #[must_use]

@@ -18,10 +18,10 @@ use tokio_rustls::server::TlsStream;
 
 use crate::telemetry::metrics;
 
-/// How long a handshake may take, within the time that a connection has to its first whole head.
+/// The longest time a handshake may take, within the time that a connection has to its first whole head.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// How often the files are looked at: a certificate is rotated weeks before it ends.
+/// The interval at which the files are looked at: a certificate is rotated weeks before it ends.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Why certificates cannot be used.
@@ -32,7 +32,7 @@ pub enum Error {
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem with it.
         problem: String,
     },
     /// Key, certificate and authority do not go together.
@@ -51,7 +51,7 @@ pub struct Files {
     pub client_ca: Option<PathBuf>,
 }
 
-/// What the files hold.
+/// The contents of the files.
 #[derive(Debug, PartialEq, Eq)]
 struct Contents(Vec<Vec<u8>>);
 
@@ -151,7 +151,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     Ok(all)
 }
 
-/// When a certificate expires, in seconds since 1970.
+/// Returns the moment at which a certificate expires, in seconds since 1970.
 fn expiry(certificate: &CertificateDer<'_>) -> Option<i64> {
     let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
     Some(certificate.validity().not_after.timestamp())

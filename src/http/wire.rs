@@ -11,10 +11,10 @@ use tokio::time::{Sleep, sleep};
 
 use super::connection::Connection;
 
-/// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
+/// The connection preface of HTTP/2 (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How long a request goes on when its caller has closed its side: it may have hung up, or have no
+/// The time for which a request goes on when its caller has closed its side: it may have hung up, or have no
 /// more to say and wait for the answer. The two look alike.
 const HALF_CLOSED: Duration = Duration::from_secs(2);
 
@@ -23,7 +23,7 @@ const HALF_CLOSED: Duration = Duration::from_secs(2);
 pub struct Wire<S> {
     stream: S,
     connection: Arc<Connection>,
-    /// How much of the preface has come; `None` once it is clear whether this is one.
+    /// The bytes of the preface that have come; `None` once it is clear whether this is one.
     preface: Option<usize>,
     /// Set when the caller has closed its side while a request was under way.
     half_closed: Option<Pin<Box<Sleep>>>,

@@ -33,7 +33,7 @@ struct Tape {
 #[derive(Debug, Clone, Copy)]
 struct Node {
     kind: Kind,
-    /// Where it begins and ends in the text, in bytes.
+    /// Its beginning in the text, in bytes.
     start: u32,
     end: u32,
     /// The node behind it and everything in it.
@@ -77,7 +77,7 @@ pub struct JsonRef<'a> {
     at: u32,
 }
 
-/// What an object has under a name.
+/// The member of an object under a name.
 #[derive(Debug, Clone, Copy)]
 pub enum Member<'a> {
     /// Nothing.
@@ -158,7 +158,7 @@ impl<'a> JsonRef<'a> {
         }
     }
 
-    /// What an object has under a name; nothing for what is no object.
+    /// Returns the member of an object under a name; nothing for what is no object.
     #[must_use]
     pub fn member(self, name: &str) -> Member<'a> {
         let mut found = Member::Absent;

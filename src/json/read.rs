@@ -2,10 +2,10 @@
 
 use super::{Kind, Node};
 
-/// How deep lists and objects may nest.
+/// The depth to which lists and objects may nest.
 const MAX_DEPTH: usize = 64;
 
-/// How many values and names a text may hold: a page of 100 jobs has some 20,000.
+/// The number of values and names a text may hold: a page of 100 jobs has some 20,000.
 const MAX_NODES: usize = 1 << 20;
 
 /// Why a text is not read.
@@ -22,7 +22,7 @@ pub enum Malformed {
     TooLarge,
 }
 
-/// What may come next.
+/// The token that may come next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expects {
     Value,

@@ -21,26 +21,26 @@ pub enum BucketScope {
 /// A bucket: GCRA (ITU-T I.371, annex A) with a rate, and units that may be spent at once.
 #[derive(Debug)]
 pub struct Bucket {
-    /// What it limits, as callers read it.
+    /// The name of what it limits, as callers read it.
     pub name: Box<str>,
     /// Whose it is.
     pub scope: BucketScope,
-    /// How fast it fills and how much it holds.
+    /// The rate at which it fills, and its size.
     pub rate: Rate,
     /// Its item of the `RateLimit-Policy` field
     /// (draft-ietf-httpapi-ratelimit-headers-10, section 2).
     pub policy: Box<str>,
     made: Instant,
-    /// When it is full again, since `made`: the theoretical arrival time.
+    /// The moment at which it is full again, since `made`: the theoretical arrival time.
     full_at: Mutex<Duration>,
 }
 
-/// What is in a bucket.
+/// The content of a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Remaining {
     /// Units that may be spent at once now.
     pub remaining: u32,
-    /// How long until it is full.
+    /// The time until it is full.
     pub reset_after: Duration,
 }
 

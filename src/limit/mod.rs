@@ -33,9 +33,9 @@ pub enum LimitError {
     Rate {
         /// Which.
         name: Box<str>,
-        /// How it is written in the policy.
+        /// The rate as the policy has it.
         rate: Box<str>,
-        /// When there is enough again.
+        /// The moment at which there is enough again.
         wait: Duration,
         /// The bucket's level, for the answer's head.
         level: Remaining,
@@ -49,17 +49,17 @@ pub enum LimitError {
     NeverEnough {
         /// Which.
         name: Box<str>,
-        /// What it costs.
+        /// The cost of the request.
         cost: u32,
-        /// What the bucket holds.
+        /// The size of the bucket.
         burst: u32,
     },
     /// The request costs more than one request may.
     #[error("This request costs {cost} units; one request may cost {max}. Ask for less at once.")]
     TooCostly {
-        /// What it costs.
+        /// The cost of the request.
         cost: u32,
-        /// What it may cost.
+        /// The greatest cost of one request.
         max: u32,
     },
     /// The tenant's requests at once are all under way.
@@ -67,7 +67,7 @@ pub enum LimitError {
         "{max} requests are under way, which is as many as there may be at once. Come back in 1 s."
     )]
     InFlight {
-        /// How many there may be.
+        /// The number that there may be.
         max: u32,
     },
     /// The tenant's unfinished request bodies take too much memory together.
@@ -75,7 +75,7 @@ pub enum LimitError {
         "The request bodies under way take {max} bytes, which is as much as they may. Come back in 1 s."
     )]
     Bodies {
-        /// How many bytes they may take.
+        /// The number of bytes they may take.
         max: usize,
     },
 }
@@ -91,7 +91,7 @@ impl LimitError {
         }
     }
 
-    /// How long to wait before it is worth another try; `None` if waiting does not help.
+    /// Returns the time to wait before it is worth another try; `None` if waiting does not help.
     #[must_use]
     pub const fn wait(&self) -> Option<Duration> {
         match self {

@@ -1,4 +1,4 @@
-//! Where the buckets are: in this process, or in Redis for all replicas together.
+//! The limiter: its buckets are in this process, or in Redis for all replicas together.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

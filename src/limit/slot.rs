@@ -27,7 +27,7 @@ pub(super) struct Slots {
 pub struct Slot {
     _place: OwnedSemaphorePermit,
     unfinished: Arc<AtomicUsize>,
-    /// What its own body takes of `unfinished`.
+    /// The bytes of `unfinished` that are its own body's.
     own: usize,
 }
 

@@ -11,7 +11,7 @@ use super::slot::Slots;
 use super::{Bucket, BucketScope, LimitError, Slot};
 use crate::model::{CredentialId, Kind, Rate, RateLimits, RootField, Tenant, TenantId, Weights};
 
-/// How many credentials of one tenant have buckets of their own at once.
+/// The number of credentials of one tenant that have buckets of their own at once.
 const CREDENTIALS: u64 = 10_000;
 
 /// Longest time that the bucket of a credential that is not used is kept.
@@ -22,7 +22,7 @@ const LONGEST_IDLE: Duration = Duration::from_hours(24 * 365);
 #[derive(Debug, Default)]
 pub struct Limits {
     tenants: HashMap<TenantId, Arc<TenantLimits>>,
-    /// What each root field costs.
+    /// The cost of each root field.
     pub weights: Weights,
 }
 
@@ -37,7 +37,7 @@ pub struct TenantLimits {
     slots: Slots,
 }
 
-/// What a bucket is for.
+/// The name of a bucket: what it limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Name {
     Queries,
@@ -57,18 +57,18 @@ impl Name {
     }
 }
 
-/// What a request costs. One that asks for no operation costs a unit all the same: its document was
+/// The cost of a request. One that asks for no operation costs a unit all the same: its document was
 /// read. So does one that is refused for what its document is ([`Charge::default`]).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Charge {
     /// Units, by operation.
     operations: Vec<(RootField, u32)>,
-    /// Whether it asks for the schema.
+    /// True if it asks for the schema.
     introspects: bool,
 }
 
 impl Charge {
-    /// What these root fields cost by these weights, each as often as it is asked for.
+    /// Adds up the cost of root fields by their weights, each as often as it is asked for.
     pub fn for_units(
         fields: impl Iterator<Item = RootField>,
         weight: impl Fn(RootField) -> u32,
@@ -169,7 +169,7 @@ impl TenantLimits {
         }
     }
 
-    /// What one request may cost.
+    /// Returns the greatest cost of one request.
     #[must_use]
     pub const fn max_cost(&self) -> u32 {
         self.limits.max_cost

@@ -14,14 +14,14 @@ pub struct Caller {
     pub credential: CredentialId,
     /// A token's subject.
     pub subject: Option<Arc<str>>,
-    /// What tenant and credential together allow.
+    /// The root fields that tenant and credential together allow.
     pub grants: RootFields,
     /// The policies it was judged by: see `policy::Snapshot::version`.
     pub policy_version: Arc<str>,
 }
 
 impl Caller {
-    /// Whether this caller may use the root field.
+    /// Returns true if this caller may use the root field.
     #[must_use]
     pub fn may(&self, field: RootField) -> bool {
         self.grants.contains(field)

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-/// What came before and the next piece, in one. A first piece is taken as it is, and nothing is copied.
+/// Appends the next piece to what came before. A first piece is taken as it is, and nothing is copied.
 #[must_use]
 pub fn append_chunk(before: Bytes, piece: Bytes) -> Bytes {
     if before.is_empty() {

@@ -4,7 +4,7 @@ use std::fmt;
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $variant:ident = $code:literal, $status:literal, $error_type:literal;)+) => {
-        /// What went wrong, as `extensions.code` of a GraphQL error.
+        /// The code of a GraphQL error: its `extensions.code`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
         #[repr(u8)]
         pub enum ErrorCode {
@@ -34,7 +34,7 @@ macro_rules! codes {
                 match self { $(Self::$variant => $error_type),+ }
             }
 
-            /// What it means: the table's text.
+            /// Returns its meaning: the table's text.
             #[must_use]
             pub fn meaning(self) -> String {
                 match self { $(Self::$variant => [$($doc),+].map(str::trim).join(" ")),+ }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::JobId;
 
-/// What became of one root field of a mutation at Move.
+/// The effect of one root field of a mutation at Move.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Effect {
     /// Nothing, and that is certain: it was never sent, or Move refused it.
@@ -21,16 +21,16 @@ pub enum Effect {
     Done(JobId),
 }
 
-/// What is known of a root field before its mutation is made, perhaps again.
+/// The history of a root field before its mutation is made, perhaps again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Before {
     /// No earlier try did anything.
     NotDone,
     /// An earlier try may have done it.
     Unknown {
-        /// When the first of them began, at the earliest.
+        /// The moment at which the first of them began, at the earliest.
         since: Timestamp,
-        /// Whether there certainly was one; else one may have been forgotten.
+        /// True if there certainly was one; else one may have been forgotten.
         is_certain: bool,
     },
     /// An earlier try did it, on this job.
@@ -75,7 +75,7 @@ impl KeyedMutation {
         URL_SAFE_NO_PAD.encode(&hash[..16])
     }
 
-    /// What is known of a root field.
+    /// Returns the history of a root field.
     #[must_use]
     pub fn before(&self, response_key: &str) -> Before {
         match (self.known.get(&self.mark(response_key)), self.look) {
@@ -86,7 +86,7 @@ impl KeyedMutation {
         }
     }
 
-    /// What is certain to have been done, by mark.
+    /// Returns the jobs that are certain to have been made or changed, by mark.
     #[must_use]
     pub fn done(&self) -> BTreeMap<String, Option<String>> {
         let done = self.known.iter().filter(|(_, job)| job.is_some());

@@ -77,7 +77,7 @@ pub struct Execution {
     pub took: Option<Duration>,
 }
 
-/// What the limiter decided on a request.
+/// The limiter's decision on a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Decision {
@@ -117,7 +117,7 @@ pub enum RefusedCaller<'a> {
     Holder(&'a TenantId, &'a CredentialId),
 }
 
-/// What became of a root field.
+/// The outcome of a root field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FieldOutcome {
     /// It has its answer.
@@ -274,7 +274,7 @@ impl CallRecord {
     }
 }
 
-/// What follows from the facts.
+/// Conclusions from the facts.
 impl CallFacts {
     /// Who was refused, if nothing was done for the call: for want of a credential or of a limit's
     /// units, or because there was too much to do.
@@ -291,14 +291,14 @@ impl CallFacts {
         is_refused.then_some(RefusedCaller::Holder(tenant, credential))
     }
 
-    /// How old the oldest cached part of the answer is.
+    /// Returns the age of the oldest cached part of the answer.
     #[must_use]
     pub fn age(&self) -> Duration {
         let ages = self.trails.iter().map(|trail| trail.note(|notes| notes.age));
         ages.max().unwrap_or_default()
     }
 
-    /// What became of one of its root fields: the first error that is about it or about everything.
+    /// Returns the code of one of its root fields: that of the first error about it or about everything.
     #[must_use]
     pub fn code_of(&self, trail: &Trail) -> Option<ErrorCode> {
         let is_about = |failure: &&Failure| match &failure.root {
@@ -308,7 +308,7 @@ impl CallFacts {
         self.failures.iter().find(is_about).map(|failure| failure.code)
     }
 
-    /// What became of one of its root fields, as far as anybody knows.
+    /// Returns the outcome of one of its root fields, as far as anybody knows.
     #[must_use]
     pub fn outcome_of(&self, trail: &Trail) -> FieldOutcome {
         let was_answered_whole = self.execution.is_none() || self.is_replay;
@@ -320,7 +320,7 @@ impl CallFacts {
         }
     }
 
-    /// What became of it as a whole.
+    /// Returns the outcome of the whole.
     #[must_use]
     pub fn outcome(&self) -> FieldOutcome {
         match self.failures.first() {

@@ -43,13 +43,13 @@ pub enum MediaType {
 pub struct RequestContext {
     /// Its id.
     pub id: RequestId,
-    /// Where it came from.
+    /// The address it came from.
     pub source: Option<IpAddr>,
     /// Who asks.
     pub caller: Caller,
-    /// When the caller stops waiting.
+    /// The moment at which the caller stops waiting.
     pub deadline: Instant,
-    /// Whether cached answers are passed over (`Cache-Control: no-cache`, where policy heeds it).
+    /// True if cached answers are passed over (`Cache-Control: no-cache`, where policy heeds it).
     pub fresh: bool,
     /// The trace it is part of.
     pub trace: Option<TraceContext>,

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// Whether a root field reads or changes.
+/// The kind of a root field: it reads, or it changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A field of `Query`.
@@ -87,7 +87,7 @@ impl fmt::Display for RootField {
     }
 }
 
-/// What one use of each root field costs a tenant, in units of its rate limits.
+/// The cost of one use of each root field, in units of a tenant's rate limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Weights {
     of: [u32; RootField::ALL.len()],
@@ -107,7 +107,7 @@ impl Default for Weights {
 }
 
 impl Weights {
-    /// What one use of the field costs.
+    /// Returns the cost of one use of the field.
     #[must_use]
     pub const fn of(&self, field: RootField) -> u32 {
         self.of[field as usize]
@@ -129,19 +129,19 @@ impl RootFields {
     /// Every root field: `"*"` in a policy.
     pub const ALL: Self = Self((1 << RootField::ALL.len()) - 1);
 
-    /// Whether the set holds the field.
+    /// Returns true if the set holds the field.
     #[must_use]
     pub const fn contains(self, field: RootField) -> bool {
         self.0 & (1 << field as u8) != 0
     }
 
-    /// What is in both sets.
+    /// Returns the fields that are in both sets.
     #[must_use]
     pub const fn intersect(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// What is in either set.
+    /// Returns the fields that are in either set.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -152,7 +152,7 @@ impl RootFields {
         RootField::ALL.into_iter().filter(move |field| self.contains(*field))
     }
 
-    /// Whether nothing is in it.
+    /// Returns true if nothing is in it.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0

@@ -23,7 +23,7 @@ impl Selection {
         self.0.entry(name.into()).or_default()
     }
 
-    /// What is selected of the field, if it is selected.
+    /// Returns the selection of a field, if it is selected.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Self> {
         self.0.get(name)
@@ -34,13 +34,13 @@ impl Selection {
         self.0.iter().map(|(name, below)| (&**name, below))
     }
 
-    /// Whether nothing is selected.
+    /// Returns true if nothing is selected.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether everything that `wanted` selects is selected here too.
+    /// Returns true if everything that `wanted` selects is selected here too.
     #[must_use]
     pub fn covers(&self, wanted: &Self) -> bool {
         // Compared with itself, as a document that comes again is.
@@ -51,7 +51,7 @@ impl Selection {
                 .all(|(name, below)| self.get(name).is_some_and(|own| own.covers(below)))
     }
 
-    /// Whether a path of fields leads to something that is selected, or below it.
+    /// Returns true if a path of fields leads to something that is selected, or below it.
     #[must_use]
     pub fn reaches<'a>(&self, mut path: impl Iterator<Item = &'a str>) -> bool {
         let Some(first) = path.next() else { return true };

@@ -11,25 +11,25 @@ use super::{CredentialId, Namespace, RootField, RootFields, Secret, TenantId, wr
 pub struct Tenant {
     /// Its name.
     pub id: TenantId,
-    /// What it may call.
+    /// The root fields it may call.
     pub operations: RootFields,
-    /// What each scope of a token grants.
+    /// The root fields that each scope of a token grants.
     pub scopes: Vec<(String, RootFields)>,
     /// The issuers whose tokens it takes, by name.
     pub issuers: Vec<String>,
     /// Fields that do not exist for it.
     pub hidden_fields: Vec<FieldCoordinate>,
-    /// Whether it may introspect the schema.
+    /// True if it may introspect the schema.
     pub introspection: bool,
-    /// What it sees in place of the Move account.
+    /// Its view of the client, in place of the Move account's.
     pub client: ClientView,
-    /// How its metadata is kept upstream.
+    /// The policy for its metadata.
     pub metadata: MetadataPolicy,
-    /// Whether a job may be created only on a take that carries the tenant's envelope.
+    /// True if a job may be created only on a take that carries the tenant's envelope.
     pub takes_owned: bool,
-    /// How much it may ask for.
+    /// The limits of its requests.
     pub rate_limit: RateLimits,
-    /// How long answers of `getJob` stay fresh.
+    /// The time for which answers of `getJob` stay fresh.
     pub cache: CachePolicy,
     /// The Move account its calls are made with.
     pub account: Arc<Account>,
@@ -47,7 +47,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Whether several tenants' jobs live in it.
+    /// Returns true if several tenants' jobs live in it.
     #[must_use]
     pub const fn is_shared(&self) -> bool {
         matches!(self.id, AccountId::Shared)
@@ -76,13 +76,13 @@ impl fmt::Display for AccountId {
 /// An API key of a tenant: its fingerprint, never the key.
 #[derive(Debug, Clone)]
 pub struct ApiKey {
-    /// How records name it.
+    /// Its name in records.
     pub id: CredentialId,
     /// SHA-256 of the key's bytes.
     pub hash: KeyHash,
     /// From when on it is refused.
     pub expires: Option<jiff::Timestamp>,
-    /// What it may call; never more than its tenant.
+    /// The root fields it may call; never more than its tenant's.
     pub operations: RootFields,
 }
 
@@ -133,7 +133,7 @@ pub struct FieldCoordinate {
     pub field: String,
 }
 
-/// What stands in place of the Move account's own `client.portal` and `client.metadata`.
+/// The values in place of the Move account's own `client.portal` and `client.metadata`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientView {
     /// A URL (Move's Python client requires one).
@@ -142,7 +142,7 @@ pub struct ClientView {
     pub metadata: Arc<str>,
 }
 
-/// How a tenant's metadata is kept upstream.
+/// The policy by which a tenant's metadata is kept upstream.
 #[derive(Debug, Clone)]
 pub struct MetadataPolicy {
     /// The member that holds the tenant's own value.
@@ -151,11 +151,11 @@ pub struct MetadataPolicy {
     pub stamp: Option<Arc<str>>,
     /// Longest metadata taken from the tenant, in bytes of JSON text.
     pub max_bytes: usize,
-    /// What becomes of jobs that no tenant of this gateway created.
+    /// The policy for jobs that no tenant of this gateway created.
     pub unclaimed_jobs: UnclaimedJobs,
 }
 
-/// What a tenant sees of jobs that no tenant created.
+/// A tenant's view of jobs that no tenant created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnclaimedJobs {
     /// Nothing: they do not exist for it.
@@ -167,11 +167,11 @@ pub enum UnclaimedJobs {
 /// A rate with a burst: GCRA's two parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// How many units `per` gives.
+    /// The number of units `per` gives.
     pub units: std::num::NonZeroU32,
     /// The time in which `units` come back.
     pub per: Duration,
-    /// How many units may be spent at once.
+    /// The number of units may be spent at once.
     pub burst: std::num::NonZeroU32,
 }
 
@@ -195,7 +195,7 @@ impl fmt::Display for Rate {
     }
 }
 
-/// How much a tenant may ask for.
+/// The limits of a tenant's requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RateLimits {
     /// All queries together.
@@ -216,7 +216,7 @@ pub struct RateLimits {
     pub max_in_flight: u32,
 }
 
-/// How long an answer of `getJob` stays fresh, by the job's state.
+/// The times for which an answer of `getJob` stays fresh, by the job's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachePolicy {
     /// NOT_STARTED, STARTED, RUNNING and any state not known.
@@ -225,11 +225,11 @@ pub struct CachePolicy {
     pub finished: Duration,
     /// A job that is not there.
     pub not_found: Duration,
-    /// How long past that an answer may still be given while a new one is fetched.
+    /// The time past that for which an answer may still be given while a new one is fetched.
     pub stale_while_revalidate: Duration,
-    /// How long past that an answer may still be given while upstream fails.
+    /// The time past that for which an answer may still be given while upstream fails.
     pub stale_if_error: Duration,
-    /// Whether a caller's `Cache-Control: no-cache` forces a fresh read.
+    /// True if a caller's `Cache-Control: no-cache` forces a fresh read.
     pub heeds_no_cache: bool,
 }
 

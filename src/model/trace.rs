@@ -11,13 +11,13 @@ use opentelemetry::trace::{SpanId, TraceId};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// How much of a `tracestate` is taken and passed on: what everybody has to (section 3.3.1.5).
+/// The length of a `tracestate` that is taken and passed on: what everybody has to (section 3.3.1.5).
 const LONGEST_STATE: usize = 512;
 
-/// How many members it may have (section 3.3.1.1).
+/// The number of members it may have (section 3.3.1.1).
 const MOST_MEMBERS: usize = 32;
 
-/// How much of a caller's `User-Agent` a trace shows.
+/// The length of a caller's `User-Agent` that a trace shows.
 const LONGEST_USER_AGENT: usize = 256;
 
 /// A request's place in a trace.
@@ -29,9 +29,9 @@ pub struct TraceContext {
     pub parent: Option<SpanId>,
     /// The request's own span.
     pub span: SpanId,
-    /// Whether the trace is kept.
+    /// True if the trace is kept.
     pub sampled: bool,
-    /// What other systems keep along the trace: the caller's `tracestate`.
+    /// The data of other systems along the trace: the caller's `tracestate`.
     pub state: Option<Arc<str>>,
 }
 
@@ -46,7 +46,7 @@ pub struct RequestHead {
     pub path: Box<str>,
     /// The host and port that the caller asked.
     pub server: Option<Authority>,
-    /// What the caller says it is, cut where it gets long.
+    /// The caller's own name of its software, cut where it gets long.
     pub user_agent: Option<Box<str>>,
 }
 
@@ -55,13 +55,13 @@ pub struct RequestHead {
 pub struct UpstreamSpan {
     /// Its span, which Move was told.
     pub id: SpanId,
-    /// When it was sent.
+    /// The moment at which it was sent.
     pub began: Instant,
-    /// How long it took, if it came to its end before its request did.
+    /// The time it took, if it came to its end before its request did.
     pub took: Option<Duration>,
-    /// Where it was sent.
+    /// The URL it was sent to.
     pub url: url::Url,
-    /// How often the same call had been made before.
+    /// The number of times the same call had been made before.
     pub resends: u32,
     /// The HTTP status of the answer, if one came.
     pub status: Option<u16>,
@@ -127,7 +127,7 @@ impl UpstreamSpan {
 }
 
 impl RequestHead {
-    /// What there is to show of a head.
+    /// Takes what is shown from a head.
     #[must_use]
     pub fn from_parts(head: &Parts) -> Self {
         let host = head.headers.get(HOST).and_then(|host| host.to_str().ok()?.parse().ok());
@@ -210,7 +210,7 @@ mod tests {
         lines.iter().map(line).collect()
     }
 
-    /// What becomes of these headers of a request that is part of a trace.
+    /// Reads these headers of a request that is part of a trace.
     fn state_of(states: &[&str]) -> Option<String> {
         let parent = format!("00-{TRACE}-b7ad6b7169203331-01");
         let mut lines = vec![("traceparent", parent.as_str())];

@@ -1,4 +1,4 @@
-//! What is learnt of one root field while it is answered.
+//! The record of one root field: a trail, as in audit trail, that is noted while it is answered.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,36 +15,36 @@ use super::{Effect, JobId, RootField, TakeId, UpstreamSpan};
 pub struct Trail {
     /// The key in the answer: the alias, or the field's name.
     pub response_key: Arc<str>,
-    /// What is asked for.
+    /// The root field.
     pub field: RootField,
     notes: Arc<Mutex<Notes>>,
 }
 
-/// What was learnt.
+/// The facts about one root field.
 #[derive(Debug, Clone, Default)]
 pub struct Notes {
     /// The job that was asked for, created or changed.
     pub job: Option<JobId>,
-    /// What became of it at Move, if it is a mutation.
+    /// Its effect at Move, if it is a mutation.
     pub effect: Effect,
     /// The take that a job was to be created on.
     pub take: Option<TakeId>,
     /// The metadata that the caller gave: its length in bytes and its SHA-256, never its text.
     pub metadata: Option<(usize, [u8; 32])>,
-    /// What the cache had.
+    /// The cache's part in it.
     pub cache: Option<CacheStatus>,
-    /// How old the answer was, if it came from the cache.
+    /// The age of the answer, if it came from the cache.
     pub age: Duration,
-    /// How long what was read stays fresh, for each job that was read; empty if it may not be
+    /// The time for which what was read stays fresh, for each job that was read; empty if it may not be
     /// kept.
     pub freshness: Vec<Freshness>,
-    /// When its work began and ended.
+    /// The moment at which its work began.
     pub began: Option<Instant>,
-    /// See `began`.
+    /// The moment at which it ended.
     pub ended: Option<Instant>,
     /// The calls to Move, where its trace is kept.
     pub calls: Vec<UpstreamSpan>,
-    /// How many calls went to Move.
+    /// The number of calls that went to Move.
     pub upstream_calls: u32,
     /// The time they took together.
     pub upstream_time: Duration,
@@ -57,11 +57,11 @@ pub struct Notes {
 pub struct Version {
     /// The counter of the job, which all who hold a version of it share.
     pub job: Arc<AtomicU64>,
-    /// What it showed.
+    /// The value of that counter.
     pub count: u64,
     /// The counter of its tenant.
     pub tenant: u32,
-    /// What the tenant's counter and everybody's showed together.
+    /// The sum of the tenant's counter and everybody's.
     pub others: u64,
 }
 
@@ -77,15 +77,15 @@ impl Eq for Version {}
 /// Until when what was read of one job may be given again, as long as its version stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Freshness {
-    /// When it was fetched.
+    /// The moment at which it was fetched.
     pub fetched: Timestamp,
     /// Until when it is fresh.
     pub until: Timestamp,
-    /// What was fetched.
+    /// The version that was fetched.
     pub version: Version,
 }
 
-/// What the cache had for a read, from best to worst: a request with several reads is as good as
+/// The cache's part in a read, from best to worst: a request with several reads is as good as
 /// its worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]

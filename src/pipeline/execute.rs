@@ -24,7 +24,7 @@ pub struct Executed {
     pub answer: Answer,
     /// The facts that decide on keeping the answer.
     pub cacheability: Cacheability,
-    /// What is left of the limits that it was charged to.
+    /// The remains of the limits that it was charged to.
     pub levels: Levels,
 }
 

@@ -19,13 +19,13 @@ use crate::policy::Snapshot;
 /// Everything a request needs, built once.
 #[derive(Debug)]
 pub struct Service {
-    /// What a reload swaps whole; a request takes it once, at its start, and keeps it.
+    /// The rules, which a reload swaps whole; a request takes them once, at its start, and keeps them.
     pub rules: ArcSwap<ReloadableState>,
     /// Admits requests.
     pub limiter: Limiter,
-    /// What became of mutations that may be sent again.
+    /// The memory of mutations that may be sent again.
     pub idempotency: Idempotency,
-    /// Where records go.
+    /// The journal that records go to.
     pub journal: Journal,
     /// The requests that may be under way at once, all tenants together.
     pub concurrency_limit: Semaphore,
@@ -50,7 +50,7 @@ pub struct ReloadableState {
     pub issuers: Issuers,
     /// The schemas as each tenant may see them, and what executes operations in them.
     pub gateways: Schemas,
-    /// How much each tenant may ask for, and how much it has.
+    /// The limits of each tenant, and what is left of them.
     pub limits: Limits,
     /// Whole answers, given by these rules.
     pub answers: ResponseCache,

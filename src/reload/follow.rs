@@ -17,14 +17,14 @@ use crate::policy::Changes;
 use crate::supervision::{self, Supervisor};
 use crate::telemetry::metrics;
 
-/// How often contents are compared. Twenty times as long as that takes, at least.
+/// The interval at which contents are compared. Twenty times as long as that takes, at least.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How long contents have to stay the same before they are read: a change of several files takes a
+/// The time for which contents have to stay the same before they are read: a change of several files takes a
 /// while, and half of one is not what anybody wrote.
 const SETTLE: Duration = Duration::from_millis(50);
 
-/// How often they may change before they are read all the same.
+/// The number of times they may change before they are read all the same.
 const RESTLESS: usize = 20;
 
 /// Reloads the rules of a gateway whenever what they are read from has changed.
@@ -38,10 +38,10 @@ pub struct Follower {
     watcher: Option<RecommendedWatcher>,
 }
 
-/// What new rules are built for.
+/// The gateway that new rules are built for.
 #[derive(Clone)]
 pub struct Gateway {
-    /// Where rules are swapped.
+    /// The service whose rules are swapped.
     pub service: Arc<Service>,
     /// The resolvers' way to jobs.
     pub jobs: Jobs,

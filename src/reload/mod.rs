@@ -24,7 +24,7 @@ use crate::telemetry::metrics;
 /// Environment variables, as [`config::Env`], to keep.
 pub type OwnedEnv = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
-/// Where rules come from: a configuration file and the environment.
+/// The sources of rules: a configuration file and the environment.
 #[derive(Clone)]
 pub struct ConfigSource {
     path: PathBuf,
@@ -37,14 +37,14 @@ impl std::fmt::Debug for ConfigSource {
     }
 }
 
-/// What was read from an origin: good as a whole.
+/// The content of an origin: good as a whole.
 #[derive(Debug)]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
     /// The policies.
     pub policies: Snapshot,
-    /// What is worth a look.
+    /// Findings that are worth a look.
     pub warnings: Diagnostics,
     /// Everything that was read.
     pub fingerprint: Fingerprint,

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use crate::config::Fingerprint;
 
-/// What has to be watched to hear of changes of files and folders.
+/// The paths to watch to hear of changes of files and folders.
 #[derive(Debug, Default)]
 struct Watched {
     /// Folders, and the folders in which files and links lie: editors and mounts replace files, folders

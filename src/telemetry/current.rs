@@ -37,7 +37,7 @@ pub(super) fn look<T>(look: impl FnOnce(&TraceContext) -> T) -> Option<T> {
     TRACE.try_with(|trace| trace.as_ref().map(look)).ok().flatten()
 }
 
-/// What goes to the collector: the gateway's own lines, each with its trace. What the exporters'
+/// The layer of lines that go to the collector: the gateway's own, each with its trace. What the exporters'
 /// clients say would give them more to send, for ever.
 pub(super) struct Exported<L>(pub L);
 

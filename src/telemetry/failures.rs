@@ -18,7 +18,7 @@ use super::metrics;
 #[derive(Debug)]
 pub struct Watched<E> {
     exporter: E,
-    /// What it sends: `traces`, `metrics` or `logs`.
+    /// The signal it sends: `traces`, `metrics` or `logs`.
     signal: &'static str,
     is_failing: AtomicBool,
 }

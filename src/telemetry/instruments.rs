@@ -18,7 +18,7 @@ pub struct Described {
     pub kind: &'static str,
     /// Its labels.
     pub labels: &'static [&'static str],
-    /// What it tells.
+    /// Its meaning.
     pub help: &'static str,
 }
 
@@ -30,7 +30,7 @@ impl Described {
     }
 }
 
-/// What a table's entry is made into.
+/// An instrument that an entry of a table is made into.
 trait Instrument {
     const KIND: &'static str;
     fn make(meter: &Meter, name: &'static str, help: &'static str) -> Self;

@@ -1,4 +1,4 @@
-//! What happens, counted. Metrics are OpenTelemetry's, shown to Prometheus; `instruments` has them
+//! Counts of what happens. Metrics are OpenTelemetry's, shown to Prometheus; `instruments` has them
 //! all.
 
 use std::collections::{HashMap, HashSet};
@@ -22,7 +22,7 @@ struct Metrics {
     // Instruments report as long as their provider lives.
     provider: SdkMeterProvider,
     instruments: Instruments,
-    /// What is counted by tenant: those of the policies that were ever in force, and `none`.
+    /// The series by tenant: those of the policies that were ever in force, and `none`.
     tenants: RwLock<HashMap<Box<str>, Series>>,
     /// The tenants whose series are shown; all, before any are known.
     shown: RwLock<Option<HashSet<Box<str>>>>,
@@ -31,7 +31,7 @@ struct Metrics {
 /// The label of calls whose tenant was never known.
 const NOBODY: &str = "none";
 
-/// How many series one metric may have: ten thousand tenants with twenty each. OpenTelemetry puts what
+/// The number of series one metric may have: ten thousand tenants with twenty each. OpenTelemetry puts what
 /// comes after that into one, and its own limit is 2,000.
 const SERIES: usize = 200_000;
 
@@ -141,7 +141,7 @@ pub fn call(record: &CallRecord) {
     series.count(instruments, record);
 }
 
-/// How much a cache holds.
+/// Shows how much a cache holds.
 pub fn cache_size(cache: &'static str, entries: u64, bytes: u64) {
     #[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
     if let Some(metrics) = metrics() {
@@ -204,7 +204,7 @@ pub fn breaker_states(states: impl IntoIterator<Item = (String, Option<TenantId>
     }
 }
 
-/// What became of a mutation with an `Idempotency-Key`.
+/// Counts a mutation with an `Idempotency-Key`, by what became of it.
 pub fn idempotent_mutation(result: &'static str) {
     if let Some(metrics) = metrics() {
         metrics.idempotency.add(1, &[KeyValue::new("result", result)]);
@@ -253,7 +253,7 @@ pub fn rules_in_force() {
     }
 }
 
-/// When API keys expire: tenant, key and seconds since 1970. Keys that are not among them are shown
+/// Shows when API keys expire: tenant, key and seconds since 1970. Keys that are not among them are shown
 /// no more.
 #[expect(clippy::cast_precision_loss, reason = "seconds fit for millions of years")]
 pub fn key_expiries(expiries: Vec<(TenantId, CredentialId, i64)>) {
@@ -266,7 +266,7 @@ pub fn key_expiries(expiries: Vec<(TenantId, CredentialId, i64)>) {
     }
 }
 
-/// When the listener's certificate expires, in seconds since 1970.
+/// Shows when the listener's certificate expires, in seconds since 1970.
 pub fn certificate_expiry(expires: i64) {
     #[expect(clippy::cast_precision_loss, reason = "seconds fit for millions of years")]
     if let Some(metrics) = metrics() {
@@ -311,7 +311,7 @@ pub fn audit_writable(writable: bool) {
     }
 }
 
-/// How large the audit file's volume is, and how much of it is left, in bytes.
+/// Shows how large the audit file's volume is, and how much of it is left, in bytes.
 #[expect(clippy::cast_precision_loss, reason = "figures to look at")]
 pub fn audit_volume(size: u64, available: u64) {
     if let Some(metrics) = metrics() {
@@ -320,7 +320,7 @@ pub fn audit_volume(size: u64, available: u64) {
     }
 }
 
-/// How many requests are under way, and how many records wait for the audit file.
+/// Shows how many requests are under way, and how many records wait for the audit file.
 pub fn queues(requests: usize, records: usize) {
     #[expect(clippy::cast_precision_loss, reason = "figures to look at")]
     if let Some(metrics) = metrics() {
@@ -336,7 +336,7 @@ pub(super) fn telemetry_failed(signal: &'static str) {
     }
 }
 
-/// How many records a sink has not taken yet.
+/// Shows how many records a sink has not taken yet.
 pub fn audit_lag(sink: &'static str, records: u64) {
     #[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
     if let Some(metrics) = metrics() {

@@ -1,4 +1,4 @@
-//! What the gateway says of itself: a log line, metrics and a trace of each call, all from its record.
+//! Telemetry: a log line, metrics and a trace of each call, all from its record.
 
 mod causes;
 mod current;

@@ -26,21 +26,21 @@ use tokio::time::timeout;
 use super::failures::Watched;
 use super::metrics;
 
-/// How long a collector may take.
+/// The longest time a collector may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Where telemetry goes.
+/// The collector that telemetry goes to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Otlp {
     /// The collector: `http://host:4317` (gRPC) or `http://host:4318` (HTTP).
     pub endpoint: url::Url,
-    /// How it is spoken to.
+    /// The protocol it speaks.
     pub protocol: Transport,
-    /// What it is told with everything, such as its key; marked as sensitive.
+    /// Headers that go with everything, such as its key; marked as sensitive.
     pub headers: HeaderMap,
     /// A file of authorities that it is trusted by, besides the system's.
     pub ca: Option<PathBuf>,
-    /// How many traces in a hundred are kept, of those whose caller does not decide.
+    /// The number of traces in a hundred that are kept, of those whose caller does not decide.
     pub sample: u32,
 }
 
@@ -72,7 +72,7 @@ pub enum Error {
     },
 }
 
-/// What is sent there.
+/// The exporters to a collector.
 #[derive(Debug)]
 pub struct Exporters {
     pub(super) spans: BatchSpanProcessor,
@@ -80,10 +80,10 @@ pub struct Exporters {
     pub(super) logs: SdkLoggerProvider,
 }
 
-/// What reads all metrics now and then and sends them.
+/// The reader that sends all metrics now and then.
 pub(super) type MetricReader = PeriodicReader<Watched<MetricExporter>>;
 
-/// What traces need while the gateway runs.
+/// The parts that traces need while the gateway runs.
 #[derive(Debug)]
 pub(super) struct Tracing {
     pub spans: BatchSpanProcessor,
@@ -217,19 +217,19 @@ pub(super) fn start(spans: BatchSpanProcessor, logs: SdkLoggerProvider, sample: 
     let _ = TRACING.set(Tracing { spans, logs, sample });
 }
 
-/// Whether traces are kept at all.
+/// Returns true if traces are kept at all.
 #[must_use]
 pub fn is_tracing() -> bool {
     TRACING.get().is_some()
 }
 
-/// Whether a trace that begins here is kept.
+/// Returns true if a trace that begins here is kept.
 #[must_use]
 pub fn is_sampled(trace: TraceId) -> bool {
     TRACING.get().is_some_and(|tracing| is_among(tracing.sample, trace))
 }
 
-/// Whether a trace is among so many in a hundred: decided by its id, so that all who ask agree.
+/// Returns true if a trace is among so many in a hundred: decided by its id, so that all who ask agree.
 fn is_among(percent: u32, trace: TraceId) -> bool {
     let [.., before, last] = trace.to_bytes().map(u32::from);
     (before << 8 | last) * 100 < percent << 16

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::model::{CallRecord, RefusedCaller};
 
-/// How many refused calls of strangers, and how many of holders of credentials, have a line in a
+/// The number of refused calls of strangers, and that of holders of credentials, which have a line in a
 /// [`WINDOW`].
 const LINES: u32 = 60;
 

@@ -9,7 +9,7 @@ use opentelemetry::metrics::{BoundCounter, BoundHistogram};
 use super::instruments::Instruments;
 use crate::model::{CacheStatus, CallRecord, Decision, ErrorCode, RootField, RootFields};
 
-/// What a request asked for, as a label.
+/// The label of what a request asked for.
 #[derive(Debug, Clone, Copy)]
 enum OperationSlot {
     Field(RootField),
@@ -41,7 +41,7 @@ impl OperationSlot {
 
 type Counters<const N: usize> = [OnceLock<BoundCounter<u64>>; N];
 
-/// What is counted of one tenant's calls.
+/// The counters of one tenant's calls.
 #[derive(Debug)]
 pub struct Series {
     tenant: KeyValue,
@@ -50,7 +50,7 @@ pub struct Series {
     decisions: Counters<{ Decision::ALL.len() }>,
 }
 
-/// What is counted of one operation, by its outcome.
+/// The counters of one operation, by its outcome.
 #[derive(Debug, Default)]
 struct Operation {
     durations: [OnceLock<BoundHistogram<f64>>; 2],

@@ -14,7 +14,7 @@ use super::line::Text;
 use super::metrics;
 use super::otlp::{self, Exporters, Otlp};
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// One JSON object a line.

@@ -1,4 +1,4 @@
-//! What is known of each Move account's health.
+//! The health of each Move account.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

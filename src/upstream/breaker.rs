@@ -17,14 +17,14 @@ use super::ErrorKind;
 use super::window::{Counts, Window};
 use crate::model::{AccountId, TenantId};
 
-/// When a breaker opens and for how long.
+/// The settings of a breaker: when it opens, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerSettings {
     /// So many failures within `window` open it, if they are half of all calls at least.
     pub failures: u32,
     /// The time in which failures are counted together.
     pub window: Duration,
-    /// How long it stays open before a call is let through again.
+    /// The time for which it stays open before a call is let through again.
     pub open_for: Duration,
 }
 

@@ -19,13 +19,13 @@ use crate::model::{Account, RequestContext, TenantId, TraceContext, Trail, Upstr
 use crate::telemetry;
 use crate::telemetry::metrics::{self, GaugeGuard};
 
-/// How long an idle connection is kept: below the 15 s after which Move's side closes it.
+/// The time for which an idle connection is kept: below the 15 s after which Move's side closes it.
 const POOL_IDLE: Duration = Duration::from_secs(10);
 
-/// When callers whose turn did not come may come back.
+/// The moment at which callers whose turn did not come may come back.
 const SOON: Duration = Duration::from_secs(1);
 
-/// How calls are made.
+/// The settings of calls.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The time one call may take, connection and answer together.
@@ -34,11 +34,11 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// Calls at once, all tenants together.
     pub max_in_flight: usize,
-    /// How long a call may wait for its turn.
+    /// The time for which a call may wait for its turn.
     pub max_wait: Duration,
     /// Which calls are made again.
     pub retries: RetrySettings,
-    /// When an account that fails is left alone.
+    /// The moment at which an account that fails is left alone.
     pub breaker: BreakerSettings,
 }
 
@@ -183,7 +183,7 @@ impl Upstream {
         self.accounts.forget_others(accounts, is_tenant);
     }
 
-    /// How many calls are under way or could be, and how many wait for their turn.
+    /// Returns the number of calls that are under way or could be, and of those that wait for their turn.
     #[must_use]
     pub fn load(&self) -> (usize, usize) {
         let QueueLoad { free, waiting } = self.queue.load();

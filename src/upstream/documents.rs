@@ -33,11 +33,11 @@ pub struct NewJob {
     pub name: Option<String>,
     /// The part of the video to process.
     pub clip_window: Option<ClipWindowInput>,
-    /// How to process it.
+    /// The options of its processing.
     pub options: Option<OptionsInput>,
     /// The files to make.
     pub outputs: Option<Vec<Option<OutputType>>>,
-    /// How many actors to look for (several cameras only).
+    /// The number of actors to look for (several cameras only).
     pub number_of_actors: Option<i32>,
     /// The rig to use (several cameras only).
     pub rig: Option<String>,
@@ -63,7 +63,7 @@ impl NewJob {
 /// The arguments of a listing.
 #[derive(Debug, Clone)]
 pub struct Listing<'a> {
-    /// How many jobs a page may hold.
+    /// The number of jobs a page may hold.
     pub first: i32,
     /// The cursor of the page before, as Move gave it.
     pub after: Option<&'a str>,

@@ -1,4 +1,4 @@
-//! What an account's Move API has, learned beside the request path.
+//! The features of an account's Move API, learned beside the request path.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::{Call, Described, Error, Upstream};
 use crate::json::JsonRef;
 use crate::model::{Account, AccountId, RootField};
 
-/// Whether `createJob` exists, by account; an account is absent until it has been asked.
+/// The existence of `createJob`, by account; an account is absent until it has been asked.
 #[derive(Debug, Default)]
 pub struct Features(ArcSwap<HashMap<AccountId, bool>>);
 

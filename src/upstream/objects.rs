@@ -1,10 +1,10 @@
-//! What Move sends of jobs: its own JSON, with the few members that the gateway itself reads.
+//! Jobs as Move sends them: its own JSON, with the few members that the gateway itself reads.
 
 use std::borrow::Cow;
 
 use crate::json::{Json, JsonRef, Kind, Member};
 
-/// What a root field of Move's can be read as: an object.
+/// An object that a root field of Move's can be read as.
 pub trait Object: Sized {
     /// Takes an object as it came.
     fn of(json: Json) -> Self;
@@ -65,7 +65,7 @@ impl Job {
         metadata(self.0.root())
     }
 
-    /// When it was created, as Move writes it.
+    /// Returns the moment at which it was created, as Move writes it.
     #[must_use]
     pub fn created(&self) -> Option<Cow<'_, str>> {
         self.0.root().text_of("created")
@@ -100,7 +100,7 @@ impl Take {
     }
 }
 
-/// Where a listing goes on after a page.
+/// The place at which a listing goes on after a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum After<'a> {
     /// With the page of this cursor, JSON text.
@@ -120,7 +120,7 @@ impl JobsPage {
         Some(items.items().map(job))
     }
 
-    /// Where its listing goes on.
+    /// Returns the place at which its listing goes on.
     #[must_use]
     pub fn after(&self) -> After<'_> {
         let after = match self.0.root().member("after") {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::model::TenantId;
 
-/// How many calls of one tenant may wait.
+/// The number of calls of one tenant that may wait.
 const WAITING: usize = 1_000;
 
 /// One slot in so many is kept for tenants who hold fewer than that.
@@ -26,9 +26,9 @@ pub struct FairQueue(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     free: usize,
-    /// How many slots are kept for tenants who hold fewer than that.
+    /// The number of slots that are kept for tenants who hold fewer than that.
     reserved: usize,
-    /// How many slots each tenant holds; those who hold none are not in it.
+    /// The number of slots each tenant holds; those who hold none are not in it.
     held: HashMap<TenantId, usize>,
     /// Whose turn it is next; every tenant who waits is in it once.
     turns: VecDeque<TenantId>,
@@ -39,7 +39,7 @@ struct State {
 #[derive(Debug)]
 pub struct Slot(Option<(FairQueue, TenantId)>);
 
-/// How many slots are free and how many calls wait.
+/// The numbers of free slots and of waiting calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueLoad {
     /// Slots that nobody holds.

@@ -8,12 +8,12 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use super::ErrorKind;
 use crate::model::Kind;
 
-/// How calls are made again.
+/// The settings of retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetrySettings {
-    /// How often one call is made again at most.
+    /// The number of times one call is made again at most.
     pub max: u32,
-    /// How many calls in a hundred may be made again.
+    /// The number of calls in a hundred that may be made again.
     pub budget: u32,
 }
 
@@ -28,7 +28,7 @@ pub fn pauses(settings: RetrySettings) -> impl Iterator<Item = Duration> {
         .build()
 }
 
-/// Whether a call that failed so may be made again and could succeed then. A mutation only if it
+/// Returns true if a call that failed so may be made again and could succeed then. A mutation only if it
 /// was never sent.
 #[must_use]
 pub const fn is_worthwhile(kind: Kind, error: ErrorKind) -> bool {
@@ -45,10 +45,10 @@ pub const fn is_worthwhile(kind: Kind, error: ErrorKind) -> bool {
     }
 }
 
-/// What a call earns and a further attempt costs is counted in hundredths of an attempt.
+/// The unit in which attempts are earned and paid for: hundredths of an attempt.
 const ATTEMPT: u32 = 100;
 
-/// How many attempts can be saved up; also what there is at first.
+/// The number of attempts that can be saved up; also what there is at first.
 const SAVINGS: u32 = 10 * ATTEMPT;
 
 /// The attempts that a tenant has left: without a bound, retries would make an outage worse.

@@ -5,17 +5,17 @@ use super::Error;
 use super::objects::Object;
 use crate::json::{Json, JsonRef, Kind, Member};
 
-/// How many steps an error's path may have: far more than any answer is deep.
+/// The number of steps an error's path may have: far more than any answer is deep.
 const LONGEST_PATH: usize = 64;
 
-/// What Move said to one call: a value, errors, or a value with errors of some of its fields.
+/// Move's reply to one call: a value, errors, or a value with errors of some of its fields.
 #[derive(Debug)]
 pub struct Reply<T> {
     /// The root field's value.
     pub value: Option<T>,
     /// Errors, in Move's order.
     pub errors: Vec<FieldError>,
-    /// How long the answer was, in bytes.
+    /// The length of the answer, in bytes.
     pub size: usize,
     /// Move's id of the call, if it gave one.
     pub request_id: Option<Box<str>>,
@@ -26,20 +26,20 @@ pub struct Reply<T> {
 pub struct FieldError {
     /// For people.
     pub message: String,
-    /// What clients match on, such as `MoveNotFoundError`.
+    /// The name that clients match on, such as `MoveNotFoundError`.
     pub error_type: Option<String>,
     /// More for clients, such as `suggestions`; kept to the letter.
     pub error_info: Option<Json>,
-    /// What AppSync puts beside the error; kept to the letter.
+    /// The data that AppSync puts beside the error; kept to the letter.
     pub data: Option<Json>,
-    /// Where it happened, below the root field.
+    /// The path below the root field at which it happened.
     pub path: Vec<PathSegment>,
-    /// Whether it names a place at all: the root field, or one below it.
+    /// True if it names a place at all: the root field, or one below it.
     pub has_path: bool,
 }
 
 impl FieldError {
-    /// Whether the thing asked for does not exist.
+    /// Returns true if the thing asked for does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.error_type.as_deref() == Some("MoveNotFoundError")
