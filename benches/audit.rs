@@ -1,4 +1,4 @@
-//! What a record costs the request that leaves it, and how many mutations a second the journal lets
+//! The cost of a record to the request that leaves it, and the mutations a second that the journal lets
 //! through, beside what the disk's own syncs allow. Every figure is of one run.
 #![expect(clippy::unwrap_used, reason = "a bench that meets an error has failed")]
 #![allow(missing_docs, reason = "a bench explains itself by its first lines")]

@@ -1,4 +1,4 @@
-//! What it costs to find out who calls.
+//! The cost of finding out who calls.
 #![expect(clippy::unwrap_used, reason = "a bench that meets an error has failed")]
 #![allow(missing_docs, reason = "criterion's macros make items without docs")]
 

@@ -1,4 +1,4 @@
-//! What a hit in the cache of jobs costs, with ten jobs in it and with a million, and what they take.
+//! The cost of a hit in the cache of jobs, with ten jobs in it and with a million, and their size.
 #![expect(clippy::unwrap_used, reason = "a bench that meets an error has failed")]
 #![allow(missing_docs, reason = "criterion's macros make items without docs")]
 

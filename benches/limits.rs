@@ -1,4 +1,4 @@
-//! What it costs to admit a request, in process.
+//! The cost of admitting a request, in process.
 #![expect(clippy::unwrap_used, reason = "a bench that meets an error has failed")]
 #![allow(missing_docs, reason = "criterion's macros make items without docs")]
 

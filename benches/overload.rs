@@ -1,4 +1,4 @@
-//! What one tenant's noise costs another, and what idle connections cost: a gateway as a process of
+//! The cost of one tenant's noise to another, and that of idle connections: a gateway as a process of
 //! its own, and callers in this one. Every figure is of one run; all traffic stays on this machine.
 //! The idle connections are held by processes of their own, each within the limit of open files.
 #![expect(clippy::unwrap_used, reason = "a bench that meets an error has failed")]
@@ -146,7 +146,7 @@ fn resident_of(pid: u32) -> u64 {
     statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
 
-/// How many connections one process holds.
+/// The number of connections one process holds.
 const HELD_EACH: usize = 5_000;
 
 /// A process that holds connections to a gateway, half of them with half a head sent.
@@ -179,7 +179,7 @@ impl Drop for Holder {
     }
 }
 
-/// What a [`Holder`] does: connects, says how often that worked, and stays until its input ends.
+/// Does what a [`Holder`] does: connects, says how often that worked, and stays until its input ends.
 fn hold(address: &str) {
     let mut held = Vec::new();
     for n in 0..HELD_EACH {

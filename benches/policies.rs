@@ -1,4 +1,4 @@
-//! What ten thousand tenants of three keys each cost: the time to load them and their memory.
+//! The cost of ten thousand tenants of three keys each: the time to load them and their memory.
 #![expect(clippy::unwrap_used, reason = "a bench that meets an error has failed")]
 #![allow(missing_docs, reason = "a bench explains itself by its first lines")]
 

@@ -1,4 +1,4 @@
-//! What a gateway is measured against: servers that do nothing but what cannot be left out, and an
+//! The floor that a gateway is measured against: servers that do nothing but what cannot be left out, and an
 //! upstream that answers at once. `scripts/bench` runs them.
 //!
 //! `floor answer ADDRESS` serves fixed bytes; `floor forward ADDRESS URL` passes bodies on with a pooled

@@ -59,7 +59,7 @@ fn main() {
     }
 }
 
-/// What callgrind counts: it knows the function by its name.
+/// Runs what callgrind counts: it knows the function by its name.
 #[inline(never)]
 fn counted(run: &mut dyn FnMut(), times: u64) {
     for _ in 0..times {

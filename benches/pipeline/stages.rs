@@ -62,7 +62,7 @@ pub fn variables(id: &str, extra: Option<u64>) -> Map<String, Value> {
     variables
 }
 
-/// What ten tenants are.
+/// Loads ten tenants.
 fn loaded(more: &str) -> Loaded {
     load(folder(10, None, more).path())
 }

@@ -11,7 +11,7 @@ use super::place::Segment;
 use crate::model::{CacheStatus, ErrorCode, Failure, Trail};
 use crate::operation::Pos;
 
-/// How an answer begins that has no errors.
+/// The beginning of an answer that has no errors.
 pub(super) const BEGUN: &[u8] = b"{\"data\":";
 
 /// A GraphQL answer.
@@ -21,14 +21,14 @@ pub struct Answer {
     pub body: Bytes,
     /// Its errors, in order.
     pub failures: Vec<Failure>,
-    /// How long to wait before another try, if one of its errors says so.
+    /// The time to wait before another try, if one of its errors says so.
     pub retry_after: Option<Duration>,
-    /// Whether execution began: an answer without `data` is a request error (GraphQL
+    /// True if execution began: an answer without `data` is a request error (GraphQL
     /// specification, section 7.1).
     pub has_data: bool,
-    /// Whether any root field has a value.
+    /// True if any root field has a value.
     pub has_values: bool,
-    /// Whether all of them have.
+    /// True if all of them have.
     pub has_all_values: bool,
 }
 
@@ -108,7 +108,7 @@ fn append(body: &mut Vec<u8>, name: &[u8], value: &impl Serialize) {
     serde_json::to_writer(body, value).expect("always JSON");
 }
 
-/// What is said of the answer as a whole.
+/// The extensions of an answer.
 #[derive(Serialize)]
 pub(super) struct Extensions {
     cache: Staleness,
@@ -135,11 +135,11 @@ impl Extensions {
 /// An error with its place in the answer and in the document.
 #[derive(Debug)]
 pub struct PlacedError {
-    /// What it says.
+    /// The error.
     pub api: ApiError,
-    /// Where in the answer.
+    /// Its path in the answer.
     pub path: Vec<Segment>,
-    /// Where in the document.
+    /// Its places in the document.
     pub locations: Vec<Pos>,
 }
 

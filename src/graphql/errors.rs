@@ -27,11 +27,11 @@ pub struct ApiError {
     pub error_info: Option<Box<RawValue>>,
     /// AppSync's `data` of an error: what the caller selected of it, as the tenant may see it.
     pub data: Option<Box<RawValue>>,
-    /// How long to wait before another try, if that is known.
+    /// The time to wait before another try, if that is known.
     pub retry_after: Option<Duration>,
-    /// Where in the answer, in the caller's own keys, if nothing was executed.
+    /// Its path in the answer, in the caller's own keys, if nothing was executed.
     pub path: Vec<Segment>,
-    /// Where in the document, if nothing was executed.
+    /// Its place in the document, if nothing was executed.
     pub position: Option<Pos>,
 }
 
@@ -209,7 +209,7 @@ impl From<Problem> for ApiError {
     }
 }
 
-/// How many characters of a message about a document are told: the parser repeats the whole line.
+/// The number of characters of a message about a document that are told: the parser repeats the whole line.
 const LONGEST_MESSAGE: usize = 200;
 
 /// A first letter in upper case, a full stop; cut where it gets long.

@@ -99,7 +99,7 @@ pub(super) struct Answering<'a> {
     /// The schema's definition as a subgraph, as a JSON string.
     pub service: &'a str,
     pub introspected: Vec<Introspected>,
-    /// What became of each unit; `None` if it was not done because of one before it.
+    /// The outcome of each unit; `None` if it was not done because of one before it.
     pub outcomes: Vec<Option<Outcome>>,
 }
 

@@ -44,7 +44,7 @@ pub fn placed(
     all
 }
 
-/// Where the caller sees what Move calls `path`, and by which step it is written. A path that leads to nothing
+/// Finds where the caller sees what Move calls `path`, and by which step it is written. A path that leads to nothing
 /// the caller selected ends where the selection ends.
 fn reached<'a>(root: &'a Step, path: &[PathSegment]) -> Vec<(Vec<Segment>, &'a Step)> {
     let mut ends = Vec::new();
@@ -82,7 +82,7 @@ fn reached<'a>(root: &'a Step, path: &[PathSegment]) -> Vec<(Vec<Segment>, &'a S
     ends
 }
 
-/// What the caller selected of the data beside an error, in Move's names, as the tenant may see it. What does
+/// Picks what the caller selected of the data beside an error, in Move's names, as the tenant may see it. What does
 /// not fit the schema is left out.
 fn selected(tenant: &Tenant, step: &Step, data: JsonRef<'_>) -> Option<Json> {
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! What is wanted of Move and how the answer is written, worked out once for each normal form.
+//! The plan: what is wanted of Move and how the answer is written, worked out once for each normal form.
 
 use crate::jobs::{Source, Wanted, source_of};
 use crate::model::Selection;
@@ -15,32 +15,32 @@ pub struct Plan {
 /// A plan for one root field.
 #[derive(Debug)]
 pub struct RootPlan {
-    /// What it asks for.
+    /// The kind of the root field.
     pub asked: RootKind,
-    /// How its value is written.
+    /// The step that writes its value.
     pub step: Step,
-    /// What is wanted of a job: the one that is read or written, or each of a page.
+    /// The fields that are wanted of a job: the one that is read or written, or each of a page.
     pub wanted: Wanted,
 }
 
-/// How one field is written.
+/// A step of the plan: it writes one field.
 #[derive(Debug)]
 pub struct Step {
     /// Its key in the answer. A GraphQL name: nothing in it needs an escape.
     pub key: Box<str>,
     /// Its name in the schema, and in what Move sends.
     pub name: Box<str>,
-    /// Where its value comes from.
+    /// The source of its value.
     pub source: Source,
     /// Lists and nulls.
     pub shape: Shape,
-    /// What is written of it.
+    /// The part of it that is written.
     pub below: Writing,
-    /// Where it stands in the document.
+    /// Its place in the document.
     pub position: Option<Pos>,
 }
 
-/// What is written of a value.
+/// The part of a value that is written.
 #[derive(Debug)]
 pub enum Writing {
     /// All of it.
@@ -86,7 +86,7 @@ impl Plan {
     }
 }
 
-/// What is selected of jobs: of the root's own value, or of a page's items.
+/// Returns what is selected of jobs: of the root's own value, or of a page's items.
 fn jobs_below(root: &Field) -> impl Iterator<Item = &Object> {
     let own = root.objects().iter();
     own.flat_map(|object| {
@@ -150,7 +150,7 @@ fn steps(form: &Form, object: &Object) -> Steps {
 }
 
 impl Step {
-    /// How the value's fields are written, for each type that it may be of.
+    /// Returns the steps that write the value's fields, for each type that it may be of.
     #[must_use]
     pub fn objects(&self) -> &[Steps] {
         match &self.below {

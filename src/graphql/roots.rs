@@ -32,7 +32,7 @@ pub enum Failed {
     Refused(Vec<FieldError>),
 }
 
-/// How a root field ended: a value with errors below it, or none.
+/// The end of a root field: a value with errors below it, or none.
 pub type Outcome = Result<(Resolved, Vec<FieldError>), Failed>;
 
 #[derive(Deserialize)]

@@ -13,7 +13,7 @@ use crate::model::{FieldCoordinate, RequestContext, Tenant};
 use crate::operation::{Document, Documents, Form, FormId, Limits, Operation, Schema, sdl_without};
 use crate::types::sdl;
 
-/// How much memory plans may take, in bytes, roughly.
+/// The approximate memory that plans may take, in bytes.
 const REMEMBERED: u64 = 16 * 1024 * 1024;
 
 /// A schema that some tenants share.

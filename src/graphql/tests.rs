@@ -32,7 +32,7 @@ struct Case {
     variables: Map<String, Value>,
 }
 
-/// What is said of one.
+/// The verdict on one.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 struct Verdict {

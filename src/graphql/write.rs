@@ -89,9 +89,9 @@ impl<'a> Path<'a> {
 /// Writes one answer.
 #[derive(Debug)]
 pub struct Writer<'a> {
-    /// What is written so far.
+    /// The text that is written so far.
     pub out: Vec<u8>,
-    /// What could not be written, and why.
+    /// The values that could not be written, and why.
     pub errors: Vec<PlacedError>,
     tenant: &'a Tenant,
     /// Move's errors about the root field that is written: they are told already.
@@ -99,7 +99,7 @@ pub struct Writer<'a> {
     is_over: bool,
 }
 
-/// Where an object's values are.
+/// The source of an object's values.
 #[derive(Debug, Clone, Copy)]
 enum Object<'a> {
     /// A job whose owner was checked.
@@ -370,7 +370,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// What is wrong with a value as a leaf, if anything is.
+/// Finds what is wrong with a value as a leaf, if anything is.
 pub fn wrong(leaf: &Leaf, value: JsonRef<'_>) -> Option<&'static str> {
     let is_right = match (leaf, value.kind()) {
         (Leaf::Int, Kind::Integer) => value.raw().parse::<i32>().is_ok(),

@@ -1,4 +1,4 @@
-//! What is remembered of one key.
+//! The entry of one key.
 
 use std::collections::BTreeMap;
 
@@ -15,13 +15,13 @@ use crate::seal::Seal;
 pub(super) struct Entry {
     /// Of the operation and its variables, in base64url.
     pub fingerprint: String,
-    /// When the first try began, or one that may have been forgotten.
+    /// The moment at which the first try began, or one that may have been forgotten.
     #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
     pub began: Timestamp,
     #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
     pub expires: Timestamp,
     pub state: State,
-    /// What is certain of its root fields, by mark: the job that was made or changed, or null for one
+    /// The certain effects of its root fields, by mark: the job that was made or changed, or null for one
     /// that did nothing.
     pub fields: BTreeMap<String, Option<String>>,
 }
@@ -40,7 +40,7 @@ pub(super) enum State {
     Done,
 }
 
-/// What stands in a store.
+/// An entry as it stands in a store.
 #[derive(Debug)]
 pub(super) enum Stored {
     /// Past its time: as if nothing stood there.
@@ -72,7 +72,7 @@ impl Entry {
         KeyedMutation::new(key.hash, Some(Look::Tried(self.began)), known.collect())
     }
 
-    /// Whether it says of a root field that certainly nothing happened.
+    /// Returns true if it says of a root field that certainly nothing happened.
     pub fn has_refusals(&self) -> bool {
         self.fields.values().any(Option::is_none)
     }
@@ -91,7 +91,7 @@ impl Entry {
         self
     }
 
-    /// What two entries of one mutation know together, when nobody runs it any more. That nothing
+    /// Merges two entries of one mutation that nobody runs any more. That nothing
     /// happened to a root field is certain only where both say so.
     pub fn merged(self, other: Self) -> Self {
         let is_done = [&self, &other].iter().any(|entry| entry.state == State::Done);
@@ -112,7 +112,7 @@ impl Entry {
     }
 }
 
-/// What is known of the root fields after a try: what was certain before stays certain, and what had to
+/// Decides how an entry goes on after a try: what was certain before stays certain, and what had to
 /// be looked for is never certain not to have happened.
 pub(super) fn after<'a>(
     mutation: &KeyedMutation,
@@ -139,7 +139,7 @@ pub(super) fn after<'a>(
     }
 }
 
-/// How an entry goes on after a try.
+/// The way an entry goes on after a try.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum After {
     /// Nothing of it was done, ever: there is nothing to remember.
@@ -147,7 +147,7 @@ pub(super) enum After {
     Over(State, BTreeMap<String, Option<String>>),
 }
 
-/// When what stands in a store may go.
+/// Returns the moment at which what stands in a store may go.
 pub(super) fn expiry(stored: &[u8]) -> Option<Timestamp> {
     let (expires, _) = stored.split_first_chunk::<EXPIRY>()?;
     Timestamp::from_millisecond(i64::from_be_bytes(*expires)).ok()

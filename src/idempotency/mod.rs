@@ -40,17 +40,17 @@ use crate::telemetry::metrics;
 
 pub use store::OpenError;
 
-/// How often somebody looks whether the first is done.
+/// The interval at which somebody looks whether the first is done.
 const POLL: Duration = Duration::from_millis(50);
 
-/// How long a mutation waits for the main store to be well again: two replicas that each went on by
+/// The time for which a mutation waits for the main store to be well again: two replicas that each went on by
 /// themselves could make the same mutation at the same moment.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long after its deadline a mutation may still be ending.
+/// The time after its deadline for which a mutation may still be ending.
 const LEEWAY: Duration = Duration::from_secs(5);
 
-/// How many keys of one tenant this process's memory holds: some megabytes.
+/// The number of keys of one tenant this process's memory holds: some megabytes.
 const MAX_IN_MEMORY: u64 = 20_000;
 
 /// A tenant's key: the tenant, and a SHA-256 that is nobody else's and of one length.
@@ -78,7 +78,7 @@ impl Key {
     }
 }
 
-/// How much is remembered, and for how long.
+/// The bounds of what is remembered.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
     /// For how long.
@@ -87,7 +87,7 @@ pub struct Settings {
     pub max_keys: u64,
 }
 
-/// What is remembered, and where.
+/// The memory of mutations that carry a key.
 #[derive(Debug)]
 pub struct Idempotency {
     main: Store,
@@ -103,7 +103,7 @@ pub struct Idempotency {
     clock: Clock,
 }
 
-/// What a mutation finds.
+/// The finding of a mutation that is about to begin.
 #[derive(Debug)]
 pub enum Begun {
     /// It is to be made, and the claim to be ended.
@@ -116,7 +116,7 @@ pub enum Begun {
     Running,
     /// The tenant has as many keys as it may, until then at least.
     Full {
-        /// When the first of them is forgotten.
+        /// The moment at which the first of them is forgotten.
         until: Timestamp,
     },
 }
@@ -140,7 +140,7 @@ struct Lookup<'a> {
     deadline: Instant,
 }
 
-/// What an entry allows.
+/// The decision that an entry allows.
 enum Found {
     Begun(Begun),
     Claimed { mutation: KeyedMutation, entry: Entry, written: Bytes },
@@ -298,7 +298,7 @@ impl Idempotency {
         (began, KeyedMutation::new(key.hash, look, BTreeMap::new()))
     }
 
-    /// Whether a key that is not in the store was not used within the time that keys are kept.
+    /// Returns true if a key that is not in the store was not used within the time that keys are kept.
     async fn is_complete(&self, store: &Store, now: Timestamp) -> Result<bool, StoreError> {
         let is_mended = self.main.disturbances() == self.mended.load(Ordering::SeqCst);
         let is_spare = std::ptr::eq(store, &raw const self.spare);
@@ -308,7 +308,7 @@ impl Idempotency {
         Ok(store.complete_since(now).await? <= now - self.keep)
     }
 
-    /// Whether another process is at it. In this one a key has one turn at a time.
+    /// Returns true if another process is at it. In this one a key has one turn at a time.
     fn is_running_elsewhere(&self, store: &Store, entry: &Entry, now: Timestamp) -> bool {
         matches!(&entry.state, State::Running { process, lease }
             if store.is_shared() && *process != self.process && *lease > now)

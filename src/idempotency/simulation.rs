@@ -16,13 +16,13 @@ use super::store::{StoreError, Swap, Swapped};
 use super::*;
 use crate::model::{Before, JobId};
 
-/// How many histories there are.
+/// The number of histories there are.
 const HISTORIES: u64 = 5_000;
 
-/// How long a caller waits before it sends a mutation again whose outcome is unknown.
+/// The time for which a caller waits before it sends a mutation again whose outcome is unknown.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long the model of Redis takes to count a replica as silent, as the real one.
+/// The time for which the model of Redis takes to count a replica as silent, as the real one.
 const SILENCE: Duration = Duration::from_secs(3);
 
 const SETTINGS: Settings = Settings { keep: Duration::from_hours(24), max_keys: 1_000 };
@@ -53,17 +53,17 @@ impl Chance {
     }
 }
 
-/// What Redis holds.
+/// The contents of Redis.
 #[derive(Debug, Default)]
 struct Held {
     entries: HashMap<Key, Bytes>,
     since: Option<Timestamp>,
     heard_of: HashMap<String, Instant>,
-    /// Whether it says that it evicts.
+    /// True if it says that it evicts.
     evicts: bool,
 }
 
-/// How a replica reaches it.
+/// A replica's connection to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Link {
     Good,
@@ -163,7 +163,7 @@ impl Move {
     }
 }
 
-/// How one try fares at Move.
+/// The fate of one try at Move.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
     Well,
@@ -181,7 +181,7 @@ enum Fate {
     },
 }
 
-/// What a caller reads.
+/// An answer as its caller reads it.
 #[derive(Debug, PartialEq, Eq)]
 enum Reads {
     Jobs(Vec<Option<JobId>>),
@@ -193,7 +193,7 @@ struct Replica {
     link: Arc<Mutex<Link>>,
 }
 
-/// What happened, told if the test fails.
+/// The events, told if the test fails.
 #[derive(Debug)]
 struct Story {
     seed: u64,
@@ -345,7 +345,7 @@ impl World {
     }
 }
 
-/// Whether some replicas reach the store and others do not: then tries at once are not of one mind.
+/// Returns true if some replicas reach the store and others do not: then tries at once are not of one mind.
 fn is_split(replicas: &[Replica]) -> bool {
     replicas.iter().any(|replica| *locked(&replica.link) != Link::Good)
 }
@@ -401,7 +401,7 @@ async fn attempt(given: Try) -> Reads {
     reads
 }
 
-/// What becomes of a root field; `None` if the process ends.
+/// Returns the effect of a root field; `None` if the process ends.
 fn effect(given: &Try, mutation: &KeyedMutation, field: &str, fate: Fate) -> Option<Effect> {
     if matches!(fate, Fate::Forbidden) {
         return Some(Effect::NotDone);

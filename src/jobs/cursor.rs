@@ -13,7 +13,7 @@ use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// How long a cursor is good for, in seconds: a day.
+/// The time for which a cursor is good, in seconds: a day.
 const LIFETIME: i64 = 24 * 60 * 60;
 
 /// The bytes of a nonce, which stands before the sealed text.
@@ -47,7 +47,7 @@ impl fmt::Debug for CursorKey {
     }
 }
 
-/// Where a listing goes on.
+/// The place at which a listing goes on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// Move's cursor of the page to read; `None` for the first.
@@ -75,7 +75,7 @@ struct Sealed {
 struct Content {
     #[serde(flatten)]
     position: Position,
-    /// When it ends, in seconds since 1970.
+    /// The moment at which it ends, in seconds since 1970.
     #[serde(rename = "e")]
     expires: i64,
 }

@@ -24,7 +24,7 @@ const VERSION: u32 = 1;
 /// The record's member that holds the marks of updates.
 const WRITES: &str = "writes";
 
-/// How many marks of updates a record holds; an older one goes with each new one.
+/// The number of marks of updates a record holds; an older one goes with each new one.
 const MAX_WRITES: usize = 16;
 
 #[derive(Serialize)]
@@ -38,7 +38,7 @@ struct NewRecord<'a> {
     stamp: Option<&'a RawValue>,
 }
 
-/// What is read of a record; other members are left alone.
+/// The members of a record that are read; others are left alone.
 #[derive(Deserialize)]
 struct Record<'a> {
     v: u32,
@@ -106,7 +106,7 @@ pub fn read(metadata: Option<&str>) -> Metadata<'_> {
     }
 }
 
-/// Whether a text that is no JSON object certainly holds no record.
+/// Returns true if a text that is no JSON object certainly holds no record.
 fn is_plain_value(text: &str) -> bool {
     if let Ok(inner) = serde_json::from_str::<String>(text) {
         // What was encoded twice, maybe what is left of it, has braces.
@@ -121,7 +121,7 @@ fn trimmed(text: &str) -> &str {
     text.trim_matches([' ', '\t', '\r', '\n'])
 }
 
-/// What a record says: the owner, the mark of the creation, and the marks of updates.
+/// The content of a record: the owner, the mark of the creation, and the marks of updates.
 type Said = (TenantId, Option<String>, Option<Vec<Write>>);
 
 fn record_of(record: &RawValue) -> Option<Said> {

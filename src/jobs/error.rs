@@ -4,7 +4,7 @@ use super::ownership::NotShown;
 use crate::model::Effect;
 use crate::upstream::{self, FieldError};
 
-/// What went wrong. `graphql::errors` decides what callers read of it.
+/// An error of an operation. `graphql::errors` decides what callers read of it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// The job is missing, another tenant's or nobody's: one answer for all three.
@@ -27,7 +27,7 @@ pub enum Error {
     Argument {
         /// The argument's name in the schema.
         argument: &'static str,
-        /// What is wrong with it and what would be right.
+        /// The problem with it, and what would be right.
         problem: String,
     },
     /// Move answered with errors and no value.

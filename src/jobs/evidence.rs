@@ -1,8 +1,8 @@
-//! What Move's answer to a mutation proves.
+//! The proof that Move's answer to a mutation is.
 
 use crate::upstream::FieldError;
 
-/// What is certain after an answer.
+/// The facts that are certain after an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Proof {
     /// The root field resolved: the mutation was carried out.
@@ -32,7 +32,7 @@ pub(super) fn of_answer(has_value: bool, errors: &[FieldError]) -> Proof {
 
 /// Returns true for an error that proves that nothing was done.
 fn is_refusal(error: &FieldError) -> bool {
-    /// What AppSync calls the errors of requests that it does not execute.
+    /// AppSync's names for the errors of requests that it does not execute.
     const NOT_EXECUTED: [&str; 7] = [
         "BadRequestException",
         "MalformedHttpRequestException",
@@ -54,7 +54,7 @@ fn leaves_open(error: &FieldError) -> bool {
     /// their like.
     const BROKEN: [&str; 7] =
         ["timeout", "timedout", "internal", "unavailable", "unhandled", "gateway", "http:5"];
-    /// What evaluates a resolver's code also after its data source was called.
+    /// The beginnings of AppSync's names for errors in a resolver's code: it runs also after the data source was called.
     const EVALUATION: [&str; 2] = ["MappingTemplate", "Code"];
     error.error_type.as_deref().is_some_and(|kind| {
         let lower = kind.to_ascii_lowercase();

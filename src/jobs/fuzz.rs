@@ -1,4 +1,4 @@
-//! What the fuzz targets call: the private parsers of outside data, with what must hold of them.
+//! The functions that the fuzz targets call: the private parsers of outside data, with what must hold of them.
 
 use serde::de::IgnoredAny;
 

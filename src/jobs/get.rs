@@ -19,7 +19,7 @@ use super::{Answer, Error, Jobs, OwnedJob, Proof, Wanted};
 /// An id that no job has: the rest of a job's id is a random UUID, which this is not.
 const NO_JOB: &str = "job-00000000-0000-0000-0000-000000000000";
 
-/// What is known of a job.
+/// A job as it is cached.
 #[derive(Debug, Clone)]
 pub(super) enum CachedJob {
     /// The job as its tenant sees it.
@@ -28,18 +28,18 @@ pub(super) enum CachedJob {
     NotFound,
 }
 
-/// What a fetch brought.
+/// The result of a fetch.
 #[derive(Debug, Clone)]
 pub(super) struct FetchedJob {
-    /// What is known now.
+    /// The entry as it is now.
     entry: Arc<Entry<CachedJob>>,
     /// Errors of some of the job's fields.
     errors: Arc<[FieldError]>,
-    /// Whether Move was asked for it or another replica had been.
+    /// True if Move was asked for it or another replica had been.
     status: CacheStatus,
 }
 
-/// How a fetch ended.
+/// The end of a fetch.
 pub(super) type FetchResult = Result<FetchedJob, Error>;
 
 impl Jobs {
@@ -99,7 +99,7 @@ impl Jobs {
         }
     }
 
-    /// What is known, if it covers what is needed.
+    /// Returns the entry of a job, if it covers what is needed.
     fn known(
         &self,
         request: &RequestContext,
@@ -415,7 +415,7 @@ fn rules_of(tenant: &Tenant) -> [u8; 32] {
         .into()
 }
 
-/// Whether an error of Move's is about something that is selected.
+/// Returns true if an error of Move's is about something that is selected.
 fn concerns(error: &FieldError, selection: &Selection) -> bool {
     selection.reaches(error.path.iter().filter_map(|segment| match segment {
         PathSegment::Field(name) => Some(name.as_str()),

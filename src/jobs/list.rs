@@ -17,20 +17,20 @@ use super::cursor::{self, BadCursor, Position};
 use super::sift::Sifted;
 use super::{Answer, Error, Jobs, OwnedJob, Wanted};
 
-/// How many jobs a page holds if the caller does not say: as in Move.
+/// The number of jobs a page holds if the caller does not say: as in Move.
 const DEFAULT_FIRST: i32 = 50;
 
 /// The most jobs on a page, Move's or the gateway's: a caller that wants more gets these and a cursor.
 const MAX_FIRST: i32 = 100;
 
-/// What one listing may spend. A page that is cut short by it carries a cursor that goes on.
+/// The calls that one listing may spend. A page that is cut short by it carries a cursor that goes on.
 const MAX_CALLS: usize = 20;
 const MAX_TIME: Duration = Duration::from_secs(8);
 
 /// The arguments of a listing.
 #[derive(Debug, Clone, Default)]
 pub struct ListArguments {
-    /// How many jobs are wanted.
+    /// The number of jobs that are wanted.
     pub first: Option<i32>,
     /// The cursor, JSON text.
     pub after: Option<String>,
@@ -45,7 +45,7 @@ pub struct ListArguments {
 pub struct Page {
     /// The cursor of the next page, JSON text.
     pub after: Option<String>,
-    /// How many jobs it holds at most.
+    /// The greatest number of jobs it holds.
     pub first: i32,
     /// The jobs.
     pub items: Vec<OwnedJob>,
@@ -253,7 +253,7 @@ pub(super) fn refused(errors: Vec<FieldError>) -> Error {
     Error::Refused(told)
 }
 
-/// What a cursor is bound to.
+/// Returns the text that a cursor is bound to.
 fn binding(caller: &Caller, arguments: &ListArguments) -> String {
     let take = arguments.take.as_ref().map_or("", TakeId::as_str);
     format!("listJobs {} {:?} {take}", caller.tenant.id, arguments.sort_direction)

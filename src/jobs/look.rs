@@ -11,23 +11,23 @@ use crate::model::{JobId, RequestContext, TakeId, Tenant, Trail};
 use crate::types::SortDirection;
 use crate::upstream::{self, After, Call, FieldError, Job, JobsPage, Listing, PathSegment, Reply};
 
-/// How many jobs are looked at in one call, and in how many calls.
+/// The number of jobs that are looked at in one call, and that of calls.
 const LOOK_AT: i32 = 100;
 const MAX_LOOKS: usize = 20;
 
-/// How far Move's clock may be from this machine's.
+/// The distance of Move's clock from this machine's that is tolerated.
 pub(super) const CLOCKS: Duration = Duration::from_mins(5);
 
 /// An earlier try.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tried {
-    /// When the first began, at the earliest.
+    /// The moment at which the first began, at the earliest.
     pub since: Timestamp,
-    /// Whether there certainly was one.
+    /// True if there certainly was one.
     pub is_certain: bool,
 }
 
-/// What a job of a listing is to the one who looks.
+/// A job of a listing, as the one who looks sees it.
 enum Seen {
     /// The one that is looked for.
     Made(JobId),

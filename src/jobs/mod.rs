@@ -45,13 +45,13 @@ use crate::cache::{InFlight, JobCache, Key, SharedTier, Versions};
 use crate::model::{AccountId, Clock, JobId, RequestContext, TenantId, Trail};
 use crate::upstream::{self, FieldError, Upstream};
 
-/// What the operations need besides their caller and arguments.
+/// The operations on jobs, and what they need besides their caller and arguments.
 #[derive(Debug, Clone)]
 pub struct Jobs {
     upstream: Arc<Upstream>,
     cursor_key: CursorKey,
     clock: Clock,
-    /// How long a fetch may take that several callers wait for.
+    /// The longest time a fetch may take that several callers wait for.
     fetch_time: Duration,
     cache: Arc<JobCache<CachedJob>>,
     in_flight: Arc<InFlight<Key, FetchResult>>,
@@ -67,7 +67,7 @@ pub struct Jobs {
 /// tenant's only as long as the account is.
 type Proof = (TenantId, AccountId, JobId);
 
-/// How many jobs' owners are remembered.
+/// The number of jobs whose owners are remembered.
 const PROVEN: u64 = 100_000;
 
 /// A value, with errors of some of its fields: partial data stays partial.
@@ -155,7 +155,7 @@ impl Jobs {
         upstream::show_breakers(&self.breakers());
     }
 
-    /// How many jobs are known and how many bytes that takes, roughly.
+    /// Returns the number of cached jobs and their approximate size in bytes.
     #[must_use]
     pub fn cache_size(&self) -> (u64, u64) {
         self.cache.size()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::model::Selection;
 use crate::upstream::JobDocument;
 
-/// What a caller wants of a job, and what has to be asked of Move for it: worked out once, asked often.
+/// The fields that a caller wants of a job, and those to ask Move for: worked out once, asked often.
 #[derive(Debug, Clone)]
 pub struct Wanted {
     pub(super) selection: Selection,
@@ -17,10 +17,10 @@ pub struct Wanted {
     pub(super) page: Box<str>,
 }
 
-/// What has to be asked of Move for a job, and the document that asks for it.
+/// The fields to ask Move for, and the document that does so.
 #[derive(Debug, Clone)]
 pub struct Needed {
-    /// What.
+    /// The fields.
     pub selection: Arc<Selection>,
     /// In Move's words.
     pub document: JobDocument,
@@ -45,10 +45,10 @@ impl Wanted {
     }
 }
 
-/// What the ownership check reads of a job.
+/// The fields that the ownership check reads.
 const OWNERSHIP: [&str; 2] = ["id", "metadata"];
 
-/// What has to be asked of a job. Policy answers `client.portal` and `client.metadata`, so Move is
+/// Returns the fields to ask of a job. Policy answers `client.portal` and `client.metadata`, so Move is
 /// not asked for them; `percentageComplete` is `progress.percentageComplete` in Move's schema.
 #[must_use]
 pub fn of_job(wanted: &Selection) -> Selection {
@@ -64,7 +64,7 @@ pub fn of_job(wanted: &Selection) -> Selection {
     needed
 }
 
-/// What has to be asked of a page of whose jobs this is needed.
+/// Returns the fields to ask of a page of whose jobs this is needed.
 #[must_use]
 fn of_page(item: &Selection) -> Selection {
     let mut needed = Selection::of_leaves(["after"]);
@@ -72,13 +72,13 @@ fn of_page(item: &Selection) -> Selection {
     needed
 }
 
-/// What has to be asked of a job to know whose it is.
+/// Returns the fields to ask of a job to know whose it is.
 #[must_use]
 pub fn of_ownership() -> Selection {
     Selection::of_leaves(OWNERSHIP)
 }
 
-/// What has to be asked of a page of jobs to find one by its mark.
+/// Returns the fields to ask of a page of jobs to find one by its mark.
 #[must_use]
 pub fn of_marks() -> Selection {
     of_page(&Selection::of_leaves(["id", "metadata", "created"]))

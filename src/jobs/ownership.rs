@@ -24,7 +24,7 @@ pub enum Owner {
     Unknown,
 }
 
-/// Where an error stands, seen from a job's metadata.
+/// The place of an error, seen from a job's metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ErrorAt {
     /// At something above it, such as the job itself.
@@ -43,7 +43,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// Where an error's path leads, if it is at this job's metadata or above it.
+    /// Returns the place that an error's path leads to, if it is at this job's metadata or above it.
     fn error_at(self, path: &[PathSegment]) -> Option<ErrorAt> {
         let mut steps = path.iter();
         let is_field = |step: &PathSegment, name: &str| match step {
@@ -169,7 +169,7 @@ impl OwnedJob {
         self.shown.as_deref()
     }
 
-    /// Whether the tenant may change it, and not only read it.
+    /// Returns true if the tenant may change it, and not only read it.
     #[must_use]
     pub fn is_writable(&self) -> bool {
         self.claim == Claim::Own

@@ -1,4 +1,4 @@
-//! What a tenant sees of a job that is its own: its metadata out of the envelope, and its policy's
+//! A tenant's view of a job that is its own: its metadata out of the envelope, and its policy's
 //! words in place of the Move account's. The one view, for values, items and the data beside errors.
 
 use std::borrow::Cow;
@@ -8,7 +8,7 @@ use crate::model::Tenant;
 
 use super::envelope::{self, Metadata};
 
-/// Where the value of a field comes from.
+/// The source of a field's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// The member of that name in what Move sent.
@@ -19,13 +19,13 @@ pub enum Source {
     Portal,
     /// The tenant's policy: what it says of the account.
     ClientMetadata,
-    /// What Move sent, out of its envelope.
+    /// Move's text, out of its envelope.
     Metadata,
     /// `progress.percentageComplete`, which Move's schema has there alone.
     PercentageComplete,
 }
 
-/// Where the value of a type's field comes from.
+/// Returns the source of the value of a type's field.
 #[must_use]
 pub fn source_of(type_name: &str, field: &str) -> Source {
     match (type_name, field) {

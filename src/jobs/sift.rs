@@ -10,7 +10,7 @@ use super::OwnedJob;
 use super::cursor::{BadCursor, Position};
 use super::ownership::{self, NotShown, Place};
 
-/// How many bytes of jobs are gathered for a page, by what they take as JSON.
+/// The bytes of jobs that are gathered for a page, by what they take as JSON.
 const MAX_BYTES: usize = 4 << 20;
 
 /// A page of the tenant's own jobs, as it fills.
@@ -31,7 +31,7 @@ impl<'a> Sifted<'a> {
         Self { tenant, wanted, bytes: 0, items: Vec::new(), errors: Vec::new() }
     }
 
-    /// Whether nothing more fits.
+    /// Returns true if nothing more fits.
     pub const fn is_full(&self) -> bool {
         self.items.len() >= self.wanted || self.bytes >= MAX_BYTES
     }

@@ -13,7 +13,7 @@ pub struct Pos {
 }
 
 impl Pos {
-    /// Where a span of a document begins.
+    /// Returns the place at which a span of a document begins.
     #[must_use]
     pub fn from_span(span: Option<SourceSpan>, sources: &SourceMap) -> Option<Self> {
         span?.line_column(sources).map(Self::from)
@@ -29,13 +29,13 @@ impl From<LineColumn> for Pos {
 /// Something that does not fit the schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// What is wrong, and what was expected.
+    /// The fault, and what was expected.
     pub message: String,
-    /// Where.
+    /// Its place.
     pub position: Option<Pos>,
 }
 
-/// What is wrong, in words for the caller.
+/// A fault of a document or of its variables, in words for the caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The document is not GraphQL.
@@ -43,17 +43,17 @@ pub enum Error {
     Syntax {
         /// The parser's words.
         message: String,
-        /// Where.
+        /// Its place.
         position: Option<Pos>,
     },
     /// The document is over one of the limits.
     #[error("the document has {got} {what}; at most {max} are taken{}", setting(*.set_by))]
     TooComplex {
-        /// What is counted.
+        /// The things that are counted.
         what: &'static str,
-        /// How many there are, or at least are.
+        /// Their number, or the least it can be.
         got: u64,
-        /// How many there may be.
+        /// The number of there may be.
         max: u64,
         /// The setting of the limit, if it can be set.
         set_by: Option<&'static str>,
@@ -80,7 +80,7 @@ pub enum Error {
         name: String,
         /// Its declared type.
         ty: String,
-        /// Where it is declared.
+        /// The place of its declaration.
         position: Option<Pos>,
     },
     /// A variable's value does not fit its type.
@@ -88,9 +88,9 @@ pub enum Error {
     Variable {
         /// The variable and the way to the value in it.
         place: String,
-        /// What was expected and what came.
+        /// The value that was expected, and the one that came.
         problem: String,
-        /// Where it is declared.
+        /// The place of its declaration.
         position: Option<Pos>,
     },
 }
@@ -104,7 +104,7 @@ fn setting(set_by: Option<&str>) -> String {
 }
 
 impl Error {
-    /// Where in the document, if it has a place.
+    /// Returns its place in the document, if it has one.
     #[must_use]
     pub const fn position(&self) -> Option<Pos> {
         match self {
@@ -122,6 +122,6 @@ impl Error {
 pub struct ArgumentError {
     /// The argument's name.
     pub name: String,
-    /// What was expected.
+    /// The value that was expected.
     pub problem: &'static str,
 }

@@ -30,7 +30,7 @@ pub struct FormId(u64);
 /// A root field.
 #[derive(Debug)]
 pub struct Root {
-    /// What it asks for.
+    /// The kind of the root field.
     pub asked: RootKind,
     /// Its key, its type and what is selected of it.
     pub field: Field,
@@ -38,7 +38,7 @@ pub struct Root {
     pub(super) definition: Node<FieldDefinition>,
 }
 
-/// What a root field asks for.
+/// The kind of a root field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RootKind {
     /// An operation of the Jobs API.
@@ -69,29 +69,29 @@ pub struct Field {
     pub name: Name,
     /// Lists and nulls.
     pub shape: Shape,
-    /// What is selected of it.
+    /// The selection below it.
     pub below: Below,
     span: Option<SourceSpan>,
 }
 
-/// Where lists and nulls may be.
+/// The places of lists and nulls in a type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shape {
     /// The value itself.
     One {
-        /// Whether it may be null.
+        /// True if it may be null.
         nullable: bool,
     },
     /// A list.
     List {
-        /// Whether it may be null.
+        /// True if it may be null.
         nullable: bool,
         /// Its items.
         item: Box<Shape>,
     },
 }
 
-/// What is selected of a field.
+/// The selection below a field.
 #[derive(Debug)]
 pub enum Below {
     /// A scalar or an enum, whole.
@@ -104,7 +104,7 @@ pub enum Below {
     Library,
 }
 
-/// What is selected of an object.
+/// The selection of an object.
 #[derive(Debug)]
 pub struct Object {
     /// Its type.
@@ -135,13 +135,13 @@ impl Form {
         Self { id, kind, roots, sources }
     }
 
-    /// Where a field stands in the document; the first place, if several were merged.
+    /// Returns a field's place in the document; the first one, if several were merged.
     #[must_use]
     pub fn position(&self, field: &Field) -> Option<Pos> {
         Pos::from_span(field.span, &self.sources)
     }
 
-    /// How many fields it has.
+    /// Returns the number of fields it has.
     #[must_use]
     pub fn count(&self) -> usize {
         self.roots.iter().map(|root| root.field.count()).sum()
@@ -159,7 +159,7 @@ impl Field {
         Self { key, name, shape, below, span }
     }
 
-    /// What is selected of it, for each type that it may be of.
+    /// Returns the selection of it, for each type that it may be of.
     #[must_use]
     pub fn objects(&self) -> &[Object] {
         match &self.below {
@@ -169,7 +169,7 @@ impl Field {
         }
     }
 
-    /// How many fields it is, with those below it.
+    /// Returns the number of fields it is, with those below it.
     #[must_use]
     pub fn count(&self) -> usize {
         let below = self.objects().iter().flat_map(|object| &object.fields);

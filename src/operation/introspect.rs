@@ -8,7 +8,7 @@ use super::error::Problem;
 use super::schema::Schema;
 use super::{Error, Operation};
 
-/// What introspection answers to one root field.
+/// The answer of introspection to one root field.
 #[derive(Debug)]
 pub struct Introspected {
     /// The field's key in the answer.

@@ -1,4 +1,4 @@
-//! Where the gateway takes more than the specification does, because Move's own clients send it. There is no
+//! The documents that the gateway takes beyond the specification, because Move's own clients send them. There is no
 //! other place, except that variables which no operation declares are passed over, as most servers do.
 
 use apollo_compiler::ast::Type;

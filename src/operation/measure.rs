@@ -6,7 +6,7 @@ use apollo_compiler::ast::{Definition, Document, FragmentDefinition, Selection};
 
 use super::Error;
 
-/// How large one GraphQL request may be, whoever sends it.
+/// The limits of the size of one GraphQL request, whoever sends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Levels of fields; introspection does not count.
@@ -36,7 +36,7 @@ impl Default for Limits {
     }
 }
 
-/// How often a list may nest in an introspection: a list of types with their fields with their
+/// The number of times a list may nest in an introspection: a list of types with their fields with their
 /// arguments is three. Each level more multiplies the answer by the size of the schema.
 const MAX_INTROSPECTION_LISTS: u64 = 3;
 

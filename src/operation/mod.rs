@@ -36,14 +36,14 @@ pub use schema::{Schema, SchemaId, sdl_without};
 
 use crate::model::{Kind, RootField, Trail};
 
-/// How much memory remembered documents may take, in bytes, roughly.
+/// The approximate memory that remembered documents may take, in bytes.
 const REMEMBERED: u64 = 32 * 1024 * 1024;
 
-/// What a validated document and its forms weigh for each byte of its text. Measured: with its plan, which has
+/// The weight of a validated document and its forms for each byte of its text. Measured: with its plan, which has
 /// a weight of its own, a getJob query of 211 bytes takes 19.6 KB.
 const WEIGHT_PER_BYTE: usize = 64;
 
-/// How many forms of one document are remembered: each outcome of its `@skip` and `@include` is one.
+/// The number of forms of one document that are remembered: each outcome of its `@skip` and `@include` is one.
 const FORMS: usize = 16;
 
 /// Parses and validates documents, and remembers those that are valid and within the limits.
@@ -106,7 +106,7 @@ pub struct Operation {
     pub kind: Kind,
     /// Its normal form.
     pub form: Arc<Form>,
-    /// What is to be done, in order: permitted, charged and recorded one by one.
+    /// The units to execute, in order: permitted, charged and recorded one by one.
     pub units: Vec<Unit>,
     document: Arc<Document>,
     name: Option<String>,
@@ -120,7 +120,7 @@ pub struct Unit {
     pub root: usize,
     /// Its place in `_entities`.
     pub entity: Option<usize>,
-    /// What is done.
+    /// The root field.
     pub field: RootField,
     /// Its key in the answer; in `_entities` with its place, as in `_entities.2`.
     pub response_key: Arc<str>,
@@ -341,7 +341,7 @@ impl Operation {
         values::arguments(&self.document.schema, &root.definition, &root.arguments, &self.variables)
     }
 
-    /// What is done for the Jobs API, in order.
+    /// Returns the root fields of the Jobs API, in order.
     pub fn root_fields(&self) -> impl Iterator<Item = (&str, RootField)> {
         self.units.iter().map(|unit| (&*unit.response_key, unit.field))
     }

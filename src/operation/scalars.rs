@@ -5,7 +5,7 @@ use apollo_compiler::ast::Value as Literal;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// What is said where an `AWSJSON` is none.
+/// The words for an `AWSJSON` that is none.
 pub const JSON_TEXT: &str = "JSON text in a string";
 
 /// Returns true if the text is one JSON value. Nesting of any depth and repeated keys are JSON.

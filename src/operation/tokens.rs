@@ -3,7 +3,7 @@
 
 use super::{Error, Limits};
 
-/// How deep brackets may nest: well above any limit of depth, well below the parser's stack.
+/// The depth to which brackets may nest: well above any limit of depth, well below the parser's stack.
 const MAX_NESTING: u64 = 64;
 
 /// Refuses a text with too many tokens or brackets nested too deep. A text that is not GraphQL

@@ -14,7 +14,7 @@ use super::error::{Pos, Problem};
 use super::schema::Schema;
 use super::{Error, conflicts, lenient, scalars};
 
-/// How many faults of a document are told.
+/// The number of faults of a document that are told.
 const TOLD: usize = 10;
 
 /// Longest message about a fault, in bytes: some repeat a value.

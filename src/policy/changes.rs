@@ -1,11 +1,11 @@
-//! What one state of the policies has that another has not.
+//! The difference between two states of the policies.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use super::Snapshot;
 
-/// How many names a log line holds.
+/// The number of names a log line holds.
 const SHOWN: usize = 20;
 
 /// Tenants and keys that came and went.

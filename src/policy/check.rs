@@ -1,4 +1,4 @@
-//! What only shows when all policies lie side by side.
+//! Findings that only show when all policies lie side by side.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use super::tenant::Policy;
 use crate::config::{Config, Context, Diagnostic, Place};
 use crate::model::{FieldCoordinate, KeyHash, Kind, Namespace, Tenant, TenantId};
 
-/// How long before its end a key is warned about, in days.
+/// The time before its end at which a key is warned about, in days.
 const SOON: i64 = 14;
 
 /// Reports everything that is wrong between policies, and what is worth a look.

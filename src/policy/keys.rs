@@ -1,4 +1,4 @@
-//! What each key of a policy means: the descriptions in its JSON Schema, and the order of docs/policies.md.
+//! The meaning of each key of a policy: the descriptions in its JSON Schema, and the order of docs/policies.md.
 
 use crate::config::{Described, describe};
 

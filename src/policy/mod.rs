@@ -27,7 +27,7 @@ use crate::model::{
 /// The file that is laid under every tenant's.
 const DEFAULTS: &str = "defaults.yaml";
 
-/// What the gateway does where neither a tenant nor `defaults.yaml` says.
+/// The policy that holds where neither a tenant nor `defaults.yaml` says.
 const BUILT_IN: &str = include_str!("built_in.yaml");
 
 /// Reads and checks all policies of a configuration. `problems_of_hiding`

@@ -60,19 +60,19 @@ impl Snapshot {
         self.keys.values().map(|(tenant, key)| (tenant, key))
     }
 
-    /// How many tenants there are.
+    /// Returns the number of tenants there are.
     #[must_use]
     pub fn tenant_count(&self) -> usize {
         self.tenants.len()
     }
 
-    /// How many API keys there are.
+    /// Returns the number of API keys there are.
     #[must_use]
     pub fn key_count(&self) -> usize {
         self.keys.len()
     }
 
-    /// When keys expire, in seconds since 1970; those without an end are left out.
+    /// Returns the moment at which keys expire, in seconds since 1970; those without an end are left out.
     #[must_use]
     pub fn key_expiries(&self) -> Vec<(TenantId, CredentialId, i64)> {
         let expiry = |(tenant, key): &(Arc<Tenant>, ApiKey)| {

@@ -23,17 +23,17 @@ pub struct Policy {
     pub tenant: Tenant,
     /// Its keys.
     pub keys: Vec<ApiKey>,
-    /// Where each key is defined.
+    /// The place of each key.
     pub key_places: Vec<Place>,
     /// The issuers it lists.
     pub issuers: Vec<(String, Place)>,
     /// The fields it hides, as they are listed.
     pub hidden_fields: Vec<(FieldCoordinate, Place)>,
-    /// Where its namespace is defined, or follows from its name.
+    /// The place of its namespace, or of the name that it follows from.
     pub namespace_place: Place,
-    /// Where its account is defined, if it has one of its own.
+    /// The place of its account, if it has one of its own.
     pub account_place: Option<Place>,
-    /// Where it is defined.
+    /// Its place.
     pub place: Place,
 }
 
@@ -104,7 +104,7 @@ pub fn read(
     })
 }
 
-/// Whether a job may be on a take of the tenant's own only.
+/// Returns true if a job may be on a take of the tenant's own only.
 fn takes_owned(top: &mut Section<'_, '_>) -> bool {
     let Some(mut takes) = top.section("takes") else { return false };
     let owned = takes.get("owned", boolean);
@@ -127,7 +127,7 @@ fn operations(context: &Context<'_>, section: &mut Section<'_, '_>) -> Option<Ro
     Some(root_fields(context, "operations", items))
 }
 
-/// What an item of such a list may be.
+/// Describes what an item of such a list may be.
 fn one_of_operations() -> String {
     let names: Vec<_> = RootField::ALL.into_iter().map(RootField::name).chain(["*"]).collect();
     format!("must be one of {}", names.join(", "))

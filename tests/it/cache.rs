@@ -1,4 +1,4 @@
-//! What `getJob` answers from memory, and what it never does.
+//! `getJob` from memory: what is answered so, and what never is.
 
 use std::time::Duration;
 

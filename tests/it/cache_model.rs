@@ -18,7 +18,7 @@ const WHILE_REVALIDATED: i64 = 5;
 const IF_ERROR: i64 = 900;
 const URL_LIFE: u64 = 300;
 
-/// What may happen.
+/// A step that may happen.
 #[derive(Debug, Clone)]
 enum Step {
     /// One of several selections is read, with the URL of the first output or without.
@@ -48,7 +48,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What is true upstream, and since when.
+/// The truth upstream, and since when it is so.
 struct Truth {
     world: World,
     id: String,

@@ -1,4 +1,4 @@
-//! What `check` finds: it passes nothing that `serve` would stumble over, and nothing that lends a tenant
+//! The findings of `check`: it passes nothing that `serve` would stumble over, and nothing that lends a tenant
 //! what is another's.
 
 use std::fs;
@@ -241,7 +241,7 @@ fn a_secret_that_ends_in_a_newline_says_so() {
     assert!(newline.contains("ends in a newline") && !newline.contains("key"), "{newline}");
 }
 
-/// What `check` says of a folder, and whether it passes it.
+/// Returns what `check` says of a folder, and whether it passes it.
 fn check(files: &Files) -> (bool, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_jobs-gateway"))
         .args(["check", "--config"])

@@ -64,7 +64,7 @@ pub fn node(script: &str) -> Option<Command> {
     Some(node)
 }
 
-/// Whether a client ends well and says `ok`.
+/// Returns true if a client ends well and says `ok`.
 pub fn passes(command: &mut Command) {
     let output = command.output().unwrap();
     let text = format!(

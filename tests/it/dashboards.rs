@@ -1,4 +1,4 @@
-//! What operators look at: every query of dashboards and alerts names metrics that exist, and a real
+//! Dashboards and alerts: every query names metrics that exist, and a real
 //! Prometheus answers them with series.
 
 use std::collections::BTreeSet;
@@ -152,7 +152,7 @@ impl Prometheus {
         Self { child, url: format!("http://{address}/api/v1/query"), _folder: folder }
     }
 
-    /// How many series a query gives.
+    /// Returns the number of series a query gives.
     async fn series(&self, http: &reqwest::Client, query: &str) -> usize {
         let asked = http.get(&self.url).query(&[("query", query)]).send().await;
         let Ok(answer) = asked else { return 0 };
@@ -222,7 +222,7 @@ async fn a_prometheus_that_scrapes_a_busy_gateway_answers_every_query() {
     check_metrics(&metrics);
 }
 
-/// What promtool says of names, units and help texts: nothing.
+/// Asks promtool about names, units and help texts: it has nothing to say.
 fn check_metrics(metrics: &str) {
     let promtool = Command::new("promtool")
         .args(["check", "metrics"])

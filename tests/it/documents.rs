@@ -1,4 +1,4 @@
-//! What is written down beside the code says what the code does.
+//! The documents beside the code say what the code does.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ pub fn pages() -> Vec<(PathBuf, String)> {
         .collect()
 }
 
-/// What follows `jobs-gateway` where a page shows it as a command.
+/// Returns what follows `jobs-gateway` where a page shows it as a command.
 fn commands(page: &str) -> Vec<String> {
     let page = page.replace("\\\n", " ");
     let shown = ["`jobs-gateway ", "$ jobs-gateway ", "\njobs-gateway ", " /jobs-gateway "];

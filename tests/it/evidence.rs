@@ -1,4 +1,4 @@
-//! What became of a mutation, told from what Move said and not from a code.
+//! The effect of a mutation, told from what Move said and not from a code.
 
 use std::time::{Duration, Instant};
 
@@ -43,7 +43,7 @@ async fn update(world: &World, own: &str, job: &str, change: Change<'_>) -> Repl
     keyed(world, own, query, &variables).await
 }
 
-/// What Move holds of a job: the tenant's value, and the name.
+/// Returns what Move holds of a job: the tenant's value, and the name.
 fn held(world: &World, job: &str) -> (Value, Option<String>) {
     let job = world.sandbox.job(job).unwrap();
     let stored: Value = serde_json::from_str(job.metadata.as_deref().unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! What becomes of each operation under each fault of Move's: code, status, calls, audit.
+//! Each operation under each fault of Move's: code, status, calls, audit.
 
 use std::fmt::Write as _;
 use std::time::Duration;

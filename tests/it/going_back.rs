@@ -157,7 +157,7 @@ async fn what_one_replica_told_no_other_takes_back() {
     }
 }
 
-/// What may happen to a job whose name is a number that grows.
+/// A step that may happen to a job whose name is a number that grows.
 #[derive(Debug, Clone)]
 enum Step {
     Change,

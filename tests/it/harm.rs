@@ -1,4 +1,4 @@
-//! What one tenant, or a stranger, can do to another through what they share. A process of its own for
+//! The harm that one tenant, or a stranger, can do to another through what they share. A process of its own for
 //! each shared thing; B calls for a while alone and then beside somebody who misbehaves, and its
 //! success and its 99th percentile are compared. `cargo nextest run --run-ignored only --no-capture harm`.
 
@@ -19,17 +19,17 @@ use crate::support::key;
 use crate::support::process::{Process, free_address};
 use crate::support::redis::Redis;
 
-/// How long B calls alone, and beside the other.
+/// The time for which B calls, alone and beside the other.
 const QUIET: Duration = Duration::from_secs(8);
 const LOUD: Duration = Duration::from_secs(20);
 
-/// What a busy machine adds to a single call, whoever misbehaves.
+/// The time that a busy machine adds to a single call, whoever misbehaves.
 const NOISE: Duration = Duration::from_millis(60);
 
 /// B's calls in a second.
 const RATE: u32 = 25;
 
-/// What misbehaves.
+/// An attacker.
 #[derive(Clone)]
 struct Attacker {
     address: SocketAddr,
@@ -93,7 +93,7 @@ impl Attacker {
     }
 }
 
-/// What B met.
+/// The answers that B met.
 struct Met {
     calls: usize,
     failed: Vec<String>,

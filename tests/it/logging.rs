@@ -1,4 +1,4 @@
-//! What the log says, and that docs/logging.md describes it.
+//! The log, and its description in docs/logging.md.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -11,7 +11,7 @@ use crate::support::World;
 
 const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
 
-/// How many operations are made in all, and in how many runs, each with a gateway of its own.
+/// The number of operations that are made in all, and of runs, each with a gateway of its own.
 const OPERATIONS: usize = 10_000;
 const RUNS: u32 = 20;
 
@@ -80,7 +80,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// What a job is to the model.
+/// A job as the model knows it.
 #[derive(Debug, Clone)]
 struct Known {
     id: String,

@@ -1,4 +1,4 @@
-//! What a document asks for is one list: permitted, charged, recorded and done once each.
+//! The units of a document are one list: permitted, charged, recorded and done once each.
 
 use std::collections::BTreeSet;
 
@@ -20,14 +20,14 @@ async fn audited() -> World {
     World::set_up(Setup { tenants, config: AUDIT.to_owned(), ..Setup::default() }).await
 }
 
-/// How many units are left, of either kind.
+/// Returns the number of units that are left, of either kind.
 fn left(reply: &Reply) -> u64 {
     let text = reply.headers["ratelimit"].to_str().unwrap();
     let (_, rest) = text.split_once("r=").unwrap();
     rest.split(';').next().unwrap().parse().unwrap()
 }
 
-/// What `query` costs.
+/// Returns the cost of `query`.
 async fn cost(world: &World, query: &str, variables: Value) -> (u64, Reply) {
     let probe = if query.trim_start().starts_with("mutation") {
         format!("mutation {{ createJob(takeId: \"{SINGLECAM_TAKE}\") {{ id }} }}")

@@ -1,11 +1,11 @@
-//! Where Move does not tell whose a job is, nobody guesses.
+//! Jobs whose owner Move does not tell: nobody guesses.
 
 use jobs_gateway::sandbox::{Fault, Job, Sandbox, SandboxOptions, State};
 use serde_json::{Value, json};
 
 use crate::support::{Reply, Setup, World};
 
-/// What becomes of a job's metadata on its way.
+/// The way in which a job's metadata is spoiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spoiled {
     /// It is left out.

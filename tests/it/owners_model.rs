@@ -38,7 +38,7 @@ enum Step {
         tenant: usize,
         job: usize,
         spoiled: Option<Spoiled>,
-        /// Whether it is the answer to the write that is spoiled, and not what is read before it.
+        /// True if it is the answer to the write that is spoiled, and not what is read before it.
         after: bool,
     },
     List {
@@ -66,7 +66,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What is true of a job. Everything in it carries its mark.
+/// The truth about a job. Everything in it carries its mark.
 struct Known {
     id: String,
     owner: Option<usize>,

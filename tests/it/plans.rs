@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Setup, World};
 
-/// What a document is answered when it comes for the first, second and third time. The variable that is
+/// Returns what a document is answered when it comes for the first, second and third time. The variable that is
 /// not in use keeps whole answers from being found.
 async fn thrice(world: &World, tenant: &str, document: &str, id: &str) -> [Value; 3] {
     let mut answers = Vec::new();

@@ -174,7 +174,7 @@ async fn create_until_done(http: &reqwest::Client, url: &str, take: &str, own: &
     }
 }
 
-/// How long a process lives at most whose callers get no answer.
+/// The longest life of a process whose callers get no answer.
 const LIFE: Duration = Duration::from_secs(5);
 
 /// Mutations, each sent twice at once, while Move loses answers and the gateway is killed.

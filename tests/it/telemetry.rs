@@ -1,4 +1,4 @@
-//! What /metrics shows, and that docs/metrics.md describes it.
+//! Metrics, and their description in docs/metrics.md.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

@@ -82,7 +82,7 @@ pub fn set_of(keys: &[&Key]) -> String {
 pub struct Issuer {
     set: Arc<Mutex<Option<String>>>,
     asked: Arc<AtomicUsize>,
-    /// How long each answer takes, in milliseconds.
+    /// The time that each answer takes, in milliseconds.
     delay: Arc<AtomicU64>,
     url: String,
 }

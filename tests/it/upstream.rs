@@ -1,4 +1,4 @@
-//! What callers read when Move misbehaves, and how often it is called.
+//! Answers when Move misbehaves, and the calls that it gets.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What tenants share upstream is judged by what they share: a Move account's breaker, its retries, and
+//! Shared things upstream are judged by what shares them: a Move account's breaker, its retries, and
 //! what callers read of it.
 
 use std::process::Stdio;

@@ -18,7 +18,7 @@ impl Dice {
         usize::try_from((z ^ (z >> 31)) % sides as u64).expect("few sides")
     }
 
-    /// Whether the one in so many happens.
+    /// Returns true if the one in so many happens.
     fn is(&mut self, one_in: usize) -> bool {
         self.roll(one_in) == 0
     }
@@ -32,7 +32,7 @@ impl Dice {
 pub struct Random {
     schema: Schema,
     dice: Dice,
-    /// How often something is wrong on purpose: one in so many choices; never, if it is 0.
+    /// The interval at which something is wrong on purpose: one in so many choices; never, if it is 0.
     faults: usize,
     variables: Vec<(String, String)>,
     given: Map<String, Value>,

@@ -17,7 +17,7 @@ use crate::idempotency::entry::expiry;
 /// Entries by tenant and key.
 const ENTRIES: TableDefinition<'_, (&str, &[u8]), &[u8]> = TableDefinition::new("keys");
 
-/// How many keys each tenant has.
+/// The number of keys each tenant has.
 const COUNTS: TableDefinition<'_, &str, u64> = TableDefinition::new("counts");
 
 /// Times, in milliseconds since 1970.

@@ -1,4 +1,4 @@
-//! Where entries are: in a file, in Redis, or in this process's memory. None of them lets go of an entry
+//! The stores of entries: a file, Redis, or this process's memory. None of them lets go of an entry
 //! before its time to make room for another: a tenant that has too many is refused new ones.
 
 mod file;
@@ -24,7 +24,7 @@ use crate::shared_state::SharedState;
 #[derive(Debug)]
 pub(super) struct StoreError;
 
-/// What came of an exchange of entries.
+/// The result of an exchange of entries.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Swapped {
     Yes,
@@ -45,7 +45,7 @@ pub(super) struct Swap<'a> {
     pub now: Timestamp,
 }
 
-/// How much is kept, and for how long.
+/// The bounds of what is kept.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     pub keep: Duration,
@@ -100,7 +100,7 @@ impl Store {
         }
     }
 
-    /// How often it did not answer, so far.
+    /// Returns the number of times it did not answer, so far.
     pub fn disturbances(&self) -> u64 {
         match self {
             Self::Memory(_) => 0,
@@ -111,7 +111,7 @@ impl Store {
         }
     }
 
-    /// What stands under a key.
+    /// Returns the entry under a key.
     pub async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
         match self {
             Self::Memory(memory) => Ok(memory.get(key)),

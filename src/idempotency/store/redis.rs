@@ -70,7 +70,7 @@ redis.call('ZADD', KEYS[1], time[1] * 1000 + math.floor(time[2] / 1000), ARGV[1]
 return 1
 ";
 
-/// How long a replica may be silent before the others reckon that it goes on alone. It is heard of
+/// The time for which a replica may be silent before the others reckon that it goes on alone. It is heard of
 /// every half second.
 const SILENCE: Duration = Duration::from_secs(3);
 
@@ -85,7 +85,7 @@ pub(in crate::idempotency) struct Redis {
     beat: Script,
     /// Calls of this store's that were not answered.
     failures: AtomicU64,
-    /// Whether it may let go of entries when its memory is full, for all that is known.
+    /// True if it may let go of entries when its memory is full, for all that is known.
     may_evict: AtomicBool,
     is_learnt: AtomicBool,
 }
@@ -213,7 +213,7 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What belongs to one tenant lies in one slot of a cluster: its name is the hash tag.
+/// Names an entry. Those of one tenant lie in one slot of a cluster: its name is the hash tag.
 fn entry_name(key: &Key) -> String {
     format!("{PREFIX}idempotency:{{{}}}:{}", key.tenant, key.text())
 }

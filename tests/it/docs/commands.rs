@@ -33,7 +33,7 @@ const ELSEWHERE: [(&str, &str); 12] = [
     ("kubectl exec POD -- /jobs-gateway …", "is no command"),
 ];
 
-/// What happens before a block is run: the page's end, the heading, and a command.
+/// Commands that come before a block is run: the page's end, the heading, and the command.
 const MEANWHILE: [(&str, &str, &str); 2] = [
     (
         "first-five-minutes.md",
@@ -82,7 +82,7 @@ struct Workplace {
     folder: tempfile::TempDir,
     process: Process,
     _sandbox: Sandbox,
-    /// What stands for what, in commands and in what they print.
+    /// The words that stand for others, in commands and in what they print.
     words: Vec<(&'static str, String)>,
 }
 
@@ -181,7 +181,7 @@ impl Workplace {
         self.words.iter().fold(command.to_owned(), fill)
     }
 
-    /// What a command prints: dots stay dots, but in what was asked for.
+    /// Returns what a command prints: dots stay dots, but in what was asked for.
     fn expected(&self, line: &str) -> String {
         let is_kept = |(word, _): &&(&str, String)| !["\"job-…\"", "take-…"].contains(word);
         let words = self.words.iter().filter(is_kept);
@@ -246,7 +246,7 @@ fn shown(page: &str) -> Vec<Shown> {
     all
 }
 
-/// Whether a line is as it is shown, where `…` is anything.
+/// Returns true if a line is as it is shown, where `…` is anything.
 fn is_as_shown(line: &str, shown: &str) -> bool {
     let mut pieces = shown.split('…');
     let first = pieces.next().unwrap_or_default();
@@ -285,7 +285,7 @@ fn pages_with_commands() -> Vec<(PathBuf, String)> {
         .collect()
 }
 
-/// What a page's commands do otherwise than it says.
+/// Runs a page's commands, and tells what they do otherwise than it says.
 async fn check_page(path: &Path, page: &str, used: &mut BTreeSet<&'static str>) -> Vec<String> {
     let workplace = Workplace::set_up().await;
     let (mut commands, mut wanted, mut heading) = (Vec::new(), Vec::new(), String::new());

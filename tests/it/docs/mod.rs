@@ -1,4 +1,4 @@
-//! What the pages show is so: their YAML loads, and their commands do what they say.
+//! The pages show what is so: their YAML loads, and their commands do what they say.
 
 mod commands;
 mod statuses;

@@ -4,7 +4,7 @@ use serde_json::json;
 use crate::support::process::free_address;
 use crate::support::{World, key, send};
 
-/// What docs/errors.md says of codes that only execution meets.
+/// The codes that only execution meets, as docs/errors.md has them.
 #[tokio::test]
 async fn errors_of_execution_come_with_200_in_both_media_types() {
     let page = std::fs::read_to_string("docs/errors.md").unwrap();

@@ -33,7 +33,7 @@ pub struct Collector {
     pub metrics: Arc<Mutex<BTreeSet<String>>>,
     /// Log records, and who says them.
     pub logs: Arc<Mutex<Vec<(String, LogRecord)>>>,
-    /// What it is told as `x-collector-key`.
+    /// The values of `x-collector-key` that it is told.
     pub keys: Arc<Mutex<BTreeSet<String>>>,
     /// Names of the processes that tell it something.
     pub instances: Arc<Mutex<BTreeSet<String>>>,

@@ -34,7 +34,7 @@ pub struct World {
     _stop: oneshot::Sender<()>,
 }
 
-/// How a [`World`] is set up.
+/// The set-up of a [`World`].
 pub struct Setup {
     pub sandbox: SandboxOptions,
     /// Tenants: a name and the rest of its policy.

@@ -14,7 +14,7 @@ pub struct Redis {
     server: Option<Child>,
     /// More words for its command line.
     options: Vec<String>,
-    /// Where it keeps what it must keep.
+    /// The folder in which it keeps what it must keep.
     folder: TempDir,
 }
 
@@ -164,7 +164,7 @@ impl Door {
         self.target.store(redis.port, Ordering::SeqCst);
     }
 
-    /// How many came so far.
+    /// Returns the number of those that came so far.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
