@@ -5,14 +5,14 @@ use apollo_compiler::parser::LineColumn;
 use apollo_compiler::response::ExecutionResponse;
 use serde_json::{Value, json};
 
-/// Why a request is refused before anything of it is carried out.
+/// A reason to refuse a request before anything of it is carried out.
 #[derive(Debug, Clone)]
 pub struct Problem {
     /// Which rule it breaks, as AppSync names it.
     pub kind: &'static str,
     /// For people.
     pub message: String,
-    /// Where in the document.
+    /// The places in the document.
     pub locations: Vec<LineColumn>,
 }
 

@@ -2,7 +2,7 @@
 
 use apollo_compiler::ast::{Definition, Document, Selection};
 
-/// How many fragments deep a root field is looked for. Documents are read before they are
+/// The depth of fragments to which a root field is looked for. Documents are read before they are
 /// validated, so a fragment may spread itself.
 const MAX_DEPTH: usize = 8;
 

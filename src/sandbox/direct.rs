@@ -1,4 +1,4 @@
-//! What tests do in Move directly, past its API.
+//! The ways past Move's API, for tests: what is done in Move directly.
 
 use jiff::Timestamp;
 
@@ -47,6 +47,14 @@ impl Sandbox {
                 file.metadata = metadata.map(str::to_owned);
             }
         });
+    }
+
+    /// Puts the bytes of a file where an upload would, in any account.
+    pub fn upload(&self, id: &str, bytes: impl Into<bytes::Bytes>) {
+        let bytes = bytes.into();
+        for account in lock(&self.shared.accounts).values_mut() {
+            account.get_mut().upload(id, bytes.clone());
+        }
     }
 
     /// Pins the state of a job or volume, of any account.
@@ -105,7 +113,7 @@ impl Sandbox {
         self.all(|account| &account.files)
     }
 
-    /// How many jobs all accounts hold.
+    /// The number of jobs in all accounts.
     #[must_use]
     pub fn job_count(&self) -> usize {
         lock(&self.shared.accounts).values().map(|own| own.borrow().jobs().iter().count()).sum()

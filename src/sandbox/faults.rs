@@ -1,4 +1,4 @@
-//! What can go wrong, on demand.
+//! Faults, on demand.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -128,7 +128,7 @@ impl Fault {
         Self::Rewrite(Rewrite(Arc::new(body)))
     }
 
-    /// Whether the call is not carried out.
+    /// Returns true if the call is not carried out.
     pub(super) const fn is_instead(&self) -> bool {
         match self {
             Self::Respond { .. }
@@ -149,7 +149,7 @@ impl Fault {
 /// Faults that wait for their calls: each of the queue for one, the standing ones for all.
 #[derive(Debug, Default)]
 pub struct Faults {
-    /// How long every call takes at least.
+    /// The shortest time that a call takes.
     pub latency: Duration,
     queue: VecDeque<(Option<String>, Fault)>,
     standing: Vec<(Option<String>, Fault)>,

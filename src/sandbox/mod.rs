@@ -47,23 +47,23 @@ use faults::Faults;
 use presign::Signer;
 use store::Account;
 
-/// How a sandbox behaves.
+/// The behaviour of a sandbox.
 #[derive(Debug, Clone)]
 pub struct SandboxOptions {
-    /// Where it listens; port 0 takes any free port.
+    /// The address it listens on; port 0 takes any free port.
     pub listen: SocketAddr,
     /// The API keys it takes: one account each, with a client and entities of its own.
     pub api_keys: Vec<String>,
-    /// Whether the older `createJob` exists; in the live API of today it does not.
+    /// Adds the older `createJob`; in the live API of today it does not exist.
     pub create_job: bool,
     /// From NOT_STARTED to STARTED to RUNNING to FINISHED (or FAILED), the time spent in each of
     /// the first three.
     pub step: Duration,
-    /// How long a presigned URL lives.
+    /// The lifetime of a presigned URL.
     pub url_lifetime: Duration,
-    /// How presigned URLs are signed.
+    /// The signature of presigned URLs.
     pub url_style: Style,
-    /// Whether a failed job arrives as an error that carries its state, as one public client says.
+    /// Lets a failed job arrive as an error that carries its state, as one public client says.
     pub failed_as_error: bool,
 }
 
@@ -100,7 +100,7 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// What the server and its handle share.
+/// The state that the server and its handle share.
 #[derive(Debug)]
 struct Shared {
     options: SandboxOptions,
@@ -131,7 +131,7 @@ impl Sandbox {
     /// Starts a sandbox with its seed of takes.
     ///
     /// # Errors
-    /// When its address cannot be listened on.
+    /// If its address cannot be listened on.
     pub async fn start(options: SandboxOptions) -> io::Result<Self> {
         let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
@@ -182,7 +182,7 @@ impl Sandbox {
         lock(&self.shared.calls).clear();
     }
 
-    /// How many calls asked for this root field.
+    /// The number of calls that asked for this root field.
     #[must_use]
     pub fn count(&self, field: &str) -> usize {
         lock(&self.shared.calls).iter().filter(|call| call.field == field).count()
@@ -194,7 +194,7 @@ impl Sandbox {
     }
 
     /// Every call, or every one of this root field, meets this fault from now on; `None` ends it.
-    /// What [`Sandbox::fail_next`] queues goes before it.
+    /// Faults of [`Sandbox::fail_next`] go before it.
     pub fn fail_always(&self, field: Option<&str>, fault: Option<Fault>) {
         lock(&self.shared.faults).set(field, fault);
     }

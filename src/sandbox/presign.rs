@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 /// The folder of everything stored, in the place of a bucket.
 pub const BUCKET: &str = "move-sandbox";
 
-/// How S3 signs a URL.
+/// A version of S3's signatures in URLs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
     /// Version 2: `Expires=<seconds since 1970>`.
@@ -32,11 +32,11 @@ pub struct ObjectKey<'a> {
     pub client: &'a str,
     /// The file's id.
     pub file: &'a str,
-    /// What follows the dot.
+    /// The part behind the dot.
     pub extension: &'a str,
 }
 
-/// Why a URL is refused.
+/// A reason to refuse a URL.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// It is not signed at all.
@@ -50,11 +50,11 @@ pub enum Refusal {
 /// Signs URLs of one sandbox, and knows them again.
 #[derive(Debug)]
 pub struct Signer {
-    /// Where the sandbox listens.
+    /// The sandbox's address.
     pub address: SocketAddr,
-    /// How it signs.
+    /// The version of its signatures.
     style: Style,
-    /// How long its URLs live.
+    /// The lifetime of its URLs.
     lifetime: Duration,
     secret: uuid::Uuid,
 }

@@ -23,7 +23,7 @@ use super::resolve::Root;
 
 const SDL: &str = include_str!("../../schema/move.graphql");
 
-/// How many valid documents are remembered; beyond it all are forgotten.
+/// The number of valid documents that are remembered; beyond it all are forgotten.
 const MAX_DOCUMENTS: usize = 1000;
 
 /// The schema, and the documents that were validated against it.

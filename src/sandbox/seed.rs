@@ -1,4 +1,4 @@
-//! What an account holds before anybody calls it: takes, with everything that can hang on them.
+//! The seed of an account, before anybody calls it: takes, with everything that can hang on them.
 
 use jiff::Timestamp;
 use serde_json::json;

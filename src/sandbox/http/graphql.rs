@@ -22,7 +22,7 @@ use super::{Body, text, with_body};
 /// Longest request body taken, in bytes.
 const MAX_BODY: usize = 4 * 1024 * 1024;
 
-/// How many calls are recorded; beyond it all are forgotten. No test makes as many, and `dev` may run
+/// The number of calls that are recorded; beyond it all are forgotten. No test makes as many, and `dev` may run
 /// for days.
 const MAX_CALLS: usize = 100_000;
 
@@ -78,7 +78,7 @@ async fn pause(time: Duration) {
     }
 }
 
-/// What a body asks for. Members that are not what they should be are taken as missing.
+/// The content of a body. Members that are not what they should be are taken as missing.
 struct GraphqlRequest {
     api_key: String,
     query: String,

@@ -7,7 +7,7 @@ use super::{Resolved, World, json_value};
 
 /// `WebhookEndpoint`
 pub struct EndpointObject<'a> {
-    /// What resolvers need to know.
+    /// The account and its surroundings.
     pub world: &'a World<'a>,
     /// It as JSON, without `client`.
     pub endpoint: Value,

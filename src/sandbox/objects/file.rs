@@ -18,7 +18,7 @@ pub const THUMBNAIL: &str = "thumbnail.jpg";
 pub struct FileObject<'a> {
     world: &'a World<'a>,
     file: Arc<File>,
-    /// Whether its URL is one to write to.
+    /// Set for one that was created just now: its URL is one to write to.
     is_new: bool,
 }
 
@@ -113,7 +113,7 @@ impl ObjectValue for AdditionalFileObject<'_> {
 
 /// `ShareCode`
 pub struct ShareCodeObject<'a> {
-    /// What resolvers need to know.
+    /// The account and its surroundings.
     pub world: &'a World<'a>,
     /// The code.
     pub code: ShareCode,

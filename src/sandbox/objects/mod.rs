@@ -29,11 +29,11 @@ pub use volume::VolumeObject;
 /// The value of a field, or its error.
 pub type Resolved<'a> = Result<ResolvedValue<'a>, FieldError>;
 
-/// What resolvers need to know besides the object itself.
+/// The account and its surroundings: all that resolvers know besides the object itself.
 pub struct World<'a> {
-    /// How the sandbox behaves.
+    /// The sandbox's behaviour.
     pub options: &'a SandboxOptions,
-    /// What signs URLs.
+    /// The signer of URLs.
     pub signer: &'a Signer,
     /// The time of day.
     pub now: Timestamp,

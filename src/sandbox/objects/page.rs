@@ -10,7 +10,7 @@ use crate::sandbox::store::job::Job;
 use crate::sandbox::store::take::Take;
 use crate::sandbox::store::volume::Volume;
 
-/// What is on a page.
+/// The items of a page.
 pub enum Items {
     /// `JobsPage`
     Jobs(Vec<Arc<Job>>),
@@ -26,13 +26,13 @@ pub enum Items {
 
 /// A page.
 pub struct PageObject<'a> {
-    /// What resolvers need to know.
+    /// The account and its surroundings.
     pub world: &'a World<'a>,
-    /// How many were asked for.
+    /// The size that was asked for.
     pub first: i64,
     /// The cursor of the next page.
     pub after: Option<String>,
-    /// What is on it.
+    /// The items.
     pub items: Items,
 }
 

@@ -1,4 +1,4 @@
-//! What belongs to the account as a whole: its client, its webhooks, and the catalogue.
+//! The account as a whole: its client, its webhooks, and the catalogue.
 
 use apollo_compiler::resolvers::ResolvedValue;
 use base64::Engine as _;

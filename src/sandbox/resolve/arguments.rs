@@ -9,10 +9,10 @@ use super::super::store::table::{Range, Row};
 use super::super::store::take::Source;
 use super::{invalid, not_found};
 
-/// How many entities are on a page of which nobody says it.
+/// The size of a page for which none is asked.
 const DEFAULT_PAGE: i64 = 50;
 
-/// How many may be on one.
+/// The largest size of a page.
 const MAX_PAGE: i64 = 100;
 
 /// A field's arguments, coerced.
@@ -88,7 +88,7 @@ impl<'a> Arguments<'a> {
 
 /// The page of a listing that is asked for.
 pub struct Paging {
-    /// How many entities.
+    /// The number of entities.
     pub first: i64,
     after: Option<String>,
     ascending: bool,

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 
 use super::table::Row;
 
-/// How many bytes of uploads an account keeps. The oldest go first; a larger one is refused.
+/// The bytes of uploads that an account keeps. The oldest go first; a larger one is refused.
 pub const MAX_UPLOADS: usize = 256 * 1024 * 1024;
 
-/// Where the bytes of a file come from.
+/// The origin of a file's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     /// From an upload that has not come yet, or of which the bytes are no longer kept.
@@ -28,7 +28,7 @@ pub enum Content {
 pub struct File {
     /// `file-<uuid4>`
     pub id: String,
-    /// When it was created.
+    /// The time of its creation.
     pub created: Timestamp,
     /// JSON text, to the letter; `None` is null.
     pub metadata: Option<String>,

@@ -12,7 +12,7 @@ use crate::sandbox::seed::SINGLECAM_TAKE;
 pub struct Job {
     /// `job-<uuid4>`
     pub id: String,
-    /// When it was created.
+    /// The time of its creation.
     pub created: Timestamp,
     /// JSON text, to the letter; `None` is null.
     pub metadata: Option<String>,
@@ -22,7 +22,7 @@ pub struct Job {
     pub take: String,
     /// The state it stays in; `None` for one that moves with time.
     pub pinned: Option<State>,
-    /// Whether it ends as FAILED in place of FINISHED.
+    /// Set if it ends as FAILED in place of FINISHED.
     pub fails: bool,
     /// `JobInputs`, as JSON.
     pub inputs: Value,

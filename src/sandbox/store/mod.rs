@@ -143,7 +143,7 @@ impl Account {
     }
 }
 
-/// What takes the place of a film or of motion data.
+/// A line of text in the place of a film or of motion data.
 fn stand_in(file: &File) -> Bytes {
     Bytes::from(format!("{} made by the sandbox: {}\n", file.file_type, file.id))
 }

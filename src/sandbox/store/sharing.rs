@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// How long a share code lives.
+/// The lifetime of a share code.
 const LIFETIME: Duration = Duration::from_hours(24);
 
 /// A share code.
@@ -15,7 +15,7 @@ pub struct ShareCode {
     pub code: String,
     /// The file's id.
     pub file: String,
-    /// When it was made.
+    /// The time of its creation.
     pub created: Timestamp,
     /// Until when it works.
     pub expires: Timestamp,

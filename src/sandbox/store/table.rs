@@ -10,7 +10,7 @@ use jiff::Timestamp;
 pub trait Row: Clone {
     /// Its id.
     fn id(&self) -> &str;
-    /// When it was created.
+    /// The time of its creation.
     fn created(&self) -> Timestamp;
 }
 
@@ -33,11 +33,11 @@ impl<T> Default for Table<T> {
 
 /// The part of a listing that is asked for.
 pub struct Range<'a> {
-    /// How many entities at most.
+    /// The most entities.
     pub first: usize,
     /// The id of the entity before them.
     pub after: Option<&'a str>,
-    /// Whether the oldest come first.
+    /// Set if the oldest come first.
     pub ascending: bool,
 }
 

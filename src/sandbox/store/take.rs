@@ -25,7 +25,7 @@ impl TakeKind {
     }
 }
 
-/// What one camera filmed.
+/// The film of one camera.
 #[derive(Debug, Clone)]
 pub struct Source {
     /// The camera's label.
@@ -43,7 +43,7 @@ pub struct Source {
 pub struct Take {
     /// `take-<uuid4>`
     pub id: String,
-    /// When it was created.
+    /// The time of its creation.
     pub created: Timestamp,
     /// JSON text, to the letter; `None` is null.
     pub metadata: Option<String>,

@@ -15,7 +15,7 @@ pub const OUTPUTS: [&str; 3] = ["pkl", "volume_definition", "volume_report"];
 pub struct Volume {
     /// `volume-<uuid4>`
     pub id: String,
-    /// When it was created.
+    /// The time of its creation.
     pub created: Timestamp,
     /// JSON text, to the letter; `None` is null.
     pub metadata: Option<String>,
@@ -31,7 +31,7 @@ pub struct Volume {
     pub sources: Vec<Source>,
     /// The state it stays in; `None` for one that moves with time.
     pub pinned: Option<State>,
-    /// Whether it ends as FAILED in place of FINISHED.
+    /// Set if it ends as FAILED in place of FINISHED.
     pub fails: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What the operations do.
+//! Jobs: creating, reading, changing and listing them.
 
 use super::*;
 

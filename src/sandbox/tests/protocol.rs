@@ -1,4 +1,4 @@
-//! How requests are read, refused and recorded.
+//! The reading, refusing and recording of requests.
 
 use reqwest::StatusCode;
 
