@@ -67,6 +67,57 @@ fn compression(folder: &std::path::Path, record: &CallRecord) -> f64 {
     mebibytes / cpu().saturating_sub(before).as_secs_f64()
 }
 
+/// Measures the cost of a record to its request, and the records a second that the writer takes.
+async fn handing_over(journal: &Journal, request: &RequestContext) {
+    // Fewer at once than the queue holds: what is measured is handing over, not waiting.
+    let (rounds, each) = (20, 4_000);
+    let mut spent = Duration::ZERO;
+    for _ in 0..rounds {
+        let records: Vec<_> = (0..each).map(|_| record(request)).collect();
+        let before = cpu();
+        for record in records {
+            journal.record(record).await;
+        }
+        spent += cpu().saturating_sub(before);
+        journal.flush(Duration::from_secs(10)).await;
+    }
+    println!("a record costs its request {:.2?} of CPU", spent / (rounds * each));
+    let (began, count) = (Instant::now(), 100_000);
+    for _ in 0..count {
+        journal.record(record(request)).await;
+    }
+    journal.flush(Duration::from_mins(1)).await;
+    println!(
+        "the writer takes {:.0} records a second",
+        f64::from(count) / began.elapsed().as_secs_f64()
+    );
+}
+
+/// Measures the audited mutations a second that so many callers get through.
+async fn mutations(journal: &Journal, request: &RequestContext, callers: u32) {
+    let began = Instant::now();
+    let mut tasks = Vec::new();
+    for _ in 0..callers {
+        let (journal, request) = (journal.clone(), request.clone());
+        tasks.push(tokio::spawn(async move {
+            let trail = Trail::new("createJob", RootField::CreateJob);
+            let mut written = 0_u32;
+            while began.elapsed() < Duration::from_secs(3) {
+                journal.intent(&request, &trail, jiff::Timestamp::now()).await.unwrap();
+                journal.record(record(&request)).await;
+                written += 1;
+            }
+            written
+        }));
+    }
+    let mut written = 0;
+    for task in tasks {
+        written += task.await.unwrap();
+    }
+    let rate = f64::from(written) / began.elapsed().as_secs_f64();
+    println!("{callers} callers: {rate:.0} audited mutations a second");
+}
+
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -89,51 +140,9 @@ fn main() {
         let files = tempfile::tempdir().unwrap();
         let journal = Journal::open(&settings(files.path())).unwrap();
 
-        // Fewer at once than the queue holds: what is measured is handing over, not waiting.
-        let (rounds, each) = (20, 4_000);
-        let mut spent = Duration::ZERO;
-        for _ in 0..rounds {
-            let records: Vec<_> = (0..each).map(|_| record(&request)).collect();
-            let before = cpu();
-            for record in records {
-                journal.record(record).await;
-            }
-            spent += cpu().saturating_sub(before);
-            journal.flush(Duration::from_secs(10)).await;
-        }
-        println!("a record costs its request {:.2?} of CPU", spent / (rounds * each));
-        let (began, count) = (Instant::now(), 100_000);
-        for _ in 0..count {
-            journal.record(record(&request)).await;
-        }
-        journal.flush(Duration::from_mins(1)).await;
-        println!(
-            "the writer takes {:.0} records a second",
-            f64::from(count) / began.elapsed().as_secs_f64()
-        );
-
+        handing_over(&journal, &request).await;
         for callers in [1, 16, 64] {
-            let began = Instant::now();
-            let mut tasks = Vec::new();
-            for _ in 0..callers {
-                let (journal, request) = (journal.clone(), request.clone());
-                tasks.push(tokio::spawn(async move {
-                    let trail = Trail::new("createJob", RootField::CreateJob);
-                    let mut written = 0_u32;
-                    while began.elapsed() < Duration::from_secs(3) {
-                        journal.intent(&request, &trail, jiff::Timestamp::now()).await.unwrap();
-                        journal.record(record(&request)).await;
-                        written += 1;
-                    }
-                    written
-                }));
-            }
-            let mut written = 0;
-            for task in tasks {
-                written += task.await.unwrap();
-            }
-            let rate = f64::from(written) / began.elapsed().as_secs_f64();
-            println!("{callers} callers: {rate:.0} audited mutations a second");
+            mutations(&journal, &request, callers).await;
         }
         let rate = compression(files.path(), &record(&request));
         println!("a second of CPU compresses {rate:.0} MiB of records");

@@ -1,33 +1,30 @@
 //! The composition root: a configuration and its policies become a running gateway.
 
 mod background;
+mod build;
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use axum::http::{HeaderName, HeaderValue};
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use crate::audit::{self, Journal, Sink};
 use crate::cache::SharedTier;
-use crate::config::{self, Config, Diagnostics, Fingerprint, Server};
-use crate::http::{self, Cors, Endpoints, Proxies, Readiness, Serving, Tls, TlsError, TlsFiles};
-use crate::idempotency::{self, Idempotency};
-use crate::jobs::{CursorKey, Jobs};
-use crate::limit::Limiter;
+use crate::config::{Config, Diagnostics, Fingerprint, Server};
+use crate::http::{self, Endpoints, Readiness, Serving, Tls, TlsError};
+use crate::idempotency;
+use crate::jobs::Jobs;
 use crate::model::Clock;
 use crate::pipeline::{self, Service};
 use crate::policy::Snapshot;
-use crate::reload::{self, ConfigSource};
-use crate::seal::Seal;
-use crate::shared_state::SharedState;
+use crate::reload::ConfigSource;
 use crate::supervision::{self, Supervisor};
 use crate::telemetry::{self, metrics};
 use crate::upstream::Upstream;
@@ -113,130 +110,6 @@ pub struct Bound {
 }
 
 impl App {
-    /// Builds a gateway. `page` is served at `/` (GraphiQL in `dev`). Needs a runtime.
-    ///
-    /// # Errors
-    /// When the HTTP client, the cursor key or an issuer's keys cannot be had.
-    pub fn build(
-        config: &Config,
-        policies: Snapshot,
-        clock: Clock,
-        page: Option<String>,
-    ) -> Result<Self, Error> {
-        let authorities = config.upstream.ca.as_deref().map(read).transpose()?;
-        let upstream = Upstream::new(config.upstream.calls.clone(), authorities.as_deref())?;
-        let upstream = Arc::new(upstream);
-        let cursor_key = if let Some(key) = &config.cursor_key {
-            CursorKey::new(key)
-        } else {
-            tracing::warn!(
-                "`cursor_key` is not set: listJobs cursors end with this process and are not \
-                 taken by other replicas"
-            );
-            CursorKey::generate()?
-        };
-        let jobs = Jobs::new(
-            Arc::clone(&upstream),
-            cursor_key,
-            clock,
-            config.cache.jobs,
-            config.server.request_timeout,
-        );
-        let config::Idempotency { keep, max_keys, .. } = config.idempotency;
-        let remember = idempotency::Settings { keep, max_keys };
-        let seal = match &config.cursor_key {
-            Some(key) => Seal::new(key, "jobs-gateway idempotency v1"),
-            None => Seal::random()?,
-        };
-        let mut limiter = Limiter::Local;
-        let shared = match (&config.shared_state, &config.cursor_key) {
-            (Some(url), Some(key)) => {
-                let state = Arc::new(SharedState::open(url).map_err(|_| Error::SharedState)?);
-                limiter = Limiter::shared(Arc::clone(&state));
-                Some((Arc::new(SharedTier::new(Arc::clone(&state), key)), state))
-            }
-            _ => None,
-        };
-        let idempotency = match (&shared, &config.idempotency.file) {
-            (Some((_, state)), _) => Idempotency::shared(Arc::clone(state), remember, seal, clock),
-            (None, Some(file)) => match Idempotency::in_file(file, remember, seal.clone(), clock) {
-                // Two gateways with one file: one of them would forget keys that it believes it keeps.
-                Err(error)
-                    if !config.idempotency.is_explicit
-                        && !matches!(error, idempotency::OpenError::Taken) =>
-                {
-                    let file = file.display();
-                    tracing::warn!(%error, %file, "idempotency keys are forgotten with this process");
-                    Idempotency::in_memory(remember, seal, clock)
-                }
-                opened => opened?,
-            },
-            (None, None) => Idempotency::in_memory(remember, seal, clock),
-        };
-        let shared = shared.map(|(tier, _)| tier);
-        let jobs = match &shared {
-            Some(shared) => jobs.sharing(Arc::clone(shared)),
-            None => jobs,
-        };
-        let journal = if let Some(audit) = &config.audit {
-            Journal::open(&audit.journal).map_err(Error::Audit)?
-        } else {
-            tracing::warn!("`audit` is not set: no records are kept of what tenants do");
-            Journal::none()
-        };
-        let jobs = jobs.recording(journal.clone());
-        // For the issuers' keys; like the one for Move it follows nobody elsewhere.
-        let http = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()?;
-        let supervisor = Supervisor::default();
-        let rules = reload::rules(config, policies, &jobs, None, &http, &supervisor)?;
-        let forward_headers = config.upstream.forward_headers.iter();
-        let forward_headers: Vec<_> = forward_headers
-            .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
-            .collect();
-        let service = Arc::new(Service {
-            rules: ArcSwap::from_pointee(rules),
-            limiter,
-            idempotency,
-            proxies: Proxies::new(config.server.trusted_proxies.clone()),
-            forward_headers: forward_headers.clone(),
-            journal: journal.clone(),
-            concurrency_limit: Semaphore::new(config.server.max_requests),
-            clock,
-            max_body: config.server.max_body,
-            request_timeout: config.server.request_timeout,
-        });
-        let tls = match config.server.tls.clone() {
-            Some(config::Tls { cert, key, client_ca }) => {
-                Some(Arc::new(Tls::open(TlsFiles { cert, key, client_ca })?))
-            }
-            None => None,
-        };
-        let origins = config.server.cors_origins.iter();
-        let surface = Endpoints {
-            paths: config.server.paths.clone(),
-            cors: Cors {
-                origins: origins.filter_map(|o| HeaderValue::from_str(o).ok()).collect(),
-                headers: [config.server.cors_headers.clone(), forward_headers].concat(),
-            },
-            page,
-        };
-        Ok(Self {
-            service,
-            upstream,
-            jobs,
-            shared,
-            http,
-            surface,
-            tls,
-            config: config.clone(),
-            origin: None,
-            supervisor,
-        })
-    }
-
     /// Reloads whenever what was read from the origin changes, and on SIGHUP. `known` is what it was
     /// when the gateway's configuration was read.
     #[must_use]
@@ -283,10 +156,6 @@ impl App {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })
-}
-
 /// The number of connections the system keeps until they are accepted.
 const BACKLOG: u32 = 4096;
 
@@ -300,6 +169,34 @@ fn listen(address: SocketAddr, key: &'static str) -> Result<(TcpListener, Socket
     let listener = socket.listen(BACKLOG).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
+}
+
+/// Returns the number of connections that the system allows, of those that are configured.
+fn possible(max_connections: usize) -> usize {
+    let possible = http::connections_possible(max_connections);
+    if possible < max_connections {
+        tracing::warn!(
+            max_connections,
+            possible,
+            "the system's limit of open files allows fewer connections"
+        );
+    }
+    possible
+}
+
+/// Keeps what is recorded, and lets the sinks have what they can of it.
+async fn close(journal: &Journal, sinks: Vec<JoinHandle<()>>, stop: &AtomicBool) {
+    if !journal.flush(FLUSH).await {
+        let lost = journal.waiting();
+        tracing::error!(lost, "audit records could not be written before the stop");
+    }
+    stop.store(true, Ordering::SeqCst);
+    let ended = tokio::task::spawn_blocking(move || {
+        for sink in sinks {
+            drop(sink.join());
+        }
+    });
+    let _ = tokio::time::timeout(FLUSH, ended).await;
 }
 
 impl Bound {
@@ -343,17 +240,9 @@ impl Bound {
                 tokio::time::sleep(drain_delay).await;
             }
         };
-        let possible = http::connections_possible(max_connections);
-        if possible < max_connections {
-            tracing::warn!(
-                max_connections,
-                possible,
-                "the system's limit of open files allows fewer connections"
-            );
-        }
         let router = pipeline::router(service, surface);
-        let gauge = metrics::connections;
-        let serving = Serving { max_connections: possible, keep_alive, tls, readiness, gauge };
+        let (max_connections, gauge) = (possible(max_connections), metrics::connections);
+        let serving = Serving { max_connections, keep_alive, tls, readiness, gauge };
         let serving = http::serve(listener, router, serving, stopped);
         let unrecorded = journal.broken();
         let mut outcome = Ok(());
@@ -369,18 +258,7 @@ impl Bound {
             () = unrecorded => outcome = Err(io::Error::other("nothing is recorded any more")),
         }
         leaving.idempotency.leave().await;
-        // What is recorded is kept, and the sinks get what they can of it.
-        if !journal.flush(FLUSH).await {
-            let lost = journal.waiting();
-            tracing::error!(lost, "audit records could not be written before the stop");
-        }
-        stopped_sinks.store(true, Ordering::SeqCst);
-        let sinks_ended = tokio::task::spawn_blocking(move || {
-            for sink in sinks {
-                drop(sink.join());
-            }
-        });
-        let _ = tokio::time::timeout(FLUSH, sinks_ended).await;
+        close(&journal, sinks, &stopped_sinks).await;
         telemetry::report_refused();
         drop(admin);
         outcome
@@ -389,7 +267,7 @@ impl Bound {
 }
 
 /// Starts what follows the audit file.
-fn follow_audit(app: &App, stop: &Arc<AtomicBool>) -> io::Result<Vec<std::thread::JoinHandle<()>>> {
+fn follow_audit(app: &App, stop: &Arc<AtomicBool>) -> io::Result<Vec<JoinHandle<()>>> {
     let Some(settings) = &app.config.audit else { return Ok(Vec::new()) };
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
     if settings.stdout {

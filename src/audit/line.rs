@@ -49,36 +49,15 @@ impl Line<'_> {
 pub fn write(event: &Event, place: Link, into: &mut Vec<u8>) {
     let (activity_id, activity, type_name) = activity(event);
     let (decision, rule) = decision(event);
-    let (status, status_id, severity, severity_id) = match (&event.phase, event.result, decision) {
-        (Phase::Journal(_), ..) | (_, FieldOutcome::Succeeded, _) => {
-            ("Success", 1, "Informational", 1)
-        }
-        (_, FieldOutcome::Unknown, _) => ("Unknown", 0, "Informational", 1),
-        (_, FieldOutcome::Failed(_), "allowed") => ("Failure", 2, "Low", 2),
-        (_, FieldOutcome::Failed(_), _) => ("Failure", 2, "Medium", 3),
-    };
+    let (status, status_id, severity, severity_id) = status(event, decision);
     let code = code_of(event).map(ErrorCode::as_str);
     let mut line = Line(into);
     line.json(r#"{"activity_id":"#).plain(activity_id);
     line.json(r#","activity_name":""#).json(activity);
     line.json(r#"","actor":{"user":{"uid":"#);
     actor(&mut line, event);
-    line.json(r#"}},"api":{"operation":""#);
-    line.json(event.operation.as_ref().map_or("none", |(_, field)| field.name()));
-    line.json(r#"","service":{"name":"jobs-gateway"},"request":{"uid":""#);
-    match &event.request_id {
-        Some(id) => line.plain(id),
-        None => line.json("none"),
-    };
-    line.json(r#""},"response":{"#);
-    if let Some(status) = event.http_status {
-        line.json(r#""code":"#).plain(status);
-    }
-    if let Some(code) = code {
-        line.json(if event.http_status.is_some() { "," } else { "" });
-        line.json(r#""error":""#).json(code).json("\"");
-    }
-    line.json("}}");
+    line.json("}},");
+    api(&mut line, event, code);
     if let Phase::Refusals(count) = &event.phase {
         line.json(r#","count":"#).plain(count.requests);
         line.json(r#","start_time":"#).plain(count.first.as_millisecond());
@@ -124,6 +103,37 @@ pub fn write(event: &Event, place: Link, into: &mut Vec<u8>) {
     line.maybe_text(r#","alias":"#, event.operation.as_ref().map(|(key, _)| &**key));
     line.json(r#","decision":""#).json(decision).json(r#"","rule":""#).json(rule).json("\"");
     unmapped(&mut line, event);
+    line.json("}}");
+}
+
+/// Returns the status, its id, the severity and its id.
+fn status(event: &Event, decision: &str) -> (&'static str, u8, &'static str, u8) {
+    match (&event.phase, event.result, decision) {
+        (Phase::Journal(_), ..) | (_, FieldOutcome::Succeeded, _) => {
+            ("Success", 1, "Informational", 1)
+        }
+        (_, FieldOutcome::Unknown, _) => ("Unknown", 0, "Informational", 1),
+        (_, FieldOutcome::Failed(_), "allowed") => ("Failure", 2, "Low", 2),
+        (_, FieldOutcome::Failed(_), _) => ("Failure", 2, "Medium", 3),
+    }
+}
+
+fn api(line: &mut Line<'_>, event: &Event, code: Option<&str>) {
+    line.json(r#""api":{"operation":""#);
+    line.json(event.operation.as_ref().map_or("none", |(_, field)| field.name()));
+    line.json(r#"","service":{"name":"jobs-gateway"},"request":{"uid":""#);
+    match &event.request_id {
+        Some(id) => line.plain(id),
+        None => line.json("none"),
+    };
+    line.json(r#""},"response":{"#);
+    if let Some(status) = event.http_status {
+        line.json(r#""code":"#).plain(status);
+    }
+    if let Some(code) = code {
+        line.json(if event.http_status.is_some() { "," } else { "" });
+        line.json(r#""error":""#).json(code).json("\"");
+    }
     line.json("}}");
 }
 

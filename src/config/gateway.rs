@@ -24,6 +24,7 @@ use crate::upstream;
 const MOVE_API: &str = "https://api.move.ai/ugc/graphql";
 
 /// Reads the whole file; `None` only after an error was reported.
+#[expect(clippy::too_many_lines, reason = "one key after the other")]
 pub fn read(context: &Context<'_>, root: &Node, folder: &Path) -> Option<Config> {
     let mut top = Section::new(context, "", root);
     let upstream = if let Some(section) = top.section("upstream") {

@@ -263,6 +263,32 @@ fn resident(process: &Process) -> u64 {
     statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
 
+fn any_fault(chance: &mut TestRng) -> Fault {
+    match chance.next_u32() % 5 {
+        0 => Fault::Reset,
+        1 => Fault::LoseAnswer,
+        2 => Fault::html(502),
+        3 => Fault::Stall,
+        _ => Fault::SlowBody(Duration::from_millis(300)),
+    }
+}
+
+/// The body of a request: a read of one job mostly, a listing or a change now and then.
+fn any_request(chance: &mut TestRng, job: &str, n: u64) -> Value {
+    match chance.next_u32() % 10 {
+        0 => json!({"query": "{ listJobs(first: 5) { items { id } } }"}),
+        1 => json!({
+            "query": "mutation($id: String!, $name: String) {
+                updateJob(id: $id, name: $name) { id } }",
+            "variables": {"id": job, "name": n.to_string()},
+        }),
+        _ => json!({
+            "query": "query($id: ID!) { getJob(jobId: $id) { id state } }",
+            "variables": {"id": job},
+        }),
+    }
+}
+
 /// `SOAK_SECONDS` of load after a fifth of that to warm up: 200 requests a second, every twentieth
 /// with a fault.
 #[tokio::test(flavor = "multi_thread")]
@@ -290,30 +316,11 @@ async fn a_soak_leaks_nothing_leaves_nothing_stuck_and_records_everything() {
             warm = resident(&process);
         }
         if n % 20 == 0 {
-            let fault = match chance.next_u32() % 5 {
-                0 => Fault::Reset,
-                1 => Fault::LoseAnswer,
-                2 => Fault::html(502),
-                3 => Fault::Stall,
-                _ => Fault::SlowBody(Duration::from_millis(300)),
-            };
-            sandbox.fail_next(None, fault);
+            sandbox.fail_next(None, any_fault(&mut chance));
         }
         let job = &jobs[chance.next_u32() as usize % jobs.len()];
-        let body = match chance.next_u32() % 10 {
-            0 => json!({"query": "{ listJobs(first: 5) { items { id } } }"}),
-            1 => json!({
-                "query": "mutation($id: String!, $name: String) {
-                    updateJob(id: $id, name: $name) { id } }",
-                "variables": {"id": job, "name": n.to_string()},
-            }),
-            _ => json!({
-                "query": "query($id: ID!) { getJob(jobId: $id) { id state } }",
-                "variables": {"id": job},
-            }),
-        };
         let request = http.post(&url).header("authorization", key("acme"));
-        let request = request.json(&body).send();
+        let request = request.json(&any_request(&mut chance, job, n)).send();
         sent += 1;
         asked.push(tokio::spawn(async move {
             let began = Instant::now();

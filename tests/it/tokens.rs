@@ -211,21 +211,11 @@ fn forged(header: &Value, claims: &Value, signature: &[u8]) -> String {
     )
 }
 
-#[tokio::test]
-async fn every_token_attack_is_refused_with_401_and_one_short_reason() {
-    let (rsa, ec) = (Key::new("rsa", Algorithm::RS256), Key::new("ec", Algorithm::ES256));
-    let stranger = Key::new("rsa", Algorithm::RS256);
-    let second_rsa = Key::new("rsa-2", Algorithm::RS256);
-    let issuer = Issuer::start(&[&rsa, &second_rsa, &ec]).await;
-    let world = world(&issuer).await;
-    let good = rsa.token(Algorithm::RS256, &claims("acme"));
-    assert_eq!(with_token(&world, &good, READ).await.status, 200);
+/// An attack's name, its token, and a word of its refusal.
+type Attack = (&'static str, String, &'static str);
 
-    let with = |change: &dyn Fn(&mut Value)| {
-        let mut claims = claims("acme");
-        change(&mut claims);
-        rsa.token(Algorithm::RS256, &claims)
-    };
+/// Tokens whose signature or header is not as it should be. `good` is one that is.
+fn forgeries(issuer: &Issuer, rsa: &Key, stranger: &Key, good: &str) -> Vec<Attack> {
     let with_header = |change: &dyn Fn(&mut Header)| {
         let mut header = Header::new(Algorithm::RS256);
         header.kid = Some("rsa".to_owned());
@@ -241,7 +231,7 @@ async fn every_token_attack_is_refused_with_401_and_one_short_reason() {
         header.kid = Some("rsa".to_owned());
         encode(&header, &claims("acme"), &EncodingKey::from_secret(secret)).unwrap()
     };
-    let attacks: Vec<(&str, String, &str)> = vec![
+    vec![
         (
             "alg none",
             forged(&json!({"alg": "none", "kid": "rsa"}), &claims("acme"), b""),
@@ -284,6 +274,17 @@ async fn every_token_attack_is_refused_with_401_and_one_short_reason() {
             with_header(&|h| h.kid = None),
             "signature",
         ),
+    ]
+}
+
+/// Signed tokens whose claims are not as they should be.
+fn bad_claims(rsa: &Key) -> Vec<Attack> {
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut claims = claims("acme");
+        change(&mut claims);
+        rsa.token(Algorithm::RS256, &claims)
+    };
+    vec![
         ("no exp", with(&|c| drop(c.as_object_mut().unwrap().remove("exp"))), "malformed"),
         ("exp that is no number", with(&|c| c["exp"] = "soon".into()), "malformed"),
         ("expired", with(&|c| c["exp"] = (now() - 31).into()), "expired"),
@@ -305,11 +306,32 @@ async fn every_token_attack_is_refused_with_401_and_one_short_reason() {
             "grants nothing",
         ),
         ("a tenant that is no text", with(&|c| c["team"] = json!(["acme"])), "grants nothing"),
+    ]
+}
+
+/// Texts that are no tokens.
+fn misshapen(good: &str) -> Vec<Attack> {
+    let (head, rest) = good.split_once('.').unwrap();
+    let (payload, signature) = rest.split_once('.').unwrap();
+    vec![
         ("not base64", format!("{head}.!!!.{signature}"), "malformed"),
         ("not JSON", format!("{}.{payload}.{signature}", URL_SAFE_NO_PAD.encode("{")), "malformed"),
         ("two dots alone", "..".to_owned(), "malformed"),
         ("far too long", format!("{good}{}", "A".repeat(25_000)), "malformed"),
-    ];
+    ]
+}
+
+#[tokio::test]
+async fn every_token_attack_is_refused_with_401_and_one_short_reason() {
+    let (rsa, ec) = (Key::new("rsa", Algorithm::RS256), Key::new("ec", Algorithm::ES256));
+    let stranger = Key::new("rsa", Algorithm::RS256);
+    let second_rsa = Key::new("rsa-2", Algorithm::RS256);
+    let issuer = Issuer::start(&[&rsa, &second_rsa, &ec]).await;
+    let world = world(&issuer).await;
+    let good = rsa.token(Algorithm::RS256, &claims("acme"));
+    assert_eq!(with_token(&world, &good, READ).await.status, 200);
+    let attacks =
+        [forgeries(&issuer, &rsa, &stranger, &good), bad_claims(&rsa), misshapen(&good)].concat();
     for (name, token, reason) in attacks {
         let reply = with_token(&world, &token, READ).await;
         assert_eq!((reply.status, reply.code().as_str()), (401, "UNAUTHENTICATED"), "{name}");

@@ -1,0 +1,182 @@
+//! Builds a gateway out of its configuration: each part, and then the whole.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::http::{HeaderName, HeaderValue};
+use tokio::sync::Semaphore;
+
+use super::{App, Error};
+use crate::audit::Journal;
+use crate::cache::SharedTier;
+use crate::config::{self, Config};
+use crate::http::{Cors, Endpoints, Proxies, Tls, TlsFiles};
+use crate::idempotency::{self, Idempotency};
+use crate::jobs::{CursorKey, Jobs};
+use crate::limit::Limiter;
+use crate::model::Clock;
+use crate::pipeline::Service;
+use crate::policy::Snapshot;
+use crate::reload;
+use crate::seal::Seal;
+use crate::shared_state::SharedState;
+use crate::supervision::Supervisor;
+use crate::upstream::Upstream;
+
+/// The parts of a gateway that replicas share.
+struct SharedParts {
+    state: Arc<SharedState>,
+    tier: Arc<SharedTier>,
+}
+
+impl App {
+    /// Builds a gateway. `page` is served at `/` (GraphiQL in `dev`). Needs a runtime.
+    ///
+    /// # Errors
+    /// When a file, the HTTP client, the cursor key, a store or an issuer's keys cannot be had.
+    pub fn build(
+        config: &Config,
+        policies: Snapshot,
+        clock: Clock,
+        page: Option<String>,
+    ) -> Result<Self, Error> {
+        let authorities = config.upstream.ca.as_deref().map(read).transpose()?;
+        let upstream = Upstream::new(config.upstream.calls.clone(), authorities.as_deref())?;
+        let upstream = Arc::new(upstream);
+        let (cache, longest) = (config.cache.jobs, config.server.request_timeout);
+        let jobs = Jobs::new(Arc::clone(&upstream), cursor_key(config)?, clock, cache, longest);
+        let shared = shared(config)?;
+        let limiter = match &shared {
+            Some(shared) => Limiter::shared(Arc::clone(&shared.state)),
+            None => Limiter::Local,
+        };
+        let idempotency = idempotency(config, shared.as_ref(), clock)?;
+        let jobs = match &shared {
+            Some(shared) => jobs.sharing(Arc::clone(&shared.tier)),
+            None => jobs,
+        };
+        let journal = journal(config)?;
+        let jobs = jobs.recording(journal.clone());
+        // For the issuers' keys; like the one for Move it follows nobody elsewhere.
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()?;
+        let supervisor = Supervisor::default();
+        let rules = reload::rules(config, policies, &jobs, None, &http, &supervisor)?;
+        let service = Arc::new(Service {
+            rules: ArcSwap::from_pointee(rules),
+            limiter,
+            idempotency,
+            proxies: Proxies::new(config.server.trusted_proxies.clone()),
+            forward_headers: forward_headers(config),
+            journal,
+            concurrency_limit: Semaphore::new(config.server.max_requests),
+            clock,
+            max_body: config.server.max_body,
+            request_timeout: config.server.request_timeout,
+        });
+        Ok(Self {
+            service,
+            upstream,
+            jobs,
+            shared: shared.map(|shared| shared.tier),
+            http,
+            surface: endpoints(config, page),
+            tls: tls(config)?,
+            config: config.clone(),
+            origin: None,
+            supervisor,
+        })
+    }
+}
+
+fn cursor_key(config: &Config) -> Result<CursorKey, Error> {
+    if let Some(key) = &config.cursor_key {
+        return Ok(CursorKey::new(key));
+    }
+    tracing::warn!(
+        "`cursor_key` is not set: listJobs cursors end with this process and are not taken by other replicas"
+    );
+    Ok(CursorKey::generate()?)
+}
+
+/// Connects to what replicas share, which is sealed with their key.
+fn shared(config: &Config) -> Result<Option<SharedParts>, Error> {
+    let (Some(url), Some(key)) = (&config.shared_state, &config.cursor_key) else {
+        return Ok(None);
+    };
+    let state = Arc::new(SharedState::open(url).map_err(|_| Error::SharedState)?);
+    let tier = Arc::new(SharedTier::new(Arc::clone(&state), key));
+    Ok(Some(SharedParts { state, tier }))
+}
+
+/// Opens the memory of mutations: in Redis, in a file, or in this process.
+fn idempotency(
+    config: &Config,
+    shared: Option<&SharedParts>,
+    clock: Clock,
+) -> Result<Idempotency, Error> {
+    let config::Idempotency { keep, max_keys, .. } = config.idempotency;
+    let remember = idempotency::Settings { keep, max_keys };
+    let seal = match &config.cursor_key {
+        Some(key) => Seal::new(key, "jobs-gateway idempotency v1"),
+        None => Seal::random()?,
+    };
+    if let Some(shared) = shared {
+        return Ok(Idempotency::shared(Arc::clone(&shared.state), remember, seal, clock));
+    }
+    let Some(file) = &config.idempotency.file else {
+        return Ok(Idempotency::in_memory(remember, seal, clock));
+    };
+    match Idempotency::in_file(file, remember, seal.clone(), clock) {
+        // Two gateways with one file: one of them would forget keys that it believes it keeps.
+        Err(error)
+            if !config.idempotency.is_explicit
+                && !matches!(error, idempotency::OpenError::Taken) =>
+        {
+            let file = file.display();
+            tracing::warn!(%error, %file, "idempotency keys are forgotten with this process");
+            Ok(Idempotency::in_memory(remember, seal, clock))
+        }
+        opened => Ok(opened?),
+    }
+}
+
+fn journal(config: &Config) -> Result<Journal, Error> {
+    if let Some(audit) = &config.audit {
+        return Journal::open(&audit.journal).map_err(Error::Audit);
+    }
+    tracing::warn!("`audit` is not set: no records are kept of what tenants do");
+    Ok(Journal::none())
+}
+
+fn tls(config: &Config) -> Result<Option<Arc<Tls>>, Error> {
+    let Some(config::Tls { cert, key, client_ca }) = config.server.tls.clone() else {
+        return Ok(None);
+    };
+    Ok(Some(Arc::new(Tls::open(TlsFiles { cert, key, client_ca })?)))
+}
+
+/// Returns the headers of callers that go on to Move.
+fn forward_headers(config: &Config) -> Vec<HeaderName> {
+    let names = config.upstream.forward_headers.iter();
+    names.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()).collect()
+}
+
+fn endpoints(config: &Config, page: Option<String>) -> Endpoints {
+    let origins = config.server.cors_origins.iter();
+    Endpoints {
+        paths: config.server.paths.clone(),
+        cors: Cors {
+            origins: origins.filter_map(|origin| HeaderValue::from_str(origin).ok()).collect(),
+            headers: [config.server.cors_headers.clone(), forward_headers(config)].concat(),
+        },
+        page,
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })
+}
