@@ -10,9 +10,9 @@ use std::sync::{Arc, OnceLock};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
 use jobs_gateway::cache::{
-    CachedResponse, Entry, JobCache, Key, Lifetime, ResponseCache, ResponseKey, State, Versions,
+    CachedResponse, EntityCache, Entry, Key, Lifetime, ResponseCache, ResponseKey, State, Versions,
 };
-use jobs_gateway::model::{JobId, MediaType, RequestMethod, RootFields, Selection, Tenant};
+use jobs_gateway::model::{EntityId, MediaType, RequestMethod, RootFields, Selection, Tenant};
 use support::{folder, load, resident};
 
 fn tenant() -> Arc<Tenant> {
@@ -23,7 +23,7 @@ fn tenant() -> Arc<Tenant> {
 
 fn key(tenant: &Tenant, n: usize) -> Key {
     let job = format!("job-{n:08x}-7526-41a9-a1e2-d6ef328e2cbe");
-    Key { tenant: tenant.id.clone(), job: JobId::parse(&job).unwrap() }
+    Key { tenant: tenant.id.clone(), id: EntityId::job(&job).unwrap() }
 }
 
 /// The bytes of a typical answer of Move's.
@@ -37,7 +37,7 @@ fn jobs(criterion: &mut Criterion) {
         let max: u64 = 8 << 30;
         let before = resident();
         let versions = Arc::new(Versions::default());
-        let cache = JobCache::new(max, Arc::clone(&versions));
+        let cache = EntityCache::new(max, Arc::clone(&versions));
         let now = Timestamp::now();
         for n in 0..count {
             let key = key(&tenant, n);
@@ -64,7 +64,7 @@ fn bounded(_: &mut Criterion) {
     let max: u64 = 256 << 20;
     let before = resident();
     let versions = Arc::new(Versions::default());
-    let cache = JobCache::new(max, Arc::clone(&versions));
+    let cache = EntityCache::new(max, Arc::clone(&versions));
     let now = Timestamp::now();
     for n in 0..1_000_000 {
         let key = key(&tenant, n);

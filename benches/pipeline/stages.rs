@@ -10,19 +10,19 @@ use jiff::Timestamp;
 use jobs_gateway::audit::{Event, Head, Link, write_line};
 use jobs_gateway::auth::{Issuers, authenticate};
 use jobs_gateway::cache::{
-    CachedResponse, Entry, JobCache, Key, Lifetime, ResponseCache, ResponseKey, State, Versions,
+    CachedResponse, EntityCache, Entry, Key, Lifetime, ResponseCache, ResponseKey, State, Versions,
 };
 use jobs_gateway::graphql::schema_without;
 use jobs_gateway::jobs::envelope;
 use jobs_gateway::limit::{self, Charge, Limiter};
 use jobs_gateway::model::{
-    CallRecord, CredentialId, JobId, Kind, MediaType, RequestId, RequestMethod, RootField,
-    RootFields, Selection, Tenant, Trail, Weights,
+    CallRecord, CredentialId, EntityId, EntityKind, Kind, MediaType, RequestId, RequestMethod,
+    RootField, RootFields, Selection, Tenant, Trail, Weights,
 };
 use jobs_gateway::operation::{Documents, Limits};
 use jobs_gateway::reload::Loaded;
-use jobs_gateway::upstream::Job;
-use jobs_gateway::upstream::{self, Call, JobDocument};
+use jobs_gateway::upstream::Entity;
+use jobs_gateway::upstream::{self, Call, EntityDocument};
 use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
 
@@ -166,8 +166,8 @@ pub fn answer_hit(_: &Arc<Runtime>) -> Run {
 
 pub fn job_hit(_: &Arc<Runtime>) -> Run {
     let (versions, now) = (Arc::new(Versions::default()), Timestamp::now());
-    let (cache, tenant) = (JobCache::new(1 << 20, Arc::clone(&versions)), tenant());
-    let key = Key { tenant: tenant.id.clone(), job: JobId::parse("job-1").unwrap() };
+    let (cache, tenant) = (EntityCache::new(1 << 20, Arc::clone(&versions)), tenant());
+    let key = Key { tenant: tenant.id.clone(), id: EntityId::job("job-1").unwrap() };
     let lifetime = Lifetime::of(&tenant.cache, State::Finished, std::iter::empty(), now);
     let (selection, version) = (Arc::new(Selection::of_leaves(["id"])), versions.of(&key));
     let entry =
@@ -199,16 +199,16 @@ pub fn selection_to_document(_: &Arc<Runtime>) -> Run {
     let mut selection = Selection::of_leaves(["id", "state", "name", "created", "metadata"]);
     selection.field("client").merge(&Selection::of_leaves(["id", "name"]));
     selection.field("outputs").merge(&Selection::of_leaves(["key"]));
-    let id = JobId::parse("job-1").unwrap();
+    let id = EntityId::job("job-1").unwrap();
     Box::new(move || {
-        black_box(Call::get_job(&id, &JobDocument::new(&selection)));
+        black_box(Call::get(&id, &EntityDocument::new(EntityKind::Job, &selection)));
     })
 }
 
 pub fn upstream_answer_in(_: &Arc<Runtime>) -> Run {
     let bytes = answer("job-1");
     Box::new(move || {
-        upstream::read::<Job>("getJob", bytes.clone().into()).unwrap();
+        upstream::read::<Entity>("getJob", bytes.clone().into()).unwrap();
     })
 }
 

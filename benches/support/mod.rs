@@ -59,8 +59,9 @@ pub fn folder(tenants: usize, signer: Option<&Signer>, more: &str) -> TempDir {
     let policies = folder.path().join("policies");
     std::fs::create_dir(&policies).unwrap();
     for tenant in 0..tenants {
-        let mut text =
-            format!("tenant: tenant-{tenant}\noperations: [\"*\"]\nauth:\n  api_keys:\n");
+        let mut text = format!(
+            "tenant: tenant-{tenant}\noperations: [\"*\"]\ntakes: {{ unclaimed: use }}\nauth:\n  api_keys:\n"
+        );
         for number in 0..3 {
             let hash = KeyHash::of(key(tenant, number).as_bytes());
             writeln!(text, "    - {{ id: key-{number}, sha256: {hash} }}").unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::chain::Link;
 use super::event::{Event, Phase, Source};
 use crate::model::{
-    CacheStatus, CredentialId, ErrorCode, FieldOutcome, KeyHash, RootField, TenantId,
+    Activity, CacheStatus, CredentialId, ErrorCode, FieldOutcome, KeyHash, TenantId,
 };
 
 const CLASS: u32 = 6003;
@@ -151,12 +151,11 @@ fn actor(line: &mut Line<'_>, event: &Event) {
 }
 
 fn resources(line: &mut Line<'_>, event: &Event) {
-    if let Some(job) = &event.notes.job {
-        line.json(r#"{"uid":"#).text(job.as_str()).json(r#","type":"job"}"#);
-    }
-    if let Some(take) = &event.notes.take {
-        line.json(if event.notes.job.is_some() { "," } else { "" });
-        line.json(r#"{"uid":"#).text(take.as_str()).json(r#","type":"take"}"#);
+    let notes = &event.notes;
+    for (index, id) in notes.entity.iter().chain(&notes.named).enumerate() {
+        line.json(if index > 0 { "," } else { "" });
+        line.json(r#"{"uid":"#).text(id.as_str());
+        line.json(r#","type":""#).json(id.kind().name()).json(r#""}"#);
     }
 }
 
@@ -208,10 +207,10 @@ fn decision(event: &Event) -> (&'static str, &'static str) {
 
 /// The activity's number, its name and its type's name in OCSF.
 fn activity(event: &Event) -> (u32, &'static str, &'static str) {
-    match event.operation.as_ref().map(|(_, field)| field) {
-        Some(RootField::GetJob | RootField::ListJobs) => (2, "Read", "API Activity: Read"),
-        Some(RootField::UpdateJob) => (3, "Update", "API Activity: Update"),
-        Some(_) => (1, "Create", "API Activity: Create"),
+    match event.operation.as_ref().map(|(_, field)| field.activity()) {
+        Some(Activity::Create) => (1, "Create", "API Activity: Create"),
+        Some(Activity::Read | Activity::List) => (2, "Read", "API Activity: Read"),
+        Some(Activity::Update) => (3, "Update", "API Activity: Update"),
         None => (99, "Other", "API Activity: Other"),
     }
 }
@@ -228,7 +227,7 @@ mod tests {
 
     use super::super::event::JournalNote;
     use super::*;
-    use crate::model::{CallRecord, Kind, RequestId, Trail};
+    use crate::model::{CallRecord, EntityKind, Kind, RequestId, RootField, Trail};
 
     fn written(event: &Event) -> Value {
         let mut text = Vec::new();
@@ -257,8 +256,9 @@ mod tests {
     #[test]
     fn a_line_with_everything_known_is_json_too() {
         let mut event = event("a", "s");
-        event.notes.job = crate::model::JobId::parse("job-1").ok();
-        event.notes.take = crate::model::TakeId::parse("take-1").ok();
+        event.notes.entity = crate::model::EntityId::job("job-1").ok();
+        event.notes.named =
+            crate::model::EntityId::parse(EntityKind::Take, "take-1").into_iter().collect();
         event.notes.metadata = Some((2, [1; 32]));
         event.notes.cache = Some(CacheStatus::Hit);
         event.notes.upstream_request_id = Some("r".into());

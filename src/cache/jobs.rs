@@ -9,15 +9,15 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use super::{Lifetime, Versions};
-use crate::model::{JobId, Selection, Tenant, TenantId, Version};
+use crate::model::{EntityId, Selection, Tenant, TenantId, Version};
 
-/// A job of a tenant.
+/// Something of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key {
     /// The tenant. Nothing is shared across tenants, a missing job neither.
     pub tenant: TenantId,
-    /// The job.
-    pub job: JobId,
+    /// Its id.
+    pub id: EntityId,
 }
 
 /// A cached job: `V` is what the tenant sees.
@@ -39,7 +39,7 @@ pub struct Entry<V> {
 
 /// A cache of jobs, bounded by bytes.
 #[derive(Debug)]
-pub struct JobCache<V: Send + Sync + 'static> {
+pub struct EntityCache<V: Send + Sync + 'static> {
     entries: Cache<Key, Arc<Entry<V>>>,
     versions: Arc<Versions>,
 }
@@ -47,7 +47,7 @@ pub struct JobCache<V: Send + Sync + 'static> {
 /// The size of an entry without its value, in bytes: key, policy, lifetime, counter, moka's own nodes.
 const OVERHEAD: usize = 800;
 
-impl<V: Send + Sync + 'static> JobCache<V> {
+impl<V: Send + Sync + 'static> EntityCache<V> {
     /// An empty cache that holds at most so many bytes.
     #[must_use]
     pub fn new(max_bytes: u64, versions: Arc<Versions>) -> Self {
@@ -81,7 +81,7 @@ impl<V: Send + Sync + 'static> JobCache<V> {
     }
 
     /// Remembers what was fetched, also where it may not be given any more already: see
-    /// [`JobCache::last_selection`].
+    /// [`EntityCache::last_selection`].
     pub fn put(&self, key: Key, entry: Arc<Entry<V>>, now: Timestamp) {
         if entry.lifetime.end() > now {
             self.entries.insert(key, entry);

@@ -13,7 +13,7 @@ mod shared;
 mod versions;
 
 pub use in_flight::{InFlight, Terms};
-pub use jobs::{Entry, JobCache, Key};
+pub use jobs::{EntityCache, Entry, Key};
 pub use lifetime::{Lifetime, Phase, State};
 pub use responses::{CachedResponse, ResponseCache, ResponseKey, Root};
 pub use shared::{SharedEntry, SharedTier, Stamp};

@@ -12,7 +12,7 @@ use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 
 use super::Versions;
-use crate::model::{JobId, MediaType, RequestMethod, RootField, RootFields, TenantId, Version};
+use crate::model::{EntityId, MediaType, RequestMethod, RootField, RootFields, TenantId, Version};
 
 /// The key of a whole answer: the question to the letter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -55,8 +55,8 @@ pub struct Root {
     pub response_key: Arc<str>,
     /// The root field.
     pub field: RootField,
-    /// The job that was read.
-    pub job: Option<JobId>,
+    /// The entity that was read.
+    pub entity: Option<EntityId>,
 }
 
 impl CachedResponse {

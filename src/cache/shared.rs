@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::{Key, Versions};
-use crate::model::{JobId, Selection, TenantId};
+use crate::model::{EntityId, EntityKind, Selection, TenantId};
 use crate::shared_state::{PATIENCE, PREFIX, REST, SharedState};
 
 /// The bytes of a nonce, which stands before the sealed text.
@@ -127,7 +127,9 @@ struct Message {
     from: String,
     id: u64,
     tenant: Option<String>,
-    job: Option<String>,
+    /// Its kind and its id.
+    #[serde(default)]
+    entity: Option<(EntityKind, String)>,
 }
 
 fn forget_channel() -> String {
@@ -139,11 +141,11 @@ fn ack_channel(replica: &str) -> String {
 }
 
 fn entry_key(key: &Key) -> String {
-    format!("{PREFIX}job:{}:{}", key.tenant, key.job)
+    format!("{PREFIX}{}:{}:{}", key.id.kind(), key.tenant, key.id)
 }
 
 fn counter_of_job(key: &Key) -> String {
-    format!("{PREFIX}writes:{}:{}", key.tenant, key.job)
+    format!("{PREFIX}writes:{}:{}", key.tenant, key.id)
 }
 
 fn counter_of_tenant(tenant: &TenantId) -> String {
@@ -219,8 +221,7 @@ impl SharedTier {
             Some((sealed, stays)) => pipeline.pset_ex(&entry, sealed, stays).ignore(),
             None => pipeline.del(&entry).ignore(),
         };
-        let (tenant, job) = (key.tenant.to_string(), key.job.to_string());
-        let told = self.tell(pipeline, Some(tenant), Some(job)).await;
+        let told = self.tell(pipeline, Some(&key.tenant), Some(&key.id)).await;
         if let Some([count, ..]) = told.as_deref() {
             return landed.is_none_or(|landed| landed.0[0] == *count);
         }
@@ -236,12 +237,12 @@ impl SharedTier {
 
     /// Makes all replicas forget a tenant's job, or all its jobs, and waits (20 ms at most) until
     /// they have.
-    pub async fn forget(&self, tenant: &TenantId, job: Option<&JobId>) {
+    pub async fn forget(&self, tenant: &TenantId, id: Option<&EntityId>) {
         // No transaction, whose keys would have to be in one slot of a Redis Cluster: once the counter is
         // counted, the rest is of no consequence.
         let mut pipeline = redis::pipe();
-        if let Some(job) = job {
-            let key = Key { tenant: tenant.clone(), job: job.clone() };
+        if let Some(id) = id {
+            let key = Key { tenant: tenant.clone(), id: id.clone() };
             let counter = counter_of_job(&key);
             pipeline.incr(&counter, 1).ignore();
             pipeline.expire(&counter, COUNTER_STAYS.as_secs().cast_signed()).ignore();
@@ -249,9 +250,8 @@ impl SharedTier {
         } else {
             pipeline.incr(counter_of_tenant(tenant), 1).ignore();
         }
-        let job = job.map(ToString::to_string);
         let mut debt = Debt { owes: &self.owes, is_paid: false };
-        debt.is_paid = self.tell(pipeline, Some(tenant.to_string()), job).await.is_some();
+        debt.is_paid = self.tell(pipeline, Some(tenant), id).await.is_some();
     }
 
     /// Publishes at the end of a pipeline, and waits for every other replica's word. Gives the numbers
@@ -259,10 +259,10 @@ impl SharedTier {
     async fn tell(
         &self,
         mut pipeline: redis::Pipeline,
-        tenant: Option<String>,
-        job: Option<String>,
+        tenant: Option<&TenantId>,
+        entity: Option<&EntityId>,
     ) -> Option<Vec<u64>> {
-        let (id, message) = self.message(tenant, job);
+        let (id, message) = self.message(tenant, entity);
         pipeline.publish(forget_channel(), message);
         let forgotten = Arc::new(Semaphore::new(0));
         let _waiting = Waiting::begin(self, id, &forgotten);
@@ -278,9 +278,11 @@ impl SharedTier {
         told
     }
 
-    fn message(&self, tenant: Option<String>, job: Option<String>) -> (u64, String) {
+    fn message(&self, tenant: Option<&TenantId>, entity: Option<&EntityId>) -> (u64, String) {
         let id = self.next_message.fetch_add(1, Ordering::Relaxed);
-        let message = Message { from: self.replica.clone(), id, tenant, job };
+        let tenant = tenant.map(ToString::to_string);
+        let entity = entity.map(|id| (id.kind(), id.to_string()));
+        let message = Message { from: self.replica.clone(), id, tenant, entity };
         (id, serde_json::to_string(&message).unwrap_or_default())
     }
 
@@ -348,8 +350,7 @@ impl SharedTier {
         if !untold.is_empty() {
             let mut pipeline = redis::pipe();
             for key in &untold {
-                let (tenant, job) = (key.tenant.to_string(), key.job.to_string());
-                let (_, message) = self.message(Some(tenant), Some(job));
+                let (_, message) = self.message(Some(&key.tenant), Some(&key.id));
                 pipeline.incr(counter_of_job(key), 1).ignore().del(entry_key(key)).ignore();
                 pipeline.publish(forget_channel(), message).ignore();
             }
@@ -373,11 +374,11 @@ impl SharedTier {
     async fn heed(&self, text: &str, versions: &Versions) {
         let Ok(message) = serde_json::from_str::<Message>(text) else { return };
         let tenant = message.tenant.as_deref().and_then(|text| TenantId::parse(text).ok());
-        let job = message.job.as_deref().and_then(|text| JobId::parse(text).ok());
-        match (tenant, job) {
+        let id = message.entity.and_then(|(kind, text)| EntityId::parse(kind, &text).ok());
+        match (tenant, id) {
             // What this replica wrote or read itself, it has counted already.
             (Some(_), Some(_)) if message.from == self.replica => {}
-            (Some(tenant), Some(job)) => versions.forget_job(&Key { tenant, job }),
+            (Some(tenant), Some(id)) => versions.forget_job(&Key { tenant, id }),
             (Some(tenant), None) => versions.forget_tenant(&tenant),
             (None, _) => versions.forget_all(),
         }

@@ -124,11 +124,11 @@ impl Versions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::JobId;
+    use crate::model::EntityId;
 
     fn key(job: &str) -> Key {
         let tenant = TenantId::parse("acme").expect("a name");
-        Key { tenant, job: JobId::parse(job).expect("an id") }
+        Key { tenant, id: EntityId::job(job).expect("an id") }
     }
 
     #[test]

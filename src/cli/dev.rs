@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::config::{Config, public_url_of};
 use crate::model::{
     Account, AccountId, ApiKey, Clock, CredentialId, KeyHash, RootFields, Secret, Tenant, TenantId,
+    UnclaimedTakes,
 };
 use crate::policy::{self, Snapshot};
 use crate::sandbox::{SINGLECAM_TAKE, Sandbox, SandboxOptions};
@@ -97,6 +98,8 @@ fn demo_policies(config: &Config) -> Result<Snapshot, Box<dyn std::error::Error>
     for (name, key) in TENANTS {
         let mut tenant = Tenant {
             operations: RootFields::ALL,
+            // The sandbox has takes that nobody made through the gateway.
+            unclaimed_takes: UnclaimedTakes::Use,
             ..policy::default_tenant(&TenantId::parse(name)?, config, &account)?
         };
         // Who tries things out may do so as fast as they like.

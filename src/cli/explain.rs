@@ -113,7 +113,11 @@ fn describe(caller: &Caller, node: &Node, key: Option<&Node>) -> String {
             format!("{:?}", metadata.unclaimed_jobs).to_lowercase(),
             at(&["metadata", "unclaimed_jobs"]),
         ),
-        ("owned takes only", tenant.takes_owned.to_string(), at(&["takes", "owned"])),
+        (
+            "unclaimed takes",
+            tenant.unclaimed_takes.name().to_owned(),
+            at(&["takes", "unclaimed"]).or_else(|| at(&["takes", "owned"])),
+        ),
         ("queries", rate(limits.queries.as_ref()), at(&["rate_limit", "queries"])),
         ("mutations", rate(limits.mutations.as_ref()), at(&["rate_limit", "mutations"])),
         (
@@ -208,9 +212,9 @@ fn cost(operation: &Operation, weights: &Weights) -> u32 {
     operation.root_fields().map(|(_, field)| weights.of(field)).sum()
 }
 
-/// Only what `getJob` and introspection answer is ever kept.
+/// Only what reads of one thing and introspection answer is ever kept.
 fn cacheability(operation: &Operation) -> &'static str {
     let is_cacheable = operation.kind == Kind::Query
-        && operation.root_fields().all(|(_, field)| field == RootField::GetJob);
+        && operation.root_fields().all(|(_, field)| field.is_getter());
     if is_cacheable { "its answer may be cached" } else { "its answer is never cached" }
 }

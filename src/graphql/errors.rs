@@ -160,16 +160,15 @@ impl From<jobs::Error> for ApiError {
     fn from(error: jobs::Error) -> Self {
         use jobs::Error as E;
         match error {
-            E::JobNotFound => Self::new(ErrorCode::NotFound, "No such job."),
+            E::NotFound(what) => Self::new(ErrorCode::NotFound, format!("No such {what}.")),
             E::OwnerUnknown => Self::new(
                 ErrorCode::UpstreamError,
                 "Move did not tell whose this is. Try again later; if it lasts, tell the platform \
                  team the request id.",
             ),
-            E::TakeNotFound => Self::new(ErrorCode::NotFound, "No such take."),
-            E::ReadOnly => Self::new(
+            E::ReadOnly(kind) => Self::new(
                 ErrorCode::Forbidden,
-                "This job was not created through the gateway and can only be read.",
+                format!("This {kind} was not created through the gateway and can only be read."),
             ),
             E::AuditUnavailable => Self::new(
                 ErrorCode::AuditUnavailable,

@@ -217,7 +217,7 @@ impl Answering<'_> {
             Some(Ok((value, errors))) => {
                 place_all(writer, root, unit, errors);
                 match value {
-                    Resolved::Job(job) => writer.job(step, job, path),
+                    Resolved::Entity(entity) => writer.entity(step, entity, path),
                     Resolved::Page(page) => writer.page(step, page, path),
                 }
             }

@@ -1,7 +1,7 @@
 //! The plan: what is wanted of Move and how the answer is written, worked out once for each normal form.
 
 use crate::jobs::{Source, Wanted, source_of};
-use crate::model::Selection;
+use crate::model::{EntityKind, Selection};
 use crate::operation::{Below, Field, Form, Leaf, Object, Pos, RootKind, Shape};
 
 /// A plan for one normal form.
@@ -19,7 +19,7 @@ pub struct RootPlan {
     pub asked: RootKind,
     /// The step that writes its value.
     pub step: Step,
-    /// The fields that are wanted of a job: the one that is read or written, or each of a page.
+    /// The fields that are wanted of an entity: of the one that is read or written, or of each of a page.
     pub wanted: Wanted,
 }
 
@@ -65,14 +65,15 @@ impl Plan {
     #[must_use]
     pub fn for_form(form: &Form) -> Self {
         let roots = form.roots.iter().map(|root| {
-            let mut selection = Selection::default();
-            for object in jobs_below(&root.field) {
+            let (mut selection, mut kind) = (Selection::default(), EntityKind::Job);
+            for (object, own) in entities_below(&root.field) {
+                kind = own;
                 collect(object, &mut selection);
             }
             RootPlan {
                 asked: root.asked,
                 step: step(form, &root.field, ""),
-                wanted: Wanted::of_job(selection),
+                wanted: Wanted::of(kind, selection),
             }
         });
         Self { roots: roots.collect(), fields: form.count() }
@@ -86,15 +87,15 @@ impl Plan {
     }
 }
 
-/// Returns what is selected of jobs: of the root's own value, or of a page's items.
-fn jobs_below(root: &Field) -> impl Iterator<Item = &Object> {
+/// Selected objects that are entities, each with its kind: the root's own value, or a page's items.
+fn entities_below(root: &Field) -> impl Iterator<Item = (&Object, EntityKind)> {
     let own = root.objects().iter();
-    own.flat_map(|object| {
+    let all = own.flat_map(|object| {
         let items = object.fields.iter().filter(|field| &*field.name == "items");
         let items: Vec<&Object> = items.flat_map(Field::objects).collect();
-        if object.type_name == "JobsPage" { items } else { vec![object] }
-    })
-    .filter(|object| object.type_name == "Job")
+        if object.type_name.ends_with("Page") { items } else { vec![object] }
+    });
+    all.filter_map(|object| Some((object, EntityKind::from_type_name(&object.type_name)?)))
 }
 
 /// Adds what Move is asked for: names alone, each once.

@@ -1,4 +1,4 @@
-//! The root fields: arguments in, a call of the heart, jobs out.
+//! The root fields: arguments in, a call of the heart, entities out.
 
 use std::sync::Arc;
 
@@ -8,18 +8,18 @@ use serde_json::{Map, Value};
 
 use super::errors::ApiError;
 use super::plan::RootPlan;
-use crate::jobs::{self, Jobs, ListArguments, OwnedJob, Page, Update};
-use crate::model::{ErrorCode, JobId, RequestContext, RootField, TakeId, Trail};
+use crate::jobs::{self, Jobs, ListArguments, Owned, Page, Update};
+use crate::model::{EntityId, EntityKind, ErrorCode, RequestContext, RootField, Trail};
 use crate::operation::{Operation, Unit};
-use crate::types::{ClipWindowInput, OptionsInput, OutputType, SortDirection};
-use crate::upstream::{FieldError, NewJob};
+use crate::types::SortDirection;
+use crate::upstream::{Creation, FieldError};
 
 /// The value of one root field.
 #[derive(Debug)]
 pub enum Resolved {
-    /// A job.
-    Job(Arc<OwnedJob>),
-    /// A page of jobs.
+    /// One entity.
+    Entity(Arc<Owned>),
+    /// A page of entities.
     Page(Page),
 }
 
@@ -37,30 +37,11 @@ pub type Outcome = Result<(Resolved, Vec<FieldError>), Failed>;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct JobArguments {
-    job_id: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct PageArguments {
     first: Option<i32>,
     after: Option<String>,
     sort_direction: Option<SortDirection>,
     take_id: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct NewJobArguments {
-    take_id: String,
-    metadata: Option<String>,
-    name: Option<String>,
-    clip_window: Option<ClipWindowInput>,
-    options: Option<OptionsInput>,
-    outputs: Option<Vec<Option<OutputType>>>,
-    number_of_actors: Option<i32>,
-    rig: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -79,45 +60,46 @@ pub async fn resolve(
     operation: &Operation,
     unit: &Unit,
 ) -> Outcome {
-    let wanted = &plan.wanted;
-    match unit.field {
+    let (wanted, field) = (&plan.wanted, unit.field);
+    match field {
         RootField::GetJob => {
-            let id = match unit.entity {
-                Some(place) => representation(operation, unit.root, place)?,
-                None => JobId::parse(&arguments::<JobArguments>(operation, unit)?.job_id)?,
+            let kind = field.entity();
+            let id = if let Some(place) = unit.entity {
+                representation(operation, unit.root, place)?
+            } else {
+                let argument = kind.id_argument();
+                let given: Map<String, Value> = arguments(operation, unit)?;
+                let text = given.get(argument).and_then(Value::as_str).unwrap_or_default();
+                jobs::id(argument, kind, text)?
             };
             let answer = jobs.get(request, trail, &id, wanted).await?;
-            Ok((Resolved::Job(answer.value), answer.errors))
+            Ok((Resolved::Entity(answer.value), answer.errors))
         }
         RootField::ListJobs => {
             let PageArguments { first, after, sort_direction, take_id } =
                 arguments(operation, unit)?;
-            let take = take_id.as_deref().map(TakeId::parse).transpose()?;
+            let take = take_id.map(|take| jobs::id("takeId", EntityKind::Take, &take));
+            let take = take.transpose()?;
             let arguments = ListArguments { first, after, sort_direction, take };
             let answer = jobs.list(request, trail, arguments, wanted).await?;
             Ok((Resolved::Page(answer.value), answer.errors))
         }
         RootField::CreateJob | RootField::CreateSingleCamJob | RootField::CreateMultiCamJob => {
-            let given: NewJobArguments = arguments(operation, unit)?;
-            let new = NewJob {
-                take: TakeId::parse(&given.take_id)?,
-                metadata: given.metadata,
-                name: given.name,
-                clip_window: given.clip_window,
-                options: given.options,
-                outputs: given.outputs,
-                number_of_actors: given.number_of_actors,
-                rig: given.rig,
+            let mut arguments: Map<String, Value> = arguments(operation, unit)?;
+            let metadata = match arguments.remove("metadata") {
+                Some(Value::String(metadata)) => Some(metadata),
+                _ => None,
             };
-            let answer = jobs.create(request, trail, new, wanted).await?;
-            Ok((Resolved::Job(Arc::new(answer.value)), answer.errors))
+            let creation = Creation { field, arguments, metadata };
+            let answer = jobs.create(request, trail, creation, wanted).await?;
+            Ok((Resolved::Entity(Arc::new(answer.value)), answer.errors))
         }
         RootField::UpdateJob => {
             let UpdateArguments { id, metadata, name } = arguments(operation, unit)?;
-            let id = JobId::parse(&id)?;
-            let answer =
-                jobs.update(request, trail, &id, Update { metadata, name }, wanted).await?;
-            Ok((Resolved::Job(Arc::new(answer.value)), answer.errors))
+            let id = jobs::id("id", field.entity(), &id)?;
+            let update = Update { field, id, metadata, name };
+            let answer = jobs.update(request, trail, update, wanted).await?;
+            Ok((Resolved::Entity(Arc::new(answer.value)), answer.errors))
         }
     }
 }
@@ -132,7 +114,7 @@ fn arguments<T: DeserializeOwned>(operation: &Operation, unit: &Unit) -> Result<
 }
 
 /// The job that a representation in `_entities` names.
-fn representation(operation: &Operation, root: usize, place: usize) -> Result<JobId, Failed> {
+fn representation(operation: &Operation, root: usize, place: usize) -> Result<EntityId, Failed> {
     let representations = operation.representations(root);
     let members = representations.get(place).and_then(Value::as_object);
     let text = |members: &Map<String, Value>, name: &str| {
@@ -141,7 +123,7 @@ fn representation(operation: &Operation, root: usize, place: usize) -> Result<Jo
     let typename = members.and_then(|members| text(members, "__typename"));
     let id = members.and_then(|members| text(members, "id"));
     if let (Some("Job"), Some(id)) = (typename.as_deref(), id) {
-        return Ok(JobId::parse(&id)?);
+        return Ok(jobs::id("representations", EntityKind::Job, &id)?);
     }
     let message = "A representation is {\"__typename\": \"Job\", \"id\": \"…\"}: no other type has a \
                    key here.";
@@ -151,12 +133,6 @@ fn representation(operation: &Operation, root: usize, place: usize) -> Result<Jo
 impl From<ApiError> for Failed {
     fn from(error: ApiError) -> Self {
         Self::Api(error)
-    }
-}
-
-impl From<crate::model::IdError> for Failed {
-    fn from(error: crate::model::IdError) -> Self {
-        Self::Api(error.into())
     }
 }
 

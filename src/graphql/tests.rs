@@ -14,12 +14,12 @@ use super::plan::Plan;
 use super::roots::{Failed, Outcome, Resolved};
 use super::schemas::schema_without;
 use crate::jobs::fixture::{Place, tenant};
-use crate::jobs::{self, OwnedJob, Page};
+use crate::jobs::{self, Owned, Page};
 use crate::json::{Json, JsonRef};
-use crate::model::{Account, AccountId, FieldCoordinate, RootField, Tenant};
+use crate::model::{Account, AccountId, EntityKind, FieldCoordinate, RootField, Tenant};
 use crate::operation::{Documents, Limits, Operation, Schema, sdl_without};
 use crate::types::sdl;
-use crate::upstream::Job;
+use crate::upstream::Entity;
 use random::{Dice, Random};
 
 /// A document to be judged.
@@ -66,7 +66,7 @@ struct Ours {
     documents: Documents,
     schemas: [Arc<Schema>; 2],
     tenant: Tenant,
-    jobs: Vec<Arc<OwnedJob>>,
+    jobs: Vec<Arc<Owned>>,
 }
 
 impl Ours {
@@ -82,8 +82,11 @@ impl Ours {
         };
         let tenant = alone();
         let own = |job: &Value| {
-            let job = Job::parse(&job.to_string()).expect("a job");
-            Arc::new(OwnedJob::verify(&tenant, job, &[], Place::Root).expect("the tenant's"))
+            let job = Entity::parse(&job.to_string()).expect("a job");
+            Arc::new(
+                Owned::verify(&tenant, EntityKind::Job, job, &[], Place::Root)
+                    .expect("the tenant's"),
+            )
         };
         let jobs = jobs.iter().map(own).collect();
         let schemas = [schema_without(&[]), schema_without(&hidden())];
@@ -142,15 +145,15 @@ impl Ours {
             (None, RootField::GetJob) => arguments["jobId"].clone(),
             (None, RootField::UpdateJob) => arguments["id"].clone(),
             (None, RootField::ListJobs) => {
-                let items = self.jobs.iter().map(|job| OwnedJob::clone(job)).collect();
+                let items = self.jobs.iter().map(|job| Owned::clone(job)).collect();
                 let first = i32::try_from(self.jobs.len()).expect("few");
                 return Ok((Resolved::Page(Page { after: None, first, items }), Vec::new()));
             }
-            _ => return Ok((Resolved::Job(Arc::clone(&self.jobs[0])), Vec::new())),
+            _ => return Ok((Resolved::Entity(Arc::clone(&self.jobs[0])), Vec::new())),
         };
         let found = self.jobs.iter().find(|job| job.json().text_of("id").as_deref() == id.as_str());
-        let job = found.ok_or(Failed::from(jobs::Error::JobNotFound))?;
-        Ok((Resolved::Job(Arc::clone(job)), Vec::new()))
+        let job = found.ok_or(Failed::from(jobs::Error::NotFound("job")))?;
+        Ok((Resolved::Entity(Arc::clone(job)), Vec::new()))
     }
 }
 

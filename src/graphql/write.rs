@@ -5,7 +5,7 @@ use super::answer::PlacedError;
 use super::errors::ApiError;
 use super::place::Segment;
 use super::plan::{Step, Steps, Writing};
-use crate::jobs::{OwnedJob, Page, Source, present};
+use crate::jobs::{Owned, Page, Source, present};
 use crate::json::{JsonRef, Kind, Member};
 use crate::model::{ErrorCode, Tenant};
 use crate::operation::{Leaf, Shape};
@@ -102,16 +102,16 @@ pub struct Writer<'a> {
 /// The source of an object's values.
 #[derive(Debug, Clone, Copy)]
 enum Object<'a> {
-    /// A job whose owner was checked.
-    Job(&'a OwnedJob),
-    /// Anything below a job.
+    /// An entity whose owner was checked.
+    Owned(&'a Owned),
+    /// Anything below one.
     Part(JsonRef<'a>),
 }
 
 impl<'a> Object<'a> {
     fn json(self) -> JsonRef<'a> {
         match self {
-            Self::Job(job) => job.json(),
+            Self::Owned(entity) => entity.json(),
             Self::Part(json) => json,
         }
     }
@@ -206,9 +206,9 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes a job by a step whose value it is.
-    pub fn job(&mut self, step: &Step, job: &OwnedJob, path: &Path<'_>) -> Result<(), Nulled> {
+    pub fn entity(&mut self, step: &Step, entity: &Owned, path: &Path<'_>) -> Result<(), Nulled> {
         match step.objects() {
-            [steps] => self.object(steps, Object::Job(job), path),
+            [steps] => self.object(steps, Object::Owned(entity), path),
             _ => {
                 Err(self.malformed(path, "holds an object of a type that the schema does not know"))
             }
@@ -229,9 +229,9 @@ impl<'a> Writer<'a> {
                     Some(after) => self.text(after)?,
                     None => self.raw(b"null")?,
                 },
-                "items" => self.list(page.items.iter(), |writer, index, job| {
+                "items" => self.list(page.items.iter(), |writer, index, item| {
                     let path = path.item(index);
-                    writer.nullable(true, |writer| writer.job(step, job, &path))
+                    writer.nullable(true, |writer| writer.entity(step, item, &path))
                 })?,
                 _ => self.raw(b"null")?,
             }
@@ -286,8 +286,8 @@ impl<'a> Writer<'a> {
 
     /// Writes the tenant's own value of a metadata.
     fn metadata(&mut self, step: &Step, object: Object<'_>, path: &Path<'_>) -> Result<(), Nulled> {
-        if let Object::Job(job) = object {
-            return match job.shown_metadata() {
+        if let Object::Owned(entity) = object {
+            return match entity.shown_metadata() {
                 Some(quoted) => self.raw(quoted.as_bytes()),
                 None => self.raw(b"null"),
             };

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::audit::Journal;
 use crate::jobs::Jobs;
-use crate::model::{JobId, TenantId};
+use crate::model::{EntityId, TenantId};
 use crate::telemetry::metrics::prometheus_text;
 
 /// The longest time an operator's body may take.
@@ -114,7 +114,7 @@ async fn invalidate(
     let Invalidation { tenant, job } =
         serde_json::from_slice(&body).map_err(|error| refuse(&error))?;
     let tenant = TenantId::parse(&tenant).map_err(|error| refuse(&error))?;
-    let job = job.as_deref().map(JobId::parse).transpose().map_err(|error| refuse(&error))?;
+    let job = job.as_deref().map(EntityId::job).transpose().map_err(|error| refuse(&error))?;
     jobs.forget(&tenant, job.as_ref()).await;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Key;
-use crate::model::{Before, Effect, JobId, KeyedMutation, Look};
+use crate::model::{Before, Effect, KeyedMutation, Look};
 use crate::seal::Seal;
 
 /// An entry: some hundred bytes, however long the mutation and its answer were.
@@ -66,10 +66,7 @@ impl Entry {
 
     /// The mutation as this entry knows it, which has to look for what is not certain.
     pub fn mutation(&self, key: &Key) -> KeyedMutation {
-        let parse = |id: &String| JobId::parse(id).ok();
-        let known =
-            self.fields.iter().map(|(mark, job)| (mark.clone(), job.as_ref().and_then(parse)));
-        KeyedMutation::new(key.hash, Some(Look::Tried(self.began)), known.collect())
+        KeyedMutation::new(key.hash, Some(Look::Tried(self.began)), self.fields.clone())
     }
 
     /// Returns true if it says of a root field that certainly nothing happened.
@@ -123,7 +120,7 @@ pub(super) fn after<'a>(
     for (response_key, effect) in effects {
         count += 1;
         let job = match (mutation.before(response_key), effect) {
-            (Before::Done(id), _) | (_, Effect::Done(id)) => Some(id.to_string()),
+            (Before::Done(id), _) | (_, Effect::Done(id)) => Some(id),
             (Before::NotDone, Effect::NotDone) => None,
             (Before::Unknown { .. }, Effect::NotDone) | (_, Effect::Unknown) => continue,
         };
@@ -179,11 +176,11 @@ mod tests {
         Key::of(&TenantId::parse("acme").expect("a name"), "k-1")
     }
 
-    fn job(n: u32) -> JobId {
-        JobId::parse(&format!("job-{n}")).expect("an id")
+    fn job(n: u32) -> String {
+        format!("job-{n}")
     }
 
-    fn mutation(look: Option<Look>, known: &[(&str, Option<JobId>)]) -> KeyedMutation {
+    fn mutation(look: Option<Look>, known: &[(&str, Option<String>)]) -> KeyedMutation {
         let bare = KeyedMutation::new(key().hash, None, BTreeMap::new());
         let known = known.iter().map(|(field, job)| (bare.mark(field), job.clone())).collect();
         KeyedMutation::new(key().hash, look, known)

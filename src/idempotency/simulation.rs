@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::store::{StoreError, Swap, Swapped};
 use super::*;
-use crate::model::{Before, JobId};
+use crate::model::Before;
 
 /// The number of histories there are.
 const HISTORIES: u64 = 5_000;
@@ -150,14 +150,14 @@ impl Model {
 /// Jobs by mark, and what goes wrong with the calls.
 #[derive(Debug, Default)]
 struct Move {
-    jobs: BTreeMap<String, Vec<JobId>>,
+    jobs: BTreeMap<String, Vec<String>>,
     made: u32,
 }
 
 impl Move {
-    fn create(&mut self, mark: &str) -> JobId {
+    fn create(&mut self, mark: &str) -> String {
         self.made += 1;
-        let id = JobId::parse(&format!("job-{}", self.made)).expect("an id");
+        let id = format!("job-{}", self.made);
         self.jobs.entry(mark.to_owned()).or_default().push(id.clone());
         id
     }
@@ -184,7 +184,7 @@ enum Fate {
 /// An answer as its caller reads it.
 #[derive(Debug, PartialEq, Eq)]
 enum Reads {
-    Jobs(Vec<Option<JobId>>),
+    Jobs(Vec<Option<String>>),
     Unknown,
 }
 
@@ -297,7 +297,7 @@ impl World {
     }
 
     /// One thing that happens.
-    async fn happens(&mut self, keys: &[Key], read: &mut HashMap<Key, Vec<JobId>>) {
+    async fn happens(&mut self, keys: &[Key], read: &mut HashMap<Key, Vec<String>>) {
         let at = self.chance.below(self.replicas.len());
         let event = self.chance.below(12);
         self.story.events.push(format!("event {event} at replica {at}"));
@@ -351,7 +351,7 @@ fn is_split(replicas: &[Replica]) -> bool {
 }
 
 /// Notes the jobs that a caller read: each time the same.
-fn note(read: &mut HashMap<Key, Vec<JobId>>, key: &Key, reads: Reads) {
+fn note(read: &mut HashMap<Key, Vec<String>>, key: &Key, reads: Reads) {
     let Reads::Jobs(jobs) = reads else { return };
     let Some(jobs) = jobs.into_iter().collect::<Option<Vec<_>>>() else { return };
     let known = read.entry(key.clone()).or_insert_with(|| jobs.clone());

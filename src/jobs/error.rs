@@ -1,24 +1,20 @@
 //! Why an operation on jobs did not succeed.
 
-use super::ownership::NotShown;
-use crate::model::Effect;
+use crate::model::{Effect, EntityKind};
 use crate::upstream::{self, FieldError};
 
 /// An error of an operation. `graphql::errors` decides what callers read of it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// The job is missing, another tenant's or nobody's: one answer for all three.
-    #[error("no such job")]
-    JobNotFound,
-    /// Move did not tell whose the job or the take is, so nobody may see or change it.
+    /// It is missing, another tenant's or nobody's: one answer for all three.
+    #[error("no such {0}")]
+    NotFound(&'static str),
+    /// Move did not tell whose it is, so nobody may see or change it.
     #[error("Move did not tell whose it is")]
     OwnerUnknown,
-    /// With `takes.owned`, the take is missing or not the tenant's.
-    #[error("no such take")]
-    TakeNotFound,
-    /// A job that no tenant created may be read under this tenant's policy, not changed.
-    #[error("the job was not created through the gateway and can only be read")]
-    ReadOnly,
+    /// An entity that no tenant created may be read under this tenant's policy, not changed.
+    #[error("the {0} was not created through the gateway and can only be read")]
+    ReadOnly(EntityKind),
     /// The call cannot be recorded, so it was not made.
     #[error("the call cannot be recorded")]
     AuditUnavailable,
@@ -39,15 +35,6 @@ pub enum Error {
     /// Move gave no answer.
     #[error(transparent)]
     Upstream(#[from] upstream::Error),
-}
-
-impl From<NotShown> for Error {
-    fn from(reason: NotShown) -> Self {
-        match reason {
-            NotShown::NotTheirs => Self::JobNotFound,
-            NotShown::OwnerUnknown => Self::OwnerUnknown,
-        }
-    }
 }
 
 impl Error {

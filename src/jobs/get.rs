@@ -1,4 +1,4 @@
-//! `getJob`
+//! `getJob`, `getTake`
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,76 +7,77 @@ use sha2::{Digest, Sha256};
 
 use crate::cache::{Entry, Key, Lifetime, Phase, SharedEntry, State, Terms};
 use crate::model::{
-    CacheStatus, Caller, Freshness, JobId, RequestContext, RootField, Selection, Tenant, Trail,
+    CacheStatus, Caller, EntityId, EntityKind, Freshness, RequestContext, Selection, Tenant, Trail,
     Version,
 };
-use crate::upstream::{self, Call, FieldError, Job, JobDocument, PathSegment, Reply};
+use crate::upstream::{self, Call, Entity, EntityDocument, FieldError, PathSegment, Reply};
 
 use super::needs::{self, Needed};
 use super::ownership::{self, NotShown, Place};
-use super::{Answer, Error, Jobs, OwnedJob, Proof, Wanted};
+use super::{Answer, Error, Jobs, Owned, Proof, Wanted};
 
-/// An id that no job has: the rest of a job's id is a random UUID, which this is not.
-const NO_JOB: &str = "job-00000000-0000-0000-0000-000000000000";
+/// The rest of an id that nothing has: Move's are random UUIDs, which this is not.
+const NOBODYS: &str = "00000000-0000-0000-0000-000000000000";
 
-/// A job as it is cached.
+/// The knowledge of an entity.
 #[derive(Debug, Clone)]
-pub(super) enum CachedJob {
-    /// The job as its tenant sees it.
-    Job(Arc<OwnedJob>),
+pub(super) enum CachedEntity {
+    /// The entity as its tenant sees it.
+    Owned(Arc<Owned>),
     /// It is missing, foreign or nobody's.
     NotFound,
 }
 
 /// The result of a fetch.
 #[derive(Debug, Clone)]
-pub(super) struct FetchedJob {
-    /// The entry as it is now.
-    entry: Arc<Entry<CachedJob>>,
-    /// Errors of some of the job's fields.
+pub(super) struct Fetched {
+    /// The knowledge now.
+    entry: Arc<Entry<CachedEntity>>,
+    /// Errors of some of its fields.
     errors: Arc<[FieldError]>,
     /// True if Move was asked for it or another replica had been.
     status: CacheStatus,
 }
 
 /// The end of a fetch.
-pub(super) type FetchResult = Result<FetchedJob, Error>;
+pub(super) type FetchResult = Result<Fetched, Error>;
 
 impl Jobs {
-    /// One job of the caller's tenant: from the cache where what is known covers what is wanted,
+    /// One entity of the caller's tenant: from the cache where what is known covers what is wanted,
     /// else from Move, one call for all who ask at once.
     ///
     /// # Errors
-    /// [`Error::JobNotFound`] for a job that is missing, foreign or nobody's; Move's own errors
-    /// about a job only to its owner.
+    /// [`Error::NotFound`] for what is missing, foreign or nobody's; Move's own errors about an
+    /// entity only to its owner.
     pub async fn get(
         &self,
         request: &RequestContext,
         trail: &Trail,
-        id: &JobId,
+        id: &EntityId,
         wanted: &Wanted,
-    ) -> Result<Answer<Arc<OwnedJob>>, Error> {
-        trail.note(|notes| notes.job = Some(id.clone()));
-        let key = Key { tenant: request.caller.tenant.id.clone(), job: id.clone() };
+    ) -> Result<Answer<Arc<Owned>>, Error> {
+        trail.note(|notes| notes.entity = Some(id.clone()));
+        let key = Key { tenant: request.caller.tenant.id.clone(), id: id.clone() };
         let needed = &wanted.needed;
         let now = self.clock.now();
         let known = if request.fresh { None } else { self.known(request, &key, &needed.selection) };
         match known {
             Some(entry) if entry.lifetime.phase(now) == Phase::Fresh => {
-                self.answer(trail, CacheStatus::Hit, &entry)
+                self.answer(trail, CacheStatus::Hit, id.kind(), &entry)
             }
             Some(entry) if entry.lifetime.phase(now) == Phase::Revalidate => {
-                self.refresh(request, &key, needed.clone());
-                self.answer(trail, CacheStatus::Stale, &entry)
+                self.refresh(request, trail, &key, needed.clone());
+                self.answer(trail, CacheStatus::Stale, id.kind(), &entry)
             }
             _ => match self.ask(request, trail, &key, needed).await {
-                (coalesced, Ok(FetchedJob { entry, errors, status })) => {
-                    let answer = self.answer(trail, coalesced.unwrap_or(status), &entry)?;
+                (coalesced, Ok(Fetched { entry, errors, status })) => {
+                    let answer =
+                        self.answer(trail, coalesced.unwrap_or(status), id.kind(), &entry)?;
                     if errors.is_empty() {
                         return Ok(answer);
                     }
                     // Who joined another's fetch may want less than it brought.
-                    let asked = needs::of_job(&wanted.selection);
+                    let asked = needs::of_entity(&wanted.selection);
                     let errors = errors.iter().filter(|error| concerns(error, &asked)).cloned();
                     let errors: Vec<_> = errors.collect();
                     if !errors.is_empty() {
@@ -89,7 +90,7 @@ impl Jobs {
                         Some(entry)
                             if !request.fresh && entry.lifetime.covers_error(self.clock.now()) =>
                         {
-                            self.answer(trail, CacheStatus::Stale, &entry)
+                            self.answer(trail, CacheStatus::Stale, id.kind(), &entry)
                         }
                         _ => Err(Error::Upstream(error)),
                     }
@@ -105,9 +106,10 @@ impl Jobs {
         request: &RequestContext,
         key: &Key,
         needed: &Selection,
-    ) -> Option<Arc<Entry<CachedJob>>> {
+    ) -> Option<Arc<Entry<CachedEntity>>> {
         let entry = self.cache.get(key, &request.caller.tenant)?;
-        let covers = matches!(entry.value, CachedJob::NotFound) || entry.selection.covers(needed);
+        let covers =
+            matches!(entry.value, CachedEntity::NotFound) || entry.selection.covers(needed);
         covers.then_some(entry)
     }
 
@@ -116,16 +118,17 @@ impl Jobs {
         &self,
         trail: &Trail,
         status: CacheStatus,
-        entry: &Entry<CachedJob>,
-    ) -> Result<Answer<Arc<OwnedJob>>, Error> {
+        kind: EntityKind,
+        entry: &Entry<CachedEntity>,
+    ) -> Result<Answer<Arc<Owned>>, Error> {
         let age = match status {
             CacheStatus::Hit | CacheStatus::Stale => entry.lifetime.age(self.clock.now()),
             CacheStatus::Coalesced | CacheStatus::Miss => Duration::ZERO,
         };
         trail.note_cache(status, age);
         match &entry.value {
-            CachedJob::NotFound => Err(Error::JobNotFound),
-            CachedJob::Job(job) => {
+            CachedEntity::NotFound => Err(Error::NotFound(kind.name())),
+            CachedEntity::Owned(job) => {
                 // A whole answer made of what is not current is never given again.
                 if self.versions.is_current(&entry.version) {
                     let Lifetime { fetched, fresh_until: until, .. } = entry.lifetime;
@@ -157,10 +160,10 @@ impl Jobs {
     }
 
     /// Fetches in the background, unless somebody does already.
-    fn refresh(&self, request: &RequestContext, key: &Key, needed: Needed) {
+    fn refresh(&self, request: &RequestContext, trail: &Trail, key: &Key, needed: Needed) {
         let terms = self.terms(request, key);
         if !self.in_flight.is_flying(key, &needed.selection, &terms) {
-            let trail = Trail::new("", RootField::GetJob);
+            let trail = Trail::new("", trail.field);
             // Somebody has to wait for it.
             tokio::spawn(self.fetch(request, &trail, key, needed, terms));
         }
@@ -183,14 +186,15 @@ impl Jobs {
     ) -> impl Future<Output = Option<FetchResult>> + use<> {
         let needed = match self.cache.last_selection(key) {
             Some(last) if !needed.selection.covers(&last) => {
-                Selection::clone(&needed.selection).union(&last).into()
+                let both = Selection::clone(&needed.selection).union(&last);
+                Needed::new(key.id.kind(), both)
             }
             _ => needed,
         };
         // Others may join, who have more time.
         let deadline = tokio::time::Instant::now() + self.fetch_time;
         let request = RequestContext { deadline, ..request.clone() };
-        let (jobs, trail, id) = (self.clone(), trail.clone(), key.job.clone());
+        let (jobs, trail, id) = (self.clone(), trail.clone(), key.id.clone());
         let (selection, version) = (Arc::clone(&needed.selection), terms.version.clone());
         // On the heap: it is moved several times before it runs, and it is large.
         let fetch =
@@ -202,13 +206,13 @@ impl Jobs {
         self,
         request: RequestContext,
         trail: Trail,
-        id: JobId,
+        id: EntityId,
         needed: Needed,
         version: Version,
     ) -> FetchResult {
         let Needed { selection, document } = needed;
         let tenant = &request.caller.tenant;
-        let key = Key { tenant: tenant.id.clone(), job: id };
+        let key = Key { tenant: tenant.id.clone(), id };
         let stamp = match &self.shared {
             None => None,
             Some(shared) => {
@@ -219,12 +223,12 @@ impl Jobs {
                 if let Some(entry) = entry
                     && entry.lifetime.phase(self.clock.now()) == Phase::Fresh
                 {
-                    return Ok(FetchedJob { entry, errors: [].into(), status: CacheStatus::Hit });
+                    return Ok(Fetched { entry, errors: [].into(), status: CacheStatus::Hit });
                 }
                 stamp
             }
         };
-        let id = &key.job;
+        let id = &key.id;
         let asked_at = self.clock.now();
         let Reply { value, errors, size, .. } = self.read(&request, &trail, id, &document).await?;
         let as_sent = value
@@ -236,11 +240,12 @@ impl Jobs {
             None => Err(Box::pin(self.refusal(&request, &trail, id, errors.clone())).await),
         };
         let (value, errors) = match found {
-            Ok(job) => (CachedJob::Job(Arc::new(job)), errors),
-            Err(Error::JobNotFound) => (CachedJob::NotFound, Vec::new()),
+            Ok(job) => (CachedEntity::Owned(Arc::new(job)), errors),
+            Err(Error::NotFound(_)) => (CachedEntity::NotFound, Vec::new()),
             Err(error) => return Err(error),
         };
-        let (lifetime, now) = (lifetime(&tenant.cache, &value, asked_at), self.clock.now());
+        let (lifetime, now) =
+            (lifetime(&tenant.cache, key.id.kind(), &value, asked_at), self.clock.now());
         // What came with errors is told to those who wait and not remembered.
         let is_kept = errors.is_empty();
         let is_newest = match &self.shared {
@@ -248,7 +253,7 @@ impl Jobs {
             Some(shared) => {
                 let known = is_kept.then(|| {
                     let job = match (&value, as_sent) {
-                        (CachedJob::Job(_), Some(text)) => Some(text),
+                        (CachedEntity::Owned(_), Some(text)) => Some(text),
                         _ => None,
                     };
                     let (rules, selection) = (rules_of(tenant), Arc::clone(&selection));
@@ -264,7 +269,7 @@ impl Jobs {
         if is_kept {
             self.cache.put(key, Arc::clone(&entry), now);
         }
-        Ok(FetchedJob { entry, errors: errors.into(), status: CacheStatus::Miss })
+        Ok(Fetched { entry, errors: errors.into(), status: CacheStatus::Miss })
     }
 
     /// Takes over what another replica fetched: judged by this replica's policies, as if Move had
@@ -275,21 +280,22 @@ impl Jobs {
         key: &Key,
         known: SharedEntry,
         version: &Version,
-    ) -> Option<Arc<Entry<CachedJob>>> {
+    ) -> Option<Arc<Entry<CachedEntity>>> {
         let SharedEntry { fetched, rules, selection, job } = known;
         if rules != rules_of(&caller.tenant) {
             return None;
         }
         let weight = job.as_ref().map_or(0, |text| 2 * text.len());
         let value = match job {
-            None => CachedJob::NotFound,
+            None => CachedEntity::NotFound,
             Some(text) => {
-                let job = Job::parse(&text)?;
-                CachedJob::Job(Arc::new(self.owned(caller, &key.job, job, &[]).ok()?))
+                let job = Entity::parse(&text)?;
+                CachedEntity::Owned(Arc::new(self.owned(caller, &key.id, job, &[]).ok()?))
             }
         };
         let tenant = Arc::clone(&caller.tenant);
-        let (lifetime, now) = (lifetime(&tenant.cache, &value, fetched), self.clock.now());
+        let (lifetime, now) =
+            (lifetime(&tenant.cache, key.id.kind(), &value, fetched), self.clock.now());
         // What is told now makes older answers void; what is not fresh is asked for first.
         let is_told = lifetime.phase(now) == Phase::Fresh;
         let landed = if is_told { self.versions.land(version) } else { None };
@@ -303,10 +309,10 @@ impl Jobs {
         &self,
         request: &RequestContext,
         trail: &Trail,
-        id: &JobId,
-        document: &JobDocument,
-    ) -> Result<Reply<Job>, upstream::Error> {
-        self.upstream.call(request, trail, &Call::get_job(id, document)).await
+        id: &EntityId,
+        document: &EntityDocument,
+    ) -> Result<Reply<Entity>, upstream::Error> {
+        self.upstream.call(request, trail, &Call::get(id, document)).await
     }
 
     /// Tells what errors without a job mean: a missing job, or Move's complaint about one that
@@ -317,17 +323,17 @@ impl Jobs {
         &self,
         request: &RequestContext,
         trail: &Trail,
-        id: &JobId,
+        id: &EntityId,
         errors: Vec<FieldError>,
     ) -> Error {
         let caller = &request.caller;
         if errors.iter().any(FieldError::is_not_found) {
-            return Error::JobNotFound;
+            return Error::NotFound(id.kind().name());
         }
-        if self.proven.contains_key(&proof(&caller.tenant, id)) {
+        if self.is_proven(&caller.tenant, id) {
             return Error::Refused(errors);
         }
-        let document = JobDocument::new(&needs::of_ownership());
+        let document = EntityDocument::new(id.kind(), &needs::of_ownership());
         match self.read(request, trail, id, &document).await {
             Err(error) => return error.into(),
             Ok(Reply { value: Some(job), errors: beside, .. }) => {
@@ -337,35 +343,38 @@ impl Jobs {
                 };
             }
             Ok(Reply { errors, .. }) if errors.iter().any(FieldError::is_not_found) => {
-                return Error::JobNotFound;
+                return Error::NotFound(id.kind().name());
             }
             Ok(_) => {}
         }
-        let Ok(nobody) = JobId::parse(NO_JOB) else { return Error::JobNotFound };
+        let nobodys = EntityId::parse(id.kind(), &format!("{}-{NOBODYS}", id.kind()));
+        let Ok(nobody) = nobodys else { return Error::NotFound(id.kind().name()) };
         match self.read(request, trail, &nobody, &document).await {
             Err(error) => error.into(),
             Ok(Reply { errors, .. }) if errors.iter().any(FieldError::is_not_found) => {
-                Error::JobNotFound
+                Error::NotFound(id.kind().name())
             }
-            Ok(_) => upstream::Error::not_an_answer("an error about no job").into(),
+            Ok(_) => upstream::Error::not_an_answer("an error about nothing").into(),
         }
     }
 
-    /// Checks that the job of an answer with these errors is the one asked for and the caller's.
+    /// Checks that the entity of an answer with these errors is the one asked for and the caller's.
     pub(super) fn owned(
         &self,
         caller: &Caller,
-        id: &JobId,
-        job: Job,
+        id: &EntityId,
+        entity: Entity,
         errors: &[FieldError],
-    ) -> Result<OwnedJob, Error> {
-        if job.id().is_none_or(|answered| *answered != *id.as_str()) {
-            return Err(upstream::Error::not_an_answer("about another job").into());
+    ) -> Result<Owned, Error> {
+        if entity.id().is_none_or(|answered| *answered != *id.as_str()) {
+            return Err(upstream::Error::not_an_answer("about something else").into());
         }
-        let verified = OwnedJob::verify(&caller.tenant, job, errors, Place::Root);
-        let owned = verified.inspect_err(|reason| {
-            if *reason == NotShown::OwnerUnknown {
-                ownership::report_unknown(RootField::GetJob, 1, Some(id));
+        let verified = Owned::verify(&caller.tenant, id.kind(), entity, errors, Place::Root);
+        let owned = verified.map_err(|reason| match reason {
+            NotShown::NotTheirs => Error::NotFound(id.kind().name()),
+            NotShown::OwnerUnknown => {
+                ownership::report_unknown(id.kind().getter(), 1, Some(id));
+                Error::OwnerUnknown
             }
         })?;
         if owned.is_writable() {
@@ -374,8 +383,13 @@ impl Jobs {
         Ok(owned)
     }
 
-    /// Remembers that a job was seen to be the tenant's.
-    pub(super) fn prove(&self, tenant: &Tenant, id: &JobId) {
+    /// Returns true if something was seen to be the tenant's.
+    pub(super) fn is_proven(&self, tenant: &Tenant, id: &EntityId) -> bool {
+        self.proven.contains_key(&proof(tenant, id))
+    }
+
+    /// Remembers that something was seen to be the tenant's.
+    pub(super) fn prove(&self, tenant: &Tenant, id: &EntityId) {
         let proof = proof(tenant, id);
         if !self.proven.contains_key(&proof) {
             self.proven.insert(proof, ());
@@ -383,34 +397,35 @@ impl Jobs {
     }
 }
 
-fn proof(tenant: &Tenant, id: &JobId) -> Proof {
+fn proof(tenant: &Tenant, id: &EntityId) -> Proof {
     (tenant.id.clone(), tenant.account.id.clone(), id.clone())
 }
 
 fn lifetime(
     policy: &crate::model::CachePolicy,
-    known: &CachedJob,
+    kind: EntityKind,
+    known: &CachedEntity,
     asked_at: jiff::Timestamp,
 ) -> Lifetime {
-    let CachedJob::Job(job) = known else {
+    let CachedEntity::Owned(owned) = known else {
         return Lifetime::of(policy, State::NotFound, std::iter::empty(), asked_at);
     };
-    let job = job.job();
-    let state = match job.state().as_deref() {
-        Some("FINISHED" | "FAILED") => State::Finished,
+    let entity = owned.entity();
+    let state = match (kind, entity.state().as_deref()) {
+        (EntityKind::Take, _) | (_, Some("FINISHED" | "FAILED")) => State::Finished,
         _ => State::Unfinished,
     };
-    Lifetime::of(policy, state, job.signed_urls().iter().map(|url| &**url), asked_at)
+    Lifetime::of(policy, state, entity.signed_urls().iter().map(|url| &**url), asked_at)
 }
 
 /// The rules by which another replica judged what it shares, as far as they decide what was asked and
-/// whose it is: the account, and what becomes of jobs that nobody owns.
+/// whose it is: the account, and what becomes of jobs and takes that nobody owns.
 fn rules_of(tenant: &Tenant) -> [u8; 32] {
     let key = Sha256::digest(tenant.account.api_key.expose());
     Sha256::new()
         .chain_update(format!("{} {}\n", tenant.account.id, tenant.account.url))
         .chain_update(key)
-        .chain_update(format!("{:?}", tenant.metadata.unclaimed_jobs))
+        .chain_update(format!("{:?} {:?}", tenant.metadata.unclaimed_jobs, tenant.unclaimed_takes))
         .finalize()
         .into()
 }

@@ -1,21 +1,21 @@
-//! `listJobs`
+//! `listJobs`, `listTakes`
 //!
-//! In a shared account a tenant's jobs lie among everybody's: pages of Move are read and sifted
+//! In a shared account what is a tenant's lies among everybody's: pages of Move are read and sifted
 //! until a page of the tenant's own is full.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::{Caller, RequestContext, TakeId, Trail};
+use crate::model::{Caller, EntityId, EntityKind, RequestContext, Trail, UnclaimedTakes};
 use crate::types::SortDirection;
 use crate::upstream::{
-    self, After, Call, ErrorKind, FieldError, JobsPage, Listing, PathSegment, Reply,
+    self, After, Call, EntityPage, ErrorKind, FieldError, Listing, PathSegment, Reply,
 };
 
 use super::cursor::{self, BadCursor, Position};
 use super::sift::Sifted;
-use super::{Answer, Error, Jobs, OwnedJob, Wanted};
+use super::{Answer, Error, Jobs, Owned, Wanted};
 
 /// The number of jobs a page holds if the caller does not say: as in Move.
 const DEFAULT_FIRST: i32 = 50;
@@ -30,14 +30,14 @@ const MAX_TIME: Duration = Duration::from_secs(8);
 /// The arguments of a listing.
 #[derive(Debug, Clone, Default)]
 pub struct ListArguments {
-    /// The number of jobs that are wanted.
+    /// The number of items that are wanted.
     pub first: Option<i32>,
     /// The cursor, JSON text.
     pub after: Option<String>,
     /// The order.
     pub sort_direction: Option<SortDirection>,
     /// Only jobs of this take.
-    pub take: Option<TakeId>,
+    pub take: Option<EntityId>,
 }
 
 /// A page of a listing, as its tenant sees it.
@@ -45,10 +45,10 @@ pub struct ListArguments {
 pub struct Page {
     /// The cursor of the next page, JSON text.
     pub after: Option<String>,
-    /// The greatest number of jobs it holds.
+    /// The most items that it holds.
     pub first: i32,
-    /// The jobs.
-    pub items: Vec<OwnedJob>,
+    /// The items.
+    pub items: Vec<Owned>,
 }
 
 impl ListArguments {
@@ -59,7 +59,7 @@ impl ListArguments {
 }
 
 impl Jobs {
-    /// A page of the tenant's own jobs, in Move's order.
+    /// A page of the tenant's own entities of a kind, in Move's order.
     ///
     /// # Errors
     /// [`Error::Argument`] for a bad `first` or cursor; Move's errors where there is no page.
@@ -75,16 +75,17 @@ impl Jobs {
             return Err(Error::argument("first", "must be at least 1"));
         }
         let first = first.min(MAX_FIRST);
-        trail.note(|notes| notes.take.clone_from(&arguments.take));
-        if let (Some(take), None) = (&arguments.take, arguments.cursor()) {
-            // Where takes are somebody's, the jobs of another's are those of a missing one.
-            match self.check_take(request, trail, take).await {
-                Err(Error::TakeNotFound) => return Ok(page(first, Vec::new(), None, Vec::new())),
+        trail.note(|notes| notes.named = arguments.take.iter().cloned().collect());
+        let hides = request.caller.tenant.unclaimed_takes == UnclaimedTakes::Hide;
+        if let (Some(take), None, true) = (&arguments.take, arguments.cursor(), hides) {
+            // The jobs of a take that the tenant may not use are those of a missing one.
+            match self.check(request, trail, std::slice::from_ref(take)).await {
+                Err(Error::NotFound(_)) => return Ok(page(first, Vec::new(), None, Vec::new())),
                 checked => checked?,
             }
         }
-        let needed = &*wanted.page;
-        let listing = ListCall { jobs: self, request, trail, arguments: &arguments, needed };
+        let (kind, needed) = (wanted.kind, &*wanted.page);
+        let listing = ListCall { jobs: self, request, trail, kind, arguments: &arguments, needed };
         if request.caller.tenant.account.is_shared() {
             listing.shared(first).await
         } else {
@@ -98,6 +99,7 @@ struct ListCall<'a> {
     jobs: &'a Jobs,
     request: &'a RequestContext,
     trail: &'a Trail,
+    kind: EntityKind,
     arguments: &'a ListArguments,
     needed: &'a str,
 }
@@ -106,7 +108,7 @@ impl ListCall<'_> {
     /// Lists an account that is the tenant's alone: Move's pages and cursors are its own.
     async fn own(&self, first: i32) -> Result<Answer<Page>, Error> {
         let caller = &self.request.caller;
-        let binding = binding(caller, self.arguments);
+        let binding = binding(caller, self.kind, self.arguments);
         let key = &self.jobs.cursor_key;
         // A page that ended within one of Move's has a cursor of the gateway's.
         let position = match self.arguments.cursor() {
@@ -126,7 +128,7 @@ impl ListCall<'_> {
         };
         let of_page = errors.iter().filter(|error| is_of_page(error)).cloned().map(bare);
         let of_page: Vec<_> = of_page.collect();
-        let mut sifted = Sifted::new(&caller.tenant, first);
+        let mut sifted = Sifted::new(&caller.tenant, self.kind, first);
         let next = sifted.take_from(&moves, errors, position).map_err(bad_cursor)?;
         let after = match next {
             Some(Position { page: Some(page), last: None }) => Some(page),
@@ -143,7 +145,7 @@ impl ListCall<'_> {
     /// Lists what is the tenant's in an account of all.
     async fn shared(&self, first: i32) -> Result<Answer<Page>, Error> {
         let caller = &self.request.caller;
-        let (binding, now) = (binding(caller, self.arguments), self.jobs.clock.now());
+        let (binding, now) = (binding(caller, self.kind, self.arguments), self.jobs.clock.now());
         let key = &self.jobs.cursor_key;
         let mut position = match self.arguments.cursor() {
             None => Position::default(),
@@ -151,7 +153,7 @@ impl ListCall<'_> {
         };
         let begins = position == Position::default();
         let give_up = Instant::now() + MAX_TIME;
-        let mut sifted = Sifted::new(&caller.tenant, first);
+        let mut sifted = Sifted::new(&caller.tenant, self.kind, first);
         let (mut size, mut calls) = (MAX_FIRST, 0);
         let next = loop {
             let is_spent = |calls| calls >= MAX_CALLS || Instant::now() >= give_up;
@@ -188,11 +190,11 @@ impl ListCall<'_> {
         &self,
         first: i32,
         after: Option<&str>,
-    ) -> Result<Reply<JobsPage>, upstream::Error> {
+    ) -> Result<Reply<EntityPage>, upstream::Error> {
         let ListArguments { sort_direction, take, .. } = self.arguments;
         let listing =
             Listing { first, after, sort_direction: *sort_direction, take: take.as_ref() };
-        let call = Call::list_jobs(&listing, self.needed);
+        let call = Call::list(self.kind, &listing, self.needed);
         self.jobs.upstream.call(self.request, self.trail, &call).await
     }
 }
@@ -200,7 +202,7 @@ impl ListCall<'_> {
 /// A page as the tenant sees it.
 fn page(
     first: i32,
-    items: Vec<OwnedJob>,
+    items: Vec<Owned>,
     after: Option<String>,
     errors: Vec<FieldError>,
 ) -> Answer<Page> {
@@ -217,7 +219,7 @@ const fn smaller(size: i32) -> i32 {
 }
 
 /// Returns true if a page has items and tells whether more come after it.
-fn is_whole(page: &JobsPage, errors: &[FieldError]) -> bool {
+fn is_whole(page: &EntityPage, errors: &[FieldError]) -> bool {
     let lost_cursor = |error: &FieldError| match error.path.first() {
         Some(PathSegment::Field(name)) => name == "after",
         _ => false,
@@ -253,8 +255,8 @@ pub(super) fn refused(errors: Vec<FieldError>) -> Error {
     Error::Refused(told)
 }
 
-/// Returns the text that a cursor is bound to.
-fn binding(caller: &Caller, arguments: &ListArguments) -> String {
-    let take = arguments.take.as_ref().map_or("", TakeId::as_str);
-    format!("listJobs {} {:?} {take}", caller.tenant.id, arguments.sort_direction)
+/// The text that a cursor is bound to.
+fn binding(caller: &Caller, kind: EntityKind, arguments: &ListArguments) -> String {
+    let take = arguments.take.as_ref().map_or("", EntityId::as_str);
+    format!("{} {} {:?} {take}", kind.lister(), caller.tenant.id, arguments.sort_direction)
 }

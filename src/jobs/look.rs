@@ -1,4 +1,4 @@
-//! Looking for the job that an earlier try of a creation made.
+//! Looking for what an earlier try of a creation made.
 
 use std::time::Duration;
 
@@ -7,11 +7,13 @@ use jiff::Timestamp;
 use super::envelope::{self, Metadata};
 use super::ownership::{Owner, Place};
 use super::{Error, Jobs, needs};
-use crate::model::{JobId, RequestContext, TakeId, Tenant, Trail};
+use crate::model::{EntityId, EntityKind, RequestContext, Tenant, Trail};
 use crate::types::SortDirection;
-use crate::upstream::{self, After, Call, FieldError, Job, JobsPage, Listing, PathSegment, Reply};
+use crate::upstream::{
+    self, After, Call, Entity, EntityPage, FieldError, Listing, PathSegment, Reply,
+};
 
-/// The number of jobs that are looked at in one call, and that of calls.
+/// The number that are looked at in one call, and the number of calls.
 const LOOK_AT: i32 = 100;
 const MAX_LOOKS: usize = 20;
 
@@ -27,10 +29,10 @@ pub(super) struct Tried {
     pub is_certain: bool,
 }
 
-/// A job of a listing, as the one who looks sees it.
+/// An item of a listing, to the one who looks.
 enum Seen {
     /// The one that is looked for.
-    Made(JobId),
+    Made(EntityId),
     /// Another.
     Other,
     /// It may be the one: its record cannot be read.
@@ -38,31 +40,32 @@ enum Seen {
 }
 
 impl Jobs {
-    /// Finds the job of this mark. Looks through the jobs of the take from the newest back to when the
-    /// first try began, 2,000 jobs at most.
+    /// Finds what has this mark. Looks through those of its kind (jobs: through those of their take) from
+    /// the newest back to when the first try began, 2,000 at most.
     ///
     /// # Errors
-    /// When a page cannot be had, a job cannot be read that may be the one, or (if there certainly was
-    /// a try) the job may be further back.
+    /// If a page cannot be had, one cannot be read that may be it, or (if there certainly was a try) it
+    /// may be further back.
     pub(super) async fn find_made(
         &self,
         request: &RequestContext,
         trail: &Trail,
-        take: &TakeId,
+        kind: EntityKind,
+        take: Option<&EntityId>,
         mark: &str,
         tried: Tried,
-    ) -> Result<Option<JobId>, Error> {
+    ) -> Result<Option<EntityId>, Error> {
         let tenant = &request.caller.tenant;
         let since = tried.since - CLOCKS;
         let (mut after, mut has_unreadable) = (None, false);
         for _ in 0..MAX_LOOKS {
             let newest_first = Some(SortDirection::Desc);
-            let (first, take) = (LOOK_AT, Some(take));
+            let first = LOOK_AT;
             let listing =
                 Listing { first, after: after.as_deref(), sort_direction: newest_first, take };
-            let call = Call::list_jobs(&listing, needs::of_marks());
+            let call = Call::list(kind, &listing, needs::of_marks());
             let Reply { value, errors, .. } =
-                self.upstream.call::<JobsPage>(request, trail, &call).await?;
+                self.upstream.call::<EntityPage>(request, trail, &call).await?;
             let Some(page) = value else { return Err(Error::Refused(errors)) };
             let Some(items) = page.items() else { return Err(Error::Refused(errors)) };
             // An error of the page itself: what is on it need not be all.
@@ -70,9 +73,9 @@ impl Jobs {
                 return Err(Error::Refused(errors));
             }
             let mut is_past = false;
-            for (at, job) in items.into_iter().enumerate() {
-                let is_before = job.as_ref().is_some_and(|job| was_created_before(job, since));
-                match seen(job.as_ref(), tenant, mark, &errors, Place::Item(at)) {
+            for (at, item) in items.into_iter().enumerate() {
+                let is_before = item.as_ref().is_some_and(|item| was_created_before(item, since));
+                match seen(kind, item.as_ref(), tenant, mark, &errors, Place::Item(at)) {
                     Seen::Made(id) if !is_before => return Ok(Some(id)),
                     Seen::Made(_) | Seen::Other => {}
                     Seen::Unreadable => has_unreadable |= !is_before,
@@ -86,52 +89,51 @@ impl Jobs {
             };
             if is_past || after.is_none() {
                 if has_unreadable {
-                    return Err(
-                        upstream::Error::not_an_answer("about jobs that cannot be read").into()
-                    );
+                    return Err(upstream::Error::not_an_answer("about what cannot be read").into());
                 }
                 return Ok(None);
             }
         }
         if tried.is_certain || has_unreadable {
-            return Err(upstream::Error::not_an_answer("about too many jobs to be certain").into());
+            return Err(upstream::Error::not_an_answer("about too many to be certain").into());
         }
         Ok(None)
     }
 }
 
-/// A page that does not tell whether more jobs follow.
+/// A page that does not tell whether more follow.
 fn lost_cursor() -> upstream::Error {
     upstream::Error::not_an_answer("a page without its cursor")
 }
 
-/// Returns true for an error about one job of a page.
+/// Returns true for an error about one item of a page.
 fn is_of_an_item(error: &FieldError) -> bool {
     matches!(error.path.as_slice(), [_, PathSegment::Index(_), ..])
 }
 
-/// Judges a job that stands at `place` of an answer with these errors.
+/// Judges an item that stands at `place` of an answer with these errors.
 fn seen(
-    job: Option<&Job>,
+    kind: EntityKind,
+    item: Option<&Entity>,
     tenant: &Tenant,
     mark: &str,
     errors: &[FieldError],
     place: Place,
 ) -> Seen {
-    let Some(job) = job else { return Seen::Unreadable };
-    let stored = job.metadata();
+    let Some(item) = item else { return Seen::Unreadable };
+    let stored = item.metadata();
     let reading = envelope::read(stored.as_deref());
     match (Owner::of(tenant, stored.as_deref(), &reading, errors, place), &reading) {
         (Owner::Unknown, _) => Seen::Unreadable,
         (Owner::Tenant, Metadata::Envelope(envelope)) if envelope.mark() == Some(mark) => {
-            let id = job.id().and_then(|id| JobId::parse(&id).ok());
+            let id = item.id().and_then(|id| EntityId::parse(kind, &id).ok());
             id.map_or(Seen::Unreadable, Seen::Made)
         }
         (Owner::Tenant | Owner::Another | Owner::Nobody, _) => Seen::Other,
     }
 }
 
-fn was_created_before(job: &Job, time: Timestamp) -> bool {
-    let created = job.created().and_then(|created| created.parse::<Timestamp>().ok());
+fn was_created_before(item: &Entity, time: Timestamp) -> bool {
+    let created = item.created().and_then(|created| created.parse::<Timestamp>().ok());
     created.is_some_and(|created| created < time)
 }

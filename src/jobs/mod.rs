@@ -1,7 +1,9 @@
-//! The heart: what a tenant may do with jobs. No HTTP and no GraphQL engine in here.
+//! The heart: what a tenant may do with jobs and takes. No HTTP and no GraphQL engine in here.
 //!
-//! Every way in ends in [`OwnedJob`], which only the ownership check makes.
+//! Every way in ends in [`Owned`], which only the ownership check makes.
 
+mod arguments;
+mod check;
 mod create;
 mod cursor;
 pub mod envelope;
@@ -18,7 +20,6 @@ mod ownership;
 pub mod present;
 mod sending;
 mod sift;
-mod takes;
 mod update;
 mod writers;
 
@@ -27,22 +28,23 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 
-use get::{CachedJob, FetchResult};
+use get::{CachedEntity, FetchResult};
 use writers::Writers;
 
+pub use arguments::id;
 pub use cursor::CursorKey;
 pub use error::Error;
 pub use list::{ListArguments, Page};
 pub use needs::Wanted;
-pub use ownership::OwnedJob;
+pub use ownership::Owned;
 #[cfg(test)]
 pub use ownership::fixture;
 pub use present::{Source, source_of};
 pub use update::Update;
 
 use crate::audit::Journal;
-use crate::cache::{InFlight, JobCache, Key, SharedTier, Versions};
-use crate::model::{AccountId, Clock, JobId, RequestContext, TenantId, Trail};
+use crate::cache::{EntityCache, InFlight, Key, SharedTier, Versions};
+use crate::model::{AccountId, Clock, EntityId, RequestContext, TenantId, Trail};
 use crate::upstream::{self, FieldError, Upstream};
 
 /// The operations on jobs, and what they need besides their caller and arguments.
@@ -53,21 +55,21 @@ pub struct Jobs {
     clock: Clock,
     /// The longest time a fetch may take that several callers wait for.
     fetch_time: Duration,
-    cache: Arc<JobCache<CachedJob>>,
+    cache: Arc<EntityCache<CachedEntity>>,
     in_flight: Arc<InFlight<Key, FetchResult>>,
     versions: Arc<Versions>,
     shared: Option<Arc<SharedTier>>,
     journal: Journal,
-    /// Jobs that were seen to be their tenant's. A job never changes its owner.
+    /// Entities that were seen to be their tenant's. None changes its owner.
     proven: Cache<Proof, ()>,
     writers: Arc<Writers>,
 }
 
-/// A job that is a tenant's own, and the account in which that was seen: what nobody owns is the
+/// Something that is a tenant's own, and the account in which that was seen: what nobody owns is the
 /// tenant's only as long as the account is.
-type Proof = (TenantId, AccountId, JobId);
+type Proof = (TenantId, AccountId, EntityId);
 
-/// The number of jobs whose owners are remembered.
+/// The number of owners that are remembered.
 const PROVEN: u64 = 100_000;
 
 /// A value, with errors of some of its fields: partial data stays partial.
@@ -96,7 +98,7 @@ impl Jobs {
             cursor_key,
             clock,
             fetch_time,
-            cache: Arc::new(JobCache::new(cache_bytes, Arc::clone(&versions))),
+            cache: Arc::new(EntityCache::new(cache_bytes, Arc::clone(&versions))),
             in_flight: Arc::default(),
             versions,
             shared: None,
@@ -130,17 +132,17 @@ impl Jobs {
         &self.versions
     }
 
-    /// Nothing that is known of the tenant's job (of all its jobs, if none is named) may be given
-    /// any more: it was written, or may have been.
-    pub async fn forget(&self, tenant: &TenantId, job: Option<&JobId>) {
-        match job {
-            Some(job) => {
-                self.versions.forget_job(&Key { tenant: tenant.clone(), job: job.clone() });
+    /// Nothing that is known of an entity of the tenant's (of all of them, if none is named) may be
+    /// given any more: it was written, or may have been.
+    pub async fn forget(&self, tenant: &TenantId, id: Option<&EntityId>) {
+        match id {
+            Some(id) => {
+                self.versions.forget_job(&Key { tenant: tenant.clone(), id: id.clone() });
             }
             None => self.versions.forget_tenant(tenant),
         }
         if let Some(shared) = &self.shared {
-            shared.forget(tenant, job).await;
+            shared.forget(tenant, id).await;
         }
     }
 

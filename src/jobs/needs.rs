@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::model::Selection;
-use crate::upstream::JobDocument;
+use crate::model::{EntityKind, Selection};
+use crate::upstream::EntityDocument;
 
-/// The fields that a caller wants of a job, and those to ask Move for: worked out once, asked often.
+/// A caller's wish of an entity, and the questions to Move that it takes: worked out once, asked often.
 #[derive(Debug, Clone)]
 pub struct Wanted {
+    pub(super) kind: EntityKind,
     pub(super) selection: Selection,
     /// To read it alone.
     pub(super) needed: Needed,
@@ -17,41 +18,46 @@ pub struct Wanted {
     pub(super) page: Box<str>,
 }
 
-/// The fields to ask Move for, and the document that does so.
+/// The fields that Move has to be asked for, and the document that asks for them.
 #[derive(Debug, Clone)]
 pub struct Needed {
     /// The fields.
     pub selection: Arc<Selection>,
     /// In Move's words.
-    pub document: JobDocument,
+    pub document: EntityDocument,
 }
 
-impl From<Selection> for Needed {
-    fn from(selection: Selection) -> Self {
-        Self { document: JobDocument::new(&selection), selection: Arc::new(selection) }
+impl Needed {
+    /// This is needed of an entity of a kind.
+    #[must_use]
+    pub fn new(kind: EntityKind, selection: Selection) -> Self {
+        let document = EntityDocument::new(kind, &selection);
+        Self { document, selection: Arc::new(selection) }
     }
 }
 
 impl Wanted {
-    /// A caller wants this of a job.
+    /// A caller wants this of an entity of a kind.
     #[must_use]
-    pub fn of_job(selection: Selection) -> Self {
-        let mut needed = of_job(&selection);
+    pub fn of(kind: EntityKind, selection: Selection) -> Self {
+        let mut needed = of_entity(&selection);
         let written = needed.to_string().into();
         let page = of_page(&needed).to_string().into();
-        // To be remembered: a job's state says for how long.
-        needed.field("state");
-        Self { selection, needed: needed.into(), written, page }
+        if kind == EntityKind::Job {
+            // To be remembered: a job's state says for how long.
+            needed.field("state");
+        }
+        Self { kind, selection, needed: Needed::new(kind, needed), written, page }
     }
 }
 
 /// The fields that the ownership check reads.
 const OWNERSHIP: [&str; 2] = ["id", "metadata"];
 
-/// Returns the fields to ask of a job. Policy answers `client.portal` and `client.metadata`, so Move is
+/// Gives the fields to ask of an entity. Policy answers `client.portal` and `client.metadata`, so Move is
 /// not asked for them; `percentageComplete` is `progress.percentageComplete` in Move's schema.
 #[must_use]
-pub fn of_job(wanted: &Selection) -> Selection {
+pub fn of_entity(wanted: &Selection) -> Selection {
     let mut needed = Selection::of_leaves(OWNERSHIP);
     for (name, below) in wanted.iter() {
         match name {
@@ -64,7 +70,7 @@ pub fn of_job(wanted: &Selection) -> Selection {
     needed
 }
 
-/// Returns the fields to ask of a page of whose jobs this is needed.
+/// Gives the fields to ask of a page of whose items these are needed.
 #[must_use]
 fn of_page(item: &Selection) -> Selection {
     let mut needed = Selection::of_leaves(["after"]);
@@ -72,13 +78,13 @@ fn of_page(item: &Selection) -> Selection {
     needed
 }
 
-/// Returns the fields to ask of a job to know whose it is.
+/// Gives the fields to ask of an entity to know whose it is.
 #[must_use]
 pub fn of_ownership() -> Selection {
     Selection::of_leaves(OWNERSHIP)
 }
 
-/// Returns the fields to ask of a page of jobs to find one by its mark.
+/// Gives the fields to ask of a page to find an item by its mark.
 #[must_use]
 pub fn of_marks() -> Selection {
     of_page(&Selection::of_leaves(["id", "metadata", "created"]))
@@ -108,7 +114,7 @@ mod tests {
         wanted.field("client").merge(&Selection::of_leaves(["portal", "metadata"]));
         wanted.field("take").field("client").merge(&Selection::of_leaves(["id", "portal"]));
         assert_eq!(
-            of_job(&wanted).to_string(),
+            of_entity(&wanted).to_string(),
             " {client {__typename} id metadata progress {percentageComplete} take {client {id}}}"
         );
     }

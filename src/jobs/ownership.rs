@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use crate::json::JsonRef;
-use crate::model::{JobId, RootField, Tenant, UnclaimedJobs};
+use crate::model::{EntityId, EntityKind, Tenant, UnclaimedJobs, UnclaimedTakes};
 use crate::telemetry::metrics;
-use crate::upstream::{FieldError, Job, PathSegment};
+use crate::upstream::{Entity, FieldError, PathSegment};
 
 use super::envelope::{self, Metadata};
 use super::present;
@@ -97,26 +97,26 @@ impl Owner {
     }
 }
 
-/// A job that the tenant may see: the proof that its owner was checked. It is written as the tenant
+/// An entity that the tenant may see: the proof that its owner was checked. It is written as the tenant
 /// sees it, which is not what Move sent: see [`present`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OwnedJob {
+pub struct Owned {
     /// The tenant's own metadata, as a JSON string.
     shown: Option<Box<str>>,
     claim: Claim,
-    job: Job,
+    entity: Entity,
 }
 
-/// Why the tenant may see a job.
+/// Why the tenant may see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Claim {
     /// It is the tenant's.
     Own,
-    /// It is nobody's, and the policy lets the tenant read such jobs.
+    /// It is nobody's, and the policy lets the tenant read such.
     ReadOnly,
 }
 
-/// Why a tenant may not see a job.
+/// Why a tenant may not see something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotShown {
     /// It is another tenant's or nobody's: to this tenant it does not exist.
@@ -125,21 +125,22 @@ pub enum NotShown {
     OwnerUnknown,
 }
 
-impl OwnedJob {
-    /// Checks a job that Move sent at `place` of an answer with these errors. `job.metadata` must
+impl Owned {
+    /// Checks an entity that Move sent at `place` of an answer with these errors. Its metadata must
     /// have been asked for.
     ///
     /// # Errors
-    /// Where the job is not for this tenant's eyes.
+    /// If it is not for this tenant's eyes.
     pub fn verify(
         tenant: &Tenant,
-        job: Job,
+        kind: EntityKind,
+        entity: Entity,
         errors: &[FieldError],
         place: Place,
     ) -> Result<Self, NotShown> {
-        let stored = job.metadata();
+        let stored = entity.metadata();
         let reading = envelope::read(stored.as_deref());
-        let may_read = tenant.metadata.unclaimed_jobs == UnclaimedJobs::Read;
+        let may_read = may_read_unclaimed(tenant, kind);
         let claim = match Owner::of(tenant, stored.as_deref(), &reading, errors, place) {
             Owner::Tenant => Claim::Own,
             Owner::Nobody if may_read => Claim::ReadOnly,
@@ -148,19 +149,19 @@ impl OwnedJob {
         };
         let shown = present::metadata(tenant, stored.as_deref(), &reading);
         let shown = shown.map(|text| serde_json::Value::from(text).to_string().into());
-        Ok(Self { shown, claim, job })
+        Ok(Self { shown, claim, entity })
     }
 
-    /// The job as Move sent it.
+    /// The entity as Move sent it.
     #[must_use]
-    pub(super) const fn job(&self) -> &Job {
-        &self.job
+    pub(super) const fn entity(&self) -> &Entity {
+        &self.entity
     }
 
-    /// The job as Move sent it, to be written as [`present`] says.
+    /// The entity as Move sent it, to be written as [`present`] says.
     #[must_use]
     pub fn json(&self) -> JsonRef<'_> {
-        self.job.json().root()
+        self.entity.json().root()
     }
 
     /// The tenant's own metadata, as a JSON string.
@@ -177,15 +178,23 @@ impl OwnedJob {
 
     /// Its metadata as stored upstream.
     pub(super) fn stored(&self) -> Option<Cow<'_, str>> {
-        self.job.metadata()
+        self.entity.metadata()
     }
 }
 
-/// Tells operators of an answer with `count` jobs of which nobody can tell whose they are; `job` is
-/// one of them.
-pub(super) fn report_unknown(field: RootField, count: usize, job: Option<&JobId>) {
-    let job = job.map_or("(not an id)", JobId::as_str);
-    tracing::warn!(operation = field.name(), count, job, "metadata does not tell whose a job is");
+/// Returns true if policy lets the tenant see what nobody owns.
+pub(super) fn may_read_unclaimed(tenant: &Tenant, kind: EntityKind) -> bool {
+    match kind {
+        EntityKind::Job => tenant.metadata.unclaimed_jobs == UnclaimedJobs::Read,
+        EntityKind::Take => tenant.unclaimed_takes == UnclaimedTakes::Use,
+    }
+}
+
+/// Tells operators of an answer to a query of Move's with `count` entities of which nobody can tell whose
+/// they are; `id` is one of them.
+pub(super) fn report_unknown(field: &'static str, count: usize, id: Option<&EntityId>) {
+    let id = id.map_or("(not an id)", EntityId::as_str);
+    tracing::warn!(operation = field, count, job = id, "metadata does not tell whose it is");
     metrics::unknown_owners(field, count);
 }
 
@@ -200,7 +209,7 @@ pub mod fixture {
 
     use crate::model::{
         Account, AccountId, CachePolicy, ClientView, MetadataPolicy, Namespace, RateLimits,
-        RootFields, Secret, Tenant, TenantId, UnclaimedJobs,
+        RootFields, Secret, Tenant, TenantId, UnclaimedJobs, UnclaimedTakes,
     };
 
     /// A tenant that has what it must have, and nothing else.
@@ -223,7 +232,7 @@ pub mod fixture {
                 max_bytes: 1024,
                 unclaimed_jobs: UnclaimedJobs::Hide,
             },
-            takes_owned: false,
+            unclaimed_takes: UnclaimedTakes::Hide,
             rate_limit: RateLimits {
                 queries: None,
                 mutations: None,
@@ -259,9 +268,15 @@ mod tests {
     use super::*;
     use crate::model::{Account, AccountId};
 
-    fn verify(tenant: &Tenant, metadata: Option<&str>) -> Result<OwnedJob, NotShown> {
+    fn verify(tenant: &Tenant, metadata: Option<&str>) -> Result<Owned, NotShown> {
         let metadata = serde_json::json!({ "metadata": metadata }).to_string();
-        OwnedJob::verify(tenant, Job::parse(&metadata).expect("a job"), &[], Place::Root)
+        Owned::verify(
+            tenant,
+            EntityKind::Job,
+            Entity::parse(&metadata).expect("a job"),
+            &[],
+            Place::Root,
+        )
     }
 
     fn reader() -> Tenant {
@@ -320,12 +335,12 @@ mod tests {
             r#"{"metadata":"\ud83d"}"#,
             r#"{"metadata":null,"metadata":"{}"}"#,
         ] {
-            let job = Job::parse(json).expect("a job");
-            let seen = OwnedJob::verify(&alone(), job, &[], Place::Root);
+            let job = Entity::parse(json).expect("a job");
+            let seen = Owned::verify(&alone(), EntityKind::Job, job, &[], Place::Root);
             assert_eq!(seen, Err(NotShown::OwnerUnknown), "{json}");
         }
-        let null = Job::parse(r#"{"metadata":null}"#).expect("a job");
-        assert!(OwnedJob::verify(&alone(), null, &[], Place::Root).is_ok());
+        let null = Entity::parse(r#"{"metadata":null}"#).expect("a job");
+        assert!(Owned::verify(&alone(), EntityKind::Job, null, &[], Place::Root).is_ok());
     }
 
     #[test]

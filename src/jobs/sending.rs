@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::evidence::{self, Proof};
-use super::{Answer, Error, Jobs, OwnedJob, Wanted};
-use crate::model::{Before, Effect, JobId, RequestContext, Trail};
-use crate::upstream::{self, Call, ErrorKind, Job, Reply};
+use super::{Answer, Error, Jobs, Owned, Wanted};
+use crate::model::{Before, Effect, EntityId, RequestContext, Trail};
+use crate::upstream::{self, Call, Entity, ErrorKind, Reply};
 
 /// Notes what earlier tries of a root field did, until more is known, and returns it.
 pub(super) fn begin(request: &RequestContext, trail: &Trail) -> Before {
@@ -28,10 +28,10 @@ pub(super) fn not_done(trail: &Trail) {
 }
 
 /// Notes the job that was made or changed.
-pub(super) fn done(trail: &Trail, id: &JobId) {
+pub(super) fn done(trail: &Trail, id: &EntityId) {
     trail.note(|notes| {
-        notes.job = Some(id.clone());
-        notes.effect = Effect::Done(id.clone());
+        notes.entity = Some(id.clone());
+        notes.effect = Effect::Done(id.to_string());
     });
 }
 
@@ -47,13 +47,13 @@ impl Jobs {
         request: &RequestContext,
         trail: &Trail,
         call: &Call,
-    ) -> Result<Reply<Job>, Error> {
+    ) -> Result<Reply<Entity>, Error> {
         self.intend(request, trail).await?;
         if Instant::now() >= request.deadline {
             return Err(upstream::Error::from(ErrorKind::DeadlineExceeded).into());
         }
         trail.note(|notes| notes.effect = Effect::Unknown);
-        let reply = match self.upstream.call::<Job>(request, trail, call).await {
+        let reply = match self.upstream.call::<Entity>(request, trail, call).await {
             Ok(reply) => reply,
             Err(error) => {
                 if !error.outcome_is_unknown() {
@@ -72,15 +72,17 @@ impl Jobs {
         }
     }
 
-    /// The job that a mutation made or changed, read like any other.
+    /// Reads what a mutation made or changed like any other.
     pub(super) async fn read_written(
         &self,
         request: &RequestContext,
         trail: &Trail,
-        id: &JobId,
+        id: &str,
         wanted: &Wanted,
-    ) -> Result<Answer<OwnedJob>, Error> {
-        let Answer { value, errors } = self.get(request, trail, id, wanted).await?;
+    ) -> Result<Answer<Owned>, Error> {
+        let id = EntityId::parse(wanted.kind, id)
+            .map_err(|_| upstream::Error::not_an_answer("with an id that is none"))?;
+        let Answer { value, errors } = self.get(request, trail, &id, wanted).await?;
         Ok(Answer { value: Arc::unwrap_or_clone(value), errors })
     }
 }

@@ -1,47 +1,49 @@
-//! `updateJob`
+//! Mutations that change something: jobs and takes.
 
 use tokio::time::timeout_at;
 
 use crate::cache::Key;
-use crate::model::{Before, CredentialId, JobId, RequestContext, Tenant, Trail};
-use crate::upstream::{self, Call, ErrorKind, JobDocument, Reply};
+use crate::model::{Before, CredentialId, EntityId, RequestContext, RootField, Tenant, Trail};
+use crate::upstream::{self, Call, EntityDocument, ErrorKind, Reply};
 
-use super::create::{check_metadata_size, note_metadata, written};
+use super::create::{note_metadata, written};
 use super::envelope::{self, Envelope, Metadata, Write};
 use super::look::CLOCKS;
 use super::sending::{begin, done, not_done};
-use super::{Answer, Error, Jobs, OwnedJob, Wanted, needs};
+use super::{Answer, Error, Jobs, Owned, Wanted, arguments, needs};
 
 /// The arguments of an update; what is `None` stays as it is.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Update {
+    /// The mutation.
+    pub field: RootField,
+    /// The entity to change.
+    pub id: EntityId,
     /// JSON text: the tenant's own value.
     pub metadata: Option<String>,
-    /// The job's name.
+    /// Its name.
     pub name: Option<String>,
 }
 
 impl Jobs {
-    /// Reads the job, verifies its owner, merges the tenant's metadata into what is stored, and
+    /// Reads the entity, verifies its owner, merges the tenant's metadata into what is stored, and
     /// writes. What an earlier try of the same mutation wrote is not written again.
     ///
     /// # Errors
-    /// Those of [`Jobs::get`] and [`Jobs::create`]; a job whose owner is unknown is not written.
-    /// [`Error::ReadOnly`] for a job that the tenant
-    /// may only read.
+    /// Those of [`Jobs::get`] and [`Jobs::create`]; what has an unknown owner is not written.
+    /// [`Error::ReadOnly`] for what the tenant may only read.
     pub async fn update(
         &self,
         request: &RequestContext,
         trail: &Trail,
-        id: &JobId,
         update: Update,
         wanted: &Wanted,
-    ) -> Result<Answer<OwnedJob>, Error> {
-        trail.note(|notes| notes.job = Some(id.clone()));
+    ) -> Result<Answer<Owned>, Error> {
+        trail.note(|notes| notes.entity = Some(update.id.clone()));
         let before = begin(request, trail);
         let updated = match &before {
             Before::Done(id) => self.read_written(request, trail, id, wanted).await,
-            _ => self.update_once(request, trail, id, update, wanted, &before).await,
+            _ => self.update_once(request, trail, update, wanted, &before).await,
         };
         updated.map_err(|error| error.of_effect(&trail.note(|notes| notes.effect.clone())))
     }
@@ -50,35 +52,35 @@ impl Jobs {
         &self,
         request: &RequestContext,
         trail: &Trail,
-        id: &JobId,
         update: Update,
         wanted: &Wanted,
         before: &Before,
-    ) -> Result<Answer<OwnedJob>, Error> {
+    ) -> Result<Answer<Owned>, Error> {
         let caller = &request.caller;
-        let tenant = &caller.tenant;
+        let (tenant, id) = (&caller.tenant, &update.id);
         note_metadata(trail, update.metadata.as_deref());
-        check_metadata_size(caller, update.metadata.as_deref())?;
-        let key = Key { tenant: tenant.id.clone(), job: id.clone() };
+        arguments::metadata(caller, update.metadata.as_deref())?;
+        let key = Key { tenant: tenant.id.clone(), id: id.clone() };
         let turn = timeout_at(request.deadline, self.writers.turn(&key));
         let _turn = turn.await.map_err(|_| upstream::Error::from(ErrorKind::DeadlineExceeded))?;
-        let Reply { value, errors, .. } =
-            self.read(request, trail, id, &JobDocument::new(&needs::of_ownership())).await?;
-        let job = match value {
-            Some(job) => self.owned(caller, id, job, &errors),
+        let Reply { value, errors, .. } = self
+            .read(request, trail, id, &EntityDocument::new(id.kind(), &needs::of_ownership()))
+            .await?;
+        let held = match value {
+            Some(entity) => self.owned(caller, id, entity, &errors),
             None => Err(self.refusal(request, trail, id, errors).await),
         };
-        // Neither did an earlier try write to a job that is not the tenant's.
-        if let Err(Error::JobNotFound) = job {
+        // Neither did an earlier try write to what is not the tenant's.
+        if let Err(Error::NotFound(_)) = held {
             not_done(trail);
         }
-        let job = job?;
-        if !job.is_writable() {
-            return Err(Error::ReadOnly);
+        let held = held?;
+        if !held.is_writable() {
+            return Err(Error::ReadOnly(id.kind()));
         }
         let mark = request.keyed.as_ref().map(|keyed| keyed.mark(&trail.response_key));
-        let held = job.stored();
-        let envelope = match envelope::read(held.as_deref()) {
+        let stored_text = held.stored();
+        let envelope = match envelope::read(stored_text.as_deref()) {
             Metadata::Envelope(envelope) => Some(envelope),
             Metadata::Unmanaged | Metadata::Malformed => None,
         };
@@ -87,36 +89,36 @@ impl Jobs {
         if is_written {
             done(trail, id);
             self.forget(&tenant.id, Some(id)).await;
-            return self.read_written(request, trail, id, wanted).await;
+            return self.read_written(request, trail, id.as_str(), wanted).await;
         }
         if let (Before::Unknown { since, is_certain: true }, Some(envelope)) = (before, &envelope)
             && !envelope.remembers_since(*since - CLOCKS)
         {
-            return Err(upstream::Error::not_an_answer("about a job of many updates").into());
+            return Err(upstream::Error::not_an_answer("about something of many updates").into());
         }
         not_done(trail);
         let write = mark.map(|mark| Write(mark, self.clock.now().as_second()));
         let value = update.metadata.as_deref();
         let metadata = stored(tenant, &caller.credential, envelope.as_ref(), value, write);
         let (metadata, name) = (metadata.as_deref(), update.name.as_deref());
-        let call = Call::update_job(id, metadata, name, &wanted.written);
+        let call = Call::update(update.field, id, metadata, name, &wanted.written);
         let reply = self.send(request, trail, &call).await;
         // Also where no answer came: it may have been written.
         self.forget(&tenant.id, Some(id)).await;
         let reply = reply?;
-        let Some(job) = reply.value else {
+        let Some(entity) = reply.value else {
             // It was written, and a field of the answer failed that may not be null.
             done(trail, id);
-            return self.read_written(request, trail, id, wanted).await;
+            return self.read_written(request, trail, id.as_str(), wanted).await;
         };
-        let answer = written(caller, job, reply.errors)?;
+        let answer = written(caller, id.kind(), entity, reply.errors)?;
         done(trail, id);
         Ok(answer)
     }
 }
 
-/// The metadata to store: with the tenant's new value, if there is one, and with the update's mark. A
-/// job without a record gets one only together with a value.
+/// The metadata to store: with the tenant's new value, if there is one, and with the update's mark. What
+/// has no record gets one only together with a value.
 fn stored(
     tenant: &Tenant,
     by: &CredentialId,

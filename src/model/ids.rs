@@ -1,7 +1,10 @@
 //! Identifiers. Each is checked once, where it enters, and is then a type of its own.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+
+use super::EntityKind;
 
 /// Why a text is not an identifier of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -13,6 +16,67 @@ pub struct IdError {
 
 /// Longest id taken from a caller or from Move, in bytes. Move's own are 40 (`job-<uuid4>`).
 const MAX_ID: usize = 128;
+
+/// An entity's id as Move gives it, such as `job-<uuid4>`, and of which kind it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EntityId {
+    kind: EntityKind,
+    text: Arc<str>,
+}
+
+impl EntityId {
+    /// Checks the text's length and characters, and that it is not an id of another kind.
+    ///
+    /// # Errors
+    /// Says what is wrong with the text, without repeating it.
+    pub fn parse(kind: EntityKind, text: &str) -> Result<Self, IdError> {
+        let what = match kind {
+            EntityKind::Job => "a job id",
+            EntityKind::Take => "a take id",
+        };
+        check_move_id(what, text)?;
+        let is_other = |other: &EntityKind| {
+            *other != kind && text.strip_prefix(other.name()).is_some_and(|it| it.starts_with('-'))
+        };
+        if EntityKind::ALL.iter().any(is_other) {
+            return Err(IdError { what, problem: "is of another kind" });
+        }
+        Ok(Self { kind, text: text.into() })
+    }
+
+    /// Checks a job's id.
+    ///
+    /// # Errors
+    /// Those of [`EntityId::parse`].
+    pub fn job(text: &str) -> Result<Self, IdError> {
+        Self::parse(EntityKind::Job, text)
+    }
+
+    /// Its kind.
+    #[must_use]
+    pub const fn kind(&self) -> EntityKind {
+        self.kind
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+/// By its text alone, which tells its kind.
+impl Hash for EntityId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+impl fmt::Display for EntityId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
 
 fn check_move_id(what: &'static str, text: &str) -> Result<(), IdError> {
     let problem = if text.is_empty() {
@@ -74,14 +138,6 @@ macro_rules! id {
 }
 
 id!(
-    /// A job's id as Move gives it: `job-<uuid4>`.
-    JobId, "a job id", check_move_id
-);
-id!(
-    /// A take's id as Move gives it: `take-<uuid4>`.
-    TakeId, "a take id", check_move_id
-);
-id!(
     /// A tenant's name: the `tenant` of its policy file.
     TenantId, "a tenant's name", check_name
 );
@@ -131,14 +187,22 @@ mod tests {
 
     #[test]
     fn moves_ids_are_taken() {
-        assert!(JobId::parse("job-43171933-7526-41a9-a1e2-d6ef328e2cbe").is_ok());
+        assert!(EntityId::job("job-43171933-7526-41a9-a1e2-d6ef328e2cbe").is_ok());
     }
 
     #[test]
     fn ids_with_odd_characters_are_refused() {
         for odd in ["", "job-1\n", "job 1", "job-\u{e9}", "../x", "a\"b", &"x".repeat(129)] {
-            assert!(JobId::parse(odd).is_err(), "{odd:?}");
+            assert!(EntityId::job(odd).is_err(), "{odd:?}");
         }
+    }
+
+    #[test]
+    fn an_id_of_another_kind_is_refused() {
+        assert!(EntityId::job("take-1").is_err());
+        assert!(EntityId::parse(EntityKind::Take, "take-1").is_ok());
+        assert!(EntityId::parse(EntityKind::Take, "job-1").is_err());
+        assert!(EntityId::job("takes").is_ok(), "only what is certainly of another kind");
     }
 
     #[test]

@@ -7,8 +7,6 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::JobId;
-
 /// The effect of one root field of a mutation at Move.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Effect {
@@ -17,8 +15,8 @@ pub enum Effect {
     NotDone,
     /// It may or may not have been carried out.
     Unknown,
-    /// It was carried out on this job.
-    Done(JobId),
+    /// It was carried out on the entity of this id.
+    Done(String),
 }
 
 /// The history of a root field before its mutation is made, perhaps again.
@@ -33,8 +31,8 @@ pub enum Before {
         /// True if there certainly was one; else one may have been forgotten.
         is_certain: bool,
     },
-    /// An earlier try did it, on this job.
-    Done(JobId),
+    /// An earlier try did it, on the entity of this id.
+    Done(String),
 }
 
 /// Why and how far back one has to look for what earlier tries did.
@@ -52,18 +50,18 @@ pub enum Look {
 pub struct KeyedMutation {
     key: [u8; 32],
     look: Option<Look>,
-    known: BTreeMap<String, Option<JobId>>,
+    known: BTreeMap<String, Option<String>>,
 }
 
 impl KeyedMutation {
-    /// A mutation of a key, given by its SHA-256. `known` holds root fields by mark: the job that was
+    /// A mutation of a key, given by its SHA-256. `known` holds root fields by mark: the id of what was
     /// made or changed, or `None` if certainly nothing happened. Others may have been carried out,
     /// unless `look` is `None`.
     #[must_use]
     pub const fn new(
         key: [u8; 32],
         look: Option<Look>,
-        known: BTreeMap<String, Option<JobId>>,
+        known: BTreeMap<String, Option<String>>,
     ) -> Self {
         Self { key, look, known }
     }
@@ -90,7 +88,7 @@ impl KeyedMutation {
     #[must_use]
     pub fn done(&self) -> BTreeMap<String, Option<String>> {
         let done = self.known.iter().filter(|(_, job)| job.is_some());
-        done.map(|(mark, job)| (mark.clone(), job.as_ref().map(JobId::to_string))).collect()
+        done.map(|(mark, id)| (mark.clone(), id.clone())).collect()
     }
 
     /// Returns true if a root field may have been carried out before.

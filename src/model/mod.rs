@@ -4,6 +4,7 @@
 
 mod caller;
 mod clock;
+mod entity;
 mod error_code;
 mod hex;
 mod ids;
@@ -21,21 +22,22 @@ mod trail;
 pub use caller::Caller;
 pub use chunks::append_chunk;
 pub use clock::Clock;
+pub use entity::EntityKind;
 pub use error_code::ErrorCode;
 pub use hex::write_hex;
-pub use ids::{CredentialId, JobId, Namespace, TakeId, TenantId};
+pub use ids::{CredentialId, EntityId, Namespace, TenantId};
 pub use ids::{IdError, RequestId};
 pub use keyed::{Before, Effect, KeyedMutation, Look};
 pub use record::{
     CallFacts, CallRecord, Decision, Execution, Failure, FieldOutcome, RefusedCaller,
 };
 pub use request::{MediaType, RequestContext, RequestMethod};
-pub use root_field::{Kind, RootField, RootFields, Weights};
+pub use root_field::{Activity, Group, Kind, RootField, RootFields, Weights};
 pub use secret::Secret;
 pub use selection::Selection;
 pub use tenant::{
     Account, AccountId, ApiKey, CachePolicy, ClientView, FieldCoordinate, KeyHash, MetadataPolicy,
-    Rate, RateLimits, Tenant, UnclaimedJobs,
+    Rate, RateLimits, Tenant, UnclaimedJobs, UnclaimedTakes,
 };
 pub use trace::{RequestHead, TraceContext, UpstreamSpan, new_span};
 pub use trail::{CacheStatus, Freshness, Notes, Trail, Version};

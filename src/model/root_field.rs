@@ -3,7 +3,9 @@
 
 use std::fmt;
 
-/// The kind of a root field: it reads, or it changes.
+use super::EntityKind;
+
+/// The two kinds of root field: those that read and those that change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A field of `Query`.
@@ -23,46 +25,113 @@ impl Kind {
     }
 }
 
-/// An operation of the Jobs API, by its root field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum RootField {
-    /// `Query.getJob`
-    GetJob,
-    /// `Query.listJobs`
-    ListJobs,
-    /// `Mutation.createJob`
-    CreateJob,
-    /// `Mutation.createSingleCamJob`
-    CreateSingleCamJob,
-    /// `Mutation.createMultiCamJob`
-    CreateMultiCamJob,
-    /// `Mutation.updateJob`
-    UpdateJob,
+/// A group of root fields, which policies name as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Group {
+    /// The processing of takes.
+    Jobs,
 }
 
-impl RootField {
-    /// All of them, in the schema's order.
-    pub const ALL: [Self; 6] = [
-        Self::GetJob,
-        Self::ListJobs,
-        Self::CreateJob,
-        Self::CreateSingleCamJob,
-        Self::CreateMultiCamJob,
-        Self::UpdateJob,
-    ];
+impl Group {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::Jobs];
 
-    /// The field's name in the schema; also how policies name it.
+    /// As policies name it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::GetJob => "getJob",
-            Self::ListJobs => "listJobs",
-            Self::CreateJob => "createJob",
-            Self::CreateSingleCamJob => "createSingleCamJob",
-            Self::CreateMultiCamJob => "createMultiCamJob",
-            Self::UpdateJob => "updateJob",
+            Self::Jobs => "jobs",
         }
+    }
+
+    /// The group of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|group| group.name() == name)
+    }
+
+    /// Its root fields.
+    #[must_use]
+    pub fn fields(self) -> RootFields {
+        RootField::ALL.into_iter().filter(|field| field.group() == self).collect()
+    }
+}
+
+/// The activity that a use of a root field is to an auditor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Activity {
+    /// Something is made.
+    Create,
+    /// One thing is read.
+    Read,
+    /// Several are read, page by page.
+    List,
+    /// Something is changed.
+    Update,
+}
+
+/// Writes the enum and its facts out of one table.
+macro_rules! root_fields {
+    ($($field:ident $name:literal $kind:ident $group:ident $weight:literal $entity:ident $activity:ident $star:ident)+) => {
+        /// An operation of the Move API, by its root field.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum RootField {
+            $(#[doc = concat!("`", stringify!($kind), ".", $name, "`")] $field,)+
+        }
+
+        impl RootField {
+            /// All of them, in the table's order.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$field),+];
+
+            const fn facts(self) -> &'static Facts {
+                match self {
+                    $(Self::$field => const { &Facts {
+                        name: $name,
+                        kind: Kind::$kind,
+                        group: Group::$group,
+                        weight: $weight,
+                        entity: EntityKind::$entity,
+                        activity: Activity::$activity,
+                        in_star: Star::$star as u8 == Star::InStar as u8,
+                    } },)+
+                }
+            }
+        }
+    };
+}
+
+/// The facts that are fixed for a root field.
+struct Facts {
+    name: &'static str,
+    kind: Kind,
+    group: Group,
+    weight: u32,
+    entity: EntityKind,
+    activity: Activity,
+    in_star: bool,
+}
+
+/// The place of a root field in `"*"` of a policy.
+enum Star {
+    InStar,
+}
+
+root_fields! {
+    // field           name                 kind     group weight entity activity "*"
+    GetJob             "getJob"             Query    Jobs   1     Job    Read     InStar
+    ListJobs           "listJobs"           Query    Jobs   5     Job    List     InStar
+    CreateJob          "createJob"          Mutation Jobs  10     Job    Create   InStar
+    CreateSingleCamJob "createSingleCamJob" Mutation Jobs  10     Job    Create   InStar
+    CreateMultiCamJob  "createMultiCamJob"  Mutation Jobs  10     Job    Create   InStar
+    UpdateJob          "updateJob"          Mutation Jobs  10     Job    Update   InStar
+}
+
+impl RootField {
+    /// The field's name in the schema; also how policies name it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.facts().name
     }
 
     /// The root field of that name, if the gateway exposes it.
@@ -74,10 +143,37 @@ impl RootField {
     /// Query or mutation.
     #[must_use]
     pub const fn kind(self) -> Kind {
-        match self {
-            Self::GetJob | Self::ListJobs => Kind::Query,
-            _ => Kind::Mutation,
-        }
+        self.facts().kind
+    }
+
+    /// The group that policies know it by.
+    #[must_use]
+    pub const fn group(self) -> Group {
+        self.facts().group
+    }
+
+    /// The kind of entity that it reads, makes or changes.
+    #[must_use]
+    pub const fn entity(self) -> EntityKind {
+        self.facts().entity
+    }
+
+    /// The activity that it is to an auditor.
+    #[must_use]
+    pub const fn activity(self) -> Activity {
+        self.facts().activity
+    }
+
+    /// The query that reads one entity of a kind, if the gateway exposes it.
+    #[must_use]
+    pub fn getter(kind: EntityKind) -> Option<Self> {
+        Self::from_name(kind.getter())
+    }
+
+    /// Returns true if it reads one thing: the caches keep such.
+    #[must_use]
+    pub const fn is_getter(self) -> bool {
+        matches!(self.activity(), Activity::Read)
     }
 }
 
@@ -91,18 +187,13 @@ impl fmt::Display for RootField {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Weights {
     of: [u32; RootField::ALL.len()],
-    /// A `getJob` in an answer that was given before, whole.
+    /// A read in an answer that was given before, whole.
     pub cached: u32,
 }
 
 impl Default for Weights {
     fn default() -> Self {
-        let of = RootField::ALL.map(|field| match field {
-            RootField::GetJob => 1,
-            RootField::ListJobs => 5,
-            _ => 10,
-        });
-        Self { of, cached: 1 }
+        Self { of: RootField::ALL.map(|field| field.facts().weight), cached: 1 }
     }
 }
 
@@ -121,13 +212,28 @@ impl Weights {
 
 /// A set of root fields: what a tenant, a key or a token may call.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RootFields(u8);
+pub struct RootFields(u32);
 
 impl RootFields {
     /// The empty set.
     pub const NONE: Self = Self(0);
-    /// Every root field: `"*"` in a policy.
+    /// Every root field.
     pub const ALL: Self = Self((1 << RootField::ALL.len()) - 1);
+    /// `"*"` in a policy: what every tenant may reasonably do. What leads out of the gateway, or is of the
+    /// whole account, is named by itself.
+    pub const STAR: Self = Self::star();
+
+    const fn star() -> Self {
+        let (mut set, mut index) = (0, 0);
+        while index < RootField::ALL.len() {
+            let field = RootField::ALL[index];
+            if field.facts().in_star {
+                set |= 1 << field as u8;
+            }
+            index += 1;
+        }
+        Self(set)
+    }
 
     /// Returns true if the set holds the field.
     #[must_use]

@@ -25,9 +25,9 @@ pub struct Tenant {
     pub client: ClientView,
     /// The policy for its metadata.
     pub metadata: MetadataPolicy,
-    /// True if a job may be created only on a take that carries the tenant's envelope.
-    pub takes_owned: bool,
-    /// The limits of its requests.
+    /// The tenant's rights in takes that no tenant of this gateway created.
+    pub unclaimed_takes: UnclaimedTakes,
+    /// The rates and numbers that bound it.
     pub rate_limit: RateLimits,
     /// The time for which answers of `getJob` stay fresh.
     pub cache: CachePolicy,
@@ -162,6 +162,26 @@ pub enum UnclaimedJobs {
     Hide,
     /// It may read them, not change them.
     Read,
+}
+
+/// A tenant's rights in takes that no tenant created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnclaimedTakes {
+    /// Nothing: they do not exist for it.
+    Hide,
+    /// It may read them and start jobs on them, not change them.
+    Use,
+}
+
+impl UnclaimedTakes {
+    /// As policies write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hide => "hide",
+            Self::Use => "use",
+        }
+    }
 }
 
 /// A rate with a burst: GCRA's two parameters.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Effect, JobId, RootField, TakeId, UpstreamSpan};
+use super::{Effect, EntityId, RootField, UpstreamSpan};
 
 /// One root field of a request on its way: resolvers, cache and upstream note on it what they
 /// learn, and the record tells it at the end. Clones share their notes.
@@ -23,12 +23,12 @@ pub struct Trail {
 /// The facts about one root field.
 #[derive(Debug, Clone, Default)]
 pub struct Notes {
-    /// The job that was asked for, created or changed.
-    pub job: Option<JobId>,
+    /// The entity that was asked for, created or changed.
+    pub entity: Option<EntityId>,
     /// Its effect at Move, if it is a mutation.
     pub effect: Effect,
-    /// The take that a job was to be created on.
-    pub take: Option<TakeId>,
+    /// The other entities that its arguments name, such as the take of a job.
+    pub named: Vec<EntityId>,
     /// The metadata that the caller gave: its length in bytes and its SHA-256, never its text.
     pub metadata: Option<(usize, [u8; 32])>,
     /// The cache's part in it.

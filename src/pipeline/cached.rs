@@ -67,7 +67,7 @@ fn trails(stored: &CachedResponse, now: Timestamp) -> Arc<[Trail]> {
     let age = stored.age(now);
     let trail = |root: &Root| {
         let trail = Trail::new(Arc::clone(&root.response_key), root.field);
-        trail.note(|notes| notes.job.clone_from(&root.job));
+        trail.note(|notes| notes.entity.clone_from(&root.entity));
         trail.note_cache(CacheStatus::Hit, age);
         trail
     };

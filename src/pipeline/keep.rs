@@ -11,7 +11,7 @@ use crate::cache::{CachedResponse, ResponseKey, Root};
 use crate::graphql::Answer;
 use crate::http::{error, limits};
 use crate::limit::seconds;
-use crate::model::{CacheStatus, CallRecord, JobId, Kind, RootField, RootFields, Trail};
+use crate::model::{CacheStatus, CallRecord, EntityId, Kind, RootFields, Trail};
 use crate::operation::Operation;
 
 /// The time for which an answer about the schema alone stays fresh, in seconds; a reload ends it earlier.
@@ -63,10 +63,10 @@ pub struct Cacheability {
 }
 
 impl Cacheability {
-    /// Reads the facts: only reads of single jobs and of the schema are kept.
+    /// Reads the facts: only reads of single things and of the schema are kept.
     pub fn new(operation: &Operation) -> Self {
         let is_kept = operation.kind == Kind::Query
-            && operation.root_fields().all(|(_, field)| field == RootField::GetJob);
+            && operation.root_fields().all(|(_, field)| field.is_getter());
         let needs = operation.root_fields().map(|(_, field)| field).collect();
         Self { needs: is_kept.then_some(needs), introspects: operation.introspects() }
     }
@@ -77,13 +77,13 @@ impl Cacheability {
         let mut freshness = Vec::new();
         let mut roots = Vec::new();
         for trail in trails {
-            let (own, job): (_, Option<JobId>) = trail.note(|notes| {
+            let (own, entity): (_, Option<EntityId>) = trail.note(|notes| {
                 let own = if notes.cache == Some(CacheStatus::Stale) {
                     Vec::new()
                 } else {
                     notes.freshness.clone()
                 };
-                (own, notes.job.clone())
+                (own, notes.entity.clone())
             });
             if own.is_empty() {
                 return None;
@@ -92,7 +92,7 @@ impl Cacheability {
             roots.push(Root {
                 response_key: Arc::clone(&trail.response_key),
                 field: trail.field,
-                job,
+                entity,
             });
         }
         let schema_until = Timestamp::from_second(now.as_second() + SCHEMA_FRESH).ok()?;

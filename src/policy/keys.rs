@@ -19,7 +19,7 @@ pub const KEYS: &[Described] = describe! {
     "auth.issuers" ["`[]`"]
         "issuers of `gateway.yaml` whose tokens are taken, if their tenant claim names this tenant";
     "operations" ["`[getJob, listJobs]`"]
-        "what the tenant may call: `getJob`, `listJobs`, `createJob`, `createSingleCamJob`, `createMultiCamJob`, `updateJob`; `\"*\"` is all";
+        "what the tenant may call: operations by name, groups of them (`jobs`), or `\"*\"`. See [below](#operations)";
     "scopes" ["none"]
         "a scope and the operations it grants. A token that carries scopes may call what they grant and its tenant may; one that carries none, what its tenant may";
     "hidden_fields" ["`[]`"]
@@ -38,8 +38,10 @@ pub const KEYS: &[Described] = describe! {
         "longest metadata the tenant may store";
     "metadata.unclaimed_jobs" ["`hide`"]
         "jobs that no tenant of this gateway created: `hide`, or `read` them";
-    "takes.owned" ["`false`"]
-        "`true`: a job only on a take whose metadata carries the tenant's envelope";
+    "takes.unclaimed" ["`hide`"]
+        "takes that no tenant of this gateway created: `hide`, or `use` them for jobs. Another tenant's take can never be used";
+    "takes.owned" ["none"]
+        "an older word for it: `true` is `hide`, `false` is `use`";
     "upstream.api_key" ["the shared account"]
         "a Move account of the tenant's own: no other tenant's, and not the shared one";
     "upstream.url" ["`upstream.url` of gateway.yaml"]

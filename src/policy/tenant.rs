@@ -11,9 +11,9 @@ use crate::config::values::{
 };
 use crate::config::{Config, Context, Diagnostic, Form, Node, Place, Section, nearest};
 use crate::model::{
-    Account, AccountId, ApiKey, CachePolicy, ClientView, CredentialId, FieldCoordinate, KeyHash,
-    Kind, MetadataPolicy, Namespace, Rate, RateLimits, RootField, RootFields, Secret, Tenant,
-    TenantId, UnclaimedJobs, Weights,
+    Account, AccountId, ApiKey, CachePolicy, ClientView, CredentialId, FieldCoordinate, Group,
+    KeyHash, Kind, MetadataPolicy, Namespace, Rate, RateLimits, RootField, RootFields, Secret,
+    Tenant, TenantId, UnclaimedJobs, UnclaimedTakes, Weights,
 };
 
 /// A tenant with its keys and what the checks across tenants need.
@@ -60,7 +60,7 @@ pub fn read(
     };
     let scopes = scopes(context, &mut top);
     let client = client(context, &mut top, config)?;
-    let takes_owned = takes_owned(&mut top);
+    let unclaimed_takes = unclaimed_takes(&mut top);
     let rate_limit = rate_limit(context, &mut top, &config.weights);
     let cache = cache(&mut top);
     let account_place = top.node("upstream").map(|node| node.place.clone());
@@ -86,7 +86,7 @@ pub fn read(
         introspection,
         client,
         metadata,
-        takes_owned,
+        unclaimed_takes,
         rate_limit,
         cache,
         account,
@@ -104,12 +104,28 @@ pub fn read(
     })
 }
 
-/// Returns true if a job may be on a take of the tenant's own only.
-fn takes_owned(top: &mut Section<'_, '_>) -> bool {
-    let Some(mut takes) = top.section("takes") else { return false };
+/// Reads the tenant's rights in takes that nobody owns. `owned` is an older word for it: `true` is `hide`.
+fn unclaimed_takes(top: &mut Section<'_, '_>) -> UnclaimedTakes {
+    let Some(mut takes) = top.section("takes") else { return UnclaimedTakes::Hide };
+    let unclaimed = takes.get("unclaimed", |text| match text {
+        "hide" => Ok(UnclaimedTakes::Hide),
+        "use" => Ok(UnclaimedTakes::Use),
+        _ => Err("must be `hide` or `use`".to_owned()),
+    });
     let owned = takes.get("owned", boolean);
+    let owned = owned.map(|owned| if owned { UnclaimedTakes::Hide } else { UnclaimedTakes::Use });
+    let owned_at = takes.node("owned").map(|node| Arc::clone(&node.place.source));
+    let unclaimed_at = takes.node("unclaimed").map(|node| Arc::clone(&node.place.source));
+    // The tenant's own file has the last word, in whichever of the two it says it.
+    let is_owned_newer = match (owned_at, unclaimed_at) {
+        (Some(owned), Some(unclaimed)) => {
+            owned.name == top.place().source.name && unclaimed.name != owned.name
+        }
+        _ => false,
+    };
     takes.finish();
-    owned.unwrap_or(false)
+    let chosen = if is_owned_newer { owned.or(unclaimed) } else { unclaimed.or(owned) };
+    chosen.unwrap_or(UnclaimedTakes::Hide)
 }
 
 /// The URL and the key of an account of the tenant's own.
@@ -120,7 +136,7 @@ fn own_account(mut upstream: Section<'_, '_>, shared: &Account) -> (url::Url, Op
     (url, api_key)
 }
 
-/// A list of operations; `"*"` is all of them.
+/// A list of operations and groups of them; `"*"` is [`RootFields::STAR`].
 fn operations(context: &Context<'_>, section: &mut Section<'_, '_>) -> Option<RootFields> {
     section.note("operations", Form::List(one_of_operations()), false);
     let items = section.items("operations")?;
@@ -129,8 +145,14 @@ fn operations(context: &Context<'_>, section: &mut Section<'_, '_>) -> Option<Ro
 
 /// Describes what an item of such a list may be.
 fn one_of_operations() -> String {
-    let names: Vec<_> = RootField::ALL.into_iter().map(RootField::name).chain(["*"]).collect();
+    let names: Vec<_> = operation_names().chain(["*"]).collect();
     format!("must be one of {}", names.join(", "))
+}
+
+/// The root fields and the groups of them, by name.
+fn operation_names() -> impl Iterator<Item = &'static str> {
+    let groups = Group::ALL.into_iter().map(Group::name);
+    RootField::ALL.into_iter().map(RootField::name).chain(groups)
 }
 
 fn root_fields(context: &Context<'_>, name: &str, items: &[Node]) -> RootFields {
@@ -138,16 +160,17 @@ fn root_fields(context: &Context<'_>, name: &str, items: &[Node]) -> RootFields 
     for item in items {
         let Some(text) = context.text(name, item) else { continue };
         if text == "*" {
-            fields = RootFields::ALL;
+            fields = fields.union(RootFields::STAR);
+        } else if let Some(group) = Group::from_name(&text) {
+            fields = fields.union(group.fields());
         } else if let Some(field) = RootField::from_name(&text) {
             fields = fields.union([field].into_iter().collect());
         } else {
             let message = format!("unknown operation `{text}`");
             let problem = Diagnostic::error(message, Some(item.place.clone()));
-            let names = RootField::ALL.into_iter().map(RootField::name);
-            context.report(match nearest(&text, names) {
+            context.report(match nearest(&text, operation_names()) {
                 Some(known) => problem.help(format!("did you mean `{known}`?")),
-                None => problem.help("`\"*\"` is all of them"),
+                None => problem.help("`\"*\"` is nearly all of them"),
             });
         }
     }
@@ -189,7 +212,7 @@ fn credentials(
         let own = operations(context, &mut section);
         section.finish();
         if let Some(wider) = own.and_then(|own| own.iter().find(|field| !granted.contains(*field)))
-            && own != Some(RootFields::ALL)
+            && own != Some(RootFields::STAR)
         {
             let message =
                 format!("this key may call {wider} and its tenant may not: a key is never wider");

@@ -9,7 +9,7 @@ use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::current;
-use crate::model::{CacheStatus, CallRecord, JobId, TenantId};
+use crate::model::{CacheStatus, CallRecord, EntityId, TenantId};
 
 /// Members of lines that are lists: their text is JSON already.
 pub(super) const LISTS: [&str; 3] = ["operations", "job_ids", "codes"];
@@ -23,14 +23,14 @@ pub(super) fn call(record: &CallRecord) {
     let (mut upstream_calls, mut upstream_time) = (0, std::time::Duration::ZERO);
     for trail in record.trails.iter() {
         trail.note(|notes| {
-            jobs.extend(notes.job.clone());
+            jobs.extend(notes.entity.clone());
             upstream_calls += notes.upstream_calls;
             upstream_time += notes.upstream_time;
         });
     }
     let operations: Vec<_> = record.trails.iter().map(|trail| trail.field.name()).collect();
     let codes: Vec<_> = record.failures.iter().map(|failure| failure.code.as_str()).collect();
-    let jobs: Vec<_> = jobs.iter().map(JobId::as_str).collect();
+    let jobs: Vec<_> = jobs.iter().map(EntityId::as_str).collect();
     tracing::info!(
         target: "call",
         request_id = %record.request_id,

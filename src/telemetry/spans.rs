@@ -132,7 +132,7 @@ impl Writer<'_> {
         let times = (notes.began.unwrap_or(began), notes.ended.unwrap_or(end));
         self.write(span, Some(graphql), SpanKind::Internal, format!("job {field}"), times);
         let (status, error) = failed(self.record.code_of(trail).map(ErrorCode::as_str));
-        let job = known("jobs_gateway.job", notes.job.as_ref().map(ToString::to_string));
+        let job = known("jobs_gateway.job", notes.entity.as_ref().map(ToString::to_string));
         let field = KeyValue::new("jobs_gateway.operation", field);
         self.annotate([Some(field), job, error].into_iter().flatten().collect(), status);
         if let Some(status) = notes.cache {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::model::{JobId, Kind, RootField, Selection, TakeId};
-use crate::types::{ClipWindowInput, OptionsInput, OutputType, SortDirection};
+use crate::model::{EntityId, EntityKind, Kind, RootField, Selection};
+use crate::types::SortDirection;
 
 /// One root field of Move's, its arguments and what is wanted of the answer.
 #[derive(Debug, Clone)]
@@ -22,43 +22,27 @@ pub struct Call {
     pub variables: Map<String, Value>,
 }
 
-/// The arguments of a creation.
+/// A creation: a root field's arguments, as the schema has them.
 #[derive(Debug, Clone)]
-pub struct NewJob {
-    /// The take to process.
-    pub take: TakeId,
+pub struct Creation {
+    /// The mutation.
+    pub field: RootField,
+    /// Its arguments but the metadata, validated.
+    pub arguments: Map<String, Value>,
     /// JSON text; already enveloped when it gets here.
     pub metadata: Option<String>,
-    /// The job's name.
-    pub name: Option<String>,
-    /// The part of the video to process.
-    pub clip_window: Option<ClipWindowInput>,
-    /// The options of its processing.
-    pub options: Option<OptionsInput>,
-    /// The files to make.
-    pub outputs: Option<Vec<Option<OutputType>>>,
-    /// The number of actors to look for (several cameras only).
-    pub number_of_actors: Option<i32>,
-    /// The rig to use (several cameras only).
-    pub rig: Option<String>,
 }
 
-impl NewJob {
-    /// A job with nothing but its take.
-    #[must_use]
-    pub const fn on(take: TakeId) -> Self {
-        Self {
-            take,
-            metadata: None,
-            name: None,
-            clip_window: None,
-            options: None,
-            outputs: None,
-            number_of_actors: None,
-            rig: None,
-        }
-    }
-}
+/// The types of the arguments of creations: a name has the same type in all of them.
+const CREATION_ARGUMENTS: [(&str, &str); 7] = [
+    ("takeId", "String!"),
+    ("name", "String"),
+    ("clipWindow", "ClipWindowInput"),
+    ("options", "OptionsInput"),
+    ("outputs", "[OutputType]"),
+    ("numberOfActors", "Int"),
+    ("rig", "String"),
+];
 
 /// The arguments of a listing.
 #[derive(Debug, Clone)]
@@ -70,80 +54,78 @@ pub struct Listing<'a> {
     /// The order.
     pub sort_direction: Option<SortDirection>,
     /// Only jobs of this take.
-    pub take: Option<&'a TakeId>,
+    pub take: Option<&'a EntityId>,
 }
 
-/// The document that asks for one job: the same for every job of which the same is wanted.
+/// The document that asks for one entity: the same for every one of its kind of which the same is wanted.
 #[derive(Debug, Clone)]
-pub struct JobDocument(Arc<str>);
+pub struct EntityDocument(Arc<str>);
 
-impl JobDocument {
+impl EntityDocument {
     /// Writes it.
     #[must_use]
-    pub fn new(selection: &Selection) -> Self {
+    pub fn new(kind: EntityKind, selection: &Selection) -> Self {
         // Any id: the document holds none.
-        let arguments = Arguments::default().add("jobId", "ID!", "");
-        Self(arguments.call(RootField::GetJob, selection).document)
+        let arguments = Arguments::default().add(kind.id_argument(), "ID!", "");
+        Self(arguments.query(kind.getter(), selection).document)
     }
 }
 
 impl Call {
-    /// Asks for one job.
+    /// Asks for one entity by a document of its kind.
     #[must_use]
-    pub fn get_job(id: &JobId, document: &JobDocument) -> Self {
-        let field = RootField::GetJob;
-        let variables = Map::from_iter([("jobId".to_owned(), id.as_str().into())]);
+    pub fn get(id: &EntityId, document: &EntityDocument) -> Self {
+        let kind = id.kind();
+        let variables = Map::from_iter([(kind.id_argument().to_owned(), id.as_str().into())]);
         let document = Arc::clone(&document.0);
-        Self { field: field.name(), kind: field.kind(), document, variables }
+        Self { field: kind.getter(), kind: Kind::Query, document, variables }
     }
 
-    /// Asks for one take.
+    /// Asks whose several entities are, in one document: each stands under its alias of
+    /// [`Batch`](super::Batch).
     #[must_use]
-    pub fn get_take(id: &TakeId, selection: impl Display) -> Self {
-        Arguments::default().add("takeId", "ID!", id.as_str()).query("getTake", selection)
+    pub fn batch(ids: &[&EntityId]) -> Self {
+        let (mut declared, mut fields, mut variables) = (Vec::new(), Vec::new(), Map::new());
+        for (index, id) in ids.iter().enumerate() {
+            let (alias, kind) = (super::Batch::alias(index), id.kind());
+            declared.push(format!("${alias}: ID!"));
+            let (getter, argument) = (kind.getter(), kind.id_argument());
+            fields.push(format!("{alias}: {getter}({argument}: ${alias}) {{id metadata}}"));
+            variables.insert(alias, id.as_str().into());
+        }
+        let document = format!("query check({}) {{ {} }}", declared.join(", "), fields.join(" "));
+        let field = ids.first().map_or("check", |id| id.kind().getter());
+        Self { field, kind: Kind::Query, document: document.into(), variables }
     }
 
-    /// Asks for one page of jobs.
+    /// Asks for one page of entities of a kind.
     #[must_use]
-    pub fn list_jobs(listing: &Listing<'_>, selection: impl Display) -> Self {
+    pub fn list(kind: EntityKind, listing: &Listing<'_>, selection: impl Display) -> Self {
         Arguments::default()
             .add("first", "Int", listing.first)
             .maybe("after", "AWSJSON", listing.after)
             .maybe("sortDirection", "SortDirection", listing.sort_direction)
-            .maybe("takeId", "String", listing.take.map(TakeId::as_str))
-            .call(RootField::ListJobs, selection)
+            .maybe("takeId", "String", listing.take.map(EntityId::as_str))
+            .query(kind.lister(), selection)
     }
 
-    /// Creates a job by one of the three mutations. Arguments that the mutation does not have are
-    /// left out.
+    /// Creates something by one of the mutations. What is null goes as if it were not given.
     #[must_use]
-    pub fn create_job(field: RootField, job: &NewJob, selection: impl Display) -> Self {
-        let mut arguments = Arguments::default().add("takeId", "String!", job.take.as_str()).maybe(
-            "metadata",
-            "AWSJSON",
-            job.metadata.as_deref(),
-        );
-        if field != RootField::CreateJob {
-            arguments = arguments
-                .maybe("name", "String", job.name.as_deref())
-                .maybe("clipWindow", "ClipWindowInput", job.clip_window)
-                .maybe("options", "OptionsInput", job.options)
-                .maybe("outputs", "[OutputType]", job.outputs.as_ref());
+    pub fn create(creation: &Creation, selection: impl Display) -> Self {
+        let metadata = creation.metadata.as_deref();
+        let mut arguments = Arguments::default().maybe("metadata", "AWSJSON", metadata);
+        for (name, r#type) in CREATION_ARGUMENTS {
+            let given = creation.arguments.get(name).map(without_nulls);
+            arguments = arguments.maybe(name, r#type, given.filter(|given| !given.is_null()));
         }
-        if field == RootField::CreateMultiCamJob {
-            arguments = arguments.maybe("numberOfActors", "Int", job.number_of_actors).maybe(
-                "rig",
-                "String",
-                job.rig.as_deref(),
-            );
-        }
-        arguments.call(field, selection)
+        arguments.call(creation.field, selection)
     }
 
-    /// Changes a job's name or metadata; what is `None` stays as it is.
+    /// Changes an entity's name or metadata; what is `None` stays as it is.
     #[must_use]
-    pub fn update_job(
-        id: &JobId,
+    pub fn update(
+        field: RootField,
+        id: &EntityId,
         metadata: Option<&str>,
         name: Option<&str>,
         selection: impl Display,
@@ -152,7 +134,7 @@ impl Call {
             .add("id", "String!", id.as_str())
             .maybe("metadata", "AWSJSON", metadata)
             .maybe("name", "String", name)
-            .call(RootField::UpdateJob, selection)
+            .call(field, selection)
     }
 
     /// Asks which mutations Move has, those included that it would rather not be asked for.
@@ -214,14 +196,27 @@ impl Arguments {
     }
 }
 
+/// A value without the members that are null, at any depth.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let kept = members.iter().filter(|(_, value)| !value.is_null());
+            kept.map(|(name, value)| (name.clone(), without_nulls(value))).collect()
+        }
+        Value::Array(items) => items.iter().map(without_nulls).collect(),
+        other => other.clone(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_document_declares_only_the_variables_it_gives() {
-        let job = JobId::parse("job-1").expect("an id");
-        let call = Call::update_job(&job, None, Some("n"), Selection::of_leaves(["id"]));
+        let job = EntityId::job("job-1").expect("an id");
+        let call =
+            Call::update(RootField::UpdateJob, &job, None, Some("n"), Selection::of_leaves(["id"]));
         assert_eq!(
             &*call.document,
             "mutation updateJob($id: String!, $name: String) \

@@ -16,8 +16,8 @@ mod wire;
 
 pub use breaker::{BreakerReport, BreakerSettings, BreakerState};
 pub use client::{Settings, Upstream, show_breakers};
-pub use documents::{Call, JobDocument, Listing, NewJob};
+pub use documents::{Call, Creation, EntityDocument, Listing};
 pub use error::{Error, ErrorKind};
-pub use objects::{After, Described, Job, JobsPage, Object, Take};
+pub use objects::{After, Batch, Described, Entity, EntityPage, Object};
 pub use retry::RetrySettings;
 pub use wire::{FieldError, PathSegment, Reply, read};

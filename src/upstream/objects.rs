@@ -1,13 +1,56 @@
-//! Jobs as Move sends them: its own JSON, with the few members that the gateway itself reads.
+//! What Move sends: its own JSON, with the few members that the gateway itself reads.
 
 use std::borrow::Cow;
 
+use super::wire::{FieldError, PathSegment};
 use crate::json::{Json, JsonRef, Kind, Member};
 
 /// An object that a root field of Move's can be read as.
 pub trait Object: Sized {
+    /// True if it is all of an answer's data, and not the value of one root field.
+    const IS_WHOLE: bool = false;
+
     /// Takes an object as it came.
     fn of(json: Json) -> Self;
+}
+
+/// Several entities of one answer, each under an alias of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch(Json);
+
+impl Object for Batch {
+    const IS_WHOLE: bool = true;
+
+    fn of(json: Json) -> Self {
+        Self(json)
+    }
+}
+
+impl Batch {
+    /// The alias of the entity that was asked for at a place.
+    #[must_use]
+    pub fn alias(index: usize) -> String {
+        format!("e{index}")
+    }
+
+    /// The entity that was asked for at a place, if Move sent it.
+    #[must_use]
+    pub fn entity(&self, index: usize) -> Option<Entity> {
+        let entity = self.0.root().get(&Self::alias(index))?;
+        (entity.kind() == Kind::Object).then(|| Entity(entity.to_json()))
+    }
+
+    /// The errors about it, with their paths below it; also those that name no place.
+    pub fn errors_of(errors: &[FieldError], index: usize) -> impl Iterator<Item = FieldError> {
+        let alias = Self::alias(index);
+        errors.iter().filter_map(move |error| match error.path.as_slice() {
+            [] => Some(error.clone()),
+            [PathSegment::Field(name), below @ ..] if *name == alias => {
+                Some(FieldError { path: below.to_vec(), ..error.clone() })
+            }
+            _ => None,
+        })
+    }
 }
 
 macro_rules! objects {
@@ -35,18 +78,16 @@ macro_rules! objects {
 }
 
 objects! {
-    /// A job.
-    Job;
-    /// A take.
-    Take;
-    /// A page of jobs.
-    JobsPage;
+    /// An entity.
+    Entity;
+    /// A page of entities.
+    EntityPage;
     /// A type of the schema, by introspection.
     Described;
 }
 
-impl Job {
-    /// Reads a text that Move sent as a job before. `None` if it is none.
+impl Entity {
+    /// Reads a text that Move sent as an entity before. `None` if it is none.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let json = Json::parse(text).ok()?;
@@ -85,22 +126,14 @@ impl Job {
         urls
     }
 
-    /// The job alone, without the rest of the answer that it came in.
+    /// The entity alone, without the rest of the answer that it came in.
     #[must_use]
     pub fn alone(&self) -> Self {
         Self(self.0.root().to_json())
     }
 }
 
-impl Take {
-    /// Its metadata: see [`metadata`].
-    #[must_use]
-    pub fn metadata(&self) -> Option<Cow<'_, str>> {
-        metadata(self.0.root())
-    }
-}
-
-/// The place at which a listing goes on after a page.
+/// The place where a listing goes on after a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum After<'a> {
     /// With the page of this cursor, JSON text.
@@ -111,13 +144,14 @@ pub enum After<'a> {
     Lost,
 }
 
-impl JobsPage {
-    /// Its jobs, null where Move sent none; nothing if there is no list.
+impl EntityPage {
+    /// Its items, null where Move sent none; nothing if there is no list.
     #[must_use]
-    pub fn items(&self) -> Option<impl Iterator<Item = Option<Job>>> {
+    pub fn items(&self) -> Option<impl Iterator<Item = Option<Entity>>> {
         let items = self.0.root().get("items").filter(|items| items.kind() == Kind::Array)?;
-        let job = |item: JsonRef<'_>| (item.kind() == Kind::Object).then(|| Job(self.0.part(item)));
-        Some(items.items().map(job))
+        let entity =
+            |item: JsonRef<'_>| (item.kind() == Kind::Object).then(|| Entity(self.0.part(item)));
+        Some(items.items().map(entity))
     }
 
     /// Returns the place at which its listing goes on.

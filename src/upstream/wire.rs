@@ -63,8 +63,8 @@ pub fn read<T: Object>(field: &str, body: Vec<u8>) -> Result<Reply<T>, Error> {
     let size = body.len();
     let text = String::from_utf8(body).map_err(|_| Error::not_an_answer("not UTF-8"))?;
     let json = Json::parse(text).map_err(Error::unreadable)?;
-    let value = value(&json, field)?.map(T::of);
-    let errors = errors(&json)?;
+    let value = value(&json, (!T::IS_WHOLE).then_some(field))?.map(T::of);
+    let errors = errors(&json, usize::from(!T::IS_WHOLE))?;
     if value.is_none() && errors.is_empty() {
         return Err(Error::not_an_answer("without data and without errors"));
     }
@@ -84,7 +84,7 @@ fn member<'a>(object: JsonRef<'a>, name: &str) -> Result<Option<JsonRef<'a>>, Er
     }
 }
 
-fn value(json: &Json, field: &str) -> Result<Option<Json>, Error> {
+fn value(json: &Json, field: Option<&str>) -> Result<Option<Json>, Error> {
     let root = json.root();
     if root.kind() != Kind::Object {
         return Err(other_shape());
@@ -93,21 +93,22 @@ fn value(json: &Json, field: &str) -> Result<Option<Json>, Error> {
     if data.kind() != Kind::Object {
         return Err(other_shape());
     }
+    let Some(field) = field else { return Ok(Some(json.part(data))) };
     match member(data, field)? {
         Some(value) if value.kind() != Kind::Object => Err(other_shape()),
         value => Ok(value.map(|value| json.part(value))),
     }
 }
 
-fn errors(json: &Json) -> Result<Vec<FieldError>, Error> {
+fn errors(json: &Json, skip: usize) -> Result<Vec<FieldError>, Error> {
     let Some(errors) = member(json.root(), "errors")? else { return Ok(Vec::new()) };
     if errors.kind() != Kind::Array {
         return Err(other_shape());
     }
-    errors.items().map(|error| read_error(json, error)).collect()
+    errors.items().map(|error| read_error(json, error, skip)).collect()
 }
 
-fn read_error(json: &Json, error: JsonRef<'_>) -> Result<FieldError, Error> {
+fn read_error(json: &Json, error: JsonRef<'_>, skip: usize) -> Result<FieldError, Error> {
     if error.kind() != Kind::Object {
         return Err(other_shape());
     }
@@ -121,15 +122,15 @@ fn read_error(json: &Json, error: JsonRef<'_>) -> Result<FieldError, Error> {
         data: part("data")?,
         has_path: path.is_some_and(|path| path.items().next().is_some()),
         path: match path {
-            Some(path) if path.kind() == Kind::Array => read_path(path)?,
+            Some(path) if path.kind() == Kind::Array => read_path(path, skip)?,
             Some(_) => return Err(other_shape()),
             None => Vec::new(),
         },
     })
 }
 
-/// A path without its first step, which is the root field.
-fn read_path(path: JsonRef<'_>) -> Result<Vec<PathSegment>, Error> {
+/// A path without its first `skip` steps: the root field's, if the answer is about one.
+fn read_path(path: JsonRef<'_>, skip: usize) -> Result<Vec<PathSegment>, Error> {
     let mut steps = Vec::new();
     for (depth, step) in path.items().enumerate() {
         if depth >= LONGEST_PATH {
@@ -142,7 +143,7 @@ fn read_path(path: JsonRef<'_>) -> Result<Vec<PathSegment>, Error> {
             }
             _ => PathSegment::Field(step.text().ok_or_else(other_shape)?.into_owned()),
         };
-        if depth > 0 {
+        if depth >= skip {
             steps.push(step);
         }
     }
@@ -152,7 +153,7 @@ fn read_path(path: JsonRef<'_>) -> Result<Vec<PathSegment>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::Job;
+    use crate::upstream::Entity;
 
     #[test]
     fn a_missing_job_is_an_error_and_no_value_in_both_of_moves_forms() {
@@ -162,7 +163,7 @@ mod tests {
                 "errorType":"MoveNotFoundError","errorInfo":null,
                 "locations":[{{"line":2,"column":3,"sourceName":null}}],"message":"gone"}}]}}"#
             );
-            let reply = read::<Job>("getJob", body.into()).expect("an answer");
+            let reply = read::<Entity>("getJob", body.into()).expect("an answer");
             assert!(reply.value.is_none());
             assert!(reply.errors[0].is_not_found());
             assert!(reply.errors[0].path.is_empty());
@@ -173,7 +174,7 @@ mod tests {
     fn partial_data_keeps_its_errors_and_their_paths_below_the_root_field() {
         let body = br#"{"data":{"getJob":{"id":"job-1"}},"errors":[{"message":"m",
             "path":["getJob","outputs",0,"file"],"errorInfo":{"n":1.50}}]}"#;
-        let reply = read::<Job>("getJob", body.to_vec()).expect("an answer");
+        let reply = read::<Entity>("getJob", body.to_vec()).expect("an answer");
         assert!(reply.value.is_some());
         let error = &reply.errors[0];
         assert_eq!(error.path[1], PathSegment::Index(0));
@@ -192,7 +193,7 @@ mod tests {
             r#"{"data":null}"#,
             r#"{"data":{"getJob":{}},"data":null}"#,
         ] {
-            assert!(read::<Job>("getJob", body.into()).is_err(), "{body}");
+            assert!(read::<Entity>("getJob", body.into()).is_err(), "{body}");
         }
     }
 
@@ -200,15 +201,15 @@ mod tests {
     fn a_path_of_20_000_steps_and_lists_in_lists_are_refused_and_not_followed() {
         let path = format!("[\"getJob\"{}]", ",0".repeat(20_000));
         let body = format!(r#"{{"data":null,"errors":[{{"message":"m","path":{path}}}]}}"#);
-        assert!(read::<Job>("getJob", body.into()).is_err());
+        assert!(read::<Entity>("getJob", body.into()).is_err());
         let deep = format!(r#"{{"data":{{"getJob":{}}}}}"#, "[".repeat(1_000_000));
-        assert!(read::<Job>("getJob", deep.into()).is_err());
+        assert!(read::<Entity>("getJob", deep.into()).is_err());
     }
 
     #[test]
     fn what_is_odd_in_one_value_does_not_spoil_the_others() {
         let body = r#"{"data":{"getJob":{"id":"job-1","name":"\ud83d","state":7,"x":1,"x":2}}}"#;
-        let job = read::<Job>("getJob", body.into()).expect("an answer").value.expect("a job");
+        let job = read::<Entity>("getJob", body.into()).expect("an answer").value.expect("a job");
         assert_eq!(job.id().as_deref(), Some("job-1"));
         assert!(job.state().is_none());
         assert_eq!(job.metadata().as_deref(), Some(""), "missing, not null");

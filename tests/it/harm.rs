@@ -145,7 +145,7 @@ async fn start(folder: &std::path::Path, sandbox: &Sandbox, server: &str, more: 
     for (tenant, limits) in [("acme", ""), ("globex", free)] {
         let hash = KeyHash::of(key(tenant).as_bytes());
         let policy = format!(
-            "tenant: {tenant}\noperations: [\"*\"]\n{limits}\
+            "tenant: {tenant}\noperations: [\"*\"]\ntakes: {{ unclaimed: use }}\n{limits}\
              auth: {{ api_keys: [{{ id: main, sha256: {hash} }}] }}\n"
         );
         std::fs::write(folder.join(format!("policies/{tenant}.yaml")), policy).unwrap();

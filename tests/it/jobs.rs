@@ -76,7 +76,7 @@ async fn root_fields_of_a_mutation_are_carried_out_one_after_the_other() {
     let reply = world.ask("acme", &query, json!({})).await;
     assert_eq!(reply.data(""), json!({"a": {"name": "a"}, "b": {"name": "b"}}));
     let order: Vec<_> = world.sandbox.calls().into_iter().map(|call| call.field).collect();
-    assert_eq!(order, ["createSingleCamJob", "createMultiCamJob"]);
+    assert_eq!(order, ["getTake", "createSingleCamJob", "getTake", "createMultiCamJob"]);
 }
 
 #[tokio::test]

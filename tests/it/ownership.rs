@@ -135,31 +135,102 @@ async fn metadata_of_a_take_is_shown_out_of_its_envelope_or_not_at_all() {
         ("take-plain", r#"{"t":1}"#, json!(r#"{"t":1}"#)),
     ] {
         world.sandbox.add_take(take, Some(metadata));
-        let create =
-            "mutation($take: String!) { createSingleCamJob(takeId: $take) { take { metadata } } }";
-        let reply = world.ask("acme", create, json!({"take": take})).await;
-        assert_eq!(reply.data("/createSingleCamJob/take/metadata"), shown, "{take}");
+        // One that began on a take of somebody else's.
+        let own = Some(r#"{"_gateway":{"v":1,"owner":"acme","by":"k"}}"#.to_owned());
+        let job = Job { take: take.to_owned(), metadata: own, ..Job::new(world.sandbox.now()) };
+        let id = job.id.clone();
+        world.sandbox.add_job(job);
+        let reply = world.get("acme", &id, "take { metadata }").await;
+        assert_eq!(reply.data("/getJob/take/metadata"), shown, "{take}");
+    }
+}
+
+const ON_TAKE: &str = "mutation($take: String!) { createSingleCamJob(takeId: $take) { id } }";
+
+/// The answers to a creation on each of these takes, and the calls it made: the same for all.
+async fn refused_alike(world: &World, takes: &[&str]) {
+    let mut answers = Vec::new();
+    for take in takes {
+        world.sandbox.clear_calls();
+        let reply = world.ask("acme", ON_TAKE, json!({"take": take})).await;
+        assert_eq!(reply.code(), "NOT_FOUND", "{take}");
+        assert_eq!(world.sandbox.calls().len(), 1, "{take}");
+        answers.push(comparable(reply));
+    }
+    assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:?}");
+}
+
+#[tokio::test]
+async fn a_job_needs_a_take_with_the_tenants_envelope() {
+    for takes in ["", "takes: { unclaimed: hide }\n", "takes: { owned: true }\n"] {
+        let policy = format!("operations: [\"*\"]\n{takes}# takes:\n");
+        let world =
+            World::set_up(Setup { tenants: vec![("acme", policy)], ..Setup::default() }).await;
+        world.sandbox.add_take("take-own", Some(r#"{"_gateway":{"v":1,"owner":"acme"}}"#));
+        world.sandbox.add_take("take-foreign", Some(r#"{"_gateway":{"v":1,"owner":"globex"}}"#));
+        refused_alike(&world, &["take-foreign", "take-missing", SINGLECAM_TAKE]).await;
+        for calls in [2, 1] {
+            world.sandbox.clear_calls();
+            let reply = world.ask("acme", ON_TAKE, json!({"take": "take-own"})).await;
+            assert!(reply.data("/createSingleCamJob/id").is_string());
+            assert_eq!(world.sandbox.calls().len(), calls, "what was proven is not asked again");
+        }
     }
 }
 
 #[tokio::test]
-async fn with_owned_takes_a_job_needs_a_take_with_the_tenants_envelope() {
-    let policy = "operations: [\"*\"]\ntakes: { owned: true }\n".to_owned();
-    let world = World::set_up(Setup { tenants: vec![("acme", policy)], ..Setup::default() }).await;
-    world.sandbox.add_take("take-own", Some(r#"{"_gateway":{"v":1,"owner":"acme"}}"#));
-    world.sandbox.add_take("take-foreign", Some(r#"{"_gateway":{"v":1,"owner":"globex"}}"#));
-    let create = "mutation($take: String!) { createSingleCamJob(takeId: $take) { id } }";
-    let reply = world.ask("acme", create, json!({"take": "take-own"})).await;
-    assert!(reply.data("/createSingleCamJob/id").is_string());
-    let mut answers = Vec::new();
-    for take in ["take-foreign", "take-missing", SINGLECAM_TAKE] {
-        world.sandbox.clear_calls();
-        let reply = world.ask("acme", create, json!({"take": take})).await;
-        assert_eq!(reply.code(), "NOT_FOUND");
-        assert_eq!(world.sandbox.calls().len(), 1);
-        answers.push(comparable(reply));
+async fn a_take_of_another_tenant_can_never_be_used_whatever_policy_says_of_takes() {
+    for takes in ["takes: { unclaimed: use }\n", "takes: { owned: false }\n"] {
+        let policy = format!("operations: [\"*\"]\n{takes}");
+        let world =
+            World::set_up(Setup { tenants: vec![("acme", policy)], ..Setup::default() }).await;
+        world.sandbox.add_take("take-foreign", Some(r#"{"_gateway":{"v":1,"owner":"globex"}}"#));
+        refused_alike(&world, &["take-foreign", "take-missing"]).await;
+        for _ in 0..2 {
+            world.sandbox.clear_calls();
+            let reply = world.ask("acme", ON_TAKE, json!({"take": SINGLECAM_TAKE})).await;
+            assert!(reply.data("/createSingleCamJob/id").is_string());
+            // It may become somebody's any time.
+            assert_eq!(world.sandbox.calls().len(), 2);
+        }
     }
-    assert!(answers.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[tokio::test]
+async fn ids_of_another_kind_and_impossible_times_are_refused_before_anything_is_sent() {
+    let world = World::start().await;
+    let job = |arguments: &str| format!("mutation {{ createSingleCamJob({arguments}) {{ id }} }}");
+    for (query, said) in [
+        (
+            "{ getJob(jobId: \"take-1\") { id } }".to_owned(),
+            "\"jobId\": a job id is of another kind",
+        ),
+        (
+            "{ listJobs(takeId: \"job-1\") { first } }".to_owned(),
+            "\"takeId\": a take id is of another",
+        ),
+        (job("takeId: \"job-1\""), "\"takeId\": a take id is of another kind"),
+        (job("takeId: \"\""), "\"takeId\": a take id is empty"),
+        (
+            job("takeId: \"take-1\", clipWindow: {startTime: -1, endTime: 2}"),
+            "\"clipWindow\": startTime is negative",
+        ),
+        (
+            job("takeId: \"take-1\", clipWindow: {startTime: 2, endTime: 2}"),
+            "\"clipWindow\": endTime is not after startTime",
+        ),
+        (
+            "mutation { updateJob(id: \"take-1\", name: \"n\") { id } }".to_owned(),
+            "\"id\": a job id is of another kind",
+        ),
+    ] {
+        let reply = world.ask("acme", &query, json!({})).await;
+        assert_eq!(reply.code(), "BAD_USER_INPUT", "{query}: {reply:?}");
+        let json = reply.json();
+        let message = json["errors"][0]["message"].as_str().unwrap();
+        assert!(message.contains(said), "{query}: {message}");
+        assert_eq!(world.sandbox.calls().len(), 0, "{query}");
+    }
 }
 
 #[tokio::test]

@@ -195,7 +195,7 @@ async fn the_log_tells_apart_why_move_is_not_reached_and_for_whom_and_repeats_no
     for (tenant, url, _) in &causes {
         let hash = KeyHash::of(key(tenant).as_bytes());
         let policy = format!(
-            "tenant: {tenant}\noperations: [\"*\"]\nupstream: {{ url: '{url}', api_key: '${{{tenant}}}' }}\n\
+            "tenant: {tenant}\noperations: [\"*\"]\ntakes: {{ unclaimed: use }}\nupstream: {{ url: '{url}', api_key: '${{{tenant}}}' }}\n\
              auth: {{ api_keys: [{{ id: main, sha256: {hash} }}] }}\n"
         );
         std::fs::write(folder.path().join(format!("policies/{tenant}.yaml")), policy).unwrap();

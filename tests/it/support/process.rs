@@ -35,7 +35,7 @@ pub fn prepare(folder: &Path, sandbox: &Sandbox, more: &str) -> (SocketAddr, Soc
     std::fs::create_dir_all(&policies).unwrap();
     let hash = KeyHash::of(key("acme").as_bytes());
     let policy = format!(
-        "tenant: acme\noperations: [\"*\"]\nauth: {{ api_keys: [{{ id: main, sha256: {hash} }}] }}\n\
+        "tenant: acme\noperations: [\"*\"]\ntakes: {{ unclaimed: use }}\nauth: {{ api_keys: [{{ id: main, sha256: {hash} }}] }}\n\
          rate_limit: {{ queries: ~, mutations: ~, max_in_flight: 1000 }}\n"
     );
     std::fs::write(policies.join("acme.yaml"), policy).unwrap();
