@@ -29,4 +29,5 @@ pub mod reload; // files change: read, check, swap all rules at once
 pub mod app; // the composition root: build, bind, serve, drain
 pub mod cli; // serve, dev, check, key, schema: a file a command
 pub mod config; // gateway.yaml -> Config
+pub mod settings; // YAML with places: read whole, all findings at once
 pub mod policy; // policies/*.yaml -> Snapshot

@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use super::reader::{Context, Section};
-use super::values::{
-    boolean, bytes, duration, key_of_32_bytes, network, parsed, percentage, positive, secret,
-    some_time, text, web_url,
-};
-use super::yaml::{Node, Value};
+use super::secrets::{key_of_32_bytes, secret};
 use super::{Audit, Config, Server, Tls, Upstream, public_url_of};
 use super::{issuers, together};
 use crate::audit;
 use crate::model::{RootField, Secret};
+use crate::settings::values::{
+    boolean, bytes, duration, network, parsed, percentage, positive, some_time, text, web_url,
+};
+use crate::settings::{Context, Section};
+use crate::settings::{Node, Value};
 use crate::telemetry::otlp::Transport;
 use crate::telemetry::{Format, Otlp};
 use crate::upstream;

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use super::reader::{Context, Section};
-use super::values::{secret, text, web_url};
-use super::yaml::Node;
+use super::secrets::secret;
 use super::{Issuer, KeySource};
 use crate::model::Secret;
+use crate::settings::Node;
+use crate::settings::values::{text, web_url};
+use crate::settings::{Context, Section};
 
 /// The algorithm of a shared secret.
 const HMAC: &str = "HS256";

@@ -1,6 +1,6 @@
 //! What each key of gateway.yaml means: the descriptions in its JSON Schema, and the order of docs/configuration.md.
 
-use super::schema::{Described, describe};
+use crate::settings::{Described, describe};
 
 /// All keys.
 pub const KEYS: &[Described] = describe! {

@@ -1,15 +1,10 @@
 //! `gateway.yaml`: read whole, checked whole, and then a [`Config`] of types.
 
-mod diagnostic;
 mod gateway;
 mod issuers;
 mod keys;
-mod reader;
-mod schema;
-mod sources;
+pub mod secrets;
 mod together;
-pub mod values;
-mod yaml;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -19,13 +14,12 @@ use std::time::Duration;
 use http::HeaderName;
 use ipnet::IpNet;
 
-pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity, Source};
+pub use crate::settings::{
+    Context, Described, Diagnostic, Diagnostics, Env, Fingerprint, Form, Key, Node, Place, Read,
+    Section, Severity, Source, Sources, Value, nearest, parse, schema, table, values,
+    without_references,
+};
 pub use keys::KEYS;
-pub use reader::{Context, Form, Read, Section, nearest};
-pub(crate) use schema::describe;
-pub use schema::{Described, build as schema, table, without_references};
-pub use sources::{Env, Fingerprint, Sources};
-pub use yaml::{Key, Node, Value, parse};
 
 use crate::model::{Secret, Weights};
 use crate::operation::Limits;

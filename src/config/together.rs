@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::reader::Context;
-use super::yaml::Node;
 use super::{Config, Server};
+use crate::settings::Context;
+use crate::settings::Node;
 
 /// Reports what is wrong, or in vain, only beside another key.
 pub fn check(context: &Context<'_>, root: &Node, config: &Config) {

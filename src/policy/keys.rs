@@ -1,6 +1,6 @@
 //! The meaning of each key of a policy: the descriptions in its JSON Schema, and the order of docs/policies.md.
 
-use crate::config::{Described, describe};
+use crate::settings::{Described, describe};
 
 /// All keys.
 pub const KEYS: &[Described] = describe! {

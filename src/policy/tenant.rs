@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::config::secrets::secret;
 use crate::config::values::{
-    boolean, burst, bytes, duration, parsed, positive, rate, secret, text, web_url,
+    boolean, burst, bytes, duration, parsed, positive, rate, text, web_url,
 };
 use crate::config::{Config, Context, Diagnostic, Form, Node, Place, Section, nearest};
 use crate::model::{

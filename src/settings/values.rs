@@ -5,11 +5,7 @@ use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
-
-use crate::model::Secret;
 
 /// Anything that Rust reads from text; `what` names it.
 pub fn parsed<T: FromStr>(what: &'static str) -> impl Fn(&str) -> Result<T, String> {
@@ -114,37 +110,12 @@ pub fn percentage(text: &str) -> Result<u32, String> {
         .ok_or_else(|| "must be a whole percentage such as 20%".to_owned())
 }
 
-/// A secret of at least one character that can stand in an HTTP header.
-pub fn secret(text: &str) -> Result<Secret, String> {
-    if text.ends_with(['\r', '\n']) {
-        return Err(
-            "must be a secret of visible ASCII characters; this one ends in a newline, which \
-                    `printf '%s'` leaves out and `echo` does not"
-                .to_owned(),
-        );
-    }
-    if text.is_empty() || !text.bytes().all(|byte| (0x21..=0x7e).contains(&byte)) {
-        return Err("must be a secret of visible ASCII characters, not empty".to_owned());
-    }
-    Ok(Secret::new(text))
-}
-
 /// An `http` or `https` URL.
 pub fn web_url(text: &str) -> Result<url::Url, String> {
     url::Url::parse(text)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
         .ok_or_else(|| "must be an http or https URL".to_owned())
-}
-
-/// 32 bytes as 64 hexadecimal digits or in base64.
-pub fn key_of_32_bytes(text: &str) -> Result<[u8; 32], String> {
-    let from_hex = crate::model::KeyHash::parse(text).map(|bytes| bytes.0);
-    let from_base64 = || STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
-    from_hex.or_else(from_base64).ok_or_else(|| {
-        "must be 32 bytes in base64 or as 64 hexadecimal digits: `openssl rand -base64 32`"
-            .to_owned()
-    })
 }
 
 /// A network such as `10.0.0.0/8`, or one address.
@@ -187,7 +158,7 @@ mod tests {
         #[test]
         fn no_text_makes_a_parser_panic(text in "\\PC*") {
             let _ = (duration(&text), bytes(&text), rate(&text), percentage(&text));
-            let _ = (secret(&text), web_url(&text), key_of_32_bytes(&text));
+            let _ = web_url(&text);
         }
     }
 }

@@ -25,7 +25,7 @@ pub struct Described {
 /// `"key" ["default"] "meaning";` for each key.
 macro_rules! describe {
     ($($key:literal [$default:literal] $meaning:literal;)*) => {
-        &[$($crate::config::Described { key: $key, default: $default, meaning: $meaning }),*]
+        &[$($crate::settings::Described { key: $key, default: $default, meaning: $meaning }),*]
     };
 }
 pub(crate) use describe;

@@ -1,0 +1,44 @@
+//! How secrets are written.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::model::{KeyHash, Secret};
+
+/// A secret of at least one character that can stand in an HTTP header.
+pub fn secret(text: &str) -> Result<Secret, String> {
+    if text.ends_with(['\r', '\n']) {
+        return Err(
+            "must be a secret of visible ASCII characters; this one ends in a newline, which \
+                    `printf '%s'` leaves out and `echo` does not"
+                .to_owned(),
+        );
+    }
+    if text.is_empty() || !text.bytes().all(|byte| (0x21..=0x7e).contains(&byte)) {
+        return Err("must be a secret of visible ASCII characters, not empty".to_owned());
+    }
+    Ok(Secret::new(text))
+}
+
+/// 32 bytes as 64 hexadecimal digits or in base64.
+pub fn key_of_32_bytes(text: &str) -> Result<[u8; 32], String> {
+    let from_hex = KeyHash::parse(text).map(|bytes| bytes.0);
+    let from_base64 = || STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+    from_hex.or_else(from_base64).ok_or_else(|| {
+        "must be 32 bytes in base64 or as 64 hexadecimal digits: `openssl rand -base64 32`"
+            .to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_text_makes_a_parser_panic(text in "\\PC*") {
+            let _ = (secret(&text), key_of_32_bytes(&text));
+        }
+    }
+}
