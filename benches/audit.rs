@@ -21,7 +21,7 @@ fn settings(folder: &std::path::Path) -> Settings {
         rotate_after: Duration::from_hours(24),
         keep: 30,
         keep_for: Duration::from_hours(24),
-        may_drop: false,
+        on_full: jobs_gateway::audit::OnFull::Wait,
     }
 }
 

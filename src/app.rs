@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::audit::{self, Journal, Sink};
 use crate::cache::SharedTier;
-use crate::config::{Config, Diagnostics, Fingerprint, Server};
+use crate::config::{Config, Server, StoreFile};
 use crate::http::{self, Endpoints, Readiness, Serving, Tls, TlsError};
 use crate::idempotency;
 use crate::jobs::Jobs;
@@ -25,6 +25,7 @@ use crate::model::Clock;
 use crate::pipeline::{self, Service};
 use crate::policy::Snapshot;
 use crate::reload::ConfigSource;
+use crate::settings::{Diagnostics, Fingerprint};
 use crate::supervision::{self, Supervisor};
 use crate::telemetry::{self, metrics};
 use crate::upstream::Upstream;
@@ -125,7 +126,7 @@ impl App {
     pub fn rehearse(config: &Config, policies: Snapshot) -> Result<(), String> {
         let mut config = config.clone();
         config.audit = None;
-        config.idempotency.file = None;
+        config.idempotency.file = StoreFile::Memory;
         let build = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|error| error.to_string())?;
@@ -151,7 +152,7 @@ impl App {
     /// When one of them is taken or not this machine's.
     pub fn bind(self) -> Result<Bound, Error> {
         let (listener, address) = listen(self.config.server.listen, "server.listen")?;
-        let (admin_listener, admin_address) = listen(self.config.admin, "admin.listen")?;
+        let (admin_listener, admin_address) = listen(self.config.admin.listen, "admin.listen")?;
         Ok(Bound { app: self, listener, admin_listener, address, admin_address })
     }
 }

@@ -29,5 +29,5 @@ pub mod reload; // files change: read, check, swap all rules at once
 pub mod app; // the composition root: build, bind, serve, drain
 pub mod cli; // serve, dev, check, key, schema: a file a command
 pub mod config; // gateway.yaml -> Config
-pub mod settings; // YAML with places: read whole, all findings at once
+pub mod settings; // a key is declared once: its value, default, meaning, reader and schema
 pub mod policy; // policies/*.yaml -> Snapshot

@@ -163,7 +163,7 @@ mod tests {
         let url = "http://127.0.0.1:1/".parse().unwrap();
         let mut config = Config::new(url, Secret::new("key"));
         config.server.listen = ([127, 0, 0, 1], 0).into();
-        config.admin = config.server.listen;
+        config.admin.listen = config.server.listen;
         let app = App::build(&config, Snapshot::default(), Clock::system(), None).unwrap();
         let _task = app.supervisor.start("test", async || panic!("a bug"));
         let bound: Bound = app.bind().unwrap();

@@ -4,13 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use axum::http::{HeaderName, HeaderValue};
 use tokio::sync::Semaphore;
 
 use super::{App, Error};
 use crate::audit::Journal;
 use crate::cache::SharedTier;
-use crate::config::{self, Config};
+use crate::config::{self, Config, StoreFile};
 use crate::http::{Cors, Endpoints, Proxies, Tls, TlsFiles};
 use crate::idempotency::{self, Idempotency};
 use crate::jobs::{CursorKey, Jobs};
@@ -44,7 +43,7 @@ impl App {
         let authorities = config.upstream.ca.as_deref().map(read).transpose()?;
         let upstream = Upstream::new(config.upstream.calls.clone(), authorities.as_deref())?;
         let upstream = Arc::new(upstream);
-        let (cache, longest) = (config.cache.jobs, config.server.request_timeout);
+        let (cache, longest) = (config.cache.jobs as u64, config.server.request_timeout);
         let jobs = Jobs::new(Arc::clone(&upstream), cursor_key(config)?, clock, cache, longest);
         let shared = shared(config)?;
         let limiter = match &shared {
@@ -70,7 +69,7 @@ impl App {
             limiter,
             idempotency,
             proxies: Proxies::new(config.server.trusted_proxies.clone()),
-            forward_headers: forward_headers(config),
+            forward_headers: config.upstream.forward_headers.clone(),
             journal,
             concurrency_limit: Semaphore::new(config.server.max_requests),
             clock,
@@ -104,10 +103,10 @@ fn cursor_key(config: &Config) -> Result<CursorKey, Error> {
 
 /// Connects to what replicas share, which is sealed with their key.
 fn shared(config: &Config) -> Result<Option<SharedParts>, Error> {
-    let (Some(url), Some(key)) = (&config.shared_state, &config.cursor_key) else {
+    let (Some(shared), Some(key)) = (&config.shared_state, &config.cursor_key) else {
         return Ok(None);
     };
-    let state = Arc::new(SharedState::open(url).map_err(|_| Error::SharedState)?);
+    let state = Arc::new(SharedState::open(&shared.redis).map_err(|_| Error::SharedState)?);
     let tier = Arc::new(SharedTier::new(Arc::clone(&state), key));
     Ok(Some(SharedParts { state, tier }))
 }
@@ -127,15 +126,14 @@ fn idempotency(
     if let Some(shared) = shared {
         return Ok(Idempotency::shared(Arc::clone(&shared.state), remember, seal, clock));
     }
-    let Some(file) = &config.idempotency.file else {
-        return Ok(Idempotency::in_memory(remember, seal, clock));
+    let file = match &config.idempotency.file {
+        StoreFile::Memory => return Ok(Idempotency::in_memory(remember, seal, clock)),
+        StoreFile::Named(file) => return Ok(Idempotency::in_file(file, remember, seal, clock)?),
+        StoreFile::Usual(file) => file,
     };
     match Idempotency::in_file(file, remember, seal.clone(), clock) {
         // Two gateways with one file: one of them would forget keys that it believes it keeps.
-        Err(error)
-            if !config.idempotency.is_explicit
-                && !matches!(error, idempotency::OpenError::Taken) =>
-        {
+        Err(error) if !matches!(error, idempotency::OpenError::Taken) => {
             let file = file.display();
             tracing::warn!(%error, %file, "idempotency keys are forgotten with this process");
             Ok(Idempotency::in_memory(remember, seal, clock))
@@ -159,22 +157,10 @@ fn tls(config: &Config) -> Result<Option<Arc<Tls>>, Error> {
     Ok(Some(Arc::new(Tls::open(TlsFiles { cert, key, client_ca })?)))
 }
 
-/// Returns the headers of callers that go on to Move.
-fn forward_headers(config: &Config) -> Vec<HeaderName> {
-    let names = config.upstream.forward_headers.iter();
-    names.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()).collect()
-}
-
 fn endpoints(config: &Config, page: Option<String>) -> Endpoints {
-    let origins = config.server.cors_origins.iter();
-    Endpoints {
-        paths: config.server.paths.clone(),
-        cors: Cors {
-            origins: origins.filter_map(|origin| HeaderValue::from_str(origin).ok()).collect(),
-            headers: [config.server.cors_headers.clone(), forward_headers(config)].concat(),
-        },
-        page,
-    }
+    let config::CorsSettings { origins, headers } = config.server.cors.clone();
+    let headers = [headers, config.upstream.forward_headers.clone()].concat();
+    Endpoints { paths: config.server.paths.clone(), cors: Cors { origins, headers }, page }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {

@@ -234,7 +234,7 @@ mod tests {
             rotate_after: Duration::from_hours(24),
             keep: 30,
             keep_for: Duration::ZERO,
-            may_drop: false,
+            on_full: crate::audit::OnFull::Wait,
         })
         .unwrap();
         let mut record = CallRecord::begin(RequestId::new(), jiff::Timestamp::UNIX_EPOCH);

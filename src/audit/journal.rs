@@ -12,13 +12,13 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::Settings;
 use super::chain::Head;
 use super::event::Event;
 use super::ledger::{Ledger, Rotation, compress_aside};
 use super::segments::Segments;
 use super::tally::Tally;
 use super::writer::{Ledgers, Message, Open, Writer};
+use super::{OnFull, Settings};
 use crate::model::{CallRecord, RequestContext, Trail};
 use crate::telemetry::metrics;
 
@@ -48,7 +48,7 @@ pub struct Journal(Option<Arc<Opened>>);
 struct Opened {
     queue: mpsc::Sender<Message>,
     tally: Arc<Tally>,
-    may_drop: bool,
+    on_full: OnFull,
     /// The chain of calls, then that of strangers' requests.
     chains: [Chain; 2],
     writer: Thread,
@@ -102,9 +102,9 @@ impl Journal {
         let running = thread::Builder::new().name("audit".to_owned());
         let writer = running.spawn(move || run(writer, &open, messages, lock))?.thread().clone();
         metrics::audit_writable(true);
-        let may_drop = settings.may_drop;
+        let on_full = settings.on_full;
         let chains = [calls, strangers];
-        Ok(Self(Some(Arc::new(Opened { queue, tally, may_drop, chains, writer, failing }))))
+        Ok(Self(Some(Arc::new(Opened { queue, tally, on_full, chains, writer, failing }))))
     }
 
     /// Records a finished call, or counts it if it was refused. When the queue is full its caller
@@ -117,7 +117,7 @@ impl Journal {
         let is_mutation = record.kind == Some(crate::model::Kind::Mutation);
         let is_kept = match opened.queue.try_send(Message::Call(record)) {
             Ok(()) => true,
-            Err(TrySendError::Full(_)) if opened.may_drop && !is_mutation => false,
+            Err(TrySendError::Full(_)) if opened.on_full == OnFull::Drop && !is_mutation => false,
             Err(TrySendError::Full(message)) => {
                 // The caller waits; its record is kept also if it goes away meanwhile.
                 let queue = opened.queue.clone();
@@ -249,7 +249,7 @@ mod tests {
             rotate_after: Duration::from_hours(24),
             keep: 30,
             keep_for: Duration::ZERO,
-            may_drop: false,
+            on_full: super::OnFull::Wait,
         }
     }
 

@@ -27,7 +27,9 @@ pub use segments::{Segments, compress};
 
 use std::path::PathBuf;
 
-/// The settings of the journal.
+use crate::settings::Choice;
+
+/// The keeping of records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The file that is written; closed segments lie beside it.
@@ -40,6 +42,19 @@ pub struct Settings {
     pub keep: usize,
     /// The time for which closed segments are kept, however many.
     pub keep_for: std::time::Duration,
-    /// True if a record of a query may be dropped when the queue is full; otherwise its caller waits.
-    pub may_drop: bool,
+    /// The fate of a query whose record finds the queue full.
+    pub on_full: OnFull,
+}
+
+/// The fate of a query whose record finds the queue full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFull {
+    /// It waits.
+    Wait,
+    /// It goes on without its record, which is counted as dropped.
+    Drop,
+}
+
+impl Choice for OnFull {
+    const WORDS: &'static [(&'static str, Self)] = &[("wait", Self::Wait), ("drop", Self::Drop)];
 }

@@ -11,9 +11,10 @@ use super::Error;
 use super::follow::Fetched;
 use super::jwks::{self, Keys, VerifyingKey};
 use super::jwt::{self, Claims};
-use crate::config::{self, Diagnostic, Diagnostics, KeySource, Sources};
+use crate::config::{self, KeySource};
 use crate::model::{Caller, CredentialId, KeyHash, RootFields, Tenant, TenantId};
 use crate::policy::Snapshot;
+use crate::settings::{Diagnostic, Diagnostics, Sources};
 use crate::supervision::{Supervisor, Task};
 
 /// The number of verified tokens that are remembered.
@@ -193,7 +194,7 @@ impl Issuers {
 
 fn unusable(config: &config::Issuer, error: &jwks::Error) -> Diagnostic {
     let message = format!("the keys of issuer `{}` cannot be used: {error}", config.name);
-    Diagnostic::error(message, Some(config.place.clone()))
+    Diagnostic::error(message, Some(config.span.clone()))
 }
 
 impl Issuer {

@@ -141,7 +141,7 @@ mod tests {
         not_found: Duration::from_secs(1),
         stale_while_revalidate: Duration::from_secs(5),
         stale_if_error: Duration::from_hours(1),
-        heeds_no_cache: false,
+        no_cache: false,
     };
 
     fn url(expiry: i64) -> String {

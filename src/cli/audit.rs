@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::audit::verify::{Broken, Oldest, Report};
 use crate::audit::{Hash, Head, Segments, reader, verify};
-use crate::config::values;
+use crate::settings::values;
 
 mod filter;
 

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::app::App;
-use crate::config::{Diagnostic, Diagnostics, Severity};
 use crate::model::Clock;
 use crate::reload::{ConfigSource, Loaded};
+use crate::settings::{Diagnostic, Diagnostics, Severity};
 
 /// Checks the configuration and all policies: everything that would stop a start.
 #[derive(Debug, clap::Args)]

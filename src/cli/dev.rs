@@ -9,7 +9,7 @@ use async_graphql::http::GraphiQLSource;
 
 use super::{block_on, interrupted};
 use crate::app::App;
-use crate::config::{Config, public_url_of};
+use crate::config::Config;
 use crate::model::{
     Account, AccountId, ApiKey, Clock, CredentialId, KeyHash, RootFields, Secret, Tenant, TenantId,
     UnclaimedTakes,
@@ -69,8 +69,7 @@ async fn start(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     .await?;
     let mut config = Config::new(sandbox.url(), Secret::new(SANDBOX_KEY));
     config.server.listen = args.listen;
-    config.server.public_url = public_url_of(args.listen);
-    config.admin = args.admin_listen;
+    config.admin.listen = args.admin_listen;
     // Nobody balances load over it.
     config.server.drain_delay = std::time::Duration::ZERO;
     // As secret as the demo keys.
@@ -110,6 +109,8 @@ fn demo_policies(config: &Config) -> Result<Snapshot, Box<dyn std::error::Error>
             hash: KeyHash::of(key.as_bytes()),
             expires: None,
             operations: RootFields::ALL,
+            owner: None,
+            description: None,
         };
         policies.push((tenant, vec![key]));
     }

@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::auth::what_if;
-use crate::config::{Node, Value};
 use crate::graphql;
 use crate::model::{
     Caller, Clock, Kind, Rate, RateLimits, RootField, RootFields, TenantId, Weights,
 };
 use crate::operation::{Document, Documents, Operation};
 use crate::reload::{ConfigSource, Loaded};
+use crate::settings::{Node, Value};
 
 /// Tells what a caller may do, under which limits, and which file and line each answer comes from.
 #[derive(Debug, clap::Args)]
@@ -131,12 +131,12 @@ fn describe(caller: &Caller, node: &Node, key: Option<&Node>) -> String {
         ("missing jobs", fresh(cache.not_found), at(&["cache", "get_job", "not_found"])),
         ("Move account", account(caller), at(&["upstream"])),
     ];
-    let rows = rows.into_iter().map(|(name, value, place)| (name.to_owned(), value, place));
+    let rows = rows.into_iter().map(|(name, value, span)| (name.to_owned(), value, span));
     let rows = rows.chain(special_limits(limits, node));
-    let line = |(name, value, place): (String, String, Option<&Node>)| {
+    let line = |(name, value, span): (String, String, Option<&Node>)| {
         let value = if value.is_empty() { "-".to_owned() } else { value };
-        let place = place.map_or("default".to_owned(), |node| node.place.to_string());
-        format!("{name:<20} {value:<50} {place}\n")
+        let span = span.map_or("default".to_owned(), |node| node.span.to_string());
+        format!("{name:<20} {value:<50} {span}\n")
     };
     rows.map(line).collect()
 }
@@ -157,8 +157,8 @@ fn special_limits<'a>(
     let of_credential =
         [("queries", limits.credential_queries), ("mutations", limits.credential_mutations)];
     let of_credential = of_credential.into_iter().filter_map(|(name, own)| {
-        let place = at(&["per_credential", name]);
-        Some((format!("its own {name}"), rate(Some(&own?)), place))
+        let span = at(&["per_credential", name]);
+        Some((format!("its own {name}"), rate(Some(&own?)), span))
     });
     let introspection = limits
         .introspection

@@ -4,12 +4,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
-
 use crate::auth::{self, what_if};
-use crate::config::{self, Context, Diagnostics, Section, Sources, values};
-use crate::model::{Caller, Clock, ErrorCode, RootField, TenantId};
+use crate::config;
+use crate::model::{Caller, Clock, ErrorCode, RootField};
+use crate::policy::TenantName;
 use crate::reload::{ConfigSource, Loaded};
+use crate::settings::forms::{JsonMapping, Text, hidden};
+use crate::settings::{
+    Choice, Context, Diagnostic, Diagnostics, Item, Items, OneOf, Optional, Section, Sources, Sub,
+    ValueKind,
+};
+use crate::{scalars, settings};
 
 /// Works with policies.
 #[derive(Debug, clap::Args)]
@@ -30,17 +35,62 @@ enum Command {
     },
 }
 
-/// Who asks for what, and what should come of it.
-#[derive(Debug)]
-struct Expectation {
-    name: String,
-    tenant: TenantId,
-    key: Option<String>,
-    claims: Option<Map<String, Value>>,
-    operation: RootField,
-    allow: bool,
-    code: Option<String>,
-    place: config::Place,
+settings! {
+    /// A file of expectations.
+    struct ExpectationFile {
+        /// Expectations.
+        tests: Items<Expectation>,
+    }
+}
+
+settings! {
+    /// Who asks for what, and what should come of it.
+    struct Expectation {
+        /// A sentence.
+        name: Text,
+        /// The caller.
+        caller: Sub<Asking>,
+        /// The operation that it asks for.
+        operation: Operation,
+        /// The verdict.
+        expect: OneOf<Verdict>,
+        /// The code of the refusal.
+        code: Optional<Text>,
+    }
+}
+
+settings! {
+    /// The caller.
+    struct Asking {
+        /// A tenant.
+        tenant: TenantName,
+        /// One of its keys, by its id.
+        key: Optional<Text>,
+        /// The claims of a token.
+        claims: Optional<JsonMapping>,
+    }
+}
+
+/// The verdict on a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// It is carried out.
+    Allow,
+    /// It is refused.
+    Deny,
+}
+
+impl Choice for Verdict {
+    const WORDS: &'static [(&'static str, Self)] = &[("allow", Self::Allow), ("deny", Self::Deny)];
+}
+
+scalars! {
+    /// The name of an operation.
+    Operation(RootField): ValueKind::Word, operation, hidden;
+}
+
+fn operation(text: &str) -> Result<RootField, String> {
+    RootField::from_name(text).ok_or_else(|| "must be an operation such as getJob".to_owned())
 }
 
 /// Checks all expectations; fails if one is not met.
@@ -58,13 +108,13 @@ pub fn run(args: &Args) -> ExitCode {
         }
     };
     let mut failed = 0;
-    for expectation in &expectations {
+    for Item { settings: expectation, span } in &expectations {
         let met = verdict(&loaded, expectation);
         match &met {
             Ok(()) => println!("ok      {}", expectation.name),
             Err(instead) => {
                 failed += 1;
-                println!("FAILED  {} ({}): {instead}", expectation.name, expectation.place);
+                println!("FAILED  {} ({span}): {instead}", expectation.name);
             }
         }
     }
@@ -73,29 +123,29 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 fn verdict(loaded: &Loaded, expectation: &Expectation) -> Result<(), String> {
-    let caller = caller(loaded, expectation);
+    let caller = caller(loaded, &expectation.caller);
     if let Ok(Caller { tenant, .. }) = &caller
-        && tenant.id != expectation.tenant
+        && tenant.id != expectation.caller.tenant
     {
         return Err(format!("the token is one of tenant `{}`", tenant.id));
     }
-    let (allowed, code) = match caller {
-        Ok(caller) if caller.may(expectation.operation) => (true, None),
-        Ok(_) => (false, Some(ErrorCode::Forbidden)),
-        Err(_) => (false, Some(ErrorCode::Unauthenticated)),
+    let (verdict, code) = match caller {
+        Ok(caller) if caller.may(expectation.operation) => (Verdict::Allow, None),
+        Ok(_) => (Verdict::Deny, Some(ErrorCode::Forbidden)),
+        Err(_) => (Verdict::Deny, Some(ErrorCode::Unauthenticated)),
     };
     let code = code.map(ErrorCode::as_str);
     let is_code_right = expectation.code.is_none() || expectation.code.as_deref() == code;
-    if allowed == expectation.allow && is_code_right {
+    if verdict == expectation.expect && is_code_right {
         return Ok(());
     }
-    let verdict = if allowed { "allowed" } else { "denied" };
+    let verdict = if verdict == Verdict::Allow { "allowed" } else { "denied" };
     Err(format!("{} is {verdict} {}", expectation.operation, code.unwrap_or_default()))
 }
 
-fn caller(loaded: &Loaded, expectation: &Expectation) -> Result<Caller, auth::Error> {
+fn caller(loaded: &Loaded, asking: &Asking) -> Result<Caller, auth::Error> {
     let Loaded { config, policies, .. } = loaded;
-    let Expectation { tenant, key, claims, .. } = expectation;
+    let Asking { tenant, key, claims } = asking;
     let now = Clock::system().now();
     match (key, claims) {
         (Some(key), _) => what_if::with_key(policies, tenant, key, now),
@@ -104,7 +154,7 @@ fn caller(loaded: &Loaded, expectation: &Expectation) -> Result<Caller, auth::Er
     }
 }
 
-fn expectations(folder: &Path) -> Result<Vec<Expectation>, Diagnostics> {
+fn expectations(folder: &Path) -> Result<Vec<Item<Expectation>>, Diagnostics> {
     let sources = Sources::new(&|_| None);
     let context = Context::of_policies(&sources);
     let mut expectations = Vec::new();
@@ -112,60 +162,20 @@ fn expectations(folder: &Path) -> Result<Vec<Expectation>, Diagnostics> {
         Ok(entries) => entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect(),
         Err(error) => {
             let message = format!("cannot read the folder {}: {error}", folder.display());
-            return Err(Diagnostics(vec![config::Diagnostic::error(message, None)]));
+            return Err(Diagnostics(vec![Diagnostic::error(message, None)]));
         }
     };
     paths.sort();
     for path in paths.iter().filter(|path| path.extension().is_some_and(|e| e == "yaml")) {
         let source = config::read(path, &sources)?;
-        match config::parse(&source) {
+        match settings::parse(&source) {
             Ok(root) => {
-                let mut top = Section::new(&context, "", &root);
-                for node in top.items("tests").unwrap_or_default() {
-                    expectations.extend(expectation(&context, node));
-                }
-                top.finish();
+                let file = Section::new(&context, "", &root).read::<ExpectationFile>();
+                expectations.extend(file.into_iter().flat_map(|file| file.tests));
             }
             Err(problem) => context.report(problem),
         }
     }
     let found = context.finish();
     if found.has_errors() { Err(found) } else { Ok(expectations) }
-}
-
-fn expectation(context: &Context<'_>, node: &config::Node) -> Option<Expectation> {
-    let mut section = Section::new(context, "tests[]", node);
-    let name = section.need("name", values::text);
-    let (mut tenant, mut key, mut claims) = (None, None, None);
-    match section.section("caller") {
-        Some(mut caller) => {
-            tenant = caller
-                .need("tenant", |text| TenantId::parse(text).map_err(|error| error.to_string()));
-            key = caller.get("key", values::text);
-            let claims_node = caller.node("claims");
-            claims = claims_node.and_then(|node| context.json("claims", node));
-            caller.finish();
-        }
-        None => context.error(section.place(), "`caller` must be set"),
-    }
-    let operation = section.need("operation", |text| {
-        RootField::from_name(text).ok_or_else(|| "must be an operation such as getJob".to_owned())
-    });
-    let allow = section.need("expect", |text| match text {
-        "allow" => Ok(true),
-        "deny" => Ok(false),
-        _ => Err("must be `allow` or `deny`".to_owned()),
-    });
-    let code = section.get("code", values::text);
-    section.finish();
-    Some(Expectation {
-        name: name?,
-        tenant: tenant?,
-        key,
-        claims: claims.and_then(|claims| claims.as_object().cloned()),
-        operation: operation?,
-        allow: allow?,
-        code,
-        place: node.place.clone(),
-    })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{BAD_CONFIGURATION, block_on, interrupted};
 use crate::app::App;
-use crate::config::Config;
+use crate::config;
 use crate::model::Clock;
 use crate::reload::{ConfigSource, Loaded};
 use crate::telemetry;
@@ -36,13 +36,13 @@ pub fn run(args: &Args) -> ExitCode {
         }
     };
     block_on(async {
-        let Config { log, otlp, .. } = &loaded.config;
+        let config::Telemetry { log, otlp } = &loaded.config.telemetry;
         if let Err(error) = telemetry::init(&log.level, log.format, otlp.as_ref()) {
             eprintln!("error: {error}");
             return ExitCode::FAILURE;
         }
         for warning in &loaded.warnings.0 {
-            let place = warning.place.as_ref().map(ToString::to_string);
+            let place = warning.span.as_ref().map(ToString::to_string);
             tracing::warn!(place, "{}", warning.message);
         }
         let status = match start(loaded, origin, clock, &args.config).await {

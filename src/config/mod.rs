@@ -1,313 +1,273 @@
 //! `gateway.yaml`: read whole, checked whole, and then a [`Config`] of types.
 
-mod gateway;
+mod audit;
+mod forms;
 mod issuers;
-mod keys;
 pub mod secrets;
 mod together;
+mod weights;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderName;
-use ipnet::IpNet;
-
-pub use crate::settings::{
-    Context, Described, Diagnostic, Diagnostics, Env, Fingerprint, Form, Key, Node, Place, Read,
-    Section, Severity, Source, Sources, Value, nearest, parse, schema, table, values,
-    without_references,
-};
-pub use keys::KEYS;
+pub use audit::Audit;
+pub use forms::StoreFile;
+pub use issuers::{Issuer, KeySource};
 
 use crate::model::{Secret, Weights};
 use crate::operation::Limits;
-use crate::telemetry::Format;
-use crate::telemetry::Otlp;
+use crate::settings;
+use crate::settings::forms::{
+    Address, Bytes, Count, FilePath, Network, PositiveTime, Time, WebUrl,
+};
+use crate::settings::{
+    Context, Diagnostic, Diagnostics, Flat, Keys, List, OneOf, Optional, Section, Settings, Source,
+    Sources, Sub, parse, unset,
+};
+use crate::telemetry::{Format, Otlp};
 use crate::upstream;
+use audit::AuditForm;
+use forms::{EndpointPaths, ForwardedHeader, Header, IdempotencyFile, LogFilter, Origin};
+use issuers::Issuers;
+use secrets::{HeaderSecret, RedisUrl, SealingKey};
 
-/// How the gateway runs.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Where and how internal apps are served.
-    pub server: Server,
-    /// Where operators look.
-    pub admin: SocketAddr,
+/// Move's public endpoint.
+const MOVE_API: &str = "https://api.move.ai/ugc/graphql";
+
+settings! {
+    /// The configuration of a gateway.
+    pub struct Config {
+        /// The listener that internal apps use.
+        server: Sub<Server>,
+        /// The listener that operators use.
+        admin: Sub<Admin>,
+        /// The Move API.
+        upstream: Sub<Upstream>,
+        /// The token issuers that policies may name.
+        issuers: Issuers,
+        /// The folder of the tenants' policies.
+        policies: FilePath,
+        /// The largest GraphQL request, whoever sends it.
+        limits: Sub<Limits>,
+        /// The cost of each operation in units of the rate limits.
+        weights: Sub<Weights>,
+        /// The memory that cached answers may take.
+        cache: Sub<CacheSizes>,
+        /// The state that replicas share.
+        shared_state: Optional<Sub<Shared>>,
+        /// 32 bytes, base64 or hexadecimal, that seal the cursors of `listJobs`; the same on every replica.
+        cursor_key: Optional<SealingKey> | "made at start",
+        /// The memory of mutations that carry an `Idempotency-Key`.
+        idempotency: Sub<Idempotency>,
+        /// The records of what tenants do.
+        audit: Optional<AuditForm>,
+        /// The log, and what a collector is sent.
+        telemetry: Sub<Telemetry>,
+    }
+}
+
+settings! {
+    /// The listener that internal apps use.
+    pub struct Server: Default {
+        /// The address that internal apps are served at.
+        listen: Address = SocketAddr::from((Ipv4Addr::LOCALHOST, 4000)),
+        /// The GraphQL endpoint; the second is Move's own path.
+        paths: EndpointPaths = vec!["/graphql".to_owned(), "/ugc/graphql".to_owned()],
+        /// The URL by which callers reach the gateway; `client.portal` falls back to it.
+        public_url: Optional<WebUrl> | "`http://<listen>/`",
+        /// Longest request body; one in gzip counts decoded.
+        max_body: Bytes = 256 << 10,
+        /// The time one request may take, its body included.
+        request_timeout: PositiveTime = Duration::from_secs(15),
+        /// The time requests get to end after SIGTERM.
+        shutdown_grace: Time = Duration::from_secs(20),
+        /// The part of that in which new requests are still taken, until load balancers have noticed that `/readyz` fails.
+        drain_delay: Time = Duration::from_secs(3),
+        /// Connections at once; one more gets a silent or idle one's place, or waits; see [limits](limits.md).
+        max_connections: Count<usize> = 25_000,
+        // Longer than the 90 s for which common clients keep a connection, so that they close it.
+        /// The time a connection may be idle; longer than a load balancer before the gateway holds its own, so that the balancer closes first.
+        keep_alive: PositiveTime = Duration::from_secs(100),
+        /// Networks such as `10.0.0.0/8` whose `X-Forwarded-For` and `Forwarded` are believed: records name the caller, not the proxy.
+        trusted_proxies: List<Network>,
+        /// Requests at once, all tenants together, from when the caller is known and the body is there; more are refused with `OVERLOADED`.
+        max_requests: Count<usize> = 1_024,
+        /// Web pages that may call.
+        cors: Sub<CorsSettings>,
+        /// Certificates of the listener.
+        tls: Optional<Sub<Tls>>,
+    }
+}
+
+settings! {
+    /// Web pages that may call.
+    pub struct CorsSettings: Default {
+        /// Origins whose pages may call.
+        origins: List<Origin> | "none: CORS is off",
+        /// Headers that those may send, besides HTTP's, the gateway's own, those of known clients and `upstream.forward_headers`.
+        headers: List<Header>,
+    }
+}
+
+settings! {
+    /// Certificates for the listener that internal apps use. PEM files.
+    pub struct Tls {
+        /// The certificate and those between it and its authority, a PEM file; see [reliability](reliability.md).
+        cert: FilePath | "none: no TLS",
+        /// Its private key, a PEM file.
+        key: FilePath,
+        /// The authorities that sign callers' certificates, a PEM file: without one of those no connection comes about.
+        client_ca: Optional<FilePath>,
+    }
+}
+
+settings! {
+    /// The listener that operators use.
+    pub struct Admin: Default {
+        /// The address of `/livez`, `/readyz` and `/metrics`; never expose it to tenants.
+        listen: Address = SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
+    }
+}
+
+settings! {
     /// The Move API.
-    pub upstream: Upstream,
-    /// The token issuers that policies may name.
-    pub issuers: Vec<Issuer>,
-    /// The folder of the policies.
-    pub policies: PathBuf,
-    /// How large one GraphQL request may be.
-    pub limits: Limits,
-    /// How much memory cached answers may take.
-    pub cache: CacheSizes,
-    /// The Redis that replicas share: a URL, which may hold a password.
-    pub shared_state: Option<Secret>,
-    /// What each operation costs a tenant.
-    pub weights: Weights,
-    /// What seals the cursors of listings; the same on every replica.
-    pub cursor_key: Option<[u8; 32]>,
-    /// What is remembered of mutations.
-    pub idempotency: Idempotency,
-    /// Where audit records go; `None` keeps none.
-    pub audit: Option<Audit>,
+    pub struct Upstream {
+        /// The GraphQL endpoint of the Move API.
+        url: WebUrl = move_api(),
+        /// The key of the account that tenants share.
+        api_key: HeaderSecret,
+        /// The way calls are made.
+        calls: Flat<upstream::Settings>,
+        /// Authorities that are trusted too, a PEM file.
+        ca: Optional<FilePath> | "the system's authorities alone",
+        /// Headers of a caller's request that go on to Move, such as `x-correlation-id`; none that carries a credential.
+        forward_headers: List<ForwardedHeader>,
+    }
+}
+
+settings! {
+    /// The memory that cached answers may take.
+    pub struct CacheSizes: Default {
+        /// Memory for what is known of jobs; see [caching](caching.md).
+        jobs: Bytes = 128 << 20,
+        /// Memory for whole answers.
+        answers: Bytes = 64 << 20,
+    }
+}
+
+settings! {
+    /// The state that replicas share.
+    pub struct Shared {
+        /// A Redis that all replicas share, `redis://host:6379` or `rediss://…`; needs `cursor_key`.
+        redis: RedisUrl | "none: this process",
+    }
+}
+
+settings! {
+    /// The memory of mutations that carry an `Idempotency-Key`.
+    pub struct Idempotency: Default {
+        /// The file of what is remembered, unless there is `shared_state`; one process's alone.
+        file: IdempotencyFile | "`state/idempotency.redb`, beside the file, or memory if that cannot be",
+        /// The time for which it is remembered.
+        keep: PositiveTime = Duration::from_hours(24),
+        /// Keys of one tenant that are remembered at once; a tenant that has as many is refused new ones (without file and Redis at 20,000).
+        max_keys: Count<u64> = 100_000,
+    }
+}
+
+settings! {
+    /// The log, and what a collector is sent.
+    pub struct Telemetry: Default {
+        /// The log.
+        log: Sub<Log>,
+        /// A collector.
+        otlp: Optional<Sub<Otlp>>,
+    }
+}
+
+settings! {
     /// The log.
-    pub log: Log,
-    /// The collector that traces, metrics and logs go to.
-    pub otlp: Option<Otlp>,
+    pub struct Log: Default {
+        /// A level, or a filter such as `warn,jobs_gateway=debug`.
+        level: LogFilter = "info".to_owned(),
+        /// The form of lines, on standard error.
+        format: OneOf<Format> = Format::Json,
+    }
 }
 
-/// Where and how internal apps are served.
-#[derive(Debug, Clone)]
-pub struct Server {
-    /// The address.
-    pub listen: SocketAddr,
-    /// The paths of the GraphQL endpoint.
-    pub paths: Vec<String>,
-    /// How callers reach it.
-    pub public_url: url::Url,
-    /// Longest request body, in bytes.
-    pub max_body: usize,
-    /// The time one request may take.
-    pub request_timeout: Duration,
-    /// The time that requests get to end once the gateway is told to stop.
-    pub shutdown_grace: Duration,
-    /// How much of it new requests are still taken, though the gateway is not ready any more.
-    pub drain_delay: Duration,
-    /// Connections at once; more wait.
-    pub max_connections: usize,
-    /// Requests at once; more are refused.
-    pub max_requests: usize,
-    /// How long a connection may be idle.
-    pub keep_alive: Duration,
-    /// Networks of proxies whose word is taken on where a request came from.
-    pub trusted_proxies: Vec<IpNet>,
-    /// Origins whose pages may call; none means that CORS is off.
-    pub cors_origins: Vec<String>,
-    /// Headers that those may send besides the known ones.
-    pub cors_headers: Vec<HeaderName>,
-    /// Certificates; `None` serves plain HTTP.
-    pub tls: Option<Tls>,
+#[expect(clippy::expect_used, reason = "it is a URL")]
+fn move_api() -> url::Url {
+    MOVE_API.parse().expect("a URL")
 }
 
-/// The Move API.
-#[derive(Debug, Clone)]
-pub struct Upstream {
-    /// Its GraphQL endpoint.
-    pub url: url::Url,
-    /// The key of the account that tenants share.
-    pub api_key: Secret,
-    /// Authorities (a PEM file) that are trusted besides the system's.
-    pub ca: Option<PathBuf>,
-    /// Headers of a caller's request that go on to Move, in lower case.
-    pub forward_headers: Vec<String>,
-    /// How calls are made.
-    pub calls: upstream::Settings,
-}
-
-/// Certificates for the listener that internal apps use. PEM files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tls {
-    /// The certificate and those between it and its authority.
-    pub cert: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
-    /// The authorities whose certificates callers must present.
-    pub client_ca: Option<PathBuf>,
-}
-
-/// What is remembered of mutations that carry an `Idempotency-Key`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Idempotency {
-    /// The file, unless replicas share their state; `None` is this process's memory.
-    pub file: Option<PathBuf>,
-    /// Whether the configuration names the file: then the gateway does not start without it.
-    pub is_explicit: bool,
-    /// For how long.
-    pub keep: Duration,
-    /// Keys of one tenant at once.
-    pub max_keys: u64,
-}
-
-/// A token issuer that policies may name.
-#[derive(Debug, Clone)]
-pub struct Issuer {
-    /// Its name in policies.
-    pub name: String,
-    /// The `iss` of its tokens.
-    pub issuer: String,
-    /// A token's `aud` must hold one of these.
-    pub audiences: Vec<String>,
-    /// The algorithms its tokens may be signed with, by their names in RFC 7518.
-    pub algorithms: Vec<String>,
-    /// Where its keys are.
-    pub keys: KeySource,
-    /// The claim that names the tenant.
-    pub tenant_claim: String,
-    /// The claim that holds the scopes, if its tokens carry any.
-    pub scope_claim: Option<String>,
-    /// Where it is defined.
-    pub place: Place,
-}
-
-/// Where an issuer's keys are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeySource {
-    /// A JWK set behind a URL (RFC 7517, section 5): fetched, cached, fetched again.
-    Url(url::Url),
-    /// A JWK set in a file.
-    File(PathBuf),
-    /// One secret, for HS256.
-    Secret(Secret),
-}
-
-/// Where audit records go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Audit {
-    /// The file, which is the record of truth.
-    pub journal: crate::audit::Settings,
-    /// Whether standard output follows it.
-    pub stdout: bool,
-    /// The OTLP endpoint that follows it.
-    pub otlp: Option<crate::audit::Endpoint>,
-}
-
-/// How much memory cached answers may take, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CacheSizes {
-    /// What is known of jobs.
-    pub jobs: u64,
-    /// Whole answers.
-    pub answers: u64,
-}
-
-/// The log.
-#[derive(Debug, Clone)]
-pub struct Log {
-    /// A filter, such as `info`.
-    pub level: String,
-    /// How lines look.
-    pub format: Format,
+impl Server {
+    /// The URL by which callers reach the gateway: the one that is set, or its address.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "every socket address is the authority of a URL")]
+    pub fn reached_at(&self) -> url::Url {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let own =
+            || format!("{scheme}://{}/", self.listen).parse().expect("an address makes a URL");
+        self.public_url.clone().unwrap_or_else(own)
+    }
 }
 
 impl Config {
-    /// Everything at its default, for an upstream and its key.
+    /// Everything at its default, for an upstream and its key, and nothing kept on disk.
     #[must_use]
-    pub fn new(upstream_url: url::Url, api_key: Secret) -> Self {
-        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 4000));
+    pub fn new(url: url::Url, api_key: Secret) -> Self {
         Self {
-            server: Server {
-                listen,
-                paths: vec!["/graphql".to_owned(), "/ugc/graphql".to_owned()],
-                public_url: public_url_of(listen),
-                max_body: 256 * 1024,
-                request_timeout: Duration::from_secs(15),
-                shutdown_grace: Duration::from_secs(20),
-                drain_delay: Duration::from_secs(3),
-                max_connections: 25_000,
-                max_requests: 1_024,
-                // Longer than the 90 s for which common clients keep a connection, so that they are
-                // the ones to close it.
-                keep_alive: Duration::from_secs(100),
-                trusted_proxies: Vec::new(),
-                cors_origins: Vec::new(),
-                cors_headers: Vec::new(),
-                tls: None,
-            },
-            admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
+            server: unset(),
+            admin: unset(),
             upstream: Upstream {
-                url: upstream_url,
+                url,
                 api_key,
+                calls: unset(),
                 ca: None,
                 forward_headers: Vec::new(),
-                calls: upstream::Settings::default(),
             },
             issuers: Vec::new(),
             policies: PathBuf::from("policies"),
-            limits: Limits::default(),
-            cache: CacheSizes { jobs: 128 << 20, answers: 64 << 20 },
+            limits: unset(),
+            weights: unset(),
+            cache: unset(),
             shared_state: None,
-            weights: Weights::default(),
             cursor_key: None,
-            idempotency: Idempotency {
-                file: None,
-                is_explicit: false,
-                keep: Duration::from_hours(24),
-                max_keys: 100_000,
-            },
+            idempotency: Idempotency { file: StoreFile::Memory, ..unset() },
             audit: None,
-            log: Log { level: "info".to_owned(), format: Format::Json },
-            otlp: None,
+            telemetry: unset(),
         }
     }
-}
 
-impl Config {
-    /// Whether it differs from the running one in what a reload cannot change: addresses, paths,
-    /// timeouts, the cursor key, the log.
+    /// The keys that differ from the running configuration and that a reload cannot change.
     #[must_use]
-    pub fn needs_restart(&self, running: &Self) -> bool {
-        let fixed = |config: &Self| {
-            let Upstream { ca, forward_headers, calls, .. } = &config.upstream;
-            let mut server = config.server.clone();
-            // Policies take it over with the reload.
-            server.public_url.clone_from(&running.server.public_url);
-            format!(
-                "{server:?} {:?} {ca:?} {forward_headers:?} {calls:?} {} {:?} {:?} {:?} {:?}",
-                config.admin,
-                config.policies.display(),
-                config.cursor_key,
-                config.idempotency,
-                config.cache,
-                config.log
-            )
-        };
-        fixed(self) != fixed(running)
-            || self.audit != running.audit
-            || self.shared_state != running.shared_state
-            || self.otlp != running.otlp
+    pub fn needing_restart(&self, running: &Self) -> Vec<String> {
+        let mut reloaded = self.clone();
+        reloaded.issuers.clone_from(&running.issuers);
+        reloaded.limits.clone_from(&running.limits);
+        reloaded.weights.clone_from(&running.weights);
+        reloaded.upstream.url.clone_from(&running.upstream.url);
+        reloaded.upstream.api_key.clone_from(&running.upstream.api_key);
+        // Policies take it over with the reload.
+        reloaded.server.public_url.clone_from(&running.server.public_url);
+        let mut keys = Vec::new();
+        reloaded.differences(running, "", &mut keys);
+        keys
     }
-}
-
-/// How callers reach a gateway that was not told how.
-#[must_use]
-#[expect(clippy::expect_used, reason = "every socket address is the authority of a URL")]
-pub fn public_url_of(listen: SocketAddr) -> url::Url {
-    format!("http://{listen}/").parse().expect("an address makes a URL")
 }
 
 /// A JSON Schema of gateway.yaml.
 #[must_use]
 pub fn json_schema() -> serde_json::Value {
-    schema("gateway.yaml", &reads(), KEYS)
+    settings::schema("gateway.yaml", &Keys::of::<Config>())
 }
 
 /// Its keys as a table.
 #[must_use]
 pub fn reference() -> String {
-    table(&reads(), KEYS)
-}
-
-fn reads() -> Vec<Read> {
-    record(|context, blank| {
-        gateway::read(context, blank, Path::new(""));
-    })
-}
-
-/// What `read` reads when it is given a blank.
-pub fn record(read: impl FnOnce(&Context<'_>, &Node)) -> Vec<Read> {
-    let source = Arc::new(Source { name: "(blank)".to_owned(), text: String::new() });
-    let place = Place::start_of(&source);
-    let value = Value::Scalar { text: String::new(), plain: true };
-    let blank = Node { place: place.clone(), value };
-    let key = Key { text: String::new(), place };
-    let sources = Sources::new(&|_| None);
-    let context = Context::recording(&sources, (key, blank.clone()));
-    read(&context, &blank);
-    context.reads()
+    settings::table(&Keys::of::<Config>())
 }
 
 /// Reads and checks a configuration file.
@@ -322,21 +282,21 @@ pub fn load(path: &Path, sources: &Sources<'_>) -> Result<(Config, Diagnostics),
         }
         problems
     })?;
-    load_text(&source, path.parent().unwrap_or(Path::new("")), sources)
+    load_text(&source, sources)
 }
 
-/// Checks a configuration's text; paths in it are relative to `folder`.
+/// Checks a configuration's text.
 ///
 /// # Errors
 /// Everything that is wrong with it, at once.
 pub fn load_text(
     source: &Arc<Source>,
-    folder: &Path,
     sources: &Sources<'_>,
 ) -> Result<(Config, Diagnostics), Diagnostics> {
     let root = parse(source).map_err(|problem| Diagnostics(vec![problem]))?;
     let context = Context::new(sources);
-    let config = gateway::read(&context, &root, folder);
+    let config = Section::new(&context, "", &root).read::<Config>();
+    together::check(&context, &root, sources);
     let found = context.finish();
     match config {
         Some(config) if !found.has_errors() => Ok((config, found)),

@@ -2,33 +2,48 @@
 
 use std::net::SocketAddr;
 
-use super::{Config, Server};
-use crate::settings::Context;
-use crate::settings::Node;
+use super::{Admin, Server};
+use crate::settings::{Context, Node, Section, Settings, Sources};
+use crate::upstream;
 
-/// Reports what is wrong, or in vain, only beside another key.
-pub fn check(context: &Context<'_>, root: &Node, config: &Config) {
-    let Server { listen, request_timeout, shutdown_grace, drain_delay, .. } = &config.server;
+/// Reports what is wrong, or in vain, only beside another key: also where other keys are wrong.
+pub fn check(context: &Context<'_>, root: &Node, sources: &Sources<'_>) {
     // Of several keys the first that is set.
-    let place = |paths: &[&[&str]]| {
+    let span = |paths: &[&[&str]]| {
         let set = paths.iter().find_map(|path| root.at(path));
-        set.map_or_else(|| root.place.clone(), |node| node.place.clone())
+        set.map_or_else(|| root.span.clone(), |node| node.span.clone())
     };
+    let server: Server = alone(root, "server", sources);
+    let admin: Admin = alone(root, "admin", sources);
+    let calls: upstream::Settings = alone(root, "upstream", sources);
     let is_any = |address: &SocketAddr| address.ip().is_unspecified();
-    let overlap = listen.ip() == config.admin.ip() || is_any(listen) || is_any(&config.admin);
-    if listen.port() == config.admin.port() && listen.port() != 0 && overlap {
-        let place = place(&[&["admin", "listen"], &["server", "listen"]]);
-        context.error(&place, "`admin.listen` and `server.listen` cannot be one address");
+    let (callers, operators) = (server.listen, admin.listen);
+    let overlap = callers.ip() == operators.ip() || is_any(&callers) || is_any(&operators);
+    if callers.port() == operators.port() && callers.port() != 0 && overlap {
+        let span = span(&[&["admin", "listen"], &["server", "listen"]]);
+        context.error(&span, "`admin.listen` and `server.listen` cannot be one address");
     }
-    if *request_timeout < config.upstream.calls.timeout {
-        let place = place(&[&["server", "request_timeout"], &["upstream", "timeout"]]);
+    if server.request_timeout < calls.timeout {
+        let span = span(&[&["server", "request_timeout"], &["upstream", "timeout"]]);
         context.warning(
-            &place,
+            &span,
             "`server.request_timeout` is shorter than `upstream.timeout`, which is never reached",
         );
     }
-    if drain_delay >= shutdown_grace {
-        let place = place(&[&["server", "drain_delay"], &["server", "shutdown_grace"]]);
-        context.warning(&place, "`server.drain_delay` leaves nothing of `server.shutdown_grace`");
+    if server.drain_delay >= server.shutdown_grace {
+        let span = span(&[&["server", "drain_delay"], &["server", "shutdown_grace"]]);
+        context.warning(&span, "`server.drain_delay` leaves nothing of `server.shutdown_grace`");
     }
+    let is_set = |key: &str| root.at(&[key]).is_some_and(|node| !node.is_null());
+    if is_set("shared_state") && !is_set("cursor_key") {
+        let problem = "replicas that share state need the same `cursor_key`: set it";
+        context.error(&span(&[&["shared_state"]]), problem);
+    }
+}
+
+/// Reads one mapping, silently: its findings were reported before.
+fn alone<S: Settings + Default>(root: &Node, key: &str, sources: &Sources<'_>) -> S {
+    let context = Context::new(sources);
+    let node = root.at(&[key]);
+    node.and_then(|node| S::read(&mut Section::new(&context, key, node))).unwrap_or_default()
 }

@@ -249,7 +249,7 @@ pub mod fixture {
                 not_found: Duration::ZERO,
                 stale_while_revalidate: Duration::ZERO,
                 stale_if_error: Duration::ZERO,
-                heeds_no_cache: false,
+                no_cache: false,
             },
             account: Arc::new(Account {
                 id: AccountId::Shared,

@@ -4,6 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::settings;
+use crate::settings::Choice;
+use crate::settings::forms::{Boolean, Time};
+
 use super::{CredentialId, Namespace, RootField, RootFields, Secret, TenantId, write_hex};
 
 /// An internal team: everything the gateway needs to know of it. Immutable; a reload makes others.
@@ -38,7 +42,7 @@ pub struct Tenant {
 /// One Move account: where it is and the key for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// Which one it is.
+    /// Its name.
     pub id: AccountId,
     /// Move's GraphQL endpoint.
     pub url: url::Url,
@@ -84,6 +88,10 @@ pub struct ApiKey {
     pub expires: Option<jiff::Timestamp>,
     /// The root fields it may call; never more than its tenant's.
     pub operations: RootFields,
+    /// The team or person who answers for it.
+    pub owner: Option<Arc<str>>,
+    /// A text for people.
+    pub description: Option<Arc<str>>,
 }
 
 /// SHA-256 of an API key's bytes.
@@ -155,6 +163,10 @@ pub struct MetadataPolicy {
     pub unclaimed_jobs: UnclaimedJobs,
 }
 
+impl Choice for UnclaimedJobs {
+    const WORDS: &'static [(&'static str, Self)] = &[("hide", Self::Hide), ("read", Self::Read)];
+}
+
 /// A tenant's view of jobs that no tenant created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnclaimedJobs {
@@ -162,6 +174,10 @@ pub enum UnclaimedJobs {
     Hide,
     /// It may read them, not change them.
     Read,
+}
+
+impl Choice for UnclaimedTakes {
+    const WORDS: &'static [(&'static str, Self)] = &[("hide", Self::Hide), ("use", Self::Use)];
 }
 
 /// A tenant's rights in takes that no tenant created.
@@ -236,21 +252,22 @@ pub struct RateLimits {
     pub max_in_flight: u32,
 }
 
-/// The times for which an answer of `getJob` stays fresh, by the job's state.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CachePolicy {
-    /// NOT_STARTED, STARTED, RUNNING and any state not known.
-    pub unfinished: Duration,
-    /// FINISHED and FAILED.
-    pub finished: Duration,
-    /// A job that is not there.
-    pub not_found: Duration,
-    /// The time past that for which an answer may still be given while a new one is fetched.
-    pub stale_while_revalidate: Duration,
-    /// The time past that for which an answer may still be given while upstream fails.
-    pub stale_if_error: Duration,
-    /// True if a caller's `Cache-Control: no-cache` forces a fresh read.
-    pub heeds_no_cache: bool,
+settings! {
+    /// The time for which an answer of `getJob` stays fresh, by the job's state.
+    pub struct CachePolicy: Default {
+        /// The time for which a job that is not yet FINISHED or FAILED stays fresh; see [caching](caching.md).
+        unfinished: Time = Duration::from_secs(2),
+        /// The time for which a FINISHED or FAILED job stays fresh.
+        finished: Time = Duration::from_mins(10),
+        /// The time for which "no such job" stays fresh.
+        not_found: Time = Duration::from_secs(2),
+        /// The time past that in which an answer may be given while Move is asked.
+        stale_while_revalidate: Time = Duration::from_secs(5),
+        /// The time past that in which an answer may be given while Move does not answer.
+        stale_if_error: Time = Duration::from_hours(1),
+        /// `true`: a caller's `Cache-Control: no-cache` forces a fresh read.
+        no_cache: Boolean = false,
+    }
 }
 
 #[cfg(test)]

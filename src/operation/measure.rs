@@ -5,34 +5,25 @@ use std::collections::HashMap;
 use apollo_compiler::ast::{Definition, Document, FragmentDefinition, Selection};
 
 use super::Error;
+use crate::settings;
+use crate::settings::forms::Whole;
 
-/// The limits of the size of one GraphQL request, whoever sends it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Levels of fields; introspection does not count.
-    pub depth: u64,
-    /// Fields under an alias, fragments expanded.
-    pub aliases: u64,
-    /// Root fields, fragments expanded.
-    pub root_fields: u64,
-    /// Lexical tokens; also the most fields a document may expand to.
-    pub tokens: u64,
-    /// Directives, fragments expanded.
-    pub directives: u64,
-    /// Representations in the `_entities` of one request.
-    pub representations: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            depth: 15,
-            aliases: 30,
-            root_fields: 20,
-            tokens: 2000,
-            directives: 20,
-            representations: 100,
-        }
+settings! {
+    /// The largest GraphQL request, whoever sends it.
+    #[derive(Eq)]
+    pub struct Limits: Default {
+        /// Levels of fields of one request; introspection does not count.
+        depth: Whole<u64> = 15,
+        /// Fields under an alias, fragments expanded.
+        aliases: Whole<u64> = 30,
+        /// Root fields, fragments expanded.
+        root_fields: Whole<u64> = 20,
+        /// Lexical tokens; also the most fields a document may expand to.
+        tokens: Whole<u64> = 2000,
+        /// Jobs that one request may ask for by `_entities`, each of which costs what a `getJob` costs.
+        representations: Whole<u64> = 100,
+        /// Directives, fragments expanded.
+        directives: Whole<u64> = 20,
     }
 }
 

@@ -101,5 +101,5 @@ pub fn wants_fresh(headers: &HeaderMap, tenant: &Tenant) -> bool {
             text.split(',').any(|directive| directive.trim().eq_ignore_ascii_case("no-cache"))
         })
     };
-    tenant.cache.heeds_no_cache && headers.get_all(header::CACHE_CONTROL).iter().any(no_cache)
+    tenant.cache.no_cache && headers.get_all(header::CACHE_CONTROL).iter().any(no_cache)
 }

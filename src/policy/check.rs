@@ -6,8 +6,9 @@ use std::path::Path;
 use jiff::{Timestamp, ToSpan};
 
 use super::tenant::Policy;
-use crate::config::{Config, Context, Diagnostic, Place};
+use crate::config::Config;
 use crate::model::{FieldCoordinate, KeyHash, Kind, Namespace, Tenant, TenantId};
+use crate::settings::{Context, Diagnostic, Span};
 
 /// The time before its end at which a key is warned about, in days.
 const SOON: i64 = 14;
@@ -20,7 +21,7 @@ pub fn all(
     now: Timestamp,
     problems_of_hiding: impl Fn(&[FieldCoordinate]) -> Vec<String>,
 ) {
-    let mut tenants: HashMap<&TenantId, &Place> = HashMap::new();
+    let mut tenants: HashMap<&TenantId, &Span> = HashMap::new();
     let mut namespaces: HashMap<&Namespace, &TenantId> = HashMap::new();
     let mut hashes: HashMap<&KeyHash, &TenantId> = HashMap::new();
     let mut accounts: HashMap<&str, &TenantId> = HashMap::new();
@@ -28,9 +29,9 @@ pub fn all(
     let mut hiding: HashMap<&[FieldCoordinate], Vec<String>> = HashMap::new();
     for policy in policies {
         let tenant = &policy.tenant;
-        if let Some(first) = tenants.insert(&tenant.id, &policy.place) {
+        if let Some(first) = tenants.insert(&tenant.id, &policy.span) {
             let message = format!("tenant `{}` is also defined at {first}", tenant.id);
-            context.error(&policy.place, message);
+            context.error(&policy.span, message);
             continue;
         }
         check_file_name(context, policy);
@@ -39,20 +40,20 @@ pub fn all(
         let hidden: &[FieldCoordinate] = &tenant.hidden_fields;
         let problems = hiding.entry(hidden).or_insert_with(|| problems_of_hiding(hidden));
         check_hidden(context, policy, problems);
-        if let Some(place) = &policy.account_place {
-            check_account(context, config, tenant, place, &mut accounts);
+        if let Some(span) = &policy.account_span {
+            check_account(context, config, tenant, span, &mut accounts);
         }
         if tenant.account.is_shared()
             && let Some(other) = namespaces.insert(&tenant.metadata.namespace, &tenant.id)
         {
             let namespace = &tenant.metadata.namespace;
             let message = format!("namespace `{namespace}` is also that of tenant `{other}`");
-            context.error(&policy.namespace_place, message);
+            context.error(&policy.namespace_span, message);
         }
         check_keys(context, policy, now, &mut hashes);
-        for (issuer, place) in &policy.issuers {
+        for (issuer, span) in &policy.issuers {
             if !config.issuers.iter().any(|known| known.name == *issuer) {
-                context.error(place, format!("no issuer `{issuer}` is defined in gateway.yaml"));
+                context.error(span, format!("no issuer `{issuer}` is defined in gateway.yaml"));
             }
         }
     }
@@ -71,7 +72,7 @@ pub fn all(
             .any(|(name, _)| *name == issuer.name);
         if !is_used {
             let message = format!("no tenant lists issuer `{}`", issuer.name);
-            context.report(Diagnostic::warning(message, Some(issuer.place.clone())));
+            context.report(Diagnostic::warning(message, Some(issuer.span.clone())));
         }
     }
 }
@@ -79,12 +80,12 @@ pub fn all(
 /// Reports fields that cannot be hidden, each where it is listed.
 fn check_hidden(context: &Context<'_>, policy: &Policy, problems: &[String]) {
     for problem in problems {
-        let is_named = |(hidden, _): &&(FieldCoordinate, Place)| {
+        let is_named = |(hidden, _): &&(FieldCoordinate, Span)| {
             problem.contains(&format!("{}.{}", hidden.type_name, hidden.field))
         };
         let own = policy.hidden_fields.iter().find(is_named).or(policy.hidden_fields.first());
-        let place = own.map_or(&policy.place, |(_, place)| place);
-        context.error(place, format!("`hidden_fields`: {problem}"));
+        let span = own.map_or(&policy.span, |(_, span)| span);
+        context.error(span, format!("`hidden_fields`: {problem}"));
     }
 }
 
@@ -95,10 +96,10 @@ fn check_keys<'p>(
     now: Timestamp,
     hashes: &mut HashMap<&'p KeyHash, &'p TenantId>,
 ) {
-    for (key, place) in policy.keys.iter().zip(&policy.key_places) {
+    for (key, span) in policy.keys.iter().zip(&policy.key_spans) {
         if let Some(other) = hashes.insert(&key.hash, &policy.tenant.id) {
             let message = format!("this hash is also that of a key of tenant `{other}`");
-            context.error(place, message);
+            context.error(span, message);
         }
         let warning = match key.expires {
             Some(expires) if expires <= now => format!("key `{}` has expired", key.id),
@@ -107,7 +108,7 @@ fn check_keys<'p>(
             }
             _ => continue,
         };
-        context.warning(place, warning);
+        context.warning(span, warning);
     }
 }
 
@@ -117,24 +118,24 @@ fn check_account<'p>(
     context: &Context<'_>,
     config: &Config,
     tenant: &'p Tenant,
-    place: &Place,
+    span: &Span,
     accounts: &mut HashMap<&'p str, &'p TenantId>,
 ) {
     let key = tenant.account.api_key.expose();
     if key == config.upstream.api_key.expose() {
         let problem =
             "this key is that of the account that tenants share: it is no account of its own";
-        let problem = Diagnostic::error(problem, Some(place.clone()));
+        let problem = Diagnostic::error(problem, Some(span.clone()));
         context.report(problem.help("leave `upstream` out"));
     } else if let Some(other) = accounts.insert(key, &tenant.id) {
         let message = format!("this account is also that of tenant `{other}`: each needs its own");
-        context.error(place, message);
+        context.error(span, message);
     }
 }
 
 /// Warns of operations that cost more than a limit ever gives.
 fn check_costs(context: &Context<'_>, config: &Config, policy: &Policy) {
-    let Policy { tenant, place, .. } = policy;
+    let Policy { tenant, span, .. } = policy;
     let limits = &tenant.rate_limit;
     for field in tenant.operations.iter() {
         let (class, own) = match field.kind() {
@@ -149,7 +150,7 @@ fn check_costs(context: &Context<'_>, config: &Config, policy: &Policy) {
                 "tenant `{}` may call {field}, which costs {cost}, and its limits never give more than {most}",
                 tenant.id
             );
-            context.warning(place, message);
+            context.warning(span, message);
         }
     }
 }
@@ -158,7 +159,7 @@ fn check_costs(context: &Context<'_>, config: &Config, policy: &Policy) {
 fn check_rules(context: &Context<'_>, config: &Config, policy: &Policy) {
     let tenant = &policy.tenant;
     let warn = |message: String| {
-        context.report(Diagnostic::warning(message, Some(policy.place.clone())));
+        context.report(Diagnostic::warning(message, Some(policy.span.clone())));
     };
     if tenant.operations.is_empty() {
         warn(format!("tenant `{}` may call nothing", tenant.id));
@@ -189,10 +190,10 @@ fn soon(now: Timestamp, expires: Timestamp) -> bool {
 }
 
 fn check_file_name(context: &Context<'_>, policy: &Policy) {
-    let stem = Path::new(&policy.place.source.name).file_stem().unwrap_or_default();
+    let stem = Path::new(&policy.span.source.name).file_stem().unwrap_or_default();
     if stem != policy.tenant.id.as_str() {
         let message =
             format!("tenant `{}` is looked for in {}.yaml", policy.tenant.id, policy.tenant.id);
-        context.report(Diagnostic::warning(message, Some(policy.place.clone())));
+        context.report(Diagnostic::warning(message, Some(policy.span.clone())));
     }
 }

@@ -2,7 +2,8 @@
 
 mod changes;
 mod check;
-mod keys;
+mod file;
+mod forms;
 mod snapshot;
 mod tenant;
 
@@ -13,22 +14,19 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 pub use changes::Changes;
-pub use keys::KEYS;
+pub use forms::TenantName;
 pub use snapshot::Snapshot;
 pub use tenant::Policy;
 
-use crate::config::{
-    self, Config, Context, Diagnostic, Diagnostics, Node, Section, Source, Sources,
+use crate::config::{self, Config};
+use crate::model::{Account, AccountId, ApiKey, FieldCoordinate, KeyHash, Tenant, TenantId};
+use crate::settings::{
+    self, Context, Diagnostic, Diagnostics, Keys, Node, Section, Source, Sources,
 };
-use crate::model::{
-    Account, AccountId, ApiKey, FieldCoordinate, KeyHash, Secret, Tenant, TenantId,
-};
+use file::PolicyFile;
 
 /// The file that is laid under every tenant's.
 const DEFAULTS: &str = "defaults.yaml";
-
-/// The policy that holds where neither a tenant nor `defaults.yaml` says.
-const BUILT_IN: &str = include_str!("built_in.yaml");
 
 /// Reads and checks all policies of a configuration. `problems_of_hiding`
 /// knows the schema.
@@ -78,63 +76,56 @@ pub fn trace(config: &Config, sources: &Sources<'_>, tenant: &TenantId) -> Optio
     })
 }
 
-/// All tenants' files, each laid over the defaults and what is built in.
+/// All tenants' files, each laid over the defaults.
 fn nodes(
     context: &Context<'_>,
     config: &Config,
     sources: &Sources<'_>,
     digest: &mut Sha256,
 ) -> Vec<Node> {
-    let built_in = Arc::new(Source { name: "(built in)".to_owned(), text: BUILT_IN.to_owned() });
     let (defaults, tenants) = files(context, &config.policies, sources);
     let mut read = |source: &Arc<Source>| {
         digest.update(source.text.as_bytes());
         read(context, source)
     };
-    let Some(mut base) = read(&built_in) else { return Vec::new() };
-    if let Some(defaults) = defaults.and_then(|source| read(&source)) {
+    let defaults = defaults.and_then(|source| read(&source));
+    if let Some(defaults) = &defaults {
         for path in [&["tenant"][..], &["auth", "api_keys"]] {
             if let Some(node) = defaults.at(path) {
                 let message = format!("`{}` belongs in a tenant's own file", path.join("."));
-                context.error(&node.place, message);
+                context.error(&node.span, message);
             }
         }
-        base = base.merged_under(&defaults);
     }
-    tenants.iter().filter_map(read).map(|own| base.merged_under(&own)).collect()
+    let laid_under = |own| match &defaults {
+        Some(defaults) => defaults.merged_under(&own),
+        None => own,
+    };
+    tenants.iter().filter_map(read).map(laid_under).collect()
 }
 
 /// A JSON Schema of a policy, `defaults.yaml` included.
 #[must_use]
 pub fn json_schema() -> serde_json::Value {
-    let mut schema = config::schema("A tenant's policy", &reads(), KEYS);
+    let mut schema = settings::schema("A tenant's policy", &Keys::of::<PolicyFile>());
     // What a tenant's file leaves out, `defaults.yaml` may say; that file has no tenant.
     if let Some(schema) = schema.as_object_mut() {
         schema.remove("required");
     }
-    config::without_references(&mut schema);
+    settings::without_references(&mut schema);
     schema
 }
 
 /// Its keys as a table.
 #[must_use]
 pub fn reference() -> String {
-    config::table(&reads(), KEYS)
-}
-
-fn reads() -> Vec<config::Read> {
-    config::record(|context, blank| {
-        let url = config::public_url_of(std::net::SocketAddr::from(([127, 0, 0, 1], 1)));
-        let config = Config::new(url.clone(), Secret::new("-"));
-        let shared = Arc::new(Account { id: AccountId::Shared, url, api_key: Secret::new("-") });
-        tenant::read(context, Section::new(context, "", blank), &config, &shared);
-    })
+    settings::table(&Keys::of::<PolicyFile>())
 }
 
 /// A tenant of whom nothing is known but its name: every default of the gateway.
 ///
 /// # Errors
-/// Never in practice: the built-in defaults are right.
+/// Never in practice: the defaults are right.
 pub fn default_tenant(
     id: &TenantId,
     config: &Config,
@@ -142,8 +133,8 @@ pub fn default_tenant(
 ) -> Result<Tenant, Diagnostics> {
     let sources = Sources::new(&|_| None);
     let context = Context::of_policies(&sources);
-    let text = format!("tenant: {id}\n{BUILT_IN}");
-    let source = Arc::new(Source { name: "(built in)".to_owned(), text });
+    let source = Source { name: "(built in)".to_owned(), text: format!("tenant: {id}\n") };
+    let source = Arc::new(source);
     let policy = read(&context, &source)
         .and_then(|node| tenant::read(&context, Section::new(&context, "", &node), config, shared));
     let found = context.finish();
@@ -151,7 +142,7 @@ pub fn default_tenant(
 }
 
 fn read(context: &Context<'_>, source: &Arc<Source>) -> Option<Node> {
-    config::parse(source).map_err(|problem| context.report(problem)).ok()
+    settings::parse(source).map_err(|problem| context.report(problem)).ok()
 }
 
 /// The folder's policy files: the defaults and the tenants', in the order of their names.

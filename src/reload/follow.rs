@@ -10,10 +10,11 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use super::{ConfigSource, Loaded, fixed_files, rules, watch};
-use crate::config::{Config, Diagnostic, Diagnostics, Fingerprint, Severity};
+use crate::config::Config;
 use crate::jobs::Jobs;
 use crate::pipeline::{ReloadableState, Service};
 use crate::policy::Changes;
+use crate::settings::{Diagnostic, Diagnostics, Fingerprint, Severity};
 use crate::supervision::{self, Supervisor};
 use crate::telemetry::metrics;
 
@@ -128,8 +129,10 @@ impl Follower {
                 self.gateway.service.rules.store(Arc::new(rules));
                 let rules = self.gateway.service.rules.load();
                 tell(&rules, &changes);
-                if config.needs_restart(&self.running) {
+                let keys = config.needing_restart(&self.running);
+                if !keys.is_empty() {
                     tracing::warn!(
+                        keys = keys.join(", "),
                         "gateway.yaml also changes what a reload cannot: it takes effect with the \
                          next start"
                     );
@@ -181,7 +184,7 @@ fn bug(error: tokio::task::JoinError) -> Diagnostics {
 /// One log line a finding; the running rules stay.
 fn refuse(problems: &Diagnostics) {
     for problem in problems.0.iter().filter(|problem| problem.severity == Severity::Error) {
-        let place = problem.place.as_ref().map(ToString::to_string);
+        let place = problem.span.as_ref().map(ToString::to_string);
         tracing::error!(place, problem = problem.message, "the reload is refused");
     }
 }

@@ -10,7 +10,7 @@ pub use follow::{Follower, Gateway};
 
 use crate::auth::Issuers;
 use crate::cache::ResponseCache;
-use crate::config::{self, Config, Diagnostic, Diagnostics, Fingerprint, Node, Sources};
+use crate::config::{self, Config};
 use crate::graphql::{self, Schemas};
 use crate::http::{Tls, TlsFiles};
 use crate::jobs::Jobs;
@@ -18,10 +18,11 @@ use crate::limit::Limits;
 use crate::model::TenantId;
 use crate::pipeline::ReloadableState;
 use crate::policy::{self, Snapshot};
+use crate::settings::{Diagnostic, Diagnostics, Fingerprint, Node, Sources};
 use crate::supervision::Supervisor;
 use crate::telemetry::metrics;
 
-/// Environment variables, as [`config::Env`], to keep.
+/// Environment variables, as [`settings::Env`](crate::settings::Env), to keep.
 pub type OwnedEnv = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// The sources of rules: a configuration file and the environment.
@@ -138,7 +139,7 @@ fn check_certificates(config: &Config, sources: &Sources<'_>) -> Vec<Diagnostic>
 
 /// The files that are read at start alone, and the keys that name them.
 fn fixed_files(config: &Config) -> impl Iterator<Item = (&'static str, &Path)> {
-    let collector = config.otlp.as_ref().and_then(|otlp| otlp.ca.as_deref());
+    let collector = config.telemetry.otlp.as_ref().and_then(|otlp| otlp.ca.as_deref());
     [("upstream.ca", config.upstream.ca.as_deref()), ("telemetry.otlp.ca", collector)]
         .into_iter()
         .filter_map(|(key, path)| Some((key, path?)))
@@ -175,6 +176,6 @@ pub fn rules(
             before.map(|rules| &rules.limits),
         ),
         policies,
-        answers: ResponseCache::new(config.cache.answers, Arc::clone(jobs.versions())),
+        answers: ResponseCache::new(config.cache.answers as u64, Arc::clone(jobs.versions())),
     })
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
-use crate::config::Fingerprint;
+use crate::settings::Fingerprint;
 
 /// The paths to watch to hear of changes of files and folders.
 #[derive(Debug, Default)]
@@ -84,7 +84,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::config::Sources;
+    use crate::settings::Sources;
 
     #[test]
     fn links_on_the_way_and_where_they_lead_are_watched() {

@@ -1,11 +1,11 @@
-//! What is wrong with a file, and where: compiler-style.
+//! Findings in a file, each with its place: compiler-style.
 
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 /// A file that was read.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Source {
     /// Its path as it is shown.
     pub name: String,
@@ -22,26 +22,26 @@ impl Source {
 }
 
 /// A stretch of one line in a file.
-#[derive(Debug, Clone)]
-pub struct Place {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
     /// The file.
     pub source: Arc<Source>,
     /// The line, from 1.
     pub line: usize,
     /// The column in characters, from 1.
     pub column: usize,
-    /// How many characters it covers on that line; at least 1.
+    /// The characters it covers on that line; at least 1.
     pub width: usize,
 }
 
-impl Place {
+impl Span {
     /// The beginning of a file.
     #[must_use]
     pub fn start_of(source: &Arc<Source>) -> Self {
         Self { source: Arc::clone(source), line: 1, column: 1, width: 1 }
     }
 
-    /// Whether both are the same place.
+    /// Returns true if both are the same place.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.source, &other.source)
@@ -50,13 +50,13 @@ impl Place {
 }
 
 /// `file:line:column`
-impl fmt::Display for Place {
+impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.source.name, self.line, self.column)
     }
 }
 
-/// How bad it is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// Worth a look; nothing stops.
@@ -68,27 +68,27 @@ pub enum Severity {
 /// One finding.
 #[derive(Debug, Clone)]
 pub struct Diagnostic {
-    /// How bad it is.
+    /// The severity of a finding.
     pub severity: Severity,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
-    /// Where, if it has a place.
-    pub place: Option<Place>,
-    /// What would be right, shown under the place.
+    /// Its place, if it has one.
+    pub span: Option<Span>,
+    /// A hint at what would be right, shown under the place.
     pub help: Option<String>,
 }
 
 impl Diagnostic {
     /// An error at a place.
     #[must_use]
-    pub fn error(message: impl Into<String>, place: Option<Place>) -> Self {
-        Self { severity: Severity::Error, message: message.into(), place, help: None }
+    pub fn error(message: impl Into<String>, span: Option<Span>) -> Self {
+        Self { severity: Severity::Error, message: message.into(), span, help: None }
     }
 
     /// A warning at a place.
     #[must_use]
-    pub fn warning(message: impl Into<String>, place: Option<Place>) -> Self {
-        Self { severity: Severity::Warning, ..Self::error(message, place) }
+    pub fn warning(message: impl Into<String>, span: Option<Span>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(message, span) }
     }
 
     /// With words on what would be right.
@@ -106,14 +106,14 @@ impl fmt::Display for Diagnostic {
         };
         writeln!(f, "{severity}: {}", self.message)?;
         let help = self.help.as_deref().unwrap_or_default();
-        let Some(place) = &self.place else {
+        let Some(span) = &self.span else {
             return if help.is_empty() { Ok(()) } else { writeln!(f, "  = help: {help}") };
         };
-        let number = place.line.to_string();
+        let number = span.line.to_string();
         let margin = " ".repeat(number.len());
-        let line = place.source.text.lines().nth(place.line - 1).unwrap_or_default();
-        let (before, carets) = (" ".repeat(place.column - 1), "^".repeat(place.width.max(1)));
-        writeln!(f, "{margin}--> {place}")?;
+        let line = span.source.text.lines().nth(span.line - 1).unwrap_or_default();
+        let (before, carets) = (" ".repeat(span.column - 1), "^".repeat(span.width.max(1)));
+        writeln!(f, "{margin}--> {span}")?;
         writeln!(f, "{margin} |")?;
         writeln!(f, "{number} | {line}")?;
         writeln!(f, "{}", format!("{margin} | {before}{carets} {help}").trim_end())
@@ -130,21 +130,21 @@ impl Diagnostics {
     #[must_use]
     pub fn in_order(mut found: Vec<Diagnostic>) -> Self {
         let key = |diagnostic: &Diagnostic| {
-            let place = diagnostic.place.as_ref();
-            place.map(|place| (place.source.name.clone(), place.line, place.column))
+            let span = diagnostic.span.as_ref();
+            span.map(|span| (span.source.name.clone(), span.line, span.column))
         };
         found.sort_by_key(key);
         found.dedup_by(|one, other| one.message == other.message && key(one) == key(other));
         Self(found)
     }
 
-    /// Whether any of them stops a start.
+    /// Returns true if any of them stops a start.
     #[must_use]
     pub fn has_errors(&self) -> bool {
         self.0.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
     }
 
-    /// How many there are of a severity.
+    /// Counts those of a severity.
     #[must_use]
     pub fn count(&self, severity: Severity) -> usize {
         self.0.iter().filter(|diagnostic| diagnostic.severity == severity).count()

@@ -1,99 +1,80 @@
-//! JSON Schemas of gateway.yaml and of policies, for editors, and the same as tables for people. They
-//! are not written down anywhere: the readers run over a document that has every key, note what they
-//! ask for, and that is the schema. Beside the readers stands what each key means.
+//! JSON Schemas of files for editors, and the same as tables for people, made from the declared keys.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::reader::{Form, Read};
+use super::declare::DeclaredKey;
+use super::kind::REFERENCE;
 
-/// What a reference to elsewhere looks like; it stands for any scalar.
-const REFERENCE: &str = r"\$\{[^}]+\}";
-
-/// A key as people read about it.
-#[derive(Debug, Clone, Copy)]
-pub struct Described {
-    /// Its full name.
-    pub key: &'static str,
-    /// What holds if it is not set; empty where nothing does.
-    pub default: &'static str,
-    /// What it does.
-    pub meaning: &'static str,
-}
-
-/// `"key" ["default"] "meaning";` for each key.
-macro_rules! describe {
-    ($($key:literal [$default:literal] $meaning:literal;)*) => {
-        &[$($crate::settings::Described { key: $key, default: $default, meaning: $meaning }),*]
-    };
-}
-pub(crate) use describe;
-
-/// Builds a schema from what readers asked for.
+/// Builds the schema of a file.
 #[must_use]
-pub fn build(title: &str, reads: &[Read], keys: &[Described]) -> Value {
+pub fn build(title: &str, keys: &[DeclaredKey]) -> Value {
     let mut tree = Branch::default();
-    for read in reads {
-        tree.insert(&read.path, read);
+    for key in keys {
+        tree.insert(&key.path, key);
     }
-    let meanings = keys.iter().map(|key| (key.key, key.text())).collect();
-    let mut schema = tree.object("", &meanings);
+    let mut schema = tree.object();
     schema.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
     schema.insert("title".into(), title.into());
     schema.into()
 }
 
-/// The same as a table, for docs/. A key that is described and never read has no row.
+/// The same as a table, for docs/: a row for each key that holds no other keys.
 #[must_use]
-pub fn table(reads: &[Read], keys: &[Described]) -> String {
+pub fn table(keys: &[DeclaredKey]) -> String {
     let mut text = "| key | type | default | meaning |\n|---|---|---|---|\n".to_owned();
-    for Described { key, default, meaning } in keys {
-        if let Some(read) = reads.iter().find(|read| read.path == *key) {
-            let kind = kind(&read.form);
-            let default = if default.is_empty() && read.is_required { "required" } else { default };
-            text.push_str(&format!("| `{key}` | {kind} | {default} | {meaning} |\n"));
+    for (at, DeclaredKey { path, kind, is_required, default, meaning }) in keys.iter().enumerate() {
+        if keys.get(at + 1).is_some_and(|next| is_below(&next.path, path)) {
+            continue;
         }
+        let default = if default.is_empty() && *is_required { "required" } else { default };
+        let meaning = meaning.trim_end_matches('.');
+        text.push_str(&format!("| `{path}` | {} | {default} | {meaning} |\n", kind.word()));
     }
     text
 }
 
-impl Described {
-    /// As editors show it.
-    fn text(&self) -> String {
-        let default = match self.default {
-            "" | "required" => String::new(),
+/// Returns true for `server.listen` and `server`, `issuers[].name` and `issuers`.
+fn is_below(path: &str, above: &str) -> bool {
+    path.strip_prefix(above).is_some_and(|rest| rest.starts_with(['.', '[']))
+}
+
+impl DeclaredKey {
+    /// The description that editors show.
+    fn description(&self) -> String {
+        let default = match &*self.default {
+            "" => String::new(),
             default => format!(" Default: {default}."),
         };
-        format!("{}.{default}", self.meaning).replace('`', "")
+        format!("{}{default}", self.meaning).replace('`', "")
     }
 }
 
 /// A key and the keys below it.
 #[derive(Default)]
 struct Branch<'a> {
-    read: Option<&'a Read>,
+    key: Option<&'a DeclaredKey>,
     below: BTreeMap<&'a str, Branch<'a>>,
 }
 
 impl<'a> Branch<'a> {
-    fn insert(&mut self, path: &'a str, read: &'a Read) {
+    fn insert(&mut self, path: &'a str, key: &'a DeclaredKey) {
         match path.split_once('.') {
             Some((first, rest)) => {
-                self.below.entry(first.trim_end_matches("[]")).or_default().insert(rest, read);
+                self.below.entry(first.trim_end_matches("[]")).or_default().insert(rest, key);
             }
-            None => self.below.entry(path).or_default().read = Some(read),
+            None => self.below.entry(path).or_default().key = Some(key),
         }
     }
 
     /// A mapping of exactly the keys below.
-    fn object(&self, path: &str, meanings: &BTreeMap<&str, String>) -> Map<String, Value> {
+    fn object(&self) -> Map<String, Value> {
         let mut properties = Map::new();
         let mut required = Vec::new();
         for (key, branch) in &self.below {
-            let path = if path.is_empty() { (*key).to_owned() } else { format!("{path}.{key}") };
-            properties.insert((*key).to_owned(), branch.value(&path, meanings));
-            if branch.read.is_some_and(|read| read.is_required) {
+            properties.insert((*key).to_owned(), branch.value());
+            if branch.key.is_some_and(|key| key.is_required) {
                 required.push(*key);
             }
         }
@@ -107,66 +88,18 @@ impl<'a> Branch<'a> {
         object
     }
 
-    fn value(&self, path: &str, meanings: &BTreeMap<&str, String>) -> Value {
-        let Some(read) = self.read else { return self.object(path, meanings).into() };
-        let value = match &read.form {
-            Form::Any => json!({}),
-            Form::Scalar(wanted) => scalar(wanted),
-            Form::Secret => json!({"type": "string", "pattern": format!("^{REFERENCE}$")}),
-            Form::Secrets { names } => json!({
-                "type": "object",
-                "propertyNames": scalar(names),
-                "additionalProperties": {"type": "string", "pattern": format!("^{REFERENCE}$")},
-            }),
-            Form::List(wanted) => json!({"type": "array", "items": scalar(wanted)}),
-            Form::Items => {
-                let item = self.object(&format!("{path}[]"), meanings);
-                json!({"type": "array", "items": item})
-            }
-            Form::Section => self.object(path, meanings).into(),
-            Form::Members { names, values } => {
-                let value = match values {
-                    Some(wanted) => json!({"type": "array", "items": scalar(wanted)}),
-                    None => self.object(path, meanings).into(),
-                };
-                let mut members = json!({"type": "object", "additionalProperties": value});
-                if let Some(names) = names {
-                    members["propertyNames"] = scalar(names);
-                }
-                members
-            }
-        };
+    fn value(&self) -> Value {
+        let Some(key) = self.key else { return self.object().into() };
         // `key:` and `key: null` are as good as leaving it out.
-        let mut value = match (read.is_required, value) {
+        let mut value = match (key.is_required, key.kind.schema(&|| self.object().into())) {
             (false, Value::Object(value)) if !value.is_empty() => {
                 json!({"anyOf": [{"type": "null"}, value]})
             }
             (_, value) => value,
         };
-        if let Some(meaning) = meanings.get(path) {
-            value["description"] = meaning.clone().into();
-        }
+        value["description"] = key.description().into();
         value
     }
-}
-
-/// What a key takes, in a word.
-fn kind(form: &Form) -> String {
-    match form {
-        Form::Any | Form::Section => "mapping".to_owned(),
-        Form::Scalar(wanted) => shape(wanted).0,
-        Form::Secret => "secret".to_owned(),
-        Form::Secrets { .. } => "mapping of secrets".to_owned(),
-        Form::List(_) | Form::Items => "list".to_owned(),
-        Form::Members { values: Some(_), .. } => "mapping of lists".to_owned(),
-        Form::Members { values: None, .. } => "mapping of mappings".to_owned(),
-    }
-}
-
-/// A scalar.
-fn scalar(wanted: &str) -> Value {
-    let reference = json!({"type": "string", "pattern": REFERENCE});
-    json!({"anyOf": shape(wanted).1.into_iter().chain([reference]).collect::<Vec<_>>()})
 }
 
 /// Takes the references to elsewhere out of a schema, but those of secrets.
@@ -183,40 +116,13 @@ pub fn without_references(schema: &mut Value) {
     }
 }
 
-/// A scalar in a word and as schemas, by what its parser says would be right.
-fn shape(wanted: &str) -> (String, Vec<Value>) {
-    let pattern = |pattern: &str| json!({"type": "string", "pattern": pattern});
-    let starts = |with: &str| wanted.starts_with(with);
-    let one_of = |names: Vec<&str>| {
-        let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-        (quoted.join(", "), vec![json!({"enum": names})])
-    };
-    let (word, schemas) = if starts("must be a duration") {
-        ("duration", vec![json!({"const": 0}), pattern("^([0-9]+(ms|s|m|h|d)|0)$")])
-    } else if starts("must be a size") {
-        ("size", vec![json!({"type": "integer", "minimum": 1}), pattern("^[0-9]+(KiB|MiB|GiB)?$")])
-    } else if starts("must be a rate") {
-        ("rate", vec![pattern("^[1-9][0-9]* */ *(s|min|h)$")])
-    } else if starts("must be a percentage") || starts("must be a whole percentage") {
-        ("percentage", vec![pattern("^[0-9]+(\\.[0-9]+)?%$")])
-    } else if starts("must be true or false") {
-        ("boolean", vec![json!({"type": "boolean"})])
-    } else if starts("must be a whole number of at least 1") {
-        ("number, 1 or more", vec![json!({"type": "integer", "minimum": 1})])
-    } else if starts("must be a whole number") {
-        ("number", vec![json!({"type": "integer", "minimum": 0})])
-    } else if starts("must be 64 hexadecimal digits") {
-        // Digits alone are a number to YAML.
-        ("hash", vec![pattern("^[0-9a-fA-F]{64}$"), json!({"type": "integer"})])
-    } else if let Some(names) = wanted.strip_prefix("must be one of ") {
-        return one_of(names.split(", ").collect());
-    } else if starts("must be `") {
-        return one_of(wanted.split('`').skip(1).step_by(2).collect());
-    } else if wanted.is_empty() {
-        // Any text; YAML reads some of them as something else.
-        ("text", vec![json!({"type": ["string", "number", "boolean"]})])
-    } else {
-        ("text", vec![json!({"type": "string"})])
-    };
-    (word.to_owned(), schemas)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_below_another_by_whole_names() {
+        assert!(is_below("server.listen", "server") && is_below("issuers[].name", "issuers"));
+        assert!(!is_below("servers.listen", "server") && !is_below("server", "server"));
+    }
 }

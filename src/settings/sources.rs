@@ -1,4 +1,4 @@
-//! What configuration is read from: files, folders and the environment.
+//! The sources of configuration: files, folders and the environment.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -92,7 +92,7 @@ impl<'a> Sources<'a> {
     }
 }
 
-/// What files and folders held when they were read, as hashes.
+/// The contents of files and folders when they were read, as hashes.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Fingerprint(BTreeMap<PathBuf, Contents>);
 

@@ -1,4 +1,4 @@
-//! How single values are written. Each parser's error says what would be right.
+//! Parsers of single values. Each parser's error says what would be right.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;

@@ -3,19 +3,19 @@
 
 use std::sync::Arc;
 
-use granit_parser::{Event, Parser, ScalarStyle, Span};
+use granit_parser::{Event, Parser, ScalarStyle, Span as Stretch};
 
-use super::diagnostic::{Diagnostic, Place, Source};
+use super::diagnostic::{Diagnostic, Source, Span};
 
-/// How deep a file may nest.
+/// The deepest nesting of a file.
 const MAX_DEPTH: usize = 32;
 
 /// A value with its place.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// Where it begins.
-    pub place: Place,
-    /// What it is.
+    /// The place of its beginning.
+    pub span: Span,
+    /// Its value.
     pub value: Value,
 }
 
@@ -26,7 +26,7 @@ pub enum Value {
     Scalar {
         /// The text, quotes and escapes resolved.
         text: String,
-        /// Whether it stood without quotes, and so could also be a number, a boolean or null.
+        /// True if it stood without quotes, and so could also be a number, a boolean or null.
         plain: bool,
     },
     /// A sequence.
@@ -40,16 +40,22 @@ pub enum Value {
 pub struct Key {
     /// Its text.
     pub text: String,
-    /// Where it stands.
-    pub place: Place,
+    /// Its place.
+    pub span: Span,
 }
 
 impl Node {
-    /// Whether it is `null`, `~` or nothing.
+    /// Returns true if it is `null`, `~` or nothing.
     #[must_use]
     pub fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar { text, plain: true }
             if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
+    }
+
+    /// Returns true if it is a scalar of this text.
+    #[must_use]
+    pub fn is_scalar(&self, text: &str) -> bool {
+        matches!(&self.value, Value::Scalar { text: own, .. } if own == text)
     }
 
     /// The value below these keys.
@@ -60,7 +66,7 @@ impl Node {
         members.iter().find(|(key, _)| key.text == *first)?.1.at(rest)
     }
 
-    /// What it is, for a message.
+    /// Its kind, for a message.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self.value {
@@ -83,14 +89,14 @@ impl Node {
                 None => merged.push((key.clone(), value.clone())),
             }
         }
-        Self { place: over.place.clone(), value: Value::Map(merged) }
+        Self { span: over.span.clone(), value: Value::Map(merged) }
     }
 }
 
 /// Reads a file of one document. An empty file is an empty mapping.
 ///
 /// # Errors
-/// Where it is not YAML, or uses what configuration has no use for: anchors and several documents.
+/// A place that is not YAML, or uses what configuration has no use for: anchors and several documents.
 pub fn parse(source: &Arc<Source>) -> Result<Node, Diagnostic> {
     let mut events = Events { source, parser: Parser::new_from_str(&source.text) };
     let mut root = None;
@@ -104,11 +110,11 @@ pub fn parse(source: &Arc<Source>) -> Result<Node, Diagnostic> {
             event => root = Some(events.node(event, 0)?),
         }
     }
-    let empty = || Node { place: Place::start_of(source), value: Value::Map(Vec::new()) };
+    let empty = || Node { span: Span::start_of(source), value: Value::Map(Vec::new()) };
     Ok(root.filter(|node| !node.is_null()).unwrap_or_else(empty))
 }
 
-/// What to do about a line that is not YAML for want of quotes.
+/// Advice on a line that is not YAML for want of quotes.
 fn quoting(line: &str) -> Option<&'static str> {
     if line.contains("${") {
         Some("inside { } and [ ] a reference needs quotes: '${NAME}'")
@@ -125,7 +131,7 @@ struct Events<'a> {
 }
 
 impl<'a> Events<'a> {
-    fn next(&mut self) -> Result<(Event<'a>, Span), Diagnostic> {
+    fn next(&mut self) -> Result<(Event<'a>, Stretch), Diagnostic> {
         loop {
             match self.parser.next() {
                 Some(Ok((Event::Comment(..), _))) => {}
@@ -135,23 +141,27 @@ impl<'a> Events<'a> {
                     let source = Arc::clone(self.source);
                     let help =
                         quoting(source.text.lines().nth(line.max(1) - 1).unwrap_or_default());
-                    let place = Place { source, line: line.max(1), column, width: 1 };
-                    let problem = Diagnostic::error(format!("not YAML: {error}"), Some(place));
+                    let span = Span { source, line: line.max(1), column, width: 1 };
+                    let problem = Diagnostic::error(format!("not YAML: {error}"), Some(span));
                     return Err(help.into_iter().fold(problem, Diagnostic::help));
                 }
                 None => {
-                    let place = Place::start_of(self.source);
-                    return Err(Diagnostic::error("the file breaks off", Some(place)));
+                    let span = Span::start_of(self.source);
+                    return Err(Diagnostic::error("the file breaks off", Some(span)));
                 }
             }
         }
     }
 
-    fn node(&mut self, (event, span): (Event<'a>, Span), depth: usize) -> Result<Node, Diagnostic> {
+    fn node(
+        &mut self,
+        (event, at): (Event<'a>, Stretch),
+        depth: usize,
+    ) -> Result<Node, Diagnostic> {
         if depth > MAX_DEPTH {
-            return Err(self.error("nested too deep", &span));
+            return Err(self.error("nested too deep", &at));
         }
-        let place = self.place(&span);
+        let span = self.span(&at);
         let value = match event {
             Event::Scalar(text, style, ..) => {
                 Value::Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain }
@@ -167,9 +177,9 @@ impl<'a> Events<'a> {
                 Value::List(items)
             }
             Event::MappingStart(..) => Value::Map(self.members(depth)?),
-            _ => return Err(self.error("anchors and aliases are not taken here", &span)),
+            _ => return Err(self.error("anchors and aliases are not taken here", &at)),
         };
-        Ok(Node { place, value })
+        Ok(Node { span, value })
     }
 
     fn members(&mut self, depth: usize) -> Result<Vec<(Key, Node)>, Diagnostic> {
@@ -178,13 +188,13 @@ impl<'a> Events<'a> {
             let key = match self.next()? {
                 (Event::MappingEnd, _) => return Ok(members),
                 (Event::Scalar(text, ..), span) => {
-                    Key { text: text.into_owned(), place: self.place(&span) }
+                    Key { text: text.into_owned(), span: self.span(&span) }
                 }
                 (_, span) => return Err(self.error("a key must be a single value", &span)),
             };
             if members.iter().any(|(known, _)| known.text == key.text) {
                 let message = format!("`{}` is set twice", key.text);
-                return Err(Diagnostic::error(message, Some(key.place)));
+                return Err(Diagnostic::error(message, Some(key.span)));
             }
             let event = self.next()?;
             let value = self.node(event, depth + 1)?;
@@ -192,11 +202,11 @@ impl<'a> Events<'a> {
         }
     }
 
-    fn place(&self, span: &Span) -> Place {
-        let (start, end) = (&span.start, &span.end);
+    fn span(&self, at: &Stretch) -> Span {
+        let (start, end) = (&at.start, &at.end);
         let width =
             if start.line() == end.line() { end.col().saturating_sub(start.col()) } else { 1 };
-        Place {
+        Span {
             source: Arc::clone(self.source),
             line: start.line().max(1),
             column: start.col() + 1,
@@ -204,7 +214,7 @@ impl<'a> Events<'a> {
         }
     }
 
-    fn error(&self, message: &str, span: &Span) -> Diagnostic {
-        Diagnostic::error(message, Some(self.place(span)))
+    fn error(&self, message: &str, at: &Stretch) -> Diagnostic {
+        Diagnostic::error(message, Some(self.span(at)))
     }
 }

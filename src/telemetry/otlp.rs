@@ -7,7 +7,7 @@ use std::sync::{LazyLock, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::trace::TraceId;
 use opentelemetry::{Key, KeyValue};
 use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
@@ -25,23 +25,55 @@ use tokio::time::timeout;
 
 use super::failures::Watched;
 use super::metrics;
+use crate::settings::forms::{FilePath, Percent, Secrets, WebUrl, hidden};
+use crate::settings::{Choice, OneOf, Optional, ValueKind};
+use crate::{scalars, settings};
 
 /// The longest time a collector may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The collector that telemetry goes to.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Otlp {
-    /// The collector: `http://host:4317` (gRPC) or `http://host:4318` (HTTP).
-    pub endpoint: url::Url,
-    /// The protocol it speaks.
-    pub protocol: Transport,
-    /// Headers that go with everything, such as its key; marked as sensitive.
-    pub headers: HeaderMap,
-    /// A file of authorities that it is trusted by, besides the system's.
-    pub ca: Option<PathBuf>,
-    /// The number of traces in a hundred that are kept, of those whose caller does not decide.
-    pub sample: u32,
+settings! {
+    /// A collector.
+    pub struct Otlp {
+        /// A collector for traces, metrics and logs, `http://host:4317` or `https://…`.
+        endpoint: WebUrl | "none: `/metrics` and the log alone",
+        /// `grpc`, or `http` (protobuf, usually port 4318).
+        protocol: OneOf<Transport> = Transport::Grpc,
+        /// Headers that the collector is told with everything, such as a vendor's key: `{ x-api-key: "${OTLP_KEY}" }`, by reference only.
+        headers: Secrets<CollectorHeader, CollectorValue>,
+        /// A PEM file with authorities the collector's certificate may come from besides.
+        ca: Optional<FilePath> | "the system's authorities",
+        /// Traces that are kept of those whose caller does not decide: a `traceparent` that is sampled is kept, one that is not is not.
+        sample: Percent = 100,
+    }
+}
+
+scalars! {
+    /// The name of a header that a collector is told; `grpc-…` and `…-bin` are gRPC's own.
+    CollectorHeader(HeaderName): ValueKind::Word, header_name, hidden;
+    /// The value of such a header.
+    CollectorValue(HeaderValue): ValueKind::Secret, header_value, hidden;
+}
+
+fn header_name(text: &str) -> Result<HeaderName, String> {
+    HeaderName::try_from(text)
+        .ok()
+        .filter(|name| !name.as_str().starts_with("grpc-") && !name.as_str().ends_with("-bin"))
+        .ok_or_else(|| "must be the name of a header such as authorization".to_owned())
+}
+
+fn header_value(text: &str) -> Result<HeaderValue, String> {
+    let mut value = HeaderValue::try_from(text)
+        .map_err(|_| "must be what a header can hold: printable ASCII".to_owned())?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+impl Otlp {
+    /// The headers that the collector is told.
+    fn header_map(&self) -> HeaderMap {
+        self.headers.iter().cloned().collect()
+    }
 }
 
 /// OTLP's two transports.
@@ -51,6 +83,10 @@ pub enum Transport {
     Grpc,
     /// HTTP with protobuf.
     Http,
+}
+
+impl Choice for Transport {
+    const WORDS: &'static [(&'static str, Self)] = &[("grpc", Self::Grpc), ("http", Self::Http)];
 }
 
 /// Why a collector cannot be spoken to.
@@ -155,7 +191,7 @@ where
     let exporter = exporter
         .with_endpoint(otlp.endpoint.as_str().trim_end_matches('/'))
         .with_timeout(PATIENCE)
-        .with_metadata(MetadataMap::from_headers(otlp.headers.clone()));
+        .with_metadata(MetadataMap::from_headers(otlp.header_map()));
     match tls {
         Some(tls) => exporter.with_tls_config(tls.clone()),
         None => exporter,

@@ -13,6 +13,7 @@ use super::json::Json;
 use super::line::Text;
 use super::metrics;
 use super::otlp::{self, Exporters, Otlp};
+use crate::settings::Choice;
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,10 @@ pub enum Format {
     Json,
     /// For people.
     Text,
+}
+
+impl Choice for Format {
+    const WORDS: &'static [(&'static str, Self)] = &[("json", Self::Json), ("text", Self::Text)];
 }
 
 /// Why telemetry cannot start.

@@ -16,16 +16,20 @@ use tokio::time::Instant;
 use super::ErrorKind;
 use super::window::{Counts, Window};
 use crate::model::{AccountId, TenantId};
+use crate::settings;
+use crate::settings::forms::{Count, PositiveTime};
 
-/// The settings of a breaker: when it opens, and for how long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BreakerSettings {
-    /// So many failures within `window` open it, if they are half of all calls at least.
-    pub failures: u32,
-    /// The time in which failures are counted together.
-    pub window: Duration,
-    /// The time for which it stays open before a call is let through again.
-    pub open_for: Duration,
+settings! {
+    /// The conditions under which a breaker opens.
+    #[derive(Copy)]
+    pub struct BreakerSettings: Default {
+        /// Failures within the window that open the breaker, if they are half of all calls at least.
+        failures: Count<u32> = 20,
+        /// The time in which failures count.
+        window: PositiveTime = Duration::from_secs(10),
+        /// The time in which no call is made before one tries.
+        open_for: PositiveTime = Duration::from_secs(5),
+    }
 }
 
 impl BreakerSettings {

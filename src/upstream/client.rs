@@ -16,6 +16,9 @@ use super::queue::{FairQueue, QueueLoad};
 use super::retry::{self, RetrySettings};
 use super::{Call, Error, ErrorKind, Reply, wire};
 use crate::model::{Account, RequestContext, TenantId, TraceContext, Trail, UpstreamSpan};
+use crate::settings;
+use crate::settings::Sub;
+use crate::settings::forms::{Count, PositiveTime};
 use crate::telemetry;
 use crate::telemetry::metrics::{self, GaugeGuard};
 
@@ -25,34 +28,21 @@ const POOL_IDLE: Duration = Duration::from_secs(10);
 /// The moment at which callers whose turn did not come may come back.
 const SOON: Duration = Duration::from_secs(1);
 
-/// The settings of calls.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The time one call may take, connection and answer together.
-    pub timeout: Duration,
-    /// The time a connection may take to come about.
-    pub connect_timeout: Duration,
-    /// Calls at once, all tenants together.
-    pub max_in_flight: usize,
-    /// The time for which a call may wait for its turn.
-    pub max_wait: Duration,
-    /// Which calls are made again.
-    pub retries: RetrySettings,
-    /// The moment at which an account that fails is left alone.
-    pub breaker: BreakerSettings,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        let seconds = Duration::from_secs;
-        Self {
-            timeout: seconds(10),
-            connect_timeout: seconds(2),
-            max_in_flight: 256,
-            max_wait: seconds(5),
-            retries: RetrySettings { max: 2, budget: 20 },
-            breaker: BreakerSettings { failures: 20, window: seconds(10), open_for: seconds(5) },
-        }
+settings! {
+    /// The way calls are made.
+    pub struct Settings: Default {
+        /// The time one call to Move may take, connection and answer together.
+        timeout: PositiveTime = Duration::from_secs(10),
+        /// The time a connection may take to come about.
+        connect_timeout: PositiveTime = Duration::from_secs(2),
+        /// Calls to Move at once, all tenants together; who waits gets a turn by tenant.
+        max_in_flight: Count<usize> = 256,
+        /// The time a call may wait for its turn before it is refused with `OVERLOADED`.
+        max_wait: PositiveTime = Duration::from_secs(5),
+        /// Calls that are made again.
+        retries: Sub<RetrySettings>,
+        /// The rest that an account which fails is given.
+        circuit_breaker: Sub<BreakerSettings>,
     }
 }
 
@@ -83,7 +73,7 @@ impl Upstream {
             .tls_certs_merge(authorities)
             .build()?;
         let queue = FairQueue::new(settings.max_in_flight);
-        let accounts = Accounts::new(settings.breaker, settings.retries);
+        let accounts = Accounts::new(settings.circuit_breaker, settings.retries);
         Ok(Self { http, settings, queue, accounts, features: Features::default() })
     }
 

@@ -1,4 +1,4 @@
-//! Which calls are made again, when, and how many of them.
+//! Retries: the calls that are made again, their pauses and their budget.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -7,14 +7,18 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 
 use super::ErrorKind;
 use crate::model::Kind;
+use crate::settings;
+use crate::settings::forms::{Percent, Whole};
 
-/// The settings of retries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RetrySettings {
-    /// The number of times one call is made again at most.
-    pub max: u32,
-    /// The number of calls in a hundred that may be made again.
-    pub budget: u32,
+settings! {
+    /// Calls that are made again.
+    #[derive(Copy)]
+    pub struct RetrySettings: Default {
+        /// Times that a query which failed is sent again at most; see [reliability](reliability.md).
+        max: Whole<u32> = 2,
+        /// Retries, in percent of all calls of a tenant.
+        budget: Percent = 20,
+    }
 }
 
 /// The pauses before each further attempt: 50 ms, doubled each time, and as much again by chance,

@@ -4,8 +4,10 @@
 use std::fs;
 use std::process::Command;
 
+use jobs_gateway::config::secrets::HeaderSecret;
 use jobs_gateway::model::TenantId;
 use jobs_gateway::policy::Changes;
+use jobs_gateway::settings::Scalar as _;
 
 use crate::configuration::{Files, GATEWAY, load};
 
@@ -237,7 +239,7 @@ fn what_wants_quotes_or_another_file_is_told() {
 
 #[test]
 fn a_secret_that_ends_in_a_newline_says_so() {
-    let newline = jobs_gateway::config::values::secret("key\n").unwrap_err();
+    let newline = HeaderSecret::parse("key\n").unwrap_err();
     assert!(newline.contains("ends in a newline") && !newline.contains("key"), "{newline}");
 }
 

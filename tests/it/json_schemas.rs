@@ -1,9 +1,11 @@
 //! The JSON Schemas in schema/ are what the readers read, and another validator agrees with them.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use jobs_gateway::config::{self, Context, Sources};
-use jobs_gateway::policy;
+use jobs_gateway::config::Config;
+use jobs_gateway::settings::{self, Context, Keys, Settings as _, Sources};
+use jobs_gateway::{config, policy};
 use jsonschema::Validator;
 use serde_json::Value;
 
@@ -13,8 +15,8 @@ fn root(path: &str) -> std::path::PathBuf {
 
 /// A YAML text as JSON, its references as they stand.
 fn json(text: &str) -> Value {
-    let source = config::Source { name: "test".to_owned(), text: text.to_owned() };
-    let node = config::parse(&std::sync::Arc::new(source)).unwrap();
+    let source = settings::Source { name: "test".to_owned(), text: text.to_owned() };
+    let node = settings::parse(&std::sync::Arc::new(source)).unwrap();
     let as_it_stands = |name: &str| Some(format!("${{{name}}}"));
     Context::new(&Sources::new(&as_it_stands)).json("", &node).unwrap()
 }
@@ -91,41 +93,49 @@ fn what_check_refuses_the_schemas_refuse() {
     }
 }
 
-/// Every key of a schema, by its full name.
-fn keys(schema: &Value, path: &str, into: &mut Vec<String>) {
-    let alternatives = schema["anyOf"].as_array().into_iter().flatten();
-    for schema in std::iter::once(schema).chain(alternatives) {
-        if let Some(properties) = schema["properties"].as_object() {
-            for (key, below) in properties {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                let before = into.len();
-                keys(below, &path, into);
-                if into.len() == before {
-                    into.push(path);
-                }
-            }
-        }
-        if schema["items"]["properties"].is_object() {
-            keys(&schema["items"], &format!("{path}[]"), into);
-        }
-        if schema["additionalProperties"]["properties"].is_object() {
-            keys(&schema["additionalProperties"], path, into);
-        }
-    }
+/// A key of gateway.yaml set to a text, as YAML.
+fn set(path: &str, value: &str) -> String {
+    let names: Vec<_> = path.split('.').collect();
+    let (last, above) = names.split_last().unwrap();
+    let innermost = format!("{last}: {value}");
+    above.iter().rev().fold(innermost, |below, name| format!("{name}: {{ {below} }}"))
 }
 
 #[test]
-fn every_key_is_described_and_every_description_has_a_key() {
-    for (schema, described) in
-        [(config::json_schema(), config::KEYS), (policy::json_schema(), policy::KEYS)]
-    {
-        let mut all = Vec::new();
-        keys(&schema, "", &mut all);
-        all.sort();
-        let mut described: Vec<_> = described.iter().map(|described| described.key).collect();
-        described.sort_unstable();
-        assert_eq!(all, described);
+fn the_defaults_that_docs_show_are_what_holds_where_nothing_is_set() {
+    let base = "policies: p\n";
+    let load = |text: String| {
+        let source = Arc::new(settings::Source { name: "gateway.yaml".to_owned(), text });
+        let env = |_: &str| Some("key".to_owned());
+        config::load_text(&source, &Sources::new(&env)).unwrap_or_else(|found| panic!("{found}")).0
+    };
+    let upstream = "upstream: { api_key: '${K}' }\n";
+    let unset = load(format!("{base}{upstream}"));
+    let mut compared = 0;
+    for key in Keys::of::<Config>() {
+        let Some(default) = key.default.strip_prefix('`').and_then(|d| d.strip_suffix('`')) else {
+            continue;
+        };
+        // Items of lists, whose list would have to be there, and a default that depends on another key.
+        if key.path.contains("[]")
+            || key.path.starts_with("telemetry.otlp")
+            || default.contains('<')
+        {
+            continue;
+        }
+        compared += 1;
+        let text = match key.path.strip_prefix("upstream.") {
+            Some(key) => {
+                format!("{base}upstream: {{ api_key: '${{K}}', {} }}\n", set(key, default))
+            }
+            None if key.path.starts_with("audit") => continue,
+            None => format!("{base}{upstream}{}\n", set(&key.path, default)),
+        };
+        let mut differing = Vec::new();
+        load(text).differences(&unset, "", &mut differing);
+        assert_eq!(differing, Vec::<String>::new(), "{}: {default}", key.path);
     }
+    assert!(compared > 30, "{compared}");
 }
 
 #[test]

@@ -1,15 +1,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use jobs_gateway::config::{self, Node, Source, Value};
 use jobs_gateway::reload::ConfigSource;
+use jobs_gateway::settings::{self, Node, Source, Value};
 
 use super::{blocks, spans};
 use crate::documents::pages;
 
 fn parse(text: &str) -> Result<Node, String> {
     let source = Source { name: "example".to_owned(), text: text.to_owned() };
-    config::parse(&Arc::new(source)).map_err(|problem| problem.to_string())
+    settings::parse(&Arc::new(source)).map_err(|problem| problem.to_string())
 }
 
 /// The keys of a mapping.
