@@ -31,9 +31,16 @@ pub struct Bucket {
     /// (draft-ietf-httpapi-ratelimit-headers-10, section 2).
     pub policy: Box<str>,
     made: Instant,
+    /// The time in which one unit comes back.
+    interval: Nanos,
+    /// The time in which all of them do.
+    capacity: Nanos,
     /// The moment at which it is full again, since `made`: the theoretical arrival time.
-    full_at: Mutex<Duration>,
+    full_at: Mutex<Nanos>,
 }
+
+/// A time in nanoseconds: no product of an interval and a burst is too long for it.
+type Nanos = u128;
 
 /// The content of a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,12 +56,15 @@ impl Bucket {
     #[must_use]
     pub fn new(name: &str, scope: BucketScope, rate: Rate) -> Self {
         let window = seconds(rate.interval() * rate.burst.get());
+        let interval = rate.interval().as_nanos();
         Self {
             name: name.into(),
             scope,
             rate,
             policy: format!("\"{name}\";q={};w={window}", rate.burst).into(),
             made: Instant::now(),
+            interval,
+            capacity: interval * Nanos::from(rate.burst.get()),
             full_at: Mutex::default(),
         }
     }
@@ -63,14 +73,16 @@ impl Bucket {
     ///
     /// # Errors
     /// When they are not in the first of those that lack them, or never can be in one.
-    pub fn take_all(buckets: &[(Arc<Self>, NonZeroU32)]) -> Result<Vec<Remaining>, LimitError> {
+    pub fn take_all(
+        buckets: &[(Arc<Self>, NonZeroU32)],
+    ) -> Result<Vec<(Arc<Self>, Remaining)>, LimitError> {
         if let Some((bucket, units)) = buckets.iter().find(|(own, units)| *units > own.rate.burst) {
             return Err(bucket.never_enough(units.get()));
         }
         let mut levels = Vec::with_capacity(buckets.len());
         for (at, (bucket, units)) in buckets.iter().enumerate() {
             match bucket.take(*units) {
-                Ok(level) => levels.push(level),
+                Ok(level) => levels.push((Arc::clone(bucket), level)),
                 Err(refused) => {
                     buckets[..at].iter().for_each(|(taken, units)| taken.give_back(*units));
                     return Err(refused);
@@ -82,26 +94,29 @@ impl Bucket {
 
     /// Takes units out of it, if they are in it.
     fn take(&self, units: NonZeroU32) -> Result<Remaining, LimitError> {
-        let now = self.made.elapsed();
+        let now = self.made.elapsed().as_nanos();
         let mut full_at = self.full_at();
-        let reset_after = full_at.saturating_sub(now);
-        let after = reset_after + self.rate.interval() * units.get();
-        let wait = after.saturating_sub(self.rate.interval() * self.rate.burst.get());
-        if wait.is_zero() {
+        let before = full_at.saturating_sub(now);
+        let after = before + self.cost(units);
+        if after <= self.capacity {
             *full_at = now + after;
-            Ok(self.level(after))
+            Ok(self.remaining(after))
         } else {
-            Err(self.refusal(wait, self.level(reset_after)))
+            Err(self.refusal(duration(after - self.capacity), self.remaining(before)))
         }
     }
 
     /// Undoes a [`take`](Self::take).
     fn give_back(&self, units: NonZeroU32) {
         let mut full_at = self.full_at();
-        *full_at = full_at.saturating_sub(self.rate.interval() * units.get());
+        *full_at = full_at.saturating_sub(self.cost(units));
     }
 
-    fn full_at(&self) -> MutexGuard<'_, Duration> {
+    fn cost(&self, units: NonZeroU32) -> Nanos {
+        self.interval * Nanos::from(units.get())
+    }
+
+    fn full_at(&self) -> MutexGuard<'_, Nanos> {
         self.full_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -118,10 +133,18 @@ impl Bucket {
 
     /// Returns the level of a bucket that is full in so long.
     pub(super) fn level(&self, reset_after: Duration) -> Remaining {
-        let used = reset_after.as_nanos().div_ceil(self.rate.interval().as_nanos().max(1));
-        let used = u32::try_from(used).unwrap_or(u32::MAX);
-        Remaining { remaining: self.rate.burst.get().saturating_sub(used), reset_after }
+        self.remaining(reset_after.as_nanos())
     }
+
+    fn remaining(&self, reset_after: Nanos) -> Remaining {
+        let used = u32::try_from(reset_after.div_ceil(self.interval.max(1))).unwrap_or(u32::MAX);
+        let remaining = self.rate.burst.get().saturating_sub(used);
+        Remaining { remaining, reset_after: duration(reset_after) }
+    }
+}
+
+fn duration(time: Nanos) -> Duration {
+    u64::try_from(time).map_or(Duration::MAX, Duration::from_nanos)
 }
 
 #[cfg(test)]
@@ -161,7 +184,8 @@ mod tests {
     }
 
     fn take(bucket: &Arc<Bucket>, units: u32) -> Result<Remaining, LimitError> {
-        Bucket::take_all(&[(Arc::clone(bucket), count(units))]).map(|levels| levels[0])
+        let all = Bucket::take_all(&[(Arc::clone(bucket), count(units))]);
+        all.map(|levels| levels[0].1)
     }
 
     proptest! {
@@ -214,6 +238,14 @@ mod tests {
         assert_eq!(refused.to_string(), "The limit of queries (2/s) is used up. Come back in 1 s.");
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(take(&bucket, 3).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bucket_that_takes_centuries_to_fill_is_no_endless_one() {
+        let bucket = bucket("queries", rate(1, 3_600, u32::MAX));
+        assert!(take(&bucket, u32::MAX - 1).is_ok());
+        assert_eq!(take(&bucket, 1).map(|level| level.remaining), Ok(0));
+        assert!(matches!(take(&bucket, 1), Err(LimitError::Rate { .. })));
     }
 
     #[tokio::test(start_paused = true)]

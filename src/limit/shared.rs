@@ -94,29 +94,23 @@ impl Limiter {
         credential: &CredentialId,
         charge: &Charge,
     ) -> Result<Vec<(Arc<Bucket>, Remaining)>, LimitError> {
-        let buckets = limits.buckets(credential, charge);
-        let share = match self {
-            Self::Shared(shared) if !buckets.is_empty() => {
-                match shared.take(tenant, credential, &buckets).await {
-                    Some(taken) => return taken,
-                    // Alone: its share of what all replicas may spend together.
-                    None => shared.state.replicas(),
+        let mut buckets = limits.buckets(credential, charge);
+        if let Self::Shared(shared) = self
+            && !buckets.is_empty()
+        {
+            if let Some(taken) = shared.take(tenant, credential, &buckets).await {
+                return taken;
+            }
+            // Alone: its share of what all replicas may spend together.
+            let share = shared.state.replicas();
+            for (bucket, units) in &mut buckets {
+                // What is too much for a bucket stays so; else its share is never too much.
+                if *units <= bucket.rate.burst {
+                    *units = units.saturating_mul(share).min(bucket.rate.burst);
                 }
             }
-            _ => NonZeroU32::MIN,
-        };
-        let share_of = |(bucket, units): &(Arc<Bucket>, NonZeroU32)| {
-            // What is too much for a bucket stays so; else its share is never too much.
-            let units = if *units > bucket.rate.burst {
-                *units
-            } else {
-                units.saturating_mul(share).min(bucket.rate.burst)
-            };
-            (Arc::clone(bucket), units)
-        };
-        let shares: Vec<_> = buckets.iter().map(share_of).collect();
-        let levels = Bucket::take_all(&shares)?;
-        Ok(buckets.into_iter().map(|(bucket, _)| bucket).zip(levels).collect())
+        }
+        Bucket::take_all(&buckets)
     }
 }
 

@@ -30,7 +30,8 @@ pub struct Limits {
 #[derive(Debug)]
 pub struct TenantLimits {
     limits: RateLimits,
-    buckets: HashMap<Name, Arc<Bucket>>,
+    /// Few: looked through faster than hashed.
+    buckets: Vec<(Name, Arc<Bucket>)>,
     /// Buckets of single credentials, made when they are first used and dropped when they are full
     /// again; `None` if they have no limits, as such a cache takes 30 KiB.
     credentials: Option<Cache<(CredentialId, Name), Arc<Bucket>>>,
@@ -145,7 +146,7 @@ impl TenantLimits {
         .chain(single.map(|(field, rate)| (Name::Operation(*field), Some(*rate))));
         let bucket = |(name, rate): (Name, Option<Rate>)| {
             let rate = rate?;
-            let same = before.and_then(|before| before.buckets.get(&name));
+            let same = before.and_then(|before| before.bucket(name));
             let bucket = match same.filter(|bucket| bucket.rate == rate) {
                 Some(bucket) => Arc::clone(bucket),
                 None => Arc::new(Bucket::new(name.as_str(), BucketScope::Tenant, rate)),
@@ -196,7 +197,7 @@ impl TenantLimits {
                 taken.push((bucket, units));
             }
         };
-        let own = |name| self.buckets.get(&name).cloned();
+        let own = |name| self.bucket(name).cloned();
         for (field, units) in &charge.operations {
             add(own(Name::Operation(*field)), *units);
         }
@@ -214,6 +215,10 @@ impl TenantLimits {
             add(own(Name::Introspection), 1);
         }
         taken
+    }
+
+    fn bucket(&self, name: Name) -> Option<&Arc<Bucket>> {
+        self.buckets.iter().find(|(own, _)| *own == name).map(|(_, bucket)| bucket)
     }
 
     fn of_credential(&self, credential: &CredentialId, name: Name, rate: Rate) -> Arc<Bucket> {
