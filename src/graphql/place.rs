@@ -8,7 +8,7 @@ use super::errors::ApiError;
 use super::plan::{Step, Steps, Writing};
 use super::write::wrong;
 use crate::jobs::{Source, present};
-use crate::json::{Json, JsonRef, Kind};
+use crate::json::{self, Json, JsonRef, Kind};
 use crate::model::Tenant;
 use crate::operation::{Pos, Shape};
 use crate::upstream::{FieldError, PathSegment};
@@ -176,7 +176,7 @@ fn member(
     data: JsonRef<'_>,
     into: &mut String,
 ) -> bool {
-    let mut text = |text: &str| into.push_str(&serde_json::Value::from(text).to_string());
+    let mut text = |text: &str| into.push_str(&json::quoted(text));
     match step.source {
         Source::Typename => text(type_name),
         Source::Portal => text(tenant.client.portal.as_str()),

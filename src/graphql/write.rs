@@ -6,7 +6,7 @@ use super::errors::ApiError;
 use super::place::Segment;
 use super::plan::{Step, Steps, Writing};
 use crate::jobs::{Owned, Page, Source, present};
-use crate::json::{JsonRef, Kind, Member};
+use crate::json::{self, JsonRef, Kind, Member};
 use crate::model::{ErrorCode, Tenant};
 use crate::operation::{Leaf, Shape};
 use crate::upstream::{FieldError, PathSegment};
@@ -241,8 +241,7 @@ impl<'a> Writer<'a> {
 
     /// Writes a text as a JSON string.
     pub fn text(&mut self, text: &str) -> Result<(), Nulled> {
-        let quoted = serde_json::Value::from(text).to_string();
-        self.raw(quoted.as_bytes())
+        self.raw(json::quoted(text).as_bytes())
     }
 
     fn key(&mut self, step: &Step, index: usize) -> Result<(), Nulled> {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::json::JsonRef;
+use crate::json::{self, JsonRef};
 use crate::model::{EntityId, EntityKind, Tenant, UnclaimedJobs, UnclaimedTakes};
 use crate::telemetry::metrics;
 use crate::upstream::{Entity, FieldError, PathSegment};
@@ -148,8 +148,13 @@ impl Owned {
             Owner::Unknown => return Err(NotShown::OwnerUnknown),
         };
         let shown = present::metadata(tenant, stored.as_deref(), &reading);
-        let shown = shown.map(|text| serde_json::Value::from(text).to_string().into());
+        let shown = shown.map(|text| json::quoted(text).into());
         Ok(Self { shown, claim, entity })
+    }
+
+    /// The entity without the rest of the answer that it came in.
+    pub(super) fn alone(self) -> Self {
+        Self { entity: self.entity.alone(), ..self }
     }
 
     /// The entity as Move sent it.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::model::{EntityId, EntityKind, Tenant};
-use crate::upstream::{After, EntityPage, FieldError, PathSegment};
+use crate::upstream::{After, Entity, EntityPage, FieldError, PathSegment};
 
 use super::Owned;
 use super::cursor::{BadCursor, Position};
@@ -38,8 +38,8 @@ impl<'a> Sifted<'a> {
     }
 
     /// Takes the tenant's items out of one page of Move's and says where to go on: in the same page
-    /// if it holds more of them than are wanted, else in the next; `None` behind the last page. A
-    /// one of which nobody can tell whose it is, is left out.
+    /// if it holds more of them than are wanted, else in the next; `None` behind the last page. An
+    /// item of which nobody can tell whose it is, is left out.
     ///
     /// # Errors
     /// If the listing ended without the item behind which it should have gone on.
@@ -50,26 +50,25 @@ impl<'a> Sifted<'a> {
         at: Position,
     ) -> Result<Option<Position>, BadCursor> {
         let Position { page: here, last } = at;
-        // What was created meanwhile push the known ones back, maybe to a later page: what
+        // Items that were created meanwhile push the known ones back, maybe to a later page: what
         // was given before is passed over, however far it has moved.
         let mut given_before = last;
         let mut places = HashMap::new();
         let mut unknown = Unknown { kind: self.kind, count: 0, first: None };
         for (index, item) in page.items().into_iter().flatten().enumerate() {
             let Some(item) = item else { continue };
-            let id = item.id().map(Cow::into_owned);
             if given_before.is_some() {
-                if given_before == id {
+                if item.id().as_deref() == given_before.as_deref() {
                     given_before = None;
                 }
                 continue;
             }
             let place = Place::Item(index);
-            let item = match Owned::verify(self.tenant, self.kind, item.alone(), &errors, place) {
-                Ok(item) => item,
+            let own = match Owned::verify(self.tenant, self.kind, item.clone(), &errors, place) {
+                Ok(own) => own,
                 Err(NotShown::NotTheirs) => continue,
                 Err(NotShown::OwnerUnknown) => {
-                    unknown.add(id);
+                    unknown.add(&item);
                     continue;
                 }
             };
@@ -80,8 +79,8 @@ impl<'a> Sifted<'a> {
                 return Ok(Some(Position { page: here, last }));
             }
             places.insert(index, self.items.len());
-            self.bytes += item.json().raw().len();
-            self.items.push(item);
+            self.bytes += own.json().raw().len();
+            self.items.push(own.alone());
         }
         self.keep_errors(errors, &places);
         match page.after() {
@@ -115,9 +114,9 @@ struct Unknown {
 }
 
 impl Unknown {
-    fn add(&mut self, id: Option<String>) {
+    fn add(&mut self, item: &Entity) {
         self.count += 1;
-        self.first = self.first.take().or(id);
+        self.first = self.first.take().or_else(|| item.id().map(Cow::into_owned));
     }
 }
 

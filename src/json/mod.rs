@@ -88,6 +88,13 @@ pub enum Member<'a> {
     Repeated,
 }
 
+/// Writes a text as a JSON string.
+#[must_use]
+#[expect(clippy::expect_used, reason = "every text is a JSON string")]
+pub fn quoted(text: &str) -> String {
+    serde_json::to_string(text).expect("a JSON string")
+}
+
 impl Json {
     /// Reads a text that is one JSON value (RFC 8259).
     ///
