@@ -3,6 +3,18 @@
 //! A mutation's intent is on disk before the call goes upstream; everything else follows through a
 //! bounded queue. Refused requests are counted (`tally`), and those of strangers have a chain of their
 //! own. The files are the record of truth; other sinks follow them.
+//!
+//! A `createJob` of `acme`'s, for example, leaves two lines (their beginnings and most members left out):
+//!
+//! ```text
+//! ... "unmapped":{"chain":{"seq":41,"prev":"<hash of line 40>"},"phase":"intent","tenant":"acme", ...
+//! ... "unmapped":{"chain":{"seq":42,"prev":"<hash of line 41>"},"phase":"outcome","tenant":"acme", ...
+//! ```
+//!
+//! The first is on disk before Move is called: `journal` takes it, `writer` gathers what else has come, `line` prints it,
+//! `ledger` appends it to the open segment and syncs, and then the call goes on. The second follows when the answer is
+//! on its way. Whoever changes line 41 changes its hash, and line 42 does not go on from it any more: `verify` finds
+//! that, and `chain`'s head at `/audit/head`, kept elsewhere, tells if the end was cut off.
 
 mod chain;
 mod event;

@@ -3,6 +3,18 @@
 //! Every key holds its tenant, and every entry the [`Version`](crate::model::Version) of its job: a
 //! write changes the version, and so does a read that is told. So whatever was fetched earlier, or is
 //! being fetched still, is never answered again, and nobody sees a job go back in time.
+//!
+//! `acme` reads `job-1`, for example, while it is changed:
+//!
+//! | moment | what happens | version of `job-1` | entry |
+//! |---|---|---|---|
+//! | 0 ms | A asks; nothing is cached, and a fetch begins | 7 | none |
+//! | 10 ms | B asks for no more than A: it joins the fetch | 7 | none |
+//! | 20 ms | the fetch lands, and its job is told to A and B | 8 | of version 8 |
+//! | 30 ms | C gets the entry | 8 | of version 8 |
+//! | 40 ms | a second fetch begins, as D wants more fields | 8 | of version 8 |
+//! | 50 ms | `updateJob` is about to be sent | 9 | void |
+//! | 60 ms | the second fetch lands: D gets its job, and nobody else, as it began before the write | 9 | none |
 
 mod responses;
 mod in_flight;

@@ -1,6 +1,17 @@
 //! The heart: what a tenant may do with jobs and takes. No HTTP and no GraphQL engine in here.
 //!
 //! Every way in ends in [`Owned`], which only the ownership check makes.
+//!
+//! Move answers a `getJob` with this metadata, for example:
+//!
+//! ```json
+//! {"acme": {"shot": 12}, "_gateway": {"v": 1, "owner": "acme", "by": "render-farm"}}
+//! ```
+//!
+//! `envelope` reads the record: the owner is `acme`. To a caller of `acme`, `ownership` makes an [`Owned`] of it, which
+//! is cached, and `present` shows `{"shot": 12}` as its metadata, to the letter. To a caller of `globex` it is
+//! [`Error::NotFound`], as if there were no such job. Had Move sent no metadata, or a record that cannot be read, it
+//! would be an error to both: whose it is, is never guessed.
 
 mod arguments;
 mod check;

@@ -38,6 +38,7 @@ mod reload;
 mod replaced_files;
 mod schema;
 mod stopping;
+mod style;
 mod support;
 mod telemetry;
 mod tls;

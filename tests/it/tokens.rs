@@ -1,5 +1,7 @@
 //! Tokens: what is taken, and every attack that is not. Keys are made here, for each run.
 
+mod attacks;
+
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -11,8 +13,6 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
 };
 use axum::routing::get;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
@@ -200,127 +200,6 @@ async fn every_algorithm_of_an_issuer_is_verified_with_a_key_of_its_type() {
     assert_eq!(issuer.asked(), 1);
 }
 
-/// A token put together by hand.
-fn forged(header: &Value, claims: &Value, signature: &[u8]) -> String {
-    let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-    format!(
-        "{}.{}.{}",
-        part(header.to_string().as_bytes()),
-        part(claims.to_string().as_bytes()),
-        part(signature)
-    )
-}
-
-/// An attack's name, its token, and a word of its refusal.
-type Attack = (&'static str, String, &'static str);
-
-/// Tokens whose signature or header is not as it should be. `good` is one that is.
-fn forgeries(issuer: &Issuer, rsa: &Key, stranger: &Key, good: &str) -> Vec<Attack> {
-    let with_header = |change: &dyn Fn(&mut Header)| {
-        let mut header = Header::new(Algorithm::RS256);
-        header.kid = Some("rsa".to_owned());
-        change(&mut header);
-        encode(&header, &claims("acme"), &rsa.signing).unwrap()
-    };
-    let (head, rest) = good.split_once('.').unwrap();
-    let (payload, signature) = rest.split_once('.').unwrap();
-    let modulus = rsa.jwk["n"].as_str().unwrap();
-    let stranger_jwk: Jwk = serde_json::from_value(stranger.jwk.clone()).unwrap();
-    let hmac = |secret: &[u8]| {
-        let mut header = Header::new(Algorithm::HS256);
-        header.kid = Some("rsa".to_owned());
-        encode(&header, &claims("acme"), &EncodingKey::from_secret(secret)).unwrap()
-    };
-    vec![
-        (
-            "alg none",
-            forged(&json!({"alg": "none", "kid": "rsa"}), &claims("acme"), b""),
-            "malformed",
-        ),
-        ("no signature", format!("{head}.{payload}."), "signature"),
-        ("another's signature", stranger.token(Algorithm::RS256, &claims("acme")), "signature"),
-        ("signed with the public key as a secret", hmac(modulus.as_bytes()), "signature"),
-        ("signed with the set as a secret", hmac(rsa.jwk.to_string().as_bytes()), "signature"),
-        (
-            "changed claims",
-            format!("{head}.{}.{signature}", URL_SAFE_NO_PAD.encode(claims("globex").to_string())),
-            "signature",
-        ),
-        ("a key in the header", with_header(&|h| h.jwk = Some(stranger_jwk.clone())), "signature"),
-        (
-            "a set's URL in the header",
-            with_header(&|h| h.jku = Some(issuer.url.clone())),
-            "signature",
-        ),
-        (
-            "a certificate's URL in the header",
-            with_header(&|h| h.x5u = Some(issuer.url.clone())),
-            "signature",
-        ),
-        (
-            "a certificate in the header",
-            with_header(&|h| h.x5c = Some(vec!["AA==".into()])),
-            "signature",
-        ),
-        ("critical extensions", with_header(&|h| h.crit = Some(vec!["exp".into()])), "signature"),
-        (
-            "the kid of a key of another type",
-            with_header(&|h| h.kid = Some("ec".into())),
-            "signature",
-        ),
-        ("an unknown kid", with_header(&|h| h.kid = Some("nobody".into())), "signature"),
-        (
-            "no kid where two keys go with the algorithm",
-            with_header(&|h| h.kid = None),
-            "signature",
-        ),
-    ]
-}
-
-/// Signed tokens whose claims are not as they should be.
-fn bad_claims(rsa: &Key) -> Vec<Attack> {
-    let with = |change: &dyn Fn(&mut Value)| {
-        let mut claims = claims("acme");
-        change(&mut claims);
-        rsa.token(Algorithm::RS256, &claims)
-    };
-    vec![
-        ("no exp", with(&|c| drop(c.as_object_mut().unwrap().remove("exp"))), "malformed"),
-        ("exp that is no number", with(&|c| c["exp"] = "soon".into()), "malformed"),
-        ("expired", with(&|c| c["exp"] = (now() - 31).into()), "expired"),
-        ("not valid yet", with(&|c| c["nbf"] = (now() + 120).into()), "not valid yet"),
-        ("no audience", with(&|c| drop(c.as_object_mut().unwrap().remove("aud"))), "audience"),
-        ("another audience", with(&|c| c["aud"] = json!(["somebody"])), "audience"),
-        ("another issuer", with(&|c| c["iss"] = "https://evil.example.test/".into()), "issuer"),
-        (
-            "an issuer that is almost right",
-            with(&|c| c["iss"] = "https://sso.example.test".into()),
-            "issuer",
-        ),
-        ("no issuer", with(&|c| drop(c.as_object_mut().unwrap().remove("iss"))), "malformed"),
-        ("no tenant", with(&|c| drop(c.as_object_mut().unwrap().remove("team"))), "grants nothing"),
-        ("a tenant that is not there", with(&|c| c["team"] = "nobody".into()), "grants nothing"),
-        (
-            "a tenant that does not take the issuer",
-            with(&|c| c["team"] = "globex".into()),
-            "grants nothing",
-        ),
-        ("a tenant that is no text", with(&|c| c["team"] = json!(["acme"])), "grants nothing"),
-    ]
-}
-
-/// Texts that are no tokens.
-fn misshapen(good: &str) -> Vec<Attack> {
-    let (head, rest) = good.split_once('.').unwrap();
-    let (payload, signature) = rest.split_once('.').unwrap();
-    vec![
-        ("not base64", format!("{head}.!!!.{signature}"), "malformed"),
-        ("not JSON", format!("{}.{payload}.{signature}", URL_SAFE_NO_PAD.encode("{")), "malformed"),
-        ("two dots alone", "..".to_owned(), "malformed"),
-        ("far too long", format!("{good}{}", "A".repeat(25_000)), "malformed"),
-    ]
-}
-
 #[tokio::test]
 async fn every_token_attack_is_refused_with_401_and_one_short_reason() {
     let (rsa, ec) = (Key::new("rsa", Algorithm::RS256), Key::new("ec", Algorithm::ES256));
@@ -330,8 +209,12 @@ async fn every_token_attack_is_refused_with_401_and_one_short_reason() {
     let world = world(&issuer).await;
     let good = rsa.token(Algorithm::RS256, &claims("acme"));
     assert_eq!(with_token(&world, &good, READ).await.status, 200);
-    let attacks =
-        [forgeries(&issuer, &rsa, &stranger, &good), bad_claims(&rsa), misshapen(&good)].concat();
+    let attacks = [
+        attacks::forgeries(&issuer, &rsa, &stranger, &good),
+        attacks::bad_claims(&rsa),
+        attacks::misshapen(&good),
+    ]
+    .concat();
     for (name, token, reason) in attacks {
         let reply = with_token(&world, &token, READ).await;
         assert_eq!((reply.status, reply.code().as_str()), (401, "UNAUTHENTICATED"), "{name}");

@@ -13,7 +13,7 @@ use crate::idempotency::Key;
 use crate::idempotency::entry::expiry;
 use crate::shared_state::{PREFIX, SharedState};
 
-/// Puts ARGV[2] (nothing: deletes) in the place of ARGV[1] (nothing: of no entry) and keeps the tenant's
+/// Puts `ARGV[2]` (nothing: deletes) in the place of `ARGV[1]` (nothing: of no entry) and keeps the tenant's
 /// index, a sorted set of its keys by their end. A new entry of a tenant that has as many as it may is
 /// refused with the end of the first, negated.
 const SWAP: &str = r"
@@ -39,8 +39,8 @@ redis.call('PEXPIRE', index, keep)
 return 1
 ";
 
-/// Returns the time in KEYS[1], set to ARGV[1] if there is none; ARGV[1] itself if one of the replicas
-/// in KEYS[2] was not heard of for ARGV[2] ms. One that was not heard of for ARGV[3] ms does not matter
+/// Returns the time in `KEYS[1]`, set to `ARGV[1]` if there is none; `ARGV[1]` itself if one of the replicas
+/// in `KEYS[2]` was not heard of for `ARGV[2]` ms. One that was not heard of for `ARGV[3]` ms does not matter
 /// any more.
 const COMPLETE_SINCE: &str = r"
 local since = tonumber(redis.call('GET', KEYS[1]) or '')
@@ -56,14 +56,14 @@ if first and tonumber(first) < now - ARGV[2] then return tonumber(ARGV[1]) end
 return since
 ";
 
-/// Sets the time in KEYS[1] to ARGV[1], unless it is later.
+/// Sets the time in `KEYS[1]` to `ARGV[1]`, unless it is later.
 const NOTE_GAP: &str = r"
 local since = tonumber(redis.call('GET', KEYS[1]) or '')
 if since == nil or since < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1]) end
 return 1
 ";
 
-/// Notes in KEYS[1] that the replica ARGV[1] was heard of, by the clock of Redis.
+/// Notes in `KEYS[1]` that the replica `ARGV[1]` was heard of, by the clock of Redis.
 const BEAT: &str = r"
 local time = redis.call('TIME')
 redis.call('ZADD', KEYS[1], time[1] * 1000 + math.floor(time[2] / 1000), ARGV[1])
