@@ -61,10 +61,10 @@ enum Command {
     },
 }
 
-/// Where records are, and how they are printed.
+/// The source of records, and the format in which they are printed.
 #[derive(Debug, clap::Args)]
 struct Source {
-    /// How they are printed.
+    /// The format in which they are printed.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
     /// The file that is written.
@@ -188,7 +188,7 @@ fn verify_one(segments: &Segments, head: Option<Head>) -> io::Result<bool> {
     }
 }
 
-/// What was there before the oldest record.
+/// Tells what was there before the oldest record.
 fn before(first: u64, prev: Hash) -> String {
     match first {
         1 => ": none was retired".to_owned(),

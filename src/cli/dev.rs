@@ -28,10 +28,10 @@ const TENANTS: [(&str, &str); 2] = [("acme", "dev-key-of-acme"), ("globex", "dev
 /// network.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Where the gateway listens; port 0 takes any free port.
+    /// The address of the gateway; port 0 takes any free port.
     #[arg(long, default_value = "127.0.0.1:4000")]
     listen: SocketAddr,
-    /// Where the admin endpoints listen.
+    /// The address of the admin endpoints.
     #[arg(long, default_value = "127.0.0.1:9090")]
     admin_listen: SocketAddr,
     /// Let the sandbox have the older `createJob`.

@@ -61,7 +61,7 @@ fn explain(args: &Args, origin: &ConfigSource) -> Result<String, Box<dyn std::er
     Ok(text)
 }
 
-/// Where a key stands in its tenant's policy.
+/// Finds a key in its tenant's policy.
 fn key_node<'a>(node: &'a Node, id: &str) -> Option<&'a Node> {
     let Value::List(keys) = &node.at(&["auth", "api_keys"])?.value else { return None };
     let has_id = |key: &&Node| match key.at(&["id"]).map(|id| &id.value) {

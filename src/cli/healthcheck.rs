@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use crate::telemetry;
 
-/// How long the gateway gets to answer.
+/// The time that the gateway gets to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Asks a gateway on this machine whether it is well; fails if not.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What to ask.
+    /// The URL to ask.
     #[arg(long, default_value = "http://127.0.0.1:9090/livez")]
     url: reqwest::Url,
 }

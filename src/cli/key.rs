@@ -35,10 +35,10 @@ struct New {
     /// The tenant it is for: prints a whole policy instead of the key's lines alone.
     #[arg(long, value_parser = |text: &str| TenantId::parse(text))]
     tenant: Option<TenantId>,
-    /// How records name the key.
+    /// The name of the key in records.
     #[arg(long, default_value = "main", value_parser = |text: &str| CredentialId::parse(text))]
     id: CredentialId,
-    /// When it expires: a time such as 2030-01-01T00:00:00Z, or so many days from now, such as 90d.
+    /// The end of the key: a time such as 2030-01-01T00:00:00Z, or so many days from now, such as 90d.
     #[arg(long, value_parser = expiry)]
     expires: Option<Timestamp>,
     /// The root fields it may call, separated by commas; without, what its tenant may.

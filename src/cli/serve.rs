@@ -12,7 +12,7 @@ use crate::model::Clock;
 use crate::reload::{ConfigSource, Loaded};
 use crate::telemetry;
 
-/// How long the collector gets for what is left.
+/// The time that the collector gets for what is left.
 const FLUSH: Duration = Duration::from_secs(5);
 
 /// Runs the gateway with a configuration file.

@@ -1,5 +1,4 @@
-//! What can be wrong with the arguments of a mutation by themselves: told before anything is sent, each fault
-//! with its argument's name.
+//! Faults of a mutation's arguments by themselves: told before anything is sent, each with its argument's name.
 
 use serde_json::Value;
 

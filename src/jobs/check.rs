@@ -1,4 +1,4 @@
-//! What a mutation's arguments name: whether the tenant may use it.
+//! The tenant's right to what a mutation's arguments name.
 
 use crate::model::{EntityId, EntityKind, RequestContext, Tenant, Trail};
 use crate::upstream::{Batch, Call, Entity, FieldError, Reply};

@@ -1,4 +1,4 @@
-//! What is the tenant's own out of pages that hold everybody's.
+//! Sifts the tenant's own out of pages that hold everybody's.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

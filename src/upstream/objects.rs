@@ -1,4 +1,4 @@
-//! What Move sends: its own JSON, with the few members that the gateway itself reads.
+//! Objects as Move sends them: its own JSON, with the few members that the gateway itself reads.
 
 use std::borrow::Cow;
 

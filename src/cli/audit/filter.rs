@@ -29,7 +29,7 @@ pub struct Filter {
     request_id: Option<String>,
 }
 
-/// What became of a call.
+/// The outcome of a call.
 #[derive(Debug, Clone, Copy)]
 enum Outcome {
     Status(&'static str),
