@@ -1,5 +1,6 @@
-//! The state that replicas share: Redis, or Valkey. Trouble with it degrades and never fails a request: a
-//! caller of [`SharedState::run`] gets nothing within 20 ms and goes on with its own memory.
+//! The state that replicas share: Redis, or Valkey. Trouble with it degrades a request: a caller of
+//! [`SharedState::run`] gets nothing within 20 ms and goes on with its own memory. Only what must be one
+//! decision of all replicas waits longer ([`SharedState::insist`]).
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -41,8 +42,8 @@ pub struct SharedState {
     resting_until: Mutex<Option<Instant>>,
     complained: Mutex<Option<Instant>>,
     replicas: AtomicU32,
-    /// The number of times there was trouble.
-    troubles: AtomicU64,
+    /// The number of times a connection was lost.
+    losses: AtomicU64,
 }
 
 /// The connection of the requests. It reconnects by itself when it breaks.
@@ -104,7 +105,7 @@ impl SharedState {
             resting_until: Mutex::default(),
             complained: Mutex::default(),
             replicas: AtomicU32::new(1),
-            troubles: AtomicU64::new(0),
+            losses: AtomicU64::new(0),
         })
     }
 
@@ -116,33 +117,59 @@ impl SharedState {
         if self.is_resting() {
             return None;
         }
-        let mut connection = lock(&self.connection).clone();
-        match timeout(PATIENCE, ask(&mut connection.manager)).await {
-            Ok(Ok(answer)) => {
-                self.recover();
-                return Some(answer);
-            }
-            Ok(Err(error)) => self.fail(&error, connection.number),
-            Err(_) => self.rest("no answer in time"),
+        let (answer, has_answered) = self.ask_within(PATIENCE, ask).await;
+        if has_answered {
+            self.recover();
         }
-        None
+        answer
     }
 
-    fn fail(&self, error: &RedisError, connection: u64) {
+    /// Asks Redis something that is worth waiting for, also while it is left alone; `None` if no answer
+    /// comes within `patience`, or it refuses this. That an answer came late does not end the rest.
+    pub async fn insist<T>(
+        &self,
+        patience: Duration,
+        ask: impl AsyncFnOnce(&mut ConnectionManager) -> RedisResult<T>,
+    ) -> Option<T> {
+        self.ask_within(patience, ask).await.0
+    }
+
+    /// Returns the answer, and true if Redis gave one, be it a refusal.
+    async fn ask_within<T>(
+        &self,
+        patience: Duration,
+        ask: impl AsyncFnOnce(&mut ConnectionManager) -> RedisResult<T>,
+    ) -> (Option<T>, bool) {
+        let mut connection = lock(&self.connection).clone();
+        match timeout(patience, ask(&mut connection.manager)).await {
+            Ok(Ok(answer)) => (Some(answer), true),
+            Ok(Err(error)) => (None, self.fail(&error, connection.number)),
+            Err(_) => {
+                self.rest("no answer in time");
+                (None, false)
+            }
+        }
+    }
+
+    /// Returns true if Redis answered: what it refuses is one caller's trouble.
+    fn fail(&self, error: &RedisError, connection: u64) -> bool {
         match Fault::from_error(error) {
             Fault::Command => {
-                // It answers: what it refuses is one caller's trouble, who may have lost a write.
-                self.recover();
-                self.troubles.fetch_add(1, Ordering::SeqCst);
                 metrics::shared_state_error();
                 self.complain(error);
+                return true;
             }
             Fault::WrongServer => {
+                self.losses.fetch_add(1, Ordering::SeqCst);
                 self.reconnect(connection);
                 self.rest(&causes(error));
             }
-            Fault::Connection => self.rest(&causes(error)),
+            Fault::Connection => {
+                self.losses.fetch_add(1, Ordering::SeqCst);
+                self.rest(&causes(error));
+            }
         }
+        false
     }
 
     /// Leaves a connection, for a new one may lead to another server. Only the first of those who find
@@ -171,7 +198,6 @@ impl SharedState {
 
     /// Notes trouble.
     fn rest(&self, problem: &str) {
-        self.troubles.fetch_add(1, Ordering::SeqCst);
         let mut until = lock(&self.resting_until);
         if until.is_none() {
             tracing::warn!(problem, "Redis is in trouble: going on with this replica's memory");
@@ -207,10 +233,11 @@ impl SharedState {
         let _deleted: Option<u32> = self.run(ask).await;
     }
 
-    /// Returns the number of times there was trouble so far: what was written meanwhile may be missing in Redis.
+    /// Returns the number of times a connection was lost so far: the server behind the next one may lack what was
+    /// written to the last. A slow answer is no loss.
     #[must_use]
-    pub fn troubles(&self) -> u64 {
-        self.troubles.load(Ordering::SeqCst)
+    pub fn losses(&self) -> u64 {
+        self.losses.load(Ordering::SeqCst)
     }
 
     /// Returns the number of replicas there were when Redis last said it; at least this one.

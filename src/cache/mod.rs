@@ -22,6 +22,7 @@ mod jobs;
 mod lifetime;
 mod presigned;
 mod shared;
+mod turn;
 mod versions;
 
 pub use in_flight::{InFlight, Terms};
@@ -29,4 +30,5 @@ pub use jobs::{EntityCache, Entry, Key};
 pub use lifetime::{Lifetime, Phase, State};
 pub use responses::{CachedResponse, ResponseCache, ResponseKey, Root};
 pub use shared::{SharedEntry, SharedTier, Stamp};
+pub use turn::SharedTurn;
 pub use versions::Versions;

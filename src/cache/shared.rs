@@ -173,6 +173,11 @@ impl SharedTier {
         }
     }
 
+    /// Returns the Redis that it is in.
+    pub(super) const fn state(&self) -> &Arc<SharedState> {
+        &self.state
+    }
+
     /// Returns a job's entry and its stamp now; no stamp if Redis is in trouble.
     pub async fn get(&self, key: &Key) -> (Option<SharedEntry>, Option<Stamp>) {
         if self.owes.load(Ordering::SeqCst) || self.untold().contains(key) {

@@ -33,7 +33,7 @@ use entry::{After, Entry, State, Stored};
 use store::{Bounds, Memory, Store, StoreError, Swap, Swapped};
 use turns::{Turn, Turns};
 
-use crate::model::{Clock, Effect, KeyedMutation, Look, TenantId};
+use crate::model::{Clock, Effect, KeyedMutation, Look, OnTrouble, TenantId};
 use crate::seal::Seal;
 use crate::shared_state::SharedState;
 use crate::telemetry::metrics;
@@ -43,8 +43,7 @@ pub use store::OpenError;
 /// The interval at which somebody looks whether the first is done.
 const POLL: Duration = Duration::from_millis(50);
 
-/// The time for which a mutation waits for the main store to be well again: two replicas that each went on by
-/// themselves could make the same mutation at the same moment.
+/// The time for which a mutation waits for the main store to be well again where it refuses at once.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The time after its deadline for which a mutation may still be ending.
@@ -78,13 +77,15 @@ impl Key {
     }
 }
 
-/// The bounds of what is remembered.
+/// The bounds of what is remembered, and what is done where nothing can be.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
     /// For how long.
     pub keep: Duration,
     /// Keys of one tenant at once.
     pub max_keys: u64,
+    /// What becomes of a mutation while the store is in trouble.
+    pub on_trouble: OnTrouble,
 }
 
 /// The memory of mutations that carry a key.
@@ -97,6 +98,7 @@ pub struct Idempotency {
     mended: AtomicU64,
     turns: Turns,
     keep: Duration,
+    on_trouble: OnTrouble,
     seal: Seal,
     /// This process: what another one ran and did not end is nobody's.
     process: String,
@@ -119,6 +121,8 @@ pub enum Begun {
         /// The moment at which the first of them is forgotten.
         until: Timestamp,
     },
+    /// The key cannot be entered, and that is what a mutation needs here ([`OnTrouble::Refuse`]).
+    Unavailable,
 }
 
 /// The right to make a mutation.
@@ -143,7 +147,14 @@ struct Lookup<'a> {
 /// The decision that an entry allows.
 enum Found {
     Begun(Begun),
-    Claimed { mutation: KeyedMutation, entry: Entry, written: Bytes },
+    Claimed(Entered),
+}
+
+/// An entry that was written, or sent to be.
+struct Entered {
+    mutation: KeyedMutation,
+    entry: Entry,
+    written: Bytes,
 }
 
 impl Idempotency {
@@ -180,6 +191,7 @@ impl Idempotency {
             mended: AtomicU64::new(0),
             turns: Turns::default(),
             keep: settings.keep,
+            on_trouble: settings.on_trouble,
             seal,
             process: uuid::Uuid::new_v4().to_string(),
             clock,
@@ -197,6 +209,7 @@ impl Idempotency {
             Begun::Done(_) => "replayed",
             Begun::Conflict | Begun::Running => "conflict",
             Begun::Full { .. } => "refused",
+            Begun::Unavailable => "unavailable",
         });
         begun
     }
@@ -214,22 +227,21 @@ impl Idempotency {
         let mut in_spare = matches!(self.spare.get(asked.key).await, Ok(Some(_)));
         let mut found = Err(StoreError);
         if !in_spare {
-            let patience = Instant::now() + PATIENCE;
-            found = self.find(&self.main, asked).await;
-            while found.is_err() && Instant::now() < patience && wait(asked.deadline).await {
-                found = self.find(&self.main, asked).await;
-            }
+            found = self.find_in_main(asked).await;
             if found.is_err() {
+                if self.on_trouble == OnTrouble::Refuse {
+                    return Begun::Unavailable;
+                }
                 metrics::idempotent_mutation("unremembered");
                 in_spare = true;
             }
         }
         if in_spare {
-            found = self.find(&self.spare, asked).await;
+            found = self.find(&self.spare, asked, &mut None).await;
         }
         match found {
             Ok(Found::Begun(begun)) => begun,
-            Ok(Found::Claimed { mutation, entry, written }) => {
+            Ok(Found::Claimed(Entered { mutation, entry, written })) => {
                 let key = asked.key.clone();
                 let claim = Claim { mutation, key, in_spare, entry, written, _turn: turn };
                 Begun::Claimed(Box::new(claim))
@@ -239,11 +251,32 @@ impl Idempotency {
         }
     }
 
-    async fn find(&self, store: &Store, asked: &Lookup<'_>) -> Result<Found, StoreError> {
+    async fn find_in_main(&self, asked: &Lookup<'_>) -> Result<Found, StoreError> {
+        let patience = Instant::now() + PATIENCE;
+        let mut sent = None;
+        loop {
+            let found = self.find(&self.main, asked, &mut sent).await;
+            if found.is_ok() || Instant::now() >= patience || !wait(asked.deadline).await {
+                return found;
+            }
+        }
+    }
+
+    /// Enters a mutation, or finds what became of it. What was sent to be written and not answered stays
+    /// in `sent`: the next time it may be what stands there.
+    async fn find(
+        &self,
+        store: &Store,
+        asked: &Lookup<'_>,
+        sent: &mut Option<Entered>,
+    ) -> Result<Found, StoreError> {
         let Lookup { key, fingerprint, deadline } = asked;
         loop {
             let now = self.clock.now();
             let current = store.get(key).await?;
+            if let Some(own) = sent.take_if(|own| current.as_ref() == Some(&own.written)) {
+                return Ok(Found::Claimed(own));
+            }
             let stored = current.as_ref().map(|bytes| entry::read(&self.seal, key, bytes, now));
             let (began, mutation) = match stored {
                 None | Some(Stored::Expired) => {
@@ -281,8 +314,9 @@ impl Idempotency {
             };
             let written = entry.seal(&self.seal, key).ok_or(StoreError)?;
             let swap = Swap { key, old: current, new: Some(written.clone()), now };
+            *sent = Some(Entered { mutation, entry, written });
             match store.swap(swap).await? {
-                Swapped::Yes => return Ok(Found::Claimed { mutation, entry, written }),
+                Swapped::Yes => return sent.take().map(Found::Claimed).ok_or(StoreError),
                 Swapped::Full { until } => return Ok(Found::Begun(Begun::Full { until })),
                 // Somebody else was quicker: see what they entered.
                 Swapped::No => {}

@@ -1,6 +1,7 @@
 //! Random histories of a key on a paused clock: tries with lost answers and failing looks, replicas that
 //! are cut off and come back, restarts, a store that forgets. Whatever happens, Move makes one job for
-//! each root field, and in the end the caller reads it.
+//! each root field, and in the end the caller reads it. Where replicas go on alone while the store is in
+//! trouble, tries at the same moment are left out: they do not know of each other.
 //!
 //! Move and the store are models; what a try does with its root fields is what `jobs` does.
 
@@ -25,7 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The time for which the model of Redis takes to count a replica as silent, as the real one.
 const SILENCE: Duration = Duration::from_secs(3);
 
-const SETTINGS: Settings = Settings { keep: Duration::from_hours(24), max_keys: 1_000 };
+const fn settings(on_trouble: OnTrouble) -> Settings {
+    Settings { keep: Duration::from_hours(24), max_keys: 1_000, on_trouble }
+}
 
 fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
@@ -212,6 +215,7 @@ struct World {
     story: Story,
     chance: Chance,
     clock: Clock,
+    on_trouble: OnTrouble,
     held: Arc<Mutex<Held>>,
     upstream: Arc<Mutex<Move>>,
     replicas: Vec<Replica>,
@@ -221,9 +225,12 @@ const FIELDS: [&str; 2] = ["a", "b"];
 
 impl World {
     fn start(seed: u64) -> Self {
+        let mut chance = Chance(seed);
+        let on_trouble = if chance.one_in(2) { OnTrouble::Refuse } else { OnTrouble::Look };
         let mut world = Self {
-            story: Story { seed, events: Vec::new() },
-            chance: Chance(seed),
+            story: Story { seed, events: vec![format!("{on_trouble:?}")] },
+            chance,
+            on_trouble,
             clock: Clock::starting_at(Timestamp::UNIX_EPOCH + Duration::from_hours(1_000)),
             held: Arc::default(),
             upstream: Arc::default(),
@@ -248,7 +255,7 @@ impl World {
             failures: AtomicU64::new(0),
         };
         let store = Store::Model(model);
-        let idempotency = Idempotency::new(store, SETTINGS, Seal::Bare, self.clock);
+        let idempotency = Idempotency::new(store, settings(self.on_trouble), Seal::Bare, self.clock);
         Replica { idempotency: Arc::new(idempotency), link }
     }
 
@@ -322,7 +329,8 @@ impl World {
                 let fates = [self.fate(), self.fate()];
                 self.story.events.push(format!("{} at {at}: {fates:?}", key.text()));
                 let first = self.attempt(at, &key, fates);
-                let reads = if self.chance.one_in(4) && !is_split(&self.replicas) {
+                let may_be_two = self.on_trouble == OnTrouble::Refuse || !is_split(&self.replicas);
+                let reads = if self.chance.one_in(4) && may_be_two {
                     let other = self.chance.below(self.replicas.len());
                     let second = self.attempt(other, &key, [Fate::Well; 2]);
                     self.story.events.push(format!("and at {other} at once"));
@@ -380,7 +388,7 @@ async fn attempt(given: Try) -> Reads {
             assert!(jobs.iter().all(Option::is_some), "done, and no job");
             return Reads::Jobs(jobs.into());
         }
-        Begun::Running => return Reads::Unknown,
+        Begun::Running | Begun::Unavailable => return Reads::Unknown,
         Begun::Conflict | Begun::Full { .. } => panic!("neither conflict nor full"),
     };
     let mut effects = Vec::new();

@@ -9,13 +9,15 @@ use super::{Answer, Error, Jobs, Owned, Wanted};
 use crate::model::{Before, Effect, EntityId, RequestContext, Trail};
 use crate::upstream::{self, Call, Entity, ErrorKind, Reply};
 
-/// Notes what earlier tries of a root field did, until more is known, and returns it.
+/// Notes what earlier tries of a root field did, until more is known, and returns it. A try that nobody
+/// knows of leaves no doubt until something is sent: its like may have been forgotten, and most were never
+/// made.
 pub(super) fn begin(request: &RequestContext, trail: &Trail) -> Before {
     let keyed = request.keyed.as_ref();
     let before = keyed.map_or(Before::NotDone, |keyed| keyed.before(&trail.response_key));
     let effect = match &before {
-        Before::NotDone => Effect::NotDone,
-        Before::Unknown { .. } => Effect::Unknown,
+        Before::NotDone | Before::Unknown { is_certain: false, .. } => Effect::NotDone,
+        Before::Unknown { is_certain: true, .. } => Effect::Unknown,
         Before::Done(id) => Effect::Done(id.clone()),
     };
     trail.note(|notes| notes.effect = effect);

@@ -50,7 +50,8 @@ codes! {
     Forbidden = "FORBIDDEN", 403, "Unauthorized";
     /// The tenant's own limit is used up; `Retry-After` says when to come back.
     RateLimited = "RATE_LIMITED", 429, "TooManyRequestsException";
-    /// The gateway is busy with everybody's calls; `Retry-After` says when to come back.
+    /// The gateway is busy with everybody's calls, or cannot remember an idempotency key; `Retry-After`
+    /// says when to come back.
     Overloaded = "OVERLOADED", 503, "ServiceUnavailableException";
     /// An argument, a variable or the HTTP request itself is not what it must be.
     BadUserInput = "BAD_USER_INPUT", 400, "BadRequestException";

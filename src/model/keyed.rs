@@ -44,6 +44,17 @@ pub enum Look {
     Forgotten(Timestamp),
 }
 
+/// What becomes of a mutation whose key cannot be entered where it belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnTrouble {
+    /// It looks for what earlier tries did, and is entered in this process's memory. Two replicas that do
+    /// so at the same moment do not know of each other.
+    #[default]
+    Look,
+    /// It is refused before anything is sent.
+    Refuse,
+}
+
 /// A mutation with an `Idempotency-Key`: the marks by which its writes are found upstream, and what
 /// earlier tries did.
 #[derive(Debug, Clone, PartialEq, Eq)]

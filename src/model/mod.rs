@@ -27,7 +27,7 @@ pub use error_code::ErrorCode;
 pub use hex::write_hex;
 pub use ids::{CredentialId, EntityId, Namespace, TenantId};
 pub use ids::{IdError, RequestId};
-pub use keyed::{Before, Effect, KeyedMutation, Look};
+pub use keyed::{Before, Effect, KeyedMutation, Look, OnTrouble};
 pub use record::{
     CallFacts, CallRecord, Decision, Execution, Failure, FieldOutcome, RefusedCaller,
 };

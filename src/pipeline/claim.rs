@@ -51,7 +51,7 @@ impl Claimed {
 /// Claims a mutation before it is executed.
 ///
 /// # Errors
-/// When another mutation bears its key, an earlier try is still under way, or no more keys can be remembered.
+/// When another mutation bears its key, an earlier try is still under way, or its key cannot be remembered.
 pub async fn claim(
     service: &Service,
     request: &Authenticated<'_>,
@@ -65,6 +65,7 @@ pub async fn claim(
         Begun::Conflict => Err(conflict()),
         Begun::Running => Err(still_running(request.media_type)),
         Begun::Full { until } => Err(full(service.clock.now(), until)),
+        Begun::Unavailable => Err(unavailable()),
     }
 }
 
@@ -103,6 +104,14 @@ fn full(now: Timestamp, until: Timestamp) -> Refusal {
     headers
         .insert(header::RETRY_AFTER, HeaderValue::from(i64::try_from(seconds).unwrap_or(i64::MAX)));
     Refusal::from_error(ApiError::new(ErrorCode::RateLimited, message)).with_headers(headers)
+}
+
+/// Refuses a mutation whose key cannot be entered: nobody else could know of it.
+fn unavailable() -> Refusal {
+    let message = "Idempotency-Keys cannot be remembered at the moment, so nothing was sent. Send the \
+                   mutation again later, with the same key.";
+    Refusal::from_error(ApiError::new(ErrorCode::Overloaded, message))
+        .with_header(header::RETRY_AFTER, "1")
 }
 
 fn still_running(media_type: MediaType) -> Refusal {

@@ -276,3 +276,43 @@ async fn an_update_of_a_job_that_is_not_there_says_so_however_often_it_is_sent()
     }
     assert_eq!(world.sandbox.count("updateJob"), 0);
 }
+
+#[tokio::test]
+async fn a_first_try_that_sends_nothing_says_why_also_where_entries_may_be_missing() {
+    let world = World::start().await;
+    let job = world.create("acme", "{}").await;
+    let query = "mutation($take: String!, $m: AWSJSON) {
+        createSingleCamJob(takeId: $take, metadata: $m) { id } }";
+    let large = json!({"take": SINGLECAM_TAKE, "m": json!({"x": "y".repeat(20_000)}).to_string()});
+    for _ in 0..2 {
+        assert_eq!(keyed(&world, "large", query, &large).await.code(), "BAD_USER_INPUT");
+    }
+    let update = "mutation($id: String!, $m: AWSJSON) { updateJob(id: $id, metadata: $m) { id } }";
+    let large = json!({"id": job, "m": large["m"]});
+    assert_eq!(keyed(&world, "large-2", update, &large).await.code(), "BAD_USER_INPUT");
+    // The breaker opens, and lets nothing through.
+    world.sandbox.fail_always(None, Some(Fault::html(503)));
+    let give_up = Instant::now() + Duration::from_secs(20);
+    loop {
+        world.sandbox.clear_calls();
+        world.get("acme", &job, "id").await;
+        if world.sandbox.calls().is_empty() {
+            break;
+        }
+        assert!(Instant::now() < give_up, "the breaker does not open");
+    }
+    world.sandbox.clear_faults();
+    for own in ["k-1", "k-1", "k-2"] {
+        let reply = create(&world, own).await;
+        assert_eq!(reply.code(), "UPSTREAM_UNAVAILABLE", "{reply:?}");
+    }
+    assert_eq!(world.sandbox.calls().len(), 0);
+    world.pass(Duration::from_secs(6)).await;
+    // A try that may have been carried out leaves its doubt to those that send nothing.
+    world.sandbox.fail_next(Some(CREATE), Fault::LoseAnswer);
+    assert_eq!(create(&world, "k-3").await.code(), "OUTCOME_UNKNOWN");
+    world.sandbox.fail_next(Some("listJobs"), Fault::html(503));
+    assert_eq!(create(&world, "k-3").await.code(), "OUTCOME_UNKNOWN");
+    id(&create(&world, "k-3").await);
+    id(&create(&world, "k-1").await);
+}

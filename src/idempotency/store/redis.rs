@@ -70,6 +70,10 @@ redis.call('ZADD', KEYS[1], time[1] * 1000 + math.floor(time[2] / 1000), ARGV[1]
 return 1
 ";
 
+/// The time for which an answer is waited for. A key is one decision of all replicas: two that each went on by
+/// themselves could make the same mutation at the same moment.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// The time for which a replica may be silent before the others reckon that it goes on alone. It is heard of
 /// every half second.
 const SILENCE: Duration = Duration::from_secs(3);
@@ -110,7 +114,7 @@ impl Redis {
     }
 
     pub fn disturbances(&self) -> u64 {
-        self.failures.load(Ordering::SeqCst) + self.state.troubles()
+        self.failures.load(Ordering::SeqCst) + self.state.losses()
     }
 
     fn answered<T>(&self, answer: Option<T>) -> Result<T, StoreError> {
@@ -125,7 +129,7 @@ impl Redis {
         let ask = async |redis: &mut _| {
             redis::cmd("GET").arg(&name).query_async::<Option<Vec<u8>>>(redis).await
         };
-        let entry = self.answered(self.state.run(ask).await)?;
+        let entry = self.answered(self.state.insist(PATIENCE, ask).await)?;
         Ok(entry.map(Bytes::from))
     }
 
@@ -139,7 +143,7 @@ impl Redis {
         call.arg(now.as_millisecond()).arg(ends.as_millisecond());
         call.arg(millis(stays).max(1)).arg(millis(self.bounds.keep)).arg(self.bounds.max_keys);
         let ask = async |redis: &mut _| call.invoke_async::<i64>(redis).await;
-        Ok(match self.answered(self.state.run(ask).await)? {
+        Ok(match self.answered(self.state.insist(PATIENCE, ask).await)? {
             0 => Swapped::No,
             1 => Swapped::Yes,
             full => Swapped::Full {
@@ -154,7 +158,7 @@ impl Redis {
         call.key(replicas_name()).arg(now.as_millisecond());
         call.arg(millis(SILENCE)).arg(millis(self.bounds.keep));
         let ask = async |redis: &mut _| call.invoke_async::<i64>(redis).await;
-        let since = self.answered(self.state.run(ask).await)?;
+        let since = self.answered(self.state.insist(PATIENCE, ask).await)?;
         Ok(Timestamp::from_millisecond(since).unwrap_or(Timestamp::MAX))
     }
 
@@ -162,21 +166,21 @@ impl Redis {
         let mut call = self.note_gap.key(since_name());
         call.arg(now.as_millisecond());
         let ask = async |redis: &mut _| call.invoke_async::<()>(redis).await;
-        self.answered(self.state.run(ask).await)
+        self.answered(self.state.insist(PATIENCE, ask).await)
     }
 
     pub async fn beat(&self, process: &str) {
         let mut call = self.beat.key(replicas_name());
         call.arg(process);
         let ask = async |redis: &mut _| call.invoke_async::<()>(redis).await;
-        let _told: Option<()> = self.state.run(ask).await;
+        let _told: Option<()> = self.state.insist(PATIENCE, ask).await;
     }
 
     pub async fn leave(&self, process: &str) {
         let ask = async |redis: &mut _| {
             redis::cmd("ZREM").arg(replicas_name()).arg(process).query_async(redis).await
         };
-        let _told: Option<u32> = self.state.run(ask).await;
+        let _told: Option<u32> = self.state.insist(PATIENCE, ask).await;
     }
 
     /// Asks, if it is not known, whether Redis lets go of entries when its memory is full.
@@ -187,7 +191,7 @@ impl Redis {
         let ask = async |redis: &mut _| {
             redis::cmd("INFO").arg("memory").query_async::<InfoDict>(redis).await
         };
-        let Some(memory) = self.state.run(ask).await else { return };
+        let Some(memory) = self.state.insist(PATIENCE, ask).await else { return };
         let policy: Option<String> = memory.get("maxmemory_policy");
         let may_evict =
             memory.get("maxmemory") != Some(0_u64) && policy.as_deref() != Some("noeviction");

@@ -3,10 +3,11 @@
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A Redis that ends with this value.
 pub struct Redis {
@@ -129,24 +130,66 @@ pub struct Door {
     port: u16,
     target: Arc<AtomicU16>,
     connections: Arc<AtomicUsize>,
+    /// How late answers come through, in milliseconds.
+    delay: Arc<AtomicU64>,
+}
+
+/// Lets bytes through, each as late as answers are when it comes.
+async fn pass_on(
+    mut from: tokio::net::tcp::OwnedReadHalf,
+    mut to: tokio::net::tcp::OwnedWriteHalf,
+    delay: Arc<AtomicU64>,
+) {
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+    let writing = async move {
+        while let Some((due, bytes)) = receiver.recv().await {
+            tokio::time::sleep_until(due).await;
+            let bytes: Vec<u8> = bytes;
+            if to.write_all(&bytes).await.is_err() {
+                break;
+            }
+        }
+    };
+    let reading = async move {
+        let mut buffer = [0; 16 * 1024];
+        while let Ok(count @ 1..) = from.read(&mut buffer).await {
+            let late = Duration::from_millis(delay.load(Ordering::SeqCst));
+            let _ = sender.send((tokio::time::Instant::now() + late, buffer[..count].to_vec()));
+        }
+    };
+    tokio::join!(writing, reading);
 }
 
 impl Door {
     pub async fn open(redis: &Redis) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (target, connections) = (Arc::new(AtomicU16::new(redis.port)), Arc::default());
-        let door =
-            Self { port, target: Arc::clone(&target), connections: Arc::clone(&connections) };
+        let (target, connections) =
+            (Arc::new(AtomicU16::new(redis.port)), Arc::<AtomicUsize>::default());
+        let delay = Arc::<AtomicU64>::default();
+        let door = Self {
+            port,
+            target: Arc::clone(&target),
+            connections: Arc::clone(&connections),
+            delay: Arc::clone(&delay),
+        };
         tokio::spawn(async move {
-            while let Ok((mut caller, _)) = listener.accept().await {
+            while let Ok((caller, _)) = listener.accept().await {
                 connections.fetch_add(1, Ordering::SeqCst);
                 let port = target.load(Ordering::SeqCst);
+                let delay = Arc::clone(&delay);
                 tokio::spawn(async move {
                     let server = tokio::net::TcpStream::connect(("127.0.0.1", port)).await;
-                    if let Ok(mut server) = server {
-                        let _ = tokio::io::copy_bidirectional(&mut caller, &mut server).await;
+                    let Ok(server) = server else { return };
+                    for stream in [&caller, &server] {
+                        let _ = stream.set_nodelay(true);
                     }
+                    let (asked, answers) = caller.into_split();
+                    let (answered, asks) = server.into_split();
+                    tokio::join!(
+                        pass_on(asked, asks, Arc::default()),
+                        pass_on(answered, answers, delay)
+                    );
                 });
             }
         });
@@ -162,6 +205,12 @@ impl Door {
     /// Lets who comes from now on to another server.
     pub fn lead_to(&self, redis: &Redis) {
         self.target.store(redis.port, Ordering::SeqCst);
+    }
+
+    /// Has answers come so late from now on.
+    pub fn slow_down(&self, delay: Duration) {
+        let millis = u64::try_from(delay.as_millis()).unwrap();
+        self.delay.store(millis, Ordering::SeqCst);
     }
 
     /// Returns the number of those that came so far.
