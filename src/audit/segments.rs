@@ -6,6 +6,7 @@
 
 use std::fs::{self, DirBuilder, File, FileTimes, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -82,27 +83,32 @@ impl Segments {
     /// # Errors
     /// When the folder cannot be read.
     pub fn closed(&self) -> io::Result<Vec<(u64, PathBuf)>> {
-        let folder = match self.file.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
-        let prefix = format!("{}.", self.stem());
-        let mut closed = Vec::new();
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let number = name.strip_prefix(&prefix).and_then(|rest| rest.split('.').next());
-            let is_whole = !name.ends_with('~');
-            if let Some(first) = number.and_then(|number| number.parse().ok()).filter(|_| is_whole)
-            {
-                closed.push((first, path));
-            }
-        }
+        let mut closed = self.numbered()?;
+        closed.retain(|(_, path)| !path.as_os_str().as_bytes().ends_with(b"~"));
         closed.sort();
         // While one is being compressed, or after a crash in that, both are there: the plain one
         // is whole.
         closed.dedup_by(|later, earlier| later.0 == earlier.0);
         Ok(closed)
+    }
+
+    /// The files that have the number of their first line in their name, drafts too.
+    fn numbered(&self) -> io::Result<Vec<(u64, PathBuf)>> {
+        let folder = match self.file.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        let prefix = format!("{}.", self.stem());
+        let mut numbered = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let number = name.strip_prefix(&prefix).and_then(|rest| rest.split('.').next());
+            if let Some(first) = number.and_then(|number| number.parse().ok()) {
+                numbered.push((first, path));
+            }
+        }
+        Ok(numbered)
     }
 
     /// All files with records, oldest first.
@@ -171,23 +177,28 @@ impl Segments {
         Ok(())
     }
 
-    /// Closed segments that a crash kept from being compressed; what it left of that is removed. To be
-    /// called before any is compressed.
+    /// Closed segments that a crash kept from being compressed; what it left of that is removed, also of
+    /// segments that are gone since. To be called before any is compressed.
     pub(super) fn uncompressed(&self) -> io::Result<Vec<PathBuf>> {
-        let mut plain = Vec::new();
-        for (first, path) in self.closed()? {
-            if path == self.closed_name(first) {
-                let _ = fs::remove_file(draft_of(&compressed_name(&path)));
-                plain.push(path);
+        for (first, path) in self.numbered()? {
+            if path == draft_of(&compressed_name(&self.closed_name(first))) {
+                fs::remove_file(path)?;
             }
         }
-        Ok(plain)
+        let closed = self.closed()?.into_iter();
+        let plain = closed.filter(|(first, path)| *path == self.closed_name(*first));
+        Ok(plain.map(|(_, path)| path).collect())
     }
 
     /// Opens the file that is written, at its end.
     pub(super) fn open_current(&self) -> io::Result<File> {
         self.make_folder()?;
-        OpenOptions::new().create(true).append(true).read(true).mode(PRIVATE).open(&self.file)
+        let mut options = OpenOptions::new();
+        let file = options.create(true).append(true).read(true).mode(PRIVATE).open(&self.file)?;
+        // For those who find no lock file. A writer that takes over after a panic of its own finds it
+        // locked: it is this process's all the same.
+        let _is_first = file.try_lock();
+        Ok(file)
     }
 
     /// Takes the files for this process, until what is returned is dropped or the process ends.
@@ -200,14 +211,14 @@ impl Segments {
         name.push(".lock");
         let file =
             OpenOptions::new().create(true).truncate(false).write(true).mode(PRIVATE).open(name)?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(fs::TryLockError::WouldBlock) => Err(io::Error::new(
-                io::ErrorKind::ResourceBusy,
-                "another gateway writes it: each needs an audit file of its own",
-            )),
-            Err(fs::TryLockError::Error(error)) => Err(error),
+        try_lock(&file)?;
+        // The lock file may have been removed beneath whoever has it.
+        match File::open(&self.file) {
+            Ok(current) => try_lock(&current)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
+        Ok(file)
     }
 
     fn make_folder(&self) -> io::Result<()> {
@@ -217,6 +228,17 @@ impl Segments {
             }
             _ => Ok(()),
         }
+    }
+}
+
+fn try_lock(file: &File) -> io::Result<()> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(fs::TryLockError::WouldBlock) => Err(io::Error::new(
+            io::ErrorKind::ResourceBusy,
+            "another gateway writes it: each needs an audit file of its own",
+        )),
+        Err(fs::TryLockError::Error(error)) => Err(error),
     }
 }
 
@@ -318,8 +340,11 @@ mod tests {
         fs::write(&plain, "records").unwrap();
         fs::write(draft_of(&compressed_name(&plain)), "half of th").unwrap();
         fs::write(compressed_name(&done), "as it is").unwrap();
+        let gone = draft_of(&compressed_name(&segments.closed_name(3)));
+        fs::write(&gone, "half of a segment that retention has removed since").unwrap();
         assert!(compress(&plain).is_err(), "somebody is at it, for all it knows");
         assert_eq!(segments.uncompressed().unwrap(), std::slice::from_ref(&plain));
+        assert!(!gone.exists());
         // As old as its records are, for retention.
         let past = SystemTime::now() - std::time::Duration::from_hours(48);
         File::options().write(true).open(&plain).unwrap().set_modified(past).unwrap();
@@ -330,5 +355,15 @@ mod tests {
         assert!(!plain.exists() && segments.uncompressed().unwrap().is_empty());
         let modified = compressed_name(&plain).metadata().unwrap().modified().unwrap();
         assert_eq!(modified, past);
+    }
+    #[test]
+    fn a_lock_file_that_is_removed_lets_no_second_writer_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let segments = Segments::new(&folder.path().join("audit.jsonl"));
+        let (lock, current) = (segments.lock().unwrap(), segments.open_current().unwrap());
+        fs::remove_file(folder.path().join("audit.jsonl.lock")).unwrap();
+        assert_eq!(segments.lock().unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+        drop((lock, current));
+        segments.lock().unwrap();
     }
 }

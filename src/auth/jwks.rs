@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
@@ -132,6 +132,10 @@ fn verifying_key(jwk: &Jwk) -> Option<VerifyingKey> {
     if !matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature)) {
         return None;
     }
+    // RFC 7517, section 4.3: what it says it is for is what it is for.
+    if jwk.common.key_operations.as_ref().is_some_and(|own| !own.contains(&KeyOperations::Verify)) {
+        return None;
+    }
     let mut algorithms = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => {
             vec![A::RS256, A::RS384, A::RS512, A::PS256, A::PS384, A::PS512]
@@ -198,6 +202,19 @@ mod tests {
                 let found = set(&keys).find(Some("ed"), Algorithm::EdDSA);
                 assert_eq!(found.len(), 1, "{odd}");
             }
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_for_something_else_verifies_nothing() {
+        let (ed, ec) = keys();
+        for (name, use_) in [("use", json!("enc")), ("key_ops", json!(["sign"]))] {
+            let found = set(&[with(&ed, name, use_), ec.clone()]);
+            assert_eq!(found.find(Some("ed"), Algorithm::EdDSA).len(), 0, "{name}");
+        }
+        for (name, use_) in [("use", json!("sig")), ("key_ops", json!(["sign", "verify"]))] {
+            let found = set(&[with(&ed, name, use_)]).find(Some("ed"), Algorithm::EdDSA);
+            assert_eq!(found.len(), 1, "{name}");
         }
     }
 

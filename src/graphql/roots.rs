@@ -121,7 +121,12 @@ fn representation(operation: &Operation, root: usize, place: usize) -> Result<En
         members.get(name).and_then(Value::as_str).map(str::to_owned)
     };
     let typename = members.and_then(|members| text(members, "__typename"));
-    let id = members.and_then(|members| text(members, "id"));
+    // An ID may be written as a whole number (GraphQL specification, section 3.5.5).
+    let id = members.and_then(|members| match members.get("id")? {
+        Value::Number(number) if number.is_i64() || number.is_u64() => Some(number.to_string()),
+        Value::String(id) => Some(id.clone()),
+        _ => None,
+    });
     if let (Some("Job"), Some(id)) = (typename.as_deref(), id) {
         return Ok(jobs::id("representations", EntityKind::Job, &id)?);
     }
