@@ -255,7 +255,8 @@ impl World {
             failures: AtomicU64::new(0),
         };
         let store = Store::Model(model);
-        let idempotency = Idempotency::new(store, settings(self.on_trouble), Seal::Bare, self.clock);
+        let idempotency =
+            Idempotency::new(store, settings(self.on_trouble), Seal::Bare, self.clock);
         Replica { idempotency: Arc::new(idempotency), link }
     }
 
