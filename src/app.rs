@@ -242,8 +242,14 @@ impl Bound {
             }
         };
         let router = pipeline::router(service, surface);
-        let (max_connections, gauge) = (possible(max_connections), metrics::connections);
-        let serving = Serving { max_connections, keep_alive, tls, readiness, gauge };
+        let serving = Serving {
+            max_connections: possible(max_connections),
+            keep_alive,
+            tls,
+            readiness,
+            gauge: metrics::connections,
+            evicted: metrics::connection_evicted,
+        };
         let serving = http::serve(listener, router, serving, stopped);
         let unrecorded = journal.broken();
         let mut outcome = Ok(());
@@ -294,6 +300,7 @@ fn serve_admin(listener: TcpListener, router: axum::Router) -> io::Result<onesho
         readiness,
         // Callers' connections are counted, operators' are not.
         gauge: |_| {},
+        evicted: || {},
     };
     let listener = listener.into_std()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

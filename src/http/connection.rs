@@ -41,6 +41,8 @@ pub struct Connection {
     /// Set with the first whole head, or the preface.
     has_spoken: AtomicBool,
     under_way: AtomicU32,
+    /// Requests whose bodies are still to come.
+    receiving: AtomicU32,
     /// The moment at which it was last used, in milliseconds since it began.
     used: AtomicU64,
     /// Bytes of bodies that were given to be sent.
@@ -66,6 +68,16 @@ pub enum Overstayed {
 #[derive(Debug)]
 pub struct UnderWay(Arc<Connection>);
 
+/// A body that is being taken in, until this is dropped.
+#[derive(Debug)]
+pub struct Receiving<'a>(&'a Connection);
+
+impl Drop for Receiving<'_> {
+    fn drop(&mut self) {
+        self.0.receiving.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Connection {
     /// A connection that has just come.
     pub fn new(places: Arc<Places>, id: u64) -> Self {
@@ -76,6 +88,7 @@ impl Connection {
             tenant: OnceLock::new(),
             has_spoken: AtomicBool::new(false),
             under_way: AtomicU32::new(0),
+            receiving: AtomicU32::new(0),
             used: AtomicU64::new(0),
             handed: AtomicU64::new(0),
             written: AtomicU64::new(0),
@@ -116,6 +129,17 @@ impl Connection {
         self.spoke();
         self.under_way.fetch_add(1, Ordering::Relaxed);
         UnderWay(Arc::clone(self))
+    }
+
+    /// Begins to take a request's body in.
+    pub fn receive(&self) -> Receiving<'_> {
+        self.receiving.fetch_add(1, Ordering::Relaxed);
+        Receiving(self)
+    }
+
+    /// Returns true while a body is still to come.
+    pub fn is_receiving(&self) -> bool {
+        self.receiving.load(Ordering::Relaxed) > 0
     }
 
     /// Returns true if no request is under way.

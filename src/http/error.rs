@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{limits, request};
 use crate::auth;
 use crate::graphql::{Answer, ApiError};
-use crate::model::{ErrorCode, Failure, MediaType};
+use crate::model::{ErrorCode, Failure, MediaType, RequestId};
 
 /// A request that is answered before it is a GraphQL request, or instead of being executed.
 #[derive(Debug)]
@@ -47,6 +47,11 @@ impl Refusal {
             errors,
             headers: HeaderMap::new(),
         }
+    }
+
+    /// Returns its first error's code.
+    pub fn code(&self) -> Option<ErrorCode> {
+        self.errors.first().map(|error| error.code)
     }
 
     /// With one more header.
@@ -89,6 +94,7 @@ impl From<request::Error> for Refusal {
                 .with_header(header::ALLOW, "GET, HEAD, POST"),
             E::MutationByGet => Self { status: StatusCode::METHOD_NOT_ALLOWED, ..refusal }
                 .with_header(header::ALLOW, "POST"),
+            E::TransferCoding => Self { status: StatusCode::NOT_IMPLEMENTED, ..refusal },
             E::ContentType => Self { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, ..refusal },
             // RFC 9110, section 12.5.3: a 415 says which codings are taken.
             E::ContentEncoding => Self { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, ..refusal }
@@ -124,6 +130,17 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         self.into_parts().0
     }
+}
+
+/// The header that names a request, in answers and in the log.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Gives an answer an id of its own, if its request was given none.
+pub fn identified<B>(mut response: axum::http::Response<B>) -> axum::http::Response<B> {
+    if let Ok(id) = HeaderValue::try_from(RequestId::new().to_string()) {
+        response.headers_mut().entry(X_REQUEST_ID).or_insert(id);
+    }
+    response
 }
 
 /// A path that is not served.

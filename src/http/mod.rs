@@ -23,7 +23,7 @@ use axum::Router;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use tower::ServiceBuilder;
-use tower::util::MapRequestLayer;
+use tower::util::{MapRequestLayer, MapResponseLayer};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
@@ -58,6 +58,7 @@ pub fn router(surface: Endpoints, graphql: &MethodRouter) -> Router {
     }
     let paths = surface.paths.join(", ");
     let layers = ServiceBuilder::new()
+        .layer(MapResponseLayer::new(error::identified))
         // A panic is a bug, and one caller's: the process and the others go on.
         .layer(CatchPanicLayer::custom(|_| internal_error()))
         // Before the handler, so that nothing is done for an answer that would be refused.

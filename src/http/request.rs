@@ -65,6 +65,9 @@ pub enum Error {
     /// A body of another type.
     #[error("The body must be JSON: `Content-Type: application/json`, in UTF-8.")]
     ContentType,
+    /// A body in another transfer coding than chunks (RFC 9112, section 6.1).
+    #[error("Of transfer codings `chunked` alone is known.")]
+    TransferCoding,
     /// A body in a coding that is not taken.
     #[error("The body must be as it is, or in one layer of gzip: `Content-Encoding: gzip`.")]
     ContentEncoding,
@@ -141,6 +144,10 @@ pub fn check_head(head: &Parts, max_body: usize) -> Result<(), Error> {
         Method::GET => return Ok(()),
         Method::POST => {}
         _ => return Err(Error::Method),
+    }
+    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+    if !codings.all(|coding| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")) {
+        return Err(Error::TransferCoding);
     }
     if !media_type::is_json(&head.headers) {
         return Err(Error::ContentType);

@@ -25,7 +25,7 @@ use tower::ServiceExt;
 
 use super::admin::Readiness;
 use super::connection::{Connection, FIRST_HEAD, Overstayed};
-use super::error::Refusal;
+use super::error::{self, Refusal};
 use super::places::Places;
 use super::request;
 use super::tls::Tls;
@@ -64,6 +64,8 @@ pub struct Serving {
     pub readiness: Arc<Readiness>,
     /// Counts open connections.
     pub gauge: fn(i64),
+    /// Counts those that had to make room for others.
+    pub evicted: fn(),
 }
 
 /// The state that the connections of a listener share.
@@ -120,7 +122,7 @@ pub async fn serve(
             let _counted = GaugeGuard::new(shared.serving.gauge);
             let connection = Arc::clone(&place.connection);
             tokio::select! {
-                () = connection.left() => {}
+                () = connection.left() => (shared.serving.evicted)(),
                 () = shared.converse(stream, peer, &connection, &mut is_closing) => {}
             }
             drop(place);
@@ -235,7 +237,7 @@ impl Listener {
         async move {
             let mut response = match answering {
                 Some(answering) => answering.await?,
-                None => Refusal::from(request::Error::Host).into_response(),
+                None => error::identified(Refusal::from(request::Error::Host).into_response()),
             };
             if leaves {
                 // The caller's next request goes to another replica.

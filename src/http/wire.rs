@@ -66,7 +66,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
             }
             self.half_closed = Some(Box::pin(sleep(HALF_CLOSED)));
         }
-        let is_idle = self.connection.is_idle();
+        // A body that broke off does not come any more, whatever its caller waits for.
+        let is_idle = self.connection.is_idle() || self.connection.is_receiving();
         match &mut self.half_closed {
             Some(wait) if !is_idle => wait.as_mut().poll(cx).map(Ok),
             _ => Poll::Ready(Ok(())),
@@ -112,5 +113,30 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, duplex};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::http::places::Places;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_breaks_off_is_not_waited_for_and_an_answer_is() {
+        for (is_receiving, expected) in [(true, Duration::ZERO), (false, HALF_CLOSED)] {
+            let connection = Arc::new(Connection::new(Places::new(1), 1));
+            let _under_way = connection.request();
+            let _receiving = is_receiving.then(|| connection.receive());
+            let (caller, stream) = duplex(64);
+            drop(caller);
+            let began = Instant::now();
+            let mut rest = Vec::new();
+            Wire::new(stream, Arc::clone(&connection)).read_to_end(&mut rest).await.unwrap();
+            // To the millisecond of the clock's wheel.
+            assert_eq!(began.elapsed().as_secs(), expected.as_secs());
+        }
     }
 }

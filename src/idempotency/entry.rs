@@ -21,6 +21,9 @@ pub(super) struct Entry {
     #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
     pub expires: Timestamp,
     pub state: State,
+    /// True if something was sent, as far as anybody knows.
+    #[serde(default = "yes")]
+    pub was_sent: bool,
     /// The certain effects of its root fields, by mark: the job that was made or changed, or null for one
     /// that did nothing.
     pub fields: BTreeMap<String, Option<String>>,
@@ -50,6 +53,11 @@ pub(super) enum Stored {
     Entry(Entry),
 }
 
+/// What is true of an entry that does not say.
+const fn yes() -> bool {
+    true
+}
+
 /// The bytes of the time of expiry, which stands before what is sealed, so that stores can let go of
 /// entries that they cannot read.
 const EXPIRY: usize = 8;
@@ -66,7 +74,9 @@ impl Entry {
 
     /// The mutation as this entry knows it, which has to look for what is not certain.
     pub fn mutation(&self, key: &Key) -> KeyedMutation {
-        KeyedMutation::new(key.hash, Some(Look::Tried(self.began)), self.fields.clone())
+        let is_certain = self.was_sent || matches!(self.state, State::Running { .. });
+        let look = if is_certain { Look::Tried } else { Look::Forgotten };
+        KeyedMutation::new(key.hash, Some(look(self.began)), self.fields.clone())
     }
 
     /// Returns true if it says of a root field that certainly nothing happened.
@@ -82,8 +92,8 @@ impl Entry {
 
     /// The entry when nobody runs its mutation any more.
     pub fn over(mut self) -> Self {
-        if self.state != State::Done {
-            self.state = State::Open;
+        if let State::Running { .. } = self.state {
+            (self.state, self.was_sent) = (State::Open, true);
         }
         self
     }
@@ -91,8 +101,9 @@ impl Entry {
     /// Merges two entries of one mutation that nobody runs any more. That nothing
     /// happened to a root field is certain only where both say so.
     pub fn merged(self, other: Self) -> Self {
-        let is_done = [&self, &other].iter().any(|entry| entry.state == State::Done);
-        let mut fields = self.fields;
+        let (this, other) = (self.over(), other.over());
+        let is_done = [&this, &other].iter().any(|entry| entry.state == State::Done);
+        let mut fields = this.fields;
         fields.retain(|mark, job| job.is_some() || other.fields.contains_key(mark));
         for (mark, job) in other.fields {
             if job.is_some() {
@@ -100,10 +111,11 @@ impl Entry {
             }
         }
         Self {
-            fingerprint: self.fingerprint,
-            began: self.began.min(other.began),
-            expires: self.expires.max(other.expires),
+            fingerprint: this.fingerprint,
+            began: this.began.min(other.began),
+            expires: this.expires.max(other.expires),
             state: if is_done { State::Done } else { State::Open },
+            was_sent: this.was_sent || other.was_sent,
             fields,
         }
     }
@@ -116,9 +128,10 @@ pub(super) fn after<'a>(
     effects: impl IntoIterator<Item = (&'a str, Effect)>,
 ) -> After {
     let mut fields = BTreeMap::new();
-    let mut count = 0;
+    let (mut count, mut was_sent) = (0, mutation.was_tried());
     for (response_key, effect) in effects {
         count += 1;
+        was_sent |= effect != Effect::NotDone;
         let job = match (mutation.before(response_key), effect) {
             (Before::Done(id), _) | (_, Effect::Done(id)) => Some(id),
             (Before::NotDone, Effect::NotDone) => None,
@@ -130,9 +143,9 @@ pub(super) fn after<'a>(
     if is_certain && fields.values().all(Option::is_none) {
         After::Nothing
     } else if is_certain && fields.values().all(Option::is_some) {
-        After::Over(State::Done, fields)
+        After::Over { state: State::Done, was_sent, fields }
     } else {
-        After::Over(State::Open, fields)
+        After::Over { state: State::Open, was_sent, fields }
     }
 }
 
@@ -141,7 +154,8 @@ pub(super) fn after<'a>(
 pub(super) enum After {
     /// Nothing of it was done, ever: there is nothing to remember.
     Nothing,
-    Over(State, BTreeMap<String, Option<String>>),
+    /// Something of it was done, or may have been: an entry goes on with this.
+    Over { state: State, was_sent: bool, fields: BTreeMap<String, Option<String>> },
 }
 
 /// Returns the moment at which what stands in a store may go.
@@ -180,6 +194,10 @@ mod tests {
         format!("job-{n}")
     }
 
+    fn over(state: State, was_sent: bool, fields: BTreeMap<String, Option<String>>) -> After {
+        After::Over { state, was_sent, fields }
+    }
+
     fn mutation(look: Option<Look>, known: &[(&str, Option<String>)]) -> KeyedMutation {
         let bare = KeyedMutation::new(key().hash, None, BTreeMap::new());
         let known = known.iter().map(|(field, job)| (bare.mark(field), job.clone())).collect();
@@ -190,7 +208,10 @@ mod tests {
     fn a_try_that_had_to_look_never_ends_as_nothing() {
         let looked = mutation(Some(Look::Tried(Timestamp::UNIX_EPOCH)), &[]);
         let after = after(&looked, [("a", Effect::NotDone)]);
-        assert_eq!(after, After::Over(State::Open, BTreeMap::new()));
+        assert_eq!(after, over(State::Open, true, BTreeMap::new()));
+        let forgotten = mutation(Some(Look::Forgotten(Timestamp::UNIX_EPOCH)), &[]);
+        let after = super::after(&forgotten, [("a", Effect::NotDone)]);
+        assert_eq!(after, over(State::Open, false, BTreeMap::new()), "nothing was sent");
     }
 
     #[test]
@@ -199,7 +220,7 @@ mod tests {
         assert_eq!(after(&first, [("a", Effect::NotDone), ("b", Effect::NotDone)]), After::Nothing);
         let half = after(&first, [("a", Effect::Done(job(1))), ("b", Effect::NotDone)]);
         let fields = [(first.mark("a"), Some("job-1".to_owned())), (first.mark("b"), None)];
-        assert_eq!(half, After::Over(State::Open, fields.into()));
+        assert_eq!(half, over(State::Open, true, fields.into()));
         let both = after(
             &mutation(
                 Some(Look::Tried(Timestamp::UNIX_EPOCH)),
@@ -209,9 +230,9 @@ mod tests {
         );
         let fields = [("a", "job-1"), ("b", "job-2")]
             .map(|(field, id)| (first.mark(field), Some(id.to_owned())));
-        assert_eq!(both, After::Over(State::Done, fields.into()));
+        assert_eq!(both, over(State::Done, true, fields.into()));
         let open = after(&first, [("a", Effect::Unknown), ("b", Effect::NotDone)]);
-        assert_eq!(open, After::Over(State::Open, [(first.mark("b"), None)].into()));
+        assert_eq!(open, over(State::Open, true, [(first.mark("b"), None)].into()));
     }
 
     #[test]
@@ -223,6 +244,7 @@ mod tests {
             began: now,
             expires: now + std::time::Duration::from_secs(1),
             state: State::Open,
+            was_sent: true,
             fields: BTreeMap::from([("mark".into(), Some("job-1".into()))]),
         };
         let stored = entry.seal(&seal, &key()).expect("sealed");

@@ -310,6 +310,7 @@ impl Idempotency {
                 began,
                 expires: now + self.keep,
                 state: State::Running { process: self.process.clone(), lease },
+                was_sent: mutation.was_tried(),
                 fields: mutation.done(),
             };
             let written = entry.seal(&self.seal, key).ok_or(StoreError)?;
@@ -358,8 +359,8 @@ impl Idempotency {
         let Claim { mutation, key, in_spare, entry, written, _turn } = claim;
         let new = match entry::after(&mutation, effects) {
             After::Nothing => None,
-            After::Over(state, fields) => {
-                let ended = Entry { state, fields, ..entry };
+            After::Over { state, was_sent, fields } => {
+                let ended = Entry { state, was_sent, fields, ..entry };
                 match ended.seal(&self.seal, &key) {
                     Some(ended) => Some(ended),
                     None => return,

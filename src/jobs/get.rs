@@ -10,7 +10,9 @@ use crate::model::{
     CacheStatus, Caller, EntityId, EntityKind, Freshness, RequestContext, Selection, Tenant, Trail,
     Version,
 };
-use crate::upstream::{self, Call, Entity, EntityDocument, FieldError, PathSegment, Reply};
+use crate::upstream::{
+    self, Call, Entity, EntityDocument, ErrorKind, FieldError, PathSegment, Reply,
+};
 
 use super::needs::{self, Needed};
 use super::ownership::{self, NotShown, Place};
@@ -151,6 +153,8 @@ impl Jobs {
         let terms = self.terms(request, key);
         if !request.fresh
             && let Some(fetched) = self.in_flight.join(key, &needed.selection, &terms).await
+            // It began before, so its time may be over and this caller's not.
+            && !matches!(&fetched, Err(Error::Upstream(error)) if error.kind() == ErrorKind::DeadlineExceeded)
         {
             return (Some(CacheStatus::Coalesced), fetched);
         }

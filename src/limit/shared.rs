@@ -61,8 +61,7 @@ impl Limiter {
     /// Charges a request that has its place among the tenant's requests at once.
     ///
     /// # Errors
-    /// When it costs too much now: then it takes nothing. When it would always cost too much: then it takes
-    /// what a document costs that is refused, or whoever has used up its limits could send such for ever.
+    /// When it costs too much now, or always would. It takes nothing then.
     pub async fn admit(
         &self,
         tenant: &TenantId,
@@ -72,15 +71,11 @@ impl Limiter {
         slot: Slot,
     ) -> Result<Permit, LimitError> {
         let (cost, max) = (charge.total(), limits.max_cost());
-        let charged = if cost > max {
-            Err(LimitError::TooCostly { cost, max })
-        } else {
-            self.charge(tenant, limits, credential, charge).await
-        };
-        if let Err(LimitError::TooCostly { .. } | LimitError::NeverEnough { .. }) = charged {
-            self.charge(tenant, limits, credential, &Charge::default()).await?;
+        if cost > max {
+            return Err(LimitError::TooCostly { cost, max });
         }
-        Ok(Permit { levels: charged?, _slot: slot })
+        let levels = self.charge(tenant, limits, credential, charge).await?;
+        Ok(Permit { levels, _slot: slot })
     }
 
     /// Charges a request that is not executed: it is answered from memory, or refused.

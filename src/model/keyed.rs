@@ -102,6 +102,12 @@ impl KeyedMutation {
         done.map(|(mark, id)| (mark.clone(), id.clone())).collect()
     }
 
+    /// Returns true if there certainly was an earlier try.
+    #[must_use]
+    pub const fn was_tried(&self) -> bool {
+        matches!(self.look, Some(Look::Tried(_)))
+    }
+
     /// Returns true if a root field may have been carried out before.
     #[must_use]
     pub const fn looks(&self) -> bool {

@@ -4,7 +4,7 @@ use super::{Authenticated, Permitted, Service};
 use crate::http::error::Refusal;
 use crate::http::limits::Levels;
 use crate::limit::{Charge, LimitError, Permit, Slot};
-use crate::model::{CallRecord, Decision};
+use crate::model::{CallRecord, Decision, ErrorCode};
 use crate::operation::Operation;
 
 /// An operation that may be executed now.
@@ -26,7 +26,7 @@ pub async fn admit(
     slot: Slot,
     permitted: Permitted,
     record: &mut CallRecord,
-) -> Result<Admitted, LimitError> {
+) -> Result<Admitted, Refusal> {
     let operation = permitted.into_operation();
     let fields = operation.root_fields().map(|(_, field)| field);
     let weights = &request.rules.limits.weights;
@@ -35,8 +35,31 @@ pub async fn admit(
     let (tenant, credential) = (&request.caller.tenant.id, &request.caller.credential);
     let limiter = &service.limiter;
     let admitted = limiter.admit(tenant, &request.limits, credential, &charge, slot).await;
-    let permit = decided(record, admitted)?;
-    Ok(Admitted { operation, permit })
+    match decided(record, admitted) {
+        Ok(permit) => Ok(Admitted { operation, permit }),
+        Err(error) => Err(refuse(service, request, error, &charge, record).await),
+    }
+}
+
+/// Refuses an operation. One that would always cost too much costs what a refused document does, or whoever has
+/// used up its limits could send such for ever.
+async fn refuse(
+    service: &Service,
+    request: &Authenticated<'_>,
+    error: LimitError,
+    charge: &Charge,
+    record: &mut CallRecord,
+) -> Refusal {
+    if error.wait().is_some() {
+        return error.into();
+    }
+    let decision = error.decision();
+    let refusal = charge_refused(service, request, error.into(), record).await;
+    record.priced(charge.total());
+    if refusal.code() != Some(ErrorCode::RateLimited) {
+        record.decided(decision);
+    }
+    refusal
 }
 
 /// Charges a request that is not executed: one answered from memory, or refused for its document.
@@ -55,14 +78,18 @@ pub async fn charge(
     decided(record, charged)
 }
 
-/// Charges a request that is refused for its document, as it was read all the same, and returns the refusal: with
-/// what is left in the limits, or because they are used up.
+/// Charges a request that is refused for its body or its document, as it was read all the same, and returns the
+/// refusal: with what is left in the limits, or because they are used up.
 pub async fn charge_refused(
     service: &Service,
     request: &Authenticated<'_>,
     refusal: Refusal,
     record: &mut CallRecord,
 ) -> Refusal {
+    // A limit's own refusal costs nothing.
+    if refusal.code() == Some(ErrorCode::RateLimited) {
+        return refusal;
+    }
     match charge(service, request, &Charge::default(), record).await {
         Ok(levels) => refusal.announcing(&levels),
         Err(used_up) => used_up.into(),

@@ -4,16 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::http::{HeaderValue, Method};
 use axum::response::Response;
 
 use super::{RecordGuard, Service, run};
 use crate::http::body::Incoming;
-use crate::http::freshness;
+use crate::http::{error, freshness};
 use crate::model::{RequestHead, RequestMethod};
 use crate::telemetry;
-
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Answers a request and emits its record.
 pub async fn handle(State(service): State<Arc<Service>>, request: Request) -> Response {
@@ -40,7 +38,7 @@ pub async fn handle(State(service): State<Arc<Service>>, request: Request) -> Re
     });
     freshness::announce(record, response.headers_mut());
     if let Ok(id) = HeaderValue::try_from(record.request_id.to_string()) {
-        response.headers_mut().insert(X_REQUEST_ID, id);
+        response.headers_mut().insert(error::X_REQUEST_ID, id);
     }
     record.answered(response.status().as_u16());
     guard.emit().await;

@@ -1,12 +1,16 @@
 //! The body of a request, and the places that it holds meanwhile.
 
+use std::sync::Arc;
+
 use axum::http::header;
 use bytes::Bytes;
 use tokio::sync::SemaphorePermit;
 
+use super::admit::charge_refused;
 use super::{Authenticated, Service};
 use crate::graphql::ApiError;
 use crate::http::body::Incoming;
+use crate::http::connection::Connection;
 use crate::http::error::Refusal;
 use crate::limit::{LimitError, Slot};
 use crate::model::{CallRecord, ErrorCode};
@@ -34,7 +38,14 @@ pub async fn receive<'a>(
 ) -> Result<Received<'a>, Refusal> {
     let refused = |refused: &LimitError| record.decided(refused.decision());
     let mut slot = request.limits.enter().inspect_err(refused)?;
-    let text = body.read(request.head, service.max_body, request.deadline, &mut slot).await?;
+    let connection = request.head.extensions.get::<Arc<Connection>>();
+    let receiving = connection.map(|connection| connection.receive());
+    let read = body.read(request.head, service.max_body, request.deadline, &mut slot).await;
+    drop(receiving);
+    let text = match read {
+        Ok(text) => text,
+        Err(refusal) => return Err(charge_refused(service, request, refusal, record).await),
+    };
     let place = service.concurrency_limit.try_acquire().map_err(|_| overloaded())?;
     Ok(Received { text, slot, _place: place })
 }

@@ -187,6 +187,8 @@ instruments! {
         "Requests under way; `server.max_requests` at most.";
     connections: UpDownCounter<i64> = "jobs_gateway_connections" []
         "Open connections of callers.";
+    connections_evicted: Counter<u64> = "jobs_gateway_connections_evicted_total" []
+        "Connections of callers that were closed to make room for others: strangers' and idle ones.";
     cache_results: Counter<u64> = "jobs_gateway_cache_results_total" ["tenant", "result"]
         "Reads of single jobs, by what the cache had: `HIT`, `STALE`, `COALESCED` or `MISS`.";
     cache_bytes: Gauge<f64> = "jobs_gateway_cache_bytes" ["cache"]

@@ -90,9 +90,12 @@ fn build(collector: Option<MetricReader>) -> Option<Metrics> {
     let version = KeyValue::new("version", env!("CARGO_PKG_VERSION"));
     instruments.build_info.record(1.0, &[version]);
     // What never happened is 0, not absent: alerts can tell the difference.
-    let Instruments { upstream_retries, shared_state_errors, audit_records, audit_dropped, .. } =
+    let Instruments { connections_evicted, upstream_retries, shared_state_errors, .. } =
         &instruments;
-    for counter in [upstream_retries, shared_state_errors, audit_records, audit_dropped] {
+    let Instruments { audit_records, audit_dropped, .. } = &instruments;
+    for counter in
+        [connections_evicted, upstream_retries, shared_state_errors, audit_records, audit_dropped]
+    {
         counter.add(0, &[]);
     }
     for field in [RootField::GetJob, RootField::ListJobs] {
@@ -360,6 +363,13 @@ impl GaugeGuard {
 impl Drop for GaugeGuard {
     fn drop(&mut self) {
         (self.0)(-1);
+    }
+}
+
+/// A caller's connection was closed to make room for another.
+pub fn connection_evicted() {
+    if let Some(metrics) = metrics() {
+        metrics.connections_evicted.add(1, &[]);
     }
 }
 

@@ -103,6 +103,26 @@ async fn whoever_started_a_fetch_may_go_away_and_a_failed_one_is_not_shared_late
 }
 
 #[tokio::test]
+async fn who_joins_a_fetch_has_its_own_time_and_not_that_of_who_began_it() {
+    let world = world().await;
+    let id = world.create("acme", "{}").await;
+    world.sandbox.set_latency(Duration::from_millis(600));
+    let body = json!({"query": format!("{{ getJob(jobId: \"{id}\") {{ id }} }}")});
+    let request = world.http.post(world.url()).header("authorization", key("acme"));
+    let hurried = send(request.header("x-request-timeout", "200ms").json(&body));
+    let patient = async {
+        while reads(&world) == 0 {
+            tokio::task::yield_now().await;
+        }
+        world.post("acme", &body).await
+    };
+    let (hurried, patient) = tokio::join!(hurried, patient);
+    assert_eq!(hurried.code(), "UPSTREAM_TIMEOUT");
+    assert_eq!((x_cache(&patient), patient.data("/getJob/id")), ("COALESCED", json!(id)));
+    assert_eq!(reads(&world), 1);
+}
+
+#[tokio::test]
 async fn nothing_is_shared_across_tenants_not_even_that_a_job_is_missing() {
     let world = world().await;
     let id = world.create("acme", "{}").await;

@@ -343,3 +343,26 @@ async fn records_name_the_caller_that_a_trusted_proxy_names_and_believe_nobody_e
         assert_eq!(records[0]["src_endpoint"]["ip"], expected);
     }
 }
+
+#[tokio::test]
+async fn every_answer_has_a_request_id() {
+    let world = World::start().await;
+    let nowhere = send(world.http.get(format!("http://{}/nowhere", world.address))).await;
+    assert_eq!((nowhere.status, header(&nowhere, "x-request-id").len()), (404, 36));
+    let hosts = "POST /graphql HTTP/1.1\r\nHost: x\r\nHost: y\r\nConnection: close\r\n\r\n";
+    let answer = rest(sent(world.address, hosts).await).await;
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("x-request-id: "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_transfer_coding_that_nobody_undoes_is_refused() {
+    let world = World::start().await;
+    for (coding, status) in [("chunked", "200"), ("Chunked", "200"), ("gzip, chunked", "501")] {
+        let head =
+            head_of("acme", &format!("Connection: close\r\nTransfer-Encoding: {coding}\r\n"));
+        let body = json!({"query": "{ __typename }"}).to_string();
+        let bytes = format!("{head}{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+        let answer = rest(sent(world.address, &bytes).await).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{coding}: {answer}");
+    }
+}

@@ -316,3 +316,19 @@ async fn a_first_try_that_sends_nothing_says_why_also_where_entries_may_be_missi
     id(&create(&world, "k-3").await);
     id(&create(&world, "k-1").await);
 }
+
+#[tokio::test]
+async fn a_creation_that_does_not_say_which_job_it_made_is_found_by_its_mark() {
+    let world = World::start().await;
+    let silent = || Fault::edit(|answer| answer["data"][CREATE]["id"] = Value::Null);
+    world.sandbox.fail_next(Some(CREATE), silent());
+    let made = id(&create(&world, "k-1").await);
+    assert_eq!(made, world.sandbox.jobs()[0].id);
+    assert_eq!(id(&create(&world, "k-1").await), made);
+    assert_eq!(world.sandbox.job_count(), 1);
+    // Without a key there is no mark to look for.
+    world.sandbox.fail_next(Some(CREATE), silent());
+    let query = "mutation($take: String!) { createSingleCamJob(takeId: $take) { id } }";
+    let reply = world.ask("acme", query, json!({"take": SINGLECAM_TAKE})).await;
+    assert_eq!(reply.code(), "OUTCOME_UNKNOWN", "{reply:?}");
+}

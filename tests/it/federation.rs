@@ -44,6 +44,17 @@ async fn an_entity_is_null_unless_it_is_the_callers_own_job() {
 }
 
 #[tokio::test]
+async fn an_entitys_id_may_be_a_whole_number_as_any_id_may() {
+    let world = World::start().await;
+    let jobs = json!([{"__typename": "Job", "id": 5}]);
+    let reply = world.ask("acme", ENTITIES, json!({"jobs": jobs})).await;
+    assert_eq!(reply.code(), "NOT_FOUND", "{reply:?}");
+    let literal =
+        "{ _entities(representations: [{ __typename: \"Job\", id: 5 }]) { ... on Job { id } } }";
+    assert_eq!(world.ask("acme", literal, json!({})).await.code(), "NOT_FOUND");
+}
+
+#[tokio::test]
 async fn entities_need_the_grant_of_get_job() {
     let tenants = vec![("acme", "operations: [listJobs]\n".to_owned())];
     let world = World::set_up(Setup { tenants, ..Setup::default() }).await;

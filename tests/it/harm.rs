@@ -1,6 +1,9 @@
 //! The harm that one tenant, or a stranger, can do to another through what they share. A process of its own for
 //! each shared thing; B calls for a while alone and then beside somebody who misbehaves, and its
 //! success and its 99th percentile are compared. `cargo nextest run --run-ignored only --no-capture harm`.
+//!
+//! What misbehaves does so often enough to use up what is shared, and not so often that the processors of a
+//! small machine are what is used up: gateway, Move and callers share them here.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -22,9 +25,6 @@ use crate::support::redis::Redis;
 /// The time for which B calls, alone and beside the other.
 const QUIET: Duration = Duration::from_secs(8);
 const LOUD: Duration = Duration::from_secs(20);
-
-/// The time that a busy machine adds to a single call, whoever misbehaves.
-const NOISE: Duration = Duration::from_millis(60);
 
 /// B's calls in a second.
 const RATE: u32 = 25;
@@ -83,7 +83,7 @@ impl Attacker {
                         let closed = stream.read_to_end(&mut rest);
                         let _ = tokio::time::timeout(Duration::from_secs(10), closed).await;
                     }
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    tokio::time::sleep(Duration::from_millis(500)).await;
                 }
             })
         };
@@ -198,17 +198,17 @@ async fn misbehave(thing: &str, attacker: Attacker) {
             let aliases: Vec<_> = (0..28).map(|n| format!("m{n}: metadata")).collect();
             let aliases = aliases.join(" ");
             let query = format!("{{ listJobs(first: 100000) {{ items {{ {aliases} }} }} }}");
-            attacker.repeat(2, Duration::from_millis(200), "acme", json!({"query": query})).await;
+            attacker.repeat(1, Duration::from_millis(500), "acme", json!({"query": query})).await;
         }
-        "queue" => attacker.repeat(60, Duration::from_millis(100), "acme", list).await,
+        "queue" => attacker.repeat(60, Duration::from_secs(1), "acme", list).await,
         "parser" => {
             let query = format!("{{ a(b: \"{}\" }}", "x".repeat(200_000));
-            attacker.repeat(4, Duration::from_millis(100), "acme", json!({"query": query})).await;
+            attacker.repeat(1, Duration::from_millis(500), "acme", json!({"query": query})).await;
         }
         "audit file" => {
-            attacker.repeat(8, Duration::from_millis(20), "nobody", json!({"query": "{a}"})).await;
+            attacker.repeat(4, Duration::from_millis(50), "nobody", json!({"query": "{a}"})).await;
         }
-        "Redis" => attacker.repeat(20, Duration::from_millis(50), "acme", list).await,
+        "Redis" => attacker.repeat(20, Duration::from_millis(500), "acme", list).await,
         "JWKS fetch" => {
             // A made-up key of the issuer, and no signature; the caller hangs up.
             let token = "Bearer eyJhbGciOiJFUzI1NiIsImtpZCI6Im1hZGUtdXAifQ.\
@@ -292,7 +292,7 @@ async fn harm_that_a_tenant_or_a_stranger_does_stays_its_own() {
         if let Some(first) = loud.failed.first().or(quiet.failed.first()) {
             harmed.push(format!("{thing}: {failed} failed, such as {first}"));
         }
-        if loud.p99 > quiet.p99 * 3 / 2 + NOISE {
+        if loud.p99 > quiet.p99 * 3 / 2 {
             harmed.push(format!("{thing}: {alone} ms became {beside} ms"));
         }
     }

@@ -334,7 +334,39 @@ async fn a_head_that_is_too_large_is_refused() {
 async fn who_has_used_up_a_limit_cannot_send_what_always_costs_too_much_for_ever() {
     let world = world_with("max_cost: 4, queries: { rate: 1/h, burst: 2 }", "").await;
     let costly = "{ listJobs { after } }";
-    for status in [400, 400, 429, 429] {
-        assert_eq!(world.ask("acme", costly, json!({})).await.status, status);
+    for (status, left) in [(400, 1), (400, 0), (429, 0), (429, 0)] {
+        let reply = world.ask("acme", costly, json!({})).await;
+        assert_eq!(reply.status, status);
+        let says = header(&reply, "ratelimit");
+        assert!(says.starts_with(&format!("\"queries\";r={left};")), "{reply:?}");
     }
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_what_it_says_costs_a_unit_like_a_document_that_is_refused() {
+    let world = world_with("queries: { rate: 1/h, burst: 2 }", "").await;
+    for status in [400, 400, 429, 429] {
+        let request = world.http.post(world.url()).header("authorization", key("acme"));
+        let request = request.header("content-type", "application/json");
+        let reply = send(request.header("content-encoding", "gzip").body("plain")).await;
+        assert_eq!(reply.status, status, "{reply:?}");
+        assert!(header(&reply, "ratelimit").starts_with("\"queries\";r="), "{reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_conflict_of_keys_says_what_is_left_too() {
+    let world = world_with("mutations: { rate: 1/h, burst: 30 }", "").await;
+    let mut last = None;
+    for name in ["one", "another"] {
+        let query = format!(
+            "mutation {{ createSingleCamJob(takeId: \"{SINGLECAM_TAKE}\", name: \"{name}\") {{ id }} }}"
+        );
+        let request = world.http.post(world.url()).header("authorization", key("acme"));
+        let request = request.header("idempotency-key", "k").json(&json!({"query": query}));
+        last = Some(send(request).await);
+    }
+    let conflict = last.unwrap();
+    assert_eq!(conflict.status, 422);
+    assert!(header(&conflict, "ratelimit").starts_with("\"mutations\";r=10;"), "{conflict:?}");
 }
