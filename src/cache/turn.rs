@@ -9,10 +9,10 @@ use tokio::time::{Instant, sleep};
 use super::{Key, SharedTier};
 use crate::shared_state::{PREFIX, SharedState};
 
-/// How often somebody looks whether the other is done.
+/// The interval at which somebody looks whether the other is done.
 const POLL: Duration = Duration::from_millis(20);
 
-/// How long the end of a turn waits for Redis; its lease ends it too.
+/// The time for which the end of a turn waits for Redis; its lease ends it too.
 const END: Duration = Duration::from_secs(1);
 
 /// Deletes KEYS[1] if ARGV[1] is what it holds.

@@ -53,7 +53,7 @@ pub(super) enum Stored {
     Entry(Entry),
 }
 
-/// What is true of an entry that does not say.
+/// The default of a member that older entries do not have.
 const fn yes() -> bool {
     true
 }

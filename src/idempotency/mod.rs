@@ -84,7 +84,7 @@ pub struct Settings {
     pub keep: Duration,
     /// Keys of one tenant at once.
     pub max_keys: u64,
-    /// What becomes of a mutation while the store is in trouble.
+    /// The fate of a mutation while the store is in trouble.
     pub on_trouble: OnTrouble,
 }
 

@@ -12,7 +12,7 @@ use crate::cache::{Key, SharedTurn};
 use crate::model::{JobId, RequestContext};
 use crate::upstream::{self, ErrorKind};
 
-/// How long after its deadline an update may still be ending.
+/// The time after its deadline for which an update may still be ending.
 const LEEWAY: Duration = Duration::from_secs(1);
 
 /// The jobs that are being written by this process.
@@ -23,20 +23,30 @@ pub(super) struct Writers(Mutex<HashMap<Key, Weak<Own<()>>>>);
 #[derive(Debug)]
 pub(super) struct Turn {
     _own: OwnedMutexGuard<()>,
-    /// Among the replicas, if there may be others.
-    shared: Option<Option<SharedTurn>>,
+    among_replicas: AmongReplicas,
+}
+
+/// The right to write a job among the replicas.
+#[derive(Debug)]
+enum AmongReplicas {
+    /// There are no others, for all this one knows.
+    Alone,
+    /// The others wait.
+    Taken(SharedTurn),
+    /// The others do not know of it.
+    Untold,
 }
 
 impl Turn {
     /// Returns true if nobody else can be writing the job through a gateway.
     pub fn is_alone(&self) -> bool {
-        !matches!(self.shared, Some(None))
+        !matches!(self.among_replicas, AmongReplicas::Untold)
     }
 
     /// Gives it to the next.
     pub async fn end(self) {
-        if let Some(Some(shared)) = self.shared {
-            shared.end().await;
+        if let AmongReplicas::Taken(turn) = self.among_replicas {
+            turn.end().await;
         }
     }
 }
@@ -70,10 +80,14 @@ impl Jobs {
         let own = timeout_at(request.deadline, self.writers.own_turn(&key)).await;
         let own = own.map_err(|_| upstream::Error::from(ErrorKind::DeadlineExceeded))?;
         let left = request.deadline.saturating_duration_since(Instant::now());
-        let shared = match &self.shared {
-            Some(shared) => Some(shared.turn(&key, Instant::now() + left / 2, left + LEEWAY).await),
-            None => None,
+        let among_replicas = match &self.shared {
+            None => AmongReplicas::Alone,
+            Some(shared) => match shared.turn(&key, Instant::now() + left / 2, left + LEEWAY).await
+            {
+                Some(turn) => AmongReplicas::Taken(turn),
+                None => AmongReplicas::Untold,
+            },
         };
-        Ok(Turn { _own: own, shared })
+        Ok(Turn { _own: own, among_replicas })
     }
 }

@@ -44,7 +44,7 @@ pub enum Look {
     Forgotten(Timestamp),
 }
 
-/// What becomes of a mutation whose key cannot be entered where it belongs.
+/// The fate of a mutation whose key cannot be entered where it belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnTrouble {
     /// It looks for what earlier tries did, and is entered in this process's memory. Two replicas that do

@@ -61,7 +61,7 @@ async fn until_called(world: &World, field: &str) {
     }
 }
 
-/// Nothing is older than the store of keys: one that is not in it was not used.
+/// Makes the store of keys older than keys are kept: one that is not in it was not used.
 async fn nothing_is_missing(redis: &Redis) {
     let () = redis.command(&["SET", "jobs-gateway:v1:{idempotency}:complete-since", "0"]).await;
 }
@@ -136,7 +136,7 @@ async fn rename_beside_an_update(one: &World, other: &World, is_keyed: bool) -> 
     job
 }
 
-/// What Move holds of a job.
+/// Reads a job's name and metadata at Move.
 fn held(world: &World, job: &str) -> (Option<String>, Value) {
     let job = world.sandbox.job(job).unwrap();
     (job.name, serde_json::from_str(job.metadata.as_deref().unwrap()).unwrap())

@@ -2,7 +2,7 @@
 //! each shared thing; B calls for a while alone and then beside somebody who misbehaves, and its
 //! success and its 99th percentile are compared. `cargo nextest run --run-ignored only --no-capture harm`.
 //!
-//! What misbehaves does so often enough to use up what is shared, and not so often that the processors of a
+//! Whoever misbehaves does so often enough to use up what is shared, and not so often that the processors of a
 //! small machine are what is used up: gateway, Move and callers share them here.
 
 use std::io::Write as _;

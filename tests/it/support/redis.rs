@@ -130,7 +130,7 @@ pub struct Door {
     port: u16,
     target: Arc<AtomicU16>,
     connections: Arc<AtomicUsize>,
-    /// How late answers come through, in milliseconds.
+    /// The time by which answers come late, in milliseconds.
     delay: Arc<AtomicU64>,
 }
 
@@ -211,7 +211,7 @@ impl Door {
         self.target.store(redis.port, Ordering::SeqCst);
     }
 
-    /// Has answers come so late from now on.
+    /// Makes answers come so late from now on.
     pub fn slow_down(&self, delay: Duration) {
         let millis = u64::try_from(delay.as_millis()).unwrap();
         self.delay.store(millis, Ordering::SeqCst);
