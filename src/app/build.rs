@@ -117,8 +117,8 @@ fn idempotency(
     shared: Option<&SharedParts>,
     clock: Clock,
 ) -> Result<Idempotency, Error> {
-    let config::Idempotency { keep, max_keys, .. } = config.idempotency;
-    let remember = idempotency::Settings { keep, max_keys };
+    let config::Idempotency { keep, max_keys, on_trouble, .. } = config.idempotency;
+    let remember = idempotency::Settings { keep, max_keys, on_trouble };
     let seal = match &config.cursor_key {
         Some(key) => Seal::new(key, "jobs-gateway idempotency v1"),
         None => Seal::random()?,

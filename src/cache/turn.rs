@@ -47,7 +47,7 @@ impl SharedTier {
     pub async fn turn(&self, key: &Key, give_up: Instant, lease: Duration) -> Option<SharedTurn> {
         let turn = SharedTurn {
             state: Arc::clone(self.state()),
-            name: format!("{PREFIX}turn:{}:{}", key.tenant, key.job),
+            name: format!("{PREFIX}turn:{}:{}", key.tenant, key.id),
             token: uuid::Uuid::new_v4().to_string(),
         };
         let lease = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX).max(1);

@@ -70,15 +70,15 @@ impl Jobs {
         let tried = Tried { since: self.clock.now(), is_certain: true };
         let reply = self.send(request, trail, &call).await?;
         if let Some(entity) = reply.value {
-            let answer = written(caller, kind, entity, reply.errors)?;
+            let answer = written(caller, kind, entity, reply.errors.clone())?;
             let id = answer.value.entity().id().and_then(|id| EntityId::parse(kind, &id).ok());
             if let Some(id) = id {
                 self.made(request, trail, &id).await;
+                return Ok(answer);
             }
-            return Ok(answer);
         }
-        // It was created, and a field of the answer failed that may not be null: the mark tells which
-        // one it is.
+        // It was created, and a field of the answer failed that may not be null, or it does not say which
+        // one it is: the mark tells.
         let found = match &mark {
             Some(mark) => self.find_made(request, trail, kind, take, mark, tried).await?,
             None => None,

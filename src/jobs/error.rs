@@ -48,7 +48,10 @@ impl Error {
     pub(super) fn of_effect(self, effect: &Effect) -> Self {
         let leaves_open = match effect {
             Effect::NotDone => false,
-            Effect::Unknown => !matches!(self, Self::OutcomeUnknown(_)),
+            // No earlier try was let by with these arguments, or to what may only be read.
+            Effect::Unknown => {
+                !matches!(self, Self::OutcomeUnknown(_) | Self::Argument { .. } | Self::ReadOnly(_))
+            }
             Effect::Done(_) => matches!(self, Self::Upstream(_) | Self::OwnerUnknown),
         };
         if leaves_open { Self::OutcomeUnknown(Box::new(self)) } else { self }

@@ -1,15 +1,13 @@
 //! Mutations that change something: jobs and takes.
 
-use tokio::time::timeout_at;
-
-use crate::cache::Key;
 use crate::model::{Before, CredentialId, EntityId, RequestContext, RootField, Tenant, Trail};
-use crate::upstream::{self, Call, EntityDocument, ErrorKind, Reply};
+use crate::upstream::{self, Call, EntityDocument, Reply};
 
 use super::create::{note_metadata, written};
 use super::envelope::{self, Envelope, Metadata, Write};
 use super::look::CLOCKS;
 use super::sending::{begin, done, not_done};
+use super::writers::Turn;
 use super::{Answer, Error, Jobs, Owned, Wanted, arguments, needs};
 
 /// The arguments of an update; what is `None` stays as it is.
@@ -56,13 +54,24 @@ impl Jobs {
         wanted: &Wanted,
         before: &Before,
     ) -> Result<Answer<Owned>, Error> {
+        note_metadata(trail, update.metadata.as_deref());
+        arguments::metadata(&request.caller, update.metadata.as_deref())?;
+        let turn = self.turn(request, &update.id).await?;
+        let updated = self.update_in_turn(request, trail, (update, before), wanted, &turn).await;
+        turn.end().await;
+        updated
+    }
+
+    async fn update_in_turn(
+        &self,
+        request: &RequestContext,
+        trail: &Trail,
+        (update, before): (Update, &Before),
+        wanted: &Wanted,
+        turn: &Turn,
+    ) -> Result<Answer<Owned>, Error> {
         let caller = &request.caller;
         let (tenant, id) = (&caller.tenant, &update.id);
-        note_metadata(trail, update.metadata.as_deref());
-        arguments::metadata(caller, update.metadata.as_deref())?;
-        let key = Key { tenant: tenant.id.clone(), id: id.clone() };
-        let turn = timeout_at(request.deadline, self.writers.turn(&key));
-        let _turn = turn.await.map_err(|_| upstream::Error::from(ErrorKind::DeadlineExceeded))?;
         let Reply { value, errors, .. } = self
             .read(request, trail, id, &EntityDocument::new(id.kind(), &needs::of_ownership()))
             .await?;
@@ -97,8 +106,11 @@ impl Jobs {
             return Err(upstream::Error::not_an_answer("about something of many updates").into());
         }
         not_done(trail);
-        let write = mark.map(|mark| Write(mark, self.clock.now().as_second()));
         let value = update.metadata.as_deref();
+        // A mark is written together with the metadata that was read: not for a name alone where somebody
+        // else may be writing it.
+        let mark = mark.filter(|_| value.is_some() || turn.is_alone());
+        let write = mark.map(|mark| Write(mark, self.clock.now().as_second()));
         let metadata = stored(tenant, &caller.credential, envelope.as_ref(), value, write);
         let (metadata, name) = (metadata.as_deref(), update.name.as_deref());
         let call = Call::update(update.field, id, metadata, name, &wanted.written);

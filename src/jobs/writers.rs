@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Error, Jobs};
 use crate::cache::{Key, SharedTurn};
-use crate::model::{JobId, RequestContext};
+use crate::model::{EntityId, RequestContext};
 use crate::upstream::{self, ErrorKind};
 
 /// The time after its deadline for which an update may still be ending.
@@ -75,8 +75,12 @@ impl Jobs {
     ///
     /// # Errors
     /// When its time is over.
-    pub(super) async fn turn(&self, request: &RequestContext, id: &JobId) -> Result<Turn, Error> {
-        let key = Key { tenant: request.caller.tenant.id.clone(), job: id.clone() };
+    pub(super) async fn turn(
+        &self,
+        request: &RequestContext,
+        id: &EntityId,
+    ) -> Result<Turn, Error> {
+        let key = Key { tenant: request.caller.tenant.id.clone(), id: id.clone() };
         let own = timeout_at(request.deadline, self.writers.own_turn(&key)).await;
         let own = own.map_err(|_| upstream::Error::from(ErrorKind::DeadlineExceeded))?;
         let left = request.deadline.saturating_duration_since(Instant::now());
