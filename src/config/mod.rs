@@ -16,7 +16,7 @@ pub use audit::Audit;
 pub use forms::StoreFile;
 pub use issuers::{Issuer, KeySource};
 
-use crate::model::{Secret, Weights};
+use crate::model::{OnTrouble, Secret, Weights};
 use crate::operation::Limits;
 use crate::settings;
 use crate::settings::forms::{
@@ -174,6 +174,8 @@ settings! {
         keep: PositiveTime = Duration::from_hours(24),
         /// Keys of one tenant that are remembered at once; a tenant that has as many is refused new ones (without file and Redis at 20,000).
         max_keys: Count<u64> = 100_000,
+        /// The fate of a mutation with a key while Redis, or the file, does not answer: `look` for its job and go on, or `refuse` it before anything is sent; see [reliability](reliability.md).
+        on_trouble: OneOf<OnTrouble> = OnTrouble::Look,
     }
 }
 

@@ -7,6 +7,8 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+use crate::settings::Choice;
+
 /// The effect of one root field of a mutation at Move.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Effect {
@@ -53,6 +55,11 @@ pub enum OnTrouble {
     Look,
     /// It is refused before anything is sent.
     Refuse,
+}
+
+impl Choice for OnTrouble {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("look", Self::Look), ("refuse", Self::Refuse)];
 }
 
 /// A mutation with an `Idempotency-Key`: the marks by which its writes are found upstream, and what
