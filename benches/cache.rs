@@ -10,7 +10,8 @@ use std::sync::{Arc, OnceLock};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
 use jobs_gateway::cache::{
-    CachedResponse, EntityCache, Entry, Key, Lifetime, ResponseCache, ResponseKey, State, Versions,
+    CacheSize, CachedResponse, EntityCache, Entry, Key, Lifetime, ResponseCache, ResponseKey,
+    State, Versions,
 };
 use jobs_gateway::model::{EntityId, MediaType, RequestMethod, RootFields, Selection, Tenant};
 use support::{folder, load, resident};
@@ -79,7 +80,7 @@ fn bounded(_: &mut Criterion) {
             now,
         );
     }
-    let (entries, bytes) = cache.size();
+    let CacheSize { entries, bytes } = cache.size();
     let grown = (resident() - before) >> 20;
     println!(
         "1000000 jobs put into {} MiB: {entries} are kept, {} MiB by weight, {grown} MiB resident",

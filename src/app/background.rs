@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::App;
+use crate::cache::CacheSize;
 use crate::jobs::Jobs;
 use crate::pipeline::Service;
 use crate::reload::{Follower, Gateway};
@@ -109,9 +110,9 @@ async fn report(service: Arc<Service>, upstream: Arc<Upstream>, jobs: Jobs, max_
         telemetry::report_refused();
         let requests = max_requests.saturating_sub(service.concurrency_limit.available_permits());
         metrics::queues(requests, service.journal.waiting());
-        let (entries, bytes) = jobs.cache_size();
+        let CacheSize { entries, bytes } = jobs.cache_size();
         metrics::cache_size("jobs", entries, bytes);
-        let (entries, bytes) = rules.answers.size();
+        let CacheSize { entries, bytes } = rules.answers.size();
         metrics::cache_size("answers", entries, bytes);
         drop(rules);
         tokio::time::sleep(REPORT_EVERY).await;

@@ -8,7 +8,7 @@ use moka::Expiry;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
-use super::{Lifetime, Versions};
+use super::{CacheSize, Lifetime, Versions};
 use crate::model::{EntityId, Selection, Tenant, TenantId, Version};
 
 /// Something of a tenant.
@@ -90,8 +90,8 @@ impl<V: Send + Sync + 'static> EntityCache<V> {
 
     /// Returns the number of entries and their approximate size in bytes.
     #[must_use]
-    pub fn size(&self) -> (u64, u64) {
-        (self.entries.entry_count(), self.entries.weighted_size())
+    pub fn size(&self) -> CacheSize {
+        CacheSize { entries: self.entries.entry_count(), bytes: self.entries.weighted_size() }
     }
 }
 

@@ -32,3 +32,12 @@ pub use responses::{CachedResponse, ResponseCache, ResponseKey, Root};
 pub use shared::{SharedEntry, SharedTier, Stamp};
 pub use turn::SharedTurn;
 pub use versions::Versions;
+
+/// The size of a cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheSize {
+    /// The number of its entries.
+    pub entries: u64,
+    /// Their approximate size, in bytes.
+    pub bytes: u64,
+}

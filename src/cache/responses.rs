@@ -11,7 +11,7 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 
-use super::Versions;
+use super::{CacheSize, Versions};
 use crate::model::{EntityId, MediaType, RequestMethod, RootField, RootFields, TenantId, Version};
 
 /// The key of a whole answer: the question to the letter.
@@ -146,7 +146,7 @@ impl ResponseCache {
 
     /// Returns the number of answers and their approximate size in bytes.
     #[must_use]
-    pub fn size(&self) -> (u64, u64) {
-        (self.stored.entry_count(), self.stored.weighted_size())
+    pub fn size(&self) -> CacheSize {
+        CacheSize { entries: self.stored.entry_count(), bytes: self.stored.weighted_size() }
     }
 }

@@ -283,12 +283,13 @@ impl SharedTier {
         told
     }
 
+    #[expect(clippy::expect_used, reason = "texts and numbers are always JSON")]
     fn message(&self, tenant: Option<&TenantId>, entity: Option<&EntityId>) -> (u64, String) {
         let id = self.next_message.fetch_add(1, Ordering::Relaxed);
         let tenant = tenant.map(ToString::to_string);
         let entity = entity.map(|id| (id.kind(), id.to_string()));
         let message = Message { from: self.replica.clone(), id, tenant, entity };
-        (id, serde_json::to_string(&message).unwrap_or_default())
+        (id, serde_json::to_string(&message).expect("it is JSON"))
     }
 
     fn untold(&self) -> std::sync::MutexGuard<'_, HashSet<Key>> {

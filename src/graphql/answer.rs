@@ -23,13 +23,19 @@ pub struct Answer {
     pub failures: Vec<Failure>,
     /// The time to wait before another try, if one of its errors says so.
     pub retry_after: Option<Duration>,
-    /// True if execution began: an answer without `data` is a request error (GraphQL
-    /// specification, section 7.1).
-    pub has_data: bool,
-    /// True if any root field has a value.
-    pub has_values: bool,
-    /// True if all of them have.
-    pub has_all_values: bool,
+    /// The part of its data that is there.
+    pub completeness: Completeness,
+}
+
+/// The part of an answer's data that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Completeness {
+    /// None was executed: an answer without `data` is a request error (GraphQL specification, section 7.1).
+    NotExecuted,
+    /// No root field has a value.
+    NoValue,
+    /// Some root fields have a value, or all.
+    SomeValues,
 }
 
 impl Answer {
@@ -39,7 +45,6 @@ impl Answer {
         errors: &[PlacedError],
         skipped: Vec<Failure>,
         has_values: bool,
-        has_all_values: bool,
         extensions: Option<Extensions>,
     ) -> Self {
         if !errors.is_empty() {
@@ -57,7 +62,9 @@ impl Answer {
         let failures = errors.iter().map(PlacedError::failure).chain(skipped).collect();
         let retry_after = retry_after(errors);
         let body = body.into_boxed_slice().into();
-        Self { body, failures, retry_after, has_data: true, has_values, has_all_values }
+        let completeness =
+            if has_values { Completeness::SomeValues } else { Completeness::NoValue };
+        Self { body, failures, retry_after, completeness }
     }
 
     /// An answer of errors alone: nothing was executed.
@@ -77,23 +84,7 @@ impl Answer {
             body: body.into(),
             failures,
             retry_after: retry_after(&errors),
-            has_data: false,
-            has_values: false,
-            has_all_values: false,
-        }
-    }
-
-    /// An answer that was given before: one with all its values.
-    #[must_use]
-    pub const fn again(body: Bytes) -> Self {
-        let failures = Vec::new();
-        Self {
-            body,
-            failures,
-            retry_after: None,
-            has_data: true,
-            has_values: true,
-            has_all_values: true,
+            completeness: Completeness::NotExecuted,
         }
     }
 }

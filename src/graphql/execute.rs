@@ -108,7 +108,7 @@ impl Answering<'_> {
         let mut writer = Writer::new(tenant);
         let _ = writer.raw(BEGUN);
         let start = writer.out.len();
-        let mut values = Values::default();
+        let mut has_values = false;
         let mut is_null = false;
         let _ = writer.raw(b"{");
         for (index, root) in self.plan.roots.iter().enumerate() {
@@ -121,7 +121,7 @@ impl Answering<'_> {
             writer.out.extend_from_slice(root.step.key.as_bytes());
             writer.out.extend_from_slice(b"\":");
             let written = self.root(&mut writer, index, root);
-            values.add(written.is_ok());
+            has_values |= written.is_ok();
             if written.is_err() {
                 writer.report_size(&root.step);
                 if nullable {
@@ -136,18 +136,11 @@ impl Answering<'_> {
         if is_null {
             writer.out.truncate(start);
             writer.out.extend_from_slice(b"null");
-            values = Values { any: false, all: false };
+            has_values = false;
         }
         let Writer { out, errors, .. } = writer;
         let skipped = self.skipped(&errors);
-        Answer::executed(
-            out,
-            &errors,
-            skipped,
-            values.any,
-            values.all,
-            Extensions::from_trails(trails),
-        )
+        Answer::executed(out, &errors, skipped, has_values, Extensions::from_trails(trails))
     }
 
     /// Writes the value of a root field; `Err` if it has none.
@@ -250,24 +243,5 @@ fn place_all<'a>(writer: &mut Writer<'a>, root: &RootPlan, unit: &Unit, errors: 
         let base = place::root_path(&root.step, unit.entity);
         let placed = place::placed(writer.tenant(), &root.step, &base, errors);
         writer.errors.extend(placed);
-    }
-}
-
-/// Which root fields have values.
-struct Values {
-    any: bool,
-    all: bool,
-}
-
-impl Default for Values {
-    fn default() -> Self {
-        Self { any: false, all: true }
-    }
-}
-
-impl Values {
-    const fn add(&mut self, has_value: bool) {
-        self.any |= has_value;
-        self.all &= has_value;
     }
 }

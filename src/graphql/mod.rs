@@ -12,7 +12,7 @@ mod roots;
 mod schemas;
 mod write;
 
-pub use answer::Answer;
+pub use answer::{Answer, Completeness};
 pub use errors::{ApiError, forbidden};
 pub use schemas::{Schemas, problems_of_hiding, schema_without};
 

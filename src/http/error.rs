@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{limits, request};
 use crate::auth;
-use crate::graphql::{Answer, ApiError};
+use crate::graphql::{Answer, ApiError, Completeness};
 use crate::model::{ErrorCode, Failure, MediaType, RequestId};
 
 /// A request that is answered before it is a GraphQL request, or instead of being executed.
@@ -157,12 +157,16 @@ pub fn not_found(paths: &str) -> Response {
 pub fn status(answer: &Answer, media_type: MediaType) -> StatusCode {
     // What the gateway was too busy to do was not executed either.
     let is_overload = |failure: &Failure| failure.code == ErrorCode::Overloaded;
-    if !answer.failures.is_empty() && !answer.has_values && answer.failures.iter().all(is_overload)
-    {
+    let has_values = answer.completeness == Completeness::SomeValues;
+    if !answer.failures.is_empty() && !has_values && answer.failures.iter().all(is_overload) {
         return status_of(ErrorCode::Overloaded);
     }
     match (answer.failures.first(), media_type) {
-        (Some(first), MediaType::GraphqlResponse) if !answer.has_data => status_of(first.code),
+        (Some(first), MediaType::GraphqlResponse)
+            if answer.completeness == Completeness::NotExecuted =>
+        {
+            status_of(first.code)
+        }
         _ => StatusCode::OK,
     }
 }

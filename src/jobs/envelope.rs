@@ -208,8 +208,9 @@ impl<'a> Envelope<'a> {
 }
 
 /// Prints what cannot fail to be JSON: texts and flat structs of them.
+#[expect(clippy::expect_used, reason = "texts and flat structs of them are always JSON")]
 fn json<T: Serialize + ?Sized>(value: &T) -> String {
-    serde_json::to_string(value).unwrap_or_default()
+    serde_json::to_string(value).expect("it is JSON")
 }
 
 /// A JSON object's members in their order, repeated names included.

@@ -54,7 +54,7 @@ pub use present::{Source, source_of};
 pub use update::Update;
 
 use crate::audit::Journal;
-use crate::cache::{EntityCache, InFlight, Key, SharedTier, Versions};
+use crate::cache::{CacheSize, EntityCache, InFlight, Key, SharedTier, Versions};
 use crate::model::{AccountId, Clock, EntityId, RequestContext, TenantId, Trail};
 use crate::upstream::{self, FieldError, Upstream};
 
@@ -170,7 +170,7 @@ impl Jobs {
 
     /// Returns the number of cached jobs and their approximate size in bytes.
     #[must_use]
-    pub fn cache_size(&self) -> (u64, u64) {
+    pub fn cache_size(&self) -> CacheSize {
         self.cache.size()
     }
 }

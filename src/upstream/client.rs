@@ -12,7 +12,7 @@ use super::breaker::{BreakerReport, BreakerSettings};
 use super::exchange::exchange;
 use super::features::Features;
 use super::objects::Object;
-use super::queue::{FairQueue, QueueLoad};
+use super::queue::FairQueue;
 use super::retry::{self, RetrySettings};
 use super::{Call, Error, ErrorKind, Reply, wire};
 use crate::model::{Account, RequestContext, TenantId, TraceContext, Trail, UpstreamSpan};
@@ -171,13 +171,6 @@ impl Upstream {
     /// Forgets how accounts and tenants were that are not among these.
     pub fn forget_others(&self, accounts: &[Arc<Account>], is_tenant: impl Fn(&TenantId) -> bool) {
         self.accounts.forget_others(accounts, is_tenant);
-    }
-
-    /// Returns the number of calls that are under way or could be, and of those that wait for their turn.
-    #[must_use]
-    pub fn load(&self) -> (usize, usize) {
-        let QueueLoad { free, waiting } = self.queue.load();
-        (self.settings.max_in_flight.saturating_sub(free), waiting)
     }
 
     /// Makes a call, once, if the account's breaker lets it through. It ends at `deadline`, its

@@ -160,12 +160,15 @@ struct Arguments {
 }
 
 impl Arguments {
+    #[expect(
+        clippy::expect_used,
+        reason = "texts, numbers, enums and flat structs are always JSON"
+    )]
     fn add(mut self, name: &str, r#type: &str, value: impl Serialize) -> Self {
         let separator = if self.declared.is_empty() { "" } else { ", " };
         self.declared.push_str(&format!("{separator}${name}: {type}"));
         self.passed.push_str(&format!("{separator}{name}: ${name}"));
-        // Texts, numbers, enums and flat structs: nothing here can fail to become JSON.
-        self.values.insert(name.into(), serde_json::to_value(value).unwrap_or_default());
+        self.values.insert(name.into(), serde_json::to_value(value).expect("it is JSON"));
         self
     }
 

@@ -40,12 +40,13 @@ struct State {
 pub struct Slot(Option<(FairQueue, TenantId)>);
 
 /// The numbers of free slots and of waiting calls.
+#[cfg(test)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct QueueLoad {
+struct QueueLoad {
     /// Slots that nobody holds.
-    pub free: usize,
+    free: usize,
     /// Calls that wait for one.
-    pub waiting: usize,
+    waiting: usize,
 }
 
 impl FairQueue {
@@ -74,8 +75,8 @@ impl FairQueue {
     }
 
     /// Returns how many slots are free and how many calls wait.
-    #[must_use]
-    pub fn load(&self) -> QueueLoad {
+    #[cfg(test)]
+    fn load(&self) -> QueueLoad {
         let state = self.state();
         let waiting = state.waiting.values().flatten().filter(|turn| !turn.is_closed()).count();
         QueueLoad { free: state.free, waiting }
