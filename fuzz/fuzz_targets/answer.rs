@@ -1,7 +1,7 @@
 #![no_main]
 //! Any answer of Move's is read, or refused, without a panic and without running out of stack.
 
-use jobs_gateway::upstream::{Job, JobsPage, read};
+use jobs_gateway::upstream::{Entity, EntityPage, read};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -12,7 +12,7 @@ fuzz_target!(|text: &str| {
         ("listJobs", format!(r#"{{"data":{{"listJobs":{{"items":[{text}],"first":1}}}}}}"#)),
         ("getJob", format!(r#"{{"data":null,"errors":[{{"message":"m","path":{text}}}]}}"#)),
     ] {
-        let _ = read::<Job>(field, answer.clone().into_bytes());
-        let _ = read::<JobsPage>(field, answer.into_bytes());
+        let _ = read::<Entity>(field, answer.clone().into_bytes());
+        let _ = read::<EntityPage>(field, answer.into_bytes());
     }
 });
