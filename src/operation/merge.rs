@@ -107,6 +107,7 @@ impl<'a> Merging<'a> {
     ) -> Collected<'a> {
         let (mut into, mut seen) = (Collected::default(), HashSet::default());
         for set in sets {
+            into.reserve(set.selections.len());
             self.collect_from(type_name, set, &mut seen, &mut into);
         }
         into

@@ -13,6 +13,7 @@ mod measure;
 mod merge;
 mod scalars;
 mod schema;
+mod skeleton;
 mod tokens;
 mod validate;
 mod values;

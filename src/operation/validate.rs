@@ -12,7 +12,7 @@ use apollo_compiler::{ExecutableDocument, Name, Node};
 
 use super::error::{Pos, Problem};
 use super::schema::Schema;
-use super::{Error, conflicts, lenient, scalars};
+use super::{Error, conflicts, lenient, scalars, skeleton};
 
 /// The number of faults of a document that are told.
 const TOLD: usize = 10;
@@ -32,14 +32,12 @@ pub fn validate(
     }
     let executable =
         document.to_executable(&schema.types).map_err(|invalid| problems(&invalid.errors))?;
-    match lenient::with_ids(&executable) {
-        None => executable.validate(&schema.types).map_err(|invalid| problems(&invalid.errors)),
-        Some(loosened) => {
-            loosened.validate(&schema.types).map_err(|invalid| problems(&invalid.errors))?;
-            // What differs is what is taken leniently.
-            Ok(Valid::assume_valid(executable))
-        }
-    }
+    let loosened = lenient::with_ids(&executable);
+    let judged = loosened.as_ref().unwrap_or(&executable);
+    let judged = skeleton::of(judged).unwrap_or_else(|| judged.clone());
+    judged.validate(&schema.types).map_err(|invalid| problems(&invalid.errors))?;
+    // It differs from what was judged by plain fields, and by what is taken leniently.
+    Ok(Valid::assume_valid(executable))
 }
 
 /// One error for one fault: of several about one place, the first.
