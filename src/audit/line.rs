@@ -166,6 +166,7 @@ fn unmapped(line: &mut Line<'_>, event: &Event) {
         line.json(r#","metadata":{"bytes":"#).plain(bytes);
         line.json(r#","sha256":""#).plain(KeyHash(sha256)).json("\"}");
     }
+    line.maybe_text(r#","expires":"#, notes.expires.as_deref());
     line.maybe_text(r#","cache":"#, notes.cache.map(CacheStatus::as_str));
     line.json(r#","cost":"#).plain(event.cost);
     line.json(if event.is_replay { r#","replayed":true"# } else { "" });
@@ -211,7 +212,7 @@ fn activity(event: &Event) -> (u32, &'static str, &'static str) {
         Some(Activity::Create) => (1, "Create", "API Activity: Create"),
         Some(Activity::Read | Activity::List) => (2, "Read", "API Activity: Read"),
         Some(Activity::Update) => (3, "Update", "API Activity: Update"),
-        None => (99, "Other", "API Activity: Other"),
+        Some(Activity::Other) | None => (99, "Other", "API Activity: Other"),
     }
 }
 

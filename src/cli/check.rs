@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::app::App;
-use crate::model::Clock;
+use crate::model::{Clock, RootField, RootFields, Tenant};
+use crate::policy::Snapshot;
 use crate::reload::{ConfigSource, Loaded};
 use crate::settings::{Diagnostic, Diagnostics, Severity};
 
@@ -24,15 +25,35 @@ pub fn run(args: &Args) -> ExitCode {
     let report = match origin.load(Clock::system().now()) {
         Ok(Loaded { config, policies, mut warnings, .. }) => {
             let counts = (policies.tenant_count(), policies.key_count());
+            let added = added(&policies);
             if let Err(problem) = App::rehearse(&config, policies) {
                 warnings.0.push(Diagnostic::error(problem, None));
             }
-            summary(&warnings, Some(counts))
+            let report = summary(&warnings, Some(counts));
+            Report { text: added + &report.text, ..report }
         }
         Err(found) => summary(&found, None),
     };
     print!("{}", report.text);
     if report.has_errors { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Tells which operations this version added to the `"*"` of policies, if any tenant has it.
+fn added(policies: &Snapshot) -> String {
+    let has_star =
+        |tenant: &&Arc<Tenant>| tenant.operations.intersect(RootFields::STAR) == RootFields::STAR;
+    let mut tenants: Vec<_> =
+        policies.tenants().filter(has_star).map(|own| own.id.as_str()).collect();
+    tenants.sort_unstable();
+    if tenants.is_empty() {
+        return String::new();
+    }
+    let names: Vec<_> = RootFields::added_to_star().iter().map(RootField::name).collect();
+    format!(
+        "note: since this version `\"*\"` is also {} (tenants: {})\n",
+        names.join(", "),
+        tenants.join(", ")
+    )
 }
 
 struct Report {

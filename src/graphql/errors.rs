@@ -170,6 +170,10 @@ impl From<jobs::Error> for ApiError {
                 ErrorCode::Forbidden,
                 format!("This {kind} was not created through the gateway and can only be read."),
             ),
+            E::NotOwnMetadata => Self::new(
+                ErrorCode::Forbidden,
+                "Move made this file, and its metadata is Move's: only its name can be changed.",
+            ),
             E::AuditUnavailable => Self::new(
                 ErrorCode::AuditUnavailable,
                 "The call cannot be recorded right now, so it was not made. Try again later.",

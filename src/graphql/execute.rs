@@ -212,6 +212,7 @@ impl Answering<'_> {
                 match value {
                     Resolved::Entity(entity) => writer.entity(step, entity, path),
                     Resolved::Page(page) => writer.page(step, page, path),
+                    Resolved::Plain(plain) => writer.plain(step, plain, path),
                 }
             }
             Some(Err(Failed::Api(error))) => {

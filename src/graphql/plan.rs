@@ -19,8 +19,11 @@ pub struct RootPlan {
     pub asked: RootKind,
     /// The step that writes its value.
     pub step: Step,
-    /// The fields that are wanted of an entity: of the one that is read or written, or of each of a page.
-    pub wanted: Wanted,
+    /// The fields that are wanted of each kind of entity that its value may hold: of the one that is read or written, or of each
+    /// of a page.
+    pub wanted: Vec<Wanted>,
+    /// The fields that are wanted of a value that is no entity.
+    pub plain: Selection,
 }
 
 /// A step of the plan: it writes one field.
@@ -65,16 +68,17 @@ impl Plan {
     #[must_use]
     pub fn for_form(form: &Form) -> Self {
         let roots = form.roots.iter().map(|root| {
-            let (mut selection, mut kind) = (Selection::default(), EntityKind::Job);
-            for (object, own) in entities_below(&root.field) {
-                kind = own;
+            let mut plain = Selection::default();
+            if root.field.objects().iter().any(|object| object.type_name == "ShareCode") {
+                root.field.objects().iter().for_each(|object| collect(object, &mut plain));
+            }
+            let wanted = entities_below(&root.field).map(|(object, kind)| {
+                let mut selection = Selection::default();
                 collect(object, &mut selection);
-            }
-            RootPlan {
-                asked: root.asked,
-                step: step(form, &root.field, ""),
-                wanted: Wanted::of(kind, selection),
-            }
+                Wanted::of(kind, selection)
+            });
+            let wanted = wanted.collect();
+            RootPlan { asked: root.asked, step: step(form, &root.field, ""), wanted, plain }
         });
         Self { roots: roots.collect(), fields: form.count() }
     }
@@ -93,7 +97,8 @@ fn entities_below(root: &Field) -> impl Iterator<Item = (&Object, EntityKind)> {
     let all = own.flat_map(|object| {
         let items = object.fields.iter().filter(|field| &*field.name == "items");
         let items: Vec<&Object> = items.flat_map(Field::objects).collect();
-        if object.type_name.ends_with("Page") { items } else { vec![object] }
+        let is_listing = matches!(&*object.type_name, "JobsPage" | "TakesPage" | "VolumePage");
+        if is_listing { items } else { vec![object] }
     });
     all.filter_map(|object| Some((object, EntityKind::from_type_name(&object.type_name)?)))
 }
@@ -148,6 +153,14 @@ fn step(form: &Form, field: &Field, parent: &str) -> Step {
 fn steps(form: &Form, object: &Object) -> Steps {
     let steps = object.fields.iter().map(|field| step(form, field, &object.type_name));
     Steps { type_name: object.type_name.as_str().into(), steps: steps.collect() }
+}
+
+impl RootPlan {
+    /// Gives what is wanted of entities of a kind.
+    #[must_use]
+    pub fn wanted(&self, kind: EntityKind) -> Option<&Wanted> {
+        self.wanted.iter().find(|wanted| wanted.kind() == kind)
+    }
 }
 
 impl Step {

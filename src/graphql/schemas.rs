@@ -9,7 +9,7 @@ use super::errors::ApiError;
 use super::plan::Plan;
 use super::{Answer, execute};
 use crate::jobs::Jobs;
-use crate::model::{FieldCoordinate, RequestContext, Tenant};
+use crate::model::{EntityKind, FieldCoordinate, RequestContext, Tenant};
 use crate::operation::{Document, Documents, Form, FormId, Limits, Operation, Schema, sdl_without};
 use crate::types::sdl;
 
@@ -132,8 +132,13 @@ pub fn problems_of_hiding(hidden: &[FieldCoordinate]) -> Vec<String> {
         let FieldCoordinate { type_name, field } = coordinate;
         if !whole.as_ref().is_some_and(|schema| schema.has_field(coordinate)) {
             problems.push(format!("the schema has no field {type_name}.{field}"));
-        } else if (type_name.as_str(), field.as_str()) == ("Job", "id") {
-            problems.push("Job.id cannot be hidden: it is what a job is asked for by".to_owned());
+        } else if field == "id"
+            && let Some(kind) =
+                EntityKind::from_type_name(type_name).filter(|kind| kind.has_owner())
+        {
+            let problem =
+                format!("{type_name}.id cannot be hidden: it is what a {kind} is asked for by");
+            problems.push(problem);
         }
     }
     if problems.is_empty()
@@ -177,13 +182,14 @@ mod tests {
         assert!(all.len() > 80, "{}", all.len());
         for hidden in &all {
             let problems = problems_of_hiding(std::slice::from_ref(hidden));
-            let is_id = hidden.type_name == "Job" && hidden.field == "id";
+            let keyed = ["Job", "Take", "File", "HumanVolume"];
+            let is_id = keyed.contains(&hidden.type_name.as_str()) && hidden.field == "id";
             assert_eq!(!problems.is_empty(), is_id, "{hidden:?}: {problems:?}");
         }
         // All of a type, and all of all types but the ways in.
         let of =
             |name: &str| all.iter().filter(|at| at.type_name == name).cloned().collect::<Vec<_>>();
-        for name in ["Client", "Rig", "HumanVolume", "ClientOwner", "Mutation"] {
+        for name in ["Client", "Rig", "ShareCode", "ClientOwner", "Mutation"] {
             assert_eq!(problems_of_hiding(&of(name)), Vec::<String>::new(), "{name}");
         }
         let problems = problems_of_hiding(&of("Query"));

@@ -13,10 +13,12 @@ use super::execute::Answering;
 use super::plan::Plan;
 use super::roots::{Failed, Outcome, Resolved};
 use super::schemas::schema_without;
-use crate::jobs::fixture::{Place, tenant};
+use crate::jobs::fixture::{Held, Place, tenant};
 use crate::jobs::{self, Owned, Page};
 use crate::json::{Json, JsonRef};
-use crate::model::{Account, AccountId, EntityKind, FieldCoordinate, RootField, Tenant};
+use crate::model::{
+    Account, AccountId, Activity, EntityKind, FieldCoordinate, Group, RootField, Tenant,
+};
 use crate::operation::{Documents, Limits, Operation, Schema, sdl_without};
 use crate::types::sdl;
 use crate::upstream::Entity;
@@ -66,11 +68,12 @@ struct Ours {
     documents: Documents,
     schemas: [Arc<Schema>; 2],
     tenant: Tenant,
-    jobs: Vec<Arc<Owned>>,
+    entities: Vec<Arc<Owned>>,
+    code: Entity,
 }
 
 impl Ours {
-    fn new(jobs: &[Value]) -> Self {
+    fn new(entities: &[Value]) -> Self {
         let most = 1_000_000;
         let limits = Limits {
             depth: most,
@@ -81,17 +84,18 @@ impl Ours {
             representations: most,
         };
         let tenant = alone();
-        let own = |job: &Value| {
-            let job = Entity::parse(&job.to_string()).expect("a job");
-            Arc::new(
-                Owned::verify(&tenant, EntityKind::Job, job, &[], Place::Root)
-                    .expect("the tenant's"),
-            )
+        let own = |entity: &Value| {
+            let kind = entity["__typename"].as_str().and_then(EntityKind::from_type_name)?;
+            let entity = Entity::parse(&entity.to_string()).expect("an object");
+            let owned = Owned::verify(&tenant, kind, Held::ByNobody, entity, &[], Place::Root);
+            Some(Arc::new(owned.expect("the tenant's")))
         };
-        let jobs = jobs.iter().map(own).collect();
+        let code = entities.iter().find(|entity| entity["__typename"] == "ShareCode");
+        let code = code.and_then(|code| Entity::parse(&code.to_string())).expect("a code");
+        let entities = entities.iter().filter_map(own).collect();
         let schemas = [schema_without(&[]), schema_without(&hidden())];
         let schemas = schemas.map(|schema| schema.expect("a schema"));
-        Self { documents: Documents::new(limits), schemas, tenant, jobs }
+        Self { documents: Documents::new(limits), schemas, tenant, entities, code }
     }
 
     fn judge(&self, case: &Case) -> Verdict {
@@ -137,23 +141,39 @@ impl Ours {
         field: RootField,
     ) -> Outcome {
         let arguments = operation.arguments(root).expect("arguments");
-        let id = match (entity, field) {
+        let kind = field.entity();
+        let mut own = self.entities.iter().filter(|entity| entity.kind() == kind);
+        let missing = || Failed::from(jobs::Error::NotFound(kind.name()));
+        let id = match (entity, field.activity()) {
             (Some(place), _) => {
                 let one = operation.representations(root)[place].clone();
-                if one["__typename"] == "Job" { one["id"].clone() } else { Value::Null }
+                let is_named = one["__typename"] == kind.type_name();
+                if is_named { one["id"].clone() } else { Value::Null }
             }
-            (None, RootField::GetJob) => arguments["jobId"].clone(),
-            (None, RootField::UpdateJob) => arguments["id"].clone(),
-            (None, RootField::ListJobs) => {
-                let items = self.jobs.iter().map(|job| Owned::clone(job)).collect();
-                let first = i32::try_from(self.jobs.len()).expect("few");
+            (None, _) if field.group() == Group::Webhooks || field == RootField::UpdateClient => {
+                return Err(missing());
+            }
+            (None, Activity::Other) => {
+                return Ok((Resolved::Plain(self.code.clone()), Vec::new()));
+            }
+            (None, Activity::Read) => match kind.id_argument() {
+                Some(argument) => arguments[argument].clone(),
+                None => {
+                    return Ok((Resolved::Entity(own.next().cloned().expect("one")), Vec::new()));
+                }
+            },
+            (None, Activity::Update) => arguments["id"].clone(),
+            (None, Activity::List) => {
+                let items: Vec<_> = own.map(|entity| Owned::clone(entity)).collect();
+                let first = i32::try_from(items.len()).expect("few");
                 return Ok((Resolved::Page(Page { after: None, first, items }), Vec::new()));
             }
-            _ => return Ok((Resolved::Entity(Arc::clone(&self.jobs[0])), Vec::new())),
+            (None, Activity::Create) => {
+                return Ok((Resolved::Entity(own.next().cloned().expect("one")), Vec::new()));
+            }
         };
-        let found = self.jobs.iter().find(|job| job.json().text_of("id").as_deref() == id.as_str());
-        let job = found.ok_or(Failed::from(jobs::Error::NotFound("job")))?;
-        Ok((Resolved::Entity(Arc::clone(job)), Vec::new()))
+        let found = own.find(|entity| entity.json().text_of("id").as_deref() == id.as_str());
+        Ok((Resolved::Entity(found.cloned().ok_or_else(missing)?), Vec::new()))
     }
 }
 
@@ -168,10 +188,10 @@ fn npm() -> Option<PathBuf> {
     None
 }
 
-fn theirs(npm: &PathBuf, jobs: &[Value], cases: &[Case]) -> Vec<Verdict> {
+fn theirs(npm: &PathBuf, entities: &[Value], cases: &[Case]) -> Vec<Verdict> {
     let schemas = [sdl(false), sdl_without(&sdl(false), &hidden()).expect("a schema")];
     let portal = alone().client.portal.to_string();
-    let input = json!({"schemas": schemas, "portal": portal, "jobs": jobs, "cases": cases});
+    let input = json!({"schemas": schemas, "portal": portal, "entities": entities, "cases": cases});
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), input.to_string()).expect("written");
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/clients/judge.mjs");
@@ -190,8 +210,14 @@ fn theirs(npm: &PathBuf, jobs: &[Value], cases: &[Case]) -> Vec<Verdict> {
 fn compare(seed: u64, count: usize) -> Option<(usize, usize)> {
     let npm = npm()?;
     let mut random = Random::new(&sdl(false), seed);
-    let jobs: Vec<Value> = (0..4).map(|n| random.job(&format!("job-{n}"))).collect();
-    let ours = Ours::new(&jobs);
+    let mut entities = Vec::new();
+    for type_name in ["Job", "Take", "File", "HumanVolume"] {
+        entities.extend((0..4).map(|n| random.entity(type_name, &format!("job-{n}"))));
+    }
+    for type_name in ["Client", "RigsPage", "CameraSettingsPage", "ShareCode"] {
+        entities.push(random.entity(type_name, "one"));
+    }
+    let ours = Ours::new(&entities);
     let mut cases = Vec::new();
     let mut dice = Dice(seed);
     for _ in 0..count {
@@ -200,7 +226,7 @@ fn compare(seed: u64, count: usize) -> Option<(usize, usize)> {
         cases.push(Case { schema, query, operation_name, variables });
     }
     let (mut executed, mut refused, mut differ) = (0, 0, Vec::new());
-    for (case, theirs) in cases.iter().zip(theirs(&npm, &jobs, &cases)) {
+    for (case, theirs) in cases.iter().zip(theirs(&npm, &entities, &cases)) {
         let ours = ours.judge(case);
         let is_same = match (&ours.refused, &theirs.refused) {
             (Some(_), Some(_)) => true,

@@ -9,7 +9,7 @@ use crate::jobs::{Owned, Page, Source, present};
 use crate::json::{self, JsonRef, Kind, Member};
 use crate::model::{ErrorCode, Tenant};
 use crate::operation::{Leaf, Shape};
-use crate::upstream::{FieldError, PathSegment};
+use crate::upstream::{Entity, FieldError, PathSegment};
 
 /// Longest answer, in bytes: aliases can make it many times as long as what Move sent.
 pub const MAX_ANSWER: usize = 16 * 1024 * 1024;
@@ -207,11 +207,24 @@ impl<'a> Writer<'a> {
 
     /// Writes a job by a step whose value it is.
     pub fn entity(&mut self, step: &Step, entity: &Owned, path: &Path<'_>) -> Result<(), Nulled> {
+        let object = Object::Owned(entity);
         match step.objects() {
-            [steps] => self.object(steps, Object::Owned(entity), path),
-            _ => {
-                Err(self.malformed(path, "holds an object of a type that the schema does not know"))
+            [steps] => self.object(steps, object, path),
+            several => {
+                let own = entity.kind().type_name();
+                match several.iter().find(|steps| *steps.type_name == *own) {
+                    Some(steps) => self.object(steps, object, path),
+                    None => Err(self.malformed(path, "holds an object of an unknown type")),
+                }
             }
+        }
+    }
+
+    /// Writes what belongs to an entity that was checked.
+    pub fn plain(&mut self, step: &Step, plain: &Entity, path: &Path<'_>) -> Result<(), Nulled> {
+        match step.objects() {
+            [steps] => self.object(steps, Object::Part(plain.json().root()), path),
+            _ => Err(self.malformed(path, "holds an object of an unknown type")),
         }
     }
 

@@ -3,8 +3,11 @@
 use serde_json::Value;
 
 use super::Error;
-use crate::model::{Caller, EntityId, EntityKind};
+use crate::model::{Caller, EntityId, EntityKind, RootField};
 use crate::upstream::Creation;
+
+/// The most sources that are taken: with a volume they are as many as are checked in one call.
+const MAX_SOURCES: usize = 24;
 
 /// Everything that a creation's arguments name, each id of the right kind.
 ///
@@ -15,6 +18,13 @@ pub fn named(creation: &Creation) -> Result<Vec<EntityId>, Error> {
     let mut ids = Vec::new();
     if let Some(take) = text("takeId") {
         ids.push(id("takeId", EntityKind::Take, take)?);
+    }
+    for source in sources(creation) {
+        let file = source.get("fileId").and_then(Value::as_str).unwrap_or_default();
+        ids.push(id("sources", EntityKind::File, file)?);
+    }
+    if let Some(volume) = text("volumeId") {
+        ids.push(id("volumeId", EntityKind::Volume, volume)?);
     }
     Ok(ids)
 }
@@ -27,12 +37,40 @@ pub fn id(argument: &'static str, kind: EntityKind, text: &str) -> Result<Entity
     EntityId::parse(kind, text).map_err(|problem| Error::argument(argument, problem.to_string()))
 }
 
-/// Checks the times of a creation.
+fn sources(creation: &Creation) -> &[Value] {
+    let sources = creation.arguments.get("sources").and_then(Value::as_array);
+    sources.map_or(&[], Vec::as_slice)
+}
+
+/// Checks the sources, times and measures of a creation.
 ///
 /// # Errors
-/// [`Error::Argument`] for a part of a video that begins before it, or ends before it begins.
+/// [`Error::Argument`] for no sources or too many of them, a part of a video that begins before it or ends
+/// before it begins, and a person without height.
 pub fn check(creation: &Creation) -> Result<(), Error> {
-    window("clipWindow", creation.arguments.get("clipWindow"))
+    if matches!(
+        creation.field,
+        RootField::CreateSingleCamTake
+            | RootField::CreateMultiCamTake
+            | RootField::CreateVolumeWithHuman
+    ) {
+        match sources(creation).len() {
+            0 => return Err(Error::argument("sources", "names no source")),
+            count if count > MAX_SOURCES => {
+                let problem = format!("{count} sources; at most {MAX_SOURCES} are taken");
+                return Err(Error::argument("sources", problem));
+            }
+            _ => {}
+        }
+    }
+    window("clipWindow", creation.arguments.get("clipWindow"))?;
+    let sync_method = creation.arguments.get("syncMethod");
+    window("syncMethod", sync_method.and_then(|method| method.get("clapWindow")))?;
+    let height = creation.arguments.get("humanHeight").and_then(Value::as_f64);
+    if height.is_some_and(|height| height <= 0.0) {
+        return Err(Error::argument("humanHeight", "is not more than 0"));
+    }
+    Ok(())
 }
 
 fn window(argument: &'static str, window: Option<&Value>) -> Result<(), Error> {

@@ -1,10 +1,10 @@
 //! The tenant's right to what a mutation's arguments name.
 
-use crate::model::{EntityId, EntityKind, RequestContext, Tenant, Trail};
+use crate::model::{EntityId, RequestContext, Tenant, Trail};
 use crate::upstream::{Batch, Call, Entity, FieldError, Reply};
 
 use super::envelope;
-use super::ownership::{Owner, Place, may_read_unclaimed};
+use super::ownership::{Held, Owner, Place, may_read_unclaimed};
 use super::{Error, Jobs};
 
 /// The standing of an id with a tenant.
@@ -83,11 +83,8 @@ impl Jobs {
                 self.prove(tenant, id);
                 Verdict::Usable
             }
-            Owner::Nobody
-                if id.kind() == EntityKind::Take && may_read_unclaimed(tenant, id.kind()) =>
-            {
-                Verdict::Usable
-            }
+            Owner::Nobody if self.held(tenant, id) == Held::ByOwn => Verdict::Usable,
+            Owner::Nobody if may_read_unclaimed(tenant, id.kind()) => Verdict::Usable,
             Owner::Another | Owner::Nobody => Verdict::NotFound,
             Owner::Unknown => Verdict::Unknown,
         }
@@ -96,5 +93,9 @@ impl Jobs {
 
 /// The kinds of the ids, in words: the same whichever of them is missing.
 fn kinds_of(ids: &[EntityId]) -> &'static str {
-    ids.first().map_or("entity", |id| id.kind().name())
+    let are_all = |kind| ids.iter().all(|id| id.kind() == kind);
+    match ids.first().map(EntityId::kind) {
+        Some(kind) if are_all(kind) => kind.name(),
+        _ => "file or volume",
+    }
 }

@@ -1,4 +1,4 @@
-//! Mutations that make something: jobs and takes.
+//! Mutations that make something: jobs, takes, files and volumes.
 
 use sha2::{Digest, Sha256};
 
@@ -6,7 +6,7 @@ use crate::model::{Before, Caller, EntityId, EntityKind, RequestContext, Trail};
 use crate::upstream::{self, Call, Creation, Entity, FieldError};
 
 use super::look::Tried;
-use super::ownership::Place;
+use super::ownership::{Held, Place};
 use super::sending::{begin, done, not_done};
 use super::{Answer, Error, Jobs, Owned, Wanted};
 use super::{arguments, envelope};
@@ -70,7 +70,8 @@ impl Jobs {
         let tried = Tried { since: self.clock.now(), is_certain: true };
         let reply = self.send(request, trail, &call).await?;
         if let Some(entity) = reply.value {
-            let answer = written(caller, kind, entity, reply.errors.clone())?;
+            let errors = reply.errors.clone();
+            let answer = self.written(caller, kind, Held::ByNobody, entity, errors)?;
             let id = answer.value.entity().id().and_then(|id| EntityId::parse(kind, &id).ok());
             if let Some(id) = id {
                 self.made(request, trail, &id).await;
@@ -95,19 +96,22 @@ impl Jobs {
         self.prove(tenant, id);
         self.forget(&tenant.id, Some(id)).await;
     }
-}
 
-/// A mutation's answer: what it wrote must say whose it is.
-pub(super) fn written(
-    caller: &Caller,
-    kind: EntityKind,
-    entity: Entity,
-    errors: Vec<FieldError>,
-) -> Result<Answer<Owned>, Error> {
-    // What is written is the tenant's: an answer that does not say so tells nothing of the outcome.
-    let value = Owned::verify(&caller.tenant, kind, entity, &errors, Place::Root)
-        .map_err(|_| upstream::Error::not_an_answer("about something of somebody else's"))?;
-    Ok(Answer { value, errors })
+    /// A mutation's answer: what it wrote must say whose it is.
+    pub(super) fn written(
+        &self,
+        caller: &Caller,
+        kind: EntityKind,
+        held: Held,
+        entity: Entity,
+        errors: Vec<FieldError>,
+    ) -> Result<Answer<Owned>, Error> {
+        // What is written is the tenant's: an answer that does not say so tells nothing of the outcome.
+        let value = Owned::verify(&caller.tenant, kind, held, entity, &errors, Place::Root)
+            .map_err(|_| upstream::Error::not_an_answer("about something of somebody else's"))?;
+        self.hold_files(&caller.tenant, &value);
+        Ok(Answer { value, errors })
+    }
 }
 
 /// Notes the length and hash of a metadata text, for the record.

@@ -15,6 +15,9 @@ pub enum Error {
     /// An entity that no tenant created may be read under this tenant's policy, not changed.
     #[error("the {0} was not created through the gateway and can only be read")]
     ReadOnly(EntityKind),
+    /// A file that Move made carries Move's metadata, which is nobody's to change.
+    #[error("the file's metadata is Move's")]
+    NotOwnMetadata,
     /// The call cannot be recorded, so it was not made.
     #[error("the call cannot be recorded")]
     AuditUnavailable,

@@ -1,5 +1,6 @@
-//! `getJob`, `getTake`
+//! Reads of one thing: `getJob` and its like, `client`, and the catalogue.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,16 +8,22 @@ use sha2::{Digest, Sha256};
 
 use crate::cache::{Entry, Key, Lifetime, Phase, SharedEntry, State, Terms};
 use crate::model::{
-    CacheStatus, Caller, EntityId, EntityKind, Freshness, RequestContext, Selection, Tenant, Trail,
-    Version,
+    CachePolicy, CacheStatus, Caller, EntityId, EntityKind, Freshness, RequestContext, Selection,
+    Tenant, Trail, Version,
 };
 use crate::upstream::{
     self, Call, Entity, EntityDocument, ErrorKind, FieldError, PathSegment, Reply,
 };
 
 use super::needs::{self, Needed};
-use super::ownership::{self, NotShown, Place};
+use super::ownership::{self, Claim, Held, NotShown, Place};
 use super::{Answer, Error, Jobs, Owned, Proof, Wanted};
+
+/// The time for which the catalogue stays fresh.
+const CATALOGUE_FRESH: Duration = Duration::from_mins(10);
+
+/// The time for which the account stays fresh.
+const CLIENT_FRESH: Duration = Duration::from_hours(1);
 
 /// The rest of an id that nothing has: Move's are random UUIDs, which this is not.
 const NOBODYS: &str = "00000000-0000-0000-0000-000000000000";
@@ -79,7 +86,7 @@ impl Jobs {
                         return Ok(answer);
                     }
                     // Who joined another's fetch may want less than it brought.
-                    let asked = needs::of_entity(&wanted.selection);
+                    let asked = needs::of_entity(wanted.kind, &wanted.selection);
                     let errors = errors.iter().filter(|error| concerns(error, &asked)).cloned();
                     let errors: Vec<_> = errors.collect();
                     if !errors.is_empty() {
@@ -331,6 +338,9 @@ impl Jobs {
         errors: Vec<FieldError>,
     ) -> Error {
         let caller = &request.caller;
+        if !id.kind().has_owner() {
+            return Error::Refused(errors);
+        }
         if errors.iter().any(FieldError::is_not_found) {
             return Error::NotFound(id.kind().name());
         }
@@ -370,10 +380,13 @@ impl Jobs {
         entity: Entity,
         errors: &[FieldError],
     ) -> Result<Owned, Error> {
-        if entity.id().is_none_or(|answered| *answered != *id.as_str()) {
+        let is_other = || entity.id().is_none_or(|answered| *answered != *id.as_str());
+        if id.kind().has_owner() && is_other() {
             return Err(upstream::Error::not_an_answer("about something else").into());
         }
-        let verified = Owned::verify(&caller.tenant, id.kind(), entity, errors, Place::Root);
+        let tenant = &caller.tenant;
+        let held = self.held(tenant, id);
+        let verified = Owned::verify(tenant, id.kind(), held, entity, errors, Place::Root);
         let owned = verified.map_err(|reason| match reason {
             NotShown::NotTheirs => Error::NotFound(id.kind().name()),
             NotShown::OwnerUnknown => {
@@ -381,10 +394,32 @@ impl Jobs {
                 Error::OwnerUnknown
             }
         })?;
-        if owned.is_writable() {
-            self.prove(&caller.tenant, id);
+        if owned.claim() == Claim::Own {
+            self.prove(tenant, id);
         }
+        self.hold_files(tenant, &owned);
         Ok(owned)
+    }
+
+    /// The standing of a file: seen in something of the tenant's, or not.
+    pub(super) fn held(&self, tenant: &Tenant, id: &EntityId) -> Held {
+        let is_held = id.kind() == EntityKind::File && self.held.contains_key(&proof(tenant, id));
+        if is_held { Held::ByOwn } else { Held::ByNobody }
+    }
+
+    /// Remembers the files that something of the tenant's holds.
+    pub(super) fn hold_files(&self, tenant: &Tenant, owned: &Owned) {
+        if owned.claim() != Claim::Own {
+            return;
+        }
+        for id in owned.entity().file_ids() {
+            if let Ok(id) = EntityId::parse(EntityKind::File, &id) {
+                let proof = proof(tenant, &id);
+                if !self.held.contains_key(&proof) {
+                    self.held.insert(proof, ());
+                }
+            }
+        }
     }
 
     /// Returns true if something was seen to be the tenant's.
@@ -406,18 +441,32 @@ fn proof(tenant: &Tenant, id: &EntityId) -> Proof {
 }
 
 fn lifetime(
-    policy: &crate::model::CachePolicy,
+    policy: &CachePolicy,
     kind: EntityKind,
     known: &CachedEntity,
     asked_at: jiff::Timestamp,
 ) -> Lifetime {
     let CachedEntity::Owned(owned) = known else {
+        // A file becomes the tenant's when what holds it is read.
+        let ended = CachePolicy { not_found: Duration::ZERO, ..policy.clone() };
+        let policy = if kind == EntityKind::File { &ended } else { policy };
         return Lifetime::of(policy, State::NotFound, std::iter::empty(), asked_at);
     };
     let entity = owned.entity();
-    let state = match (kind, entity.state().as_deref()) {
-        (EntityKind::Take, _) | (_, Some("FINISHED" | "FAILED")) => State::Finished,
+    let ends = |state: Option<Cow<'_, str>>| match state.as_deref() {
+        Some("FINISHED" | "FAILED") => State::Finished,
         _ => State::Unfinished,
+    };
+    let of_account = |fresh| {
+        let policy = CachePolicy { finished: fresh, ..policy.clone() };
+        Lifetime::of(&policy, State::Finished, std::iter::empty(), asked_at)
+    };
+    let state = match kind {
+        EntityKind::Job => ends(entity.state()),
+        EntityKind::Volume => ends(entity.progress()),
+        EntityKind::Take | EntityKind::File => State::Finished,
+        EntityKind::Client => return of_account(CLIENT_FRESH),
+        EntityKind::Rigs | EntityKind::CameraSettings => return of_account(CATALOGUE_FRESH),
     };
     Lifetime::of(policy, state, entity.signed_urls().iter().map(|url| &**url), asked_at)
 }

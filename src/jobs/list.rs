@@ -1,4 +1,4 @@
-//! `listJobs`, `listTakes`
+//! `listJobs`, `listTakes`, `listVolumes`
 //!
 //! In a shared account what is a tenant's lies among everybody's: pages of Move are read and sifted
 //! until a page of the tenant's own is full.
@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::{Caller, EntityId, EntityKind, RequestContext, Trail, UnclaimedTakes};
+use crate::model::{
+    Caller, EntityId, EntityKind, RequestContext, Selection, Trail, UnclaimedTakes,
+};
 use crate::types::SortDirection;
 use crate::upstream::{
     self, After, Call, EntityPage, ErrorKind, FieldError, Listing, PathSegment, Reply,
@@ -67,8 +69,9 @@ impl Jobs {
         &self,
         request: &RequestContext,
         trail: &Trail,
+        kind: EntityKind,
         arguments: ListArguments,
-        wanted: &Wanted,
+        wanted: Option<&Wanted>,
     ) -> Result<Answer<Page>, Error> {
         let first = arguments.first.unwrap_or(DEFAULT_FIRST);
         if first < 1 {
@@ -84,13 +87,20 @@ impl Jobs {
                 checked => checked?,
             }
         }
-        let (kind, needed) = (wanted.kind, &*wanted.page);
-        let listing = ListCall { jobs: self, request, trail, kind, arguments: &arguments, needed };
-        if request.caller.tenant.account.is_shared() {
-            listing.shared(first).await
+        // Where no item is wanted, Move is asked whose they are all the same.
+        let bare = Wanted::of(kind, Selection::default());
+        let (needed, arguments) = (&*wanted.unwrap_or(&bare).page, &arguments);
+        let Some(lister) = kind.lister() else { return Err(Error::NotFound(kind.name())) };
+        let listing = ListCall { jobs: self, request, trail, kind, lister, arguments, needed };
+        let listed = if request.caller.tenant.account.is_shared() {
+            listing.shared(first).await?
         } else {
-            listing.own(first).await
+            listing.own(first).await?
+        };
+        for item in &listed.value.items {
+            self.hold_files(&request.caller.tenant, item);
         }
+        Ok(listed)
     }
 }
 
@@ -100,6 +110,7 @@ struct ListCall<'a> {
     request: &'a RequestContext,
     trail: &'a Trail,
     kind: EntityKind,
+    lister: &'static str,
     arguments: &'a ListArguments,
     needed: &'a str,
 }
@@ -108,7 +119,7 @@ impl ListCall<'_> {
     /// Lists an account that is the tenant's alone: Move's pages and cursors are its own.
     async fn own(&self, first: i32) -> Result<Answer<Page>, Error> {
         let caller = &self.request.caller;
-        let binding = binding(caller, self.kind, self.arguments);
+        let binding = binding(caller, self.lister, self.arguments);
         let key = &self.jobs.cursor_key;
         // A page that ended within one of Move's has a cursor of the gateway's.
         let position = match self.arguments.cursor() {
@@ -145,7 +156,7 @@ impl ListCall<'_> {
     /// Lists what is the tenant's in an account of all.
     async fn shared(&self, first: i32) -> Result<Answer<Page>, Error> {
         let caller = &self.request.caller;
-        let (binding, now) = (binding(caller, self.kind, self.arguments), self.jobs.clock.now());
+        let (binding, now) = (binding(caller, self.lister, self.arguments), self.jobs.clock.now());
         let key = &self.jobs.cursor_key;
         let mut position = match self.arguments.cursor() {
             None => Position::default(),
@@ -194,7 +205,7 @@ impl ListCall<'_> {
         let ListArguments { sort_direction, take, .. } = self.arguments;
         let listing =
             Listing { first, after, sort_direction: *sort_direction, take: take.as_ref() };
-        let call = Call::list(self.kind, &listing, self.needed);
+        let call = Call::list(self.lister, &listing, self.needed);
         self.jobs.upstream.call(self.request, self.trail, &call).await
     }
 }
@@ -256,7 +267,7 @@ pub(super) fn refused(errors: Vec<FieldError>) -> Error {
 }
 
 /// The text that a cursor is bound to.
-fn binding(caller: &Caller, kind: EntityKind, arguments: &ListArguments) -> String {
+fn binding(caller: &Caller, lister: &str, arguments: &ListArguments) -> String {
     let take = arguments.take.as_ref().map_or("", EntityId::as_str);
-    format!("{} {} {:?} {take}", kind.lister(), caller.tenant.id, arguments.sort_direction)
+    format!("{lister} {} {:?} {take}", caller.tenant.id, arguments.sort_direction)
 }

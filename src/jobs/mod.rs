@@ -1,4 +1,4 @@
-//! The heart: what a tenant may do with jobs and takes. No HTTP and no GraphQL engine in here.
+//! The heart: what a tenant may do. No HTTP and no GraphQL engine in here.
 //!
 //! Every way in ends in [`Owned`], which only the ownership check makes.
 //!
@@ -30,6 +30,7 @@ mod needs;
 mod ownership;
 pub mod present;
 mod sending;
+mod share;
 mod sift;
 mod update;
 mod writers;
@@ -73,6 +74,8 @@ pub struct Jobs {
     journal: Journal,
     /// Entities that were seen to be their tenant's. None changes its owner.
     proven: Cache<Proof, ()>,
+    /// Files that were seen in something of a tenant's own.
+    held: Cache<Proof, ()>,
     writers: Arc<Writers>,
 }
 
@@ -116,6 +119,7 @@ impl Jobs {
             journal: Journal::none(),
             writers: Arc::default(),
             proven: Cache::new(PROVEN),
+            held: Cache::new(PROVEN),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::model::{EntityKind, Selection};
-use crate::upstream::EntityDocument;
+use crate::upstream::{EntityDocument, of_kind};
 
 /// A caller's wish of an entity, and the questions to Move that it takes: worked out once, asked often.
 #[derive(Debug, Clone)]
@@ -40,14 +40,28 @@ impl Wanted {
     /// A caller wants this of an entity of a kind.
     #[must_use]
     pub fn of(kind: EntityKind, selection: Selection) -> Self {
-        let mut needed = of_entity(&selection);
+        let mut needed = of_entity(kind, &selection);
         let written = needed.to_string().into();
-        let page = of_page(&needed).to_string().into();
-        if kind == EntityKind::Job {
-            // To be remembered: a job's state says for how long.
-            needed.field("state");
+        let page = of_page(&of_kind(kind, &needed)).to_string().into();
+        // To be remembered: the state says for how long.
+        match kind {
+            EntityKind::Job => {
+                needed.field("state");
+            }
+            EntityKind::Volume => {
+                needed.field("progress").field("state");
+            }
+            _ => {}
         }
         Self { kind, selection, needed: Needed::new(kind, needed), written, page }
+    }
+}
+
+impl Wanted {
+    /// Of what it is wanted.
+    #[must_use]
+    pub const fn kind(&self) -> EntityKind {
+        self.kind
     }
 }
 
@@ -57,8 +71,17 @@ const OWNERSHIP: [&str; 2] = ["id", "metadata"];
 /// Gives the fields to ask of an entity. Policy answers `client.portal` and `client.metadata`, so Move is
 /// not asked for them; `percentageComplete` is `progress.percentageComplete` in Move's schema.
 #[must_use]
-pub fn of_entity(wanted: &Selection) -> Selection {
-    let mut needed = Selection::of_leaves(OWNERSHIP);
+pub fn of_entity(kind: EntityKind, wanted: &Selection) -> Selection {
+    let mut needed = match kind {
+        _ if kind.has_owner() => Selection::of_leaves(OWNERSHIP),
+        EntityKind::Client => Selection::of_leaves(["id"]),
+        // Move takes no object of which nothing is selected.
+        _ => Selection::of_leaves(["__typename"]),
+    };
+    if kind == EntityKind::Client {
+        needed.merge(&without_client_secrets("client", wanted));
+        return needed;
+    }
     for (name, below) in wanted.iter() {
         match name {
             "percentageComplete" => {
@@ -86,8 +109,14 @@ pub fn of_ownership() -> Selection {
 
 /// Gives the fields to ask of a page to find an item by its mark.
 #[must_use]
-pub fn of_marks() -> Selection {
-    of_page(&Selection::of_leaves(["id", "metadata", "created"]))
+pub fn of_marks(kind: EntityKind) -> Selection {
+    of_page(&of_kind(kind, &Selection::of_leaves(["id", "metadata", "created"])))
+}
+
+/// Gives the fields to ask of what is not an entity.
+#[must_use]
+pub fn of_plain(wanted: &Selection) -> Selection {
+    without_client_secrets("", wanted)
 }
 
 fn without_client_secrets(name: &str, selection: &Selection) -> Selection {
@@ -97,6 +126,10 @@ fn without_client_secrets(name: &str, selection: &Selection) -> Selection {
             continue;
         }
         kept.field(field).merge(&without_client_secrets(field, below));
+    }
+    if matches!(name, "file" | "videoFile") {
+        // Whoever owns what holds a file owns the file.
+        kept.field("id");
     }
     if kept.is_empty() && !selection.is_empty() {
         kept.field("__typename");
@@ -114,7 +147,7 @@ mod tests {
         wanted.field("client").merge(&Selection::of_leaves(["portal", "metadata"]));
         wanted.field("take").field("client").merge(&Selection::of_leaves(["id", "portal"]));
         assert_eq!(
-            of_entity(&wanted).to_string(),
+            of_entity(EntityKind::Job, &wanted).to_string(),
             " {client {__typename} id metadata progress {percentageComplete} take {client {id}}}"
         );
     }

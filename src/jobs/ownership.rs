@@ -101,6 +101,7 @@ impl Owner {
 /// sees it, which is not what Move sent: see [`present`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owned {
+    kind: EntityKind,
     /// The tenant's own metadata, as a JSON string.
     shown: Option<Box<str>>,
     claim: Claim,
@@ -109,11 +110,22 @@ pub struct Owned {
 
 /// Why the tenant may see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Claim {
+pub enum Claim {
     /// It is the tenant's.
     Own,
+    /// It is a file that something of the tenant's holds: Move wrote its metadata.
+    Held,
     /// It is nobody's, and the policy lets the tenant read such.
     ReadOnly,
+}
+
+/// The standing of a file: seen in something of the tenant's, or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// It was.
+    ByOwn,
+    /// It was not, or it is no file.
+    ByNobody,
 }
 
 /// Why a tenant may not see something.
@@ -134,22 +146,27 @@ impl Owned {
     pub fn verify(
         tenant: &Tenant,
         kind: EntityKind,
+        held: Held,
         entity: Entity,
         errors: &[FieldError],
         place: Place,
     ) -> Result<Self, NotShown> {
+        if !kind.has_owner() {
+            return Ok(Self { kind, shown: None, claim: Claim::ReadOnly, entity });
+        }
         let stored = entity.metadata();
         let reading = envelope::read(stored.as_deref());
         let may_read = may_read_unclaimed(tenant, kind);
         let claim = match Owner::of(tenant, stored.as_deref(), &reading, errors, place) {
             Owner::Tenant => Claim::Own,
+            Owner::Nobody if held == Held::ByOwn => Claim::Held,
             Owner::Nobody if may_read => Claim::ReadOnly,
             Owner::Nobody | Owner::Another => return Err(NotShown::NotTheirs),
             Owner::Unknown => return Err(NotShown::OwnerUnknown),
         };
         let shown = present::metadata(tenant, stored.as_deref(), &reading);
         let shown = shown.map(|text| json::quoted(text).into());
-        Ok(Self { shown, claim, entity })
+        Ok(Self { kind, shown, claim, entity })
     }
 
     /// The entity without the rest of the answer that it came in.
@@ -175,10 +192,15 @@ impl Owned {
         self.shown.as_deref()
     }
 
-    /// Returns true if the tenant may change it, and not only read it.
+    /// Its kind.
     #[must_use]
-    pub fn is_writable(&self) -> bool {
-        self.claim == Claim::Own
+    pub const fn kind(&self) -> EntityKind {
+        self.kind
+    }
+
+    /// Why the tenant may see it, and so what it may do with it.
+    pub(super) const fn claim(&self) -> Claim {
+        self.claim
     }
 
     /// Its metadata as stored upstream.
@@ -192,6 +214,9 @@ pub(super) fn may_read_unclaimed(tenant: &Tenant, kind: EntityKind) -> bool {
     match kind {
         EntityKind::Job => tenant.metadata.unclaimed_jobs == UnclaimedJobs::Read,
         EntityKind::Take => tenant.unclaimed_takes == UnclaimedTakes::Use,
+        // Of the account, and everybody's in it.
+        EntityKind::Client | EntityKind::Rigs | EntityKind::CameraSettings => true,
+        EntityKind::File | EntityKind::Volume => false,
     }
 }
 
@@ -208,7 +233,7 @@ pub(super) fn report_unknown(field: &'static str, count: usize, id: Option<&Enti
 #[expect(clippy::expect_used, reason = "the texts are constants")]
 pub mod fixture {
     #[cfg(test)]
-    pub use super::Place;
+    pub use super::{Held, Place};
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -278,6 +303,7 @@ mod tests {
         Owned::verify(
             tenant,
             EntityKind::Job,
+            Held::ByNobody,
             Entity::parse(&metadata).expect("a job"),
             &[],
             Place::Root,
@@ -305,7 +331,7 @@ mod tests {
     fn only_the_owner_named_in_the_record_sees_a_job() {
         let own = verify(&tenant("acme"), Some(ACMES)).expect("acme's");
         assert_eq!(own.shown_metadata(), Some(r#""{\"shot\":1}""#));
-        assert!(own.is_writable());
+        assert_eq!(own.claim(), Claim::Own);
         assert_eq!(verify(&tenant("globex"), Some(ACMES)), Err(NotShown::NotTheirs));
     }
 
@@ -316,7 +342,7 @@ mod tests {
         }
         let seen = verify(&reader(), Some(r#"{"a":1}"#)).expect("readable");
         assert_eq!(seen.shown_metadata(), Some(r#""{\"a\":1}""#));
-        assert!(!seen.is_writable());
+        assert_eq!(seen.claim(), Claim::ReadOnly);
     }
 
     #[test]
@@ -341,11 +367,15 @@ mod tests {
             r#"{"metadata":null,"metadata":"{}"}"#,
         ] {
             let job = Entity::parse(json).expect("a job");
-            let seen = Owned::verify(&alone(), EntityKind::Job, job, &[], Place::Root);
+            let seen =
+                Owned::verify(&alone(), EntityKind::Job, Held::ByNobody, job, &[], Place::Root);
             assert_eq!(seen, Err(NotShown::OwnerUnknown), "{json}");
         }
         let null = Entity::parse(r#"{"metadata":null}"#).expect("a job");
-        assert!(Owned::verify(&alone(), EntityKind::Job, null, &[], Place::Root).is_ok());
+        assert!(
+            Owned::verify(&alone(), EntityKind::Job, Held::ByNobody, null, &[], Place::Root)
+                .is_ok()
+        );
     }
 
     #[test]
@@ -382,7 +412,7 @@ mod tests {
 
     #[test]
     fn in_an_account_of_its_own_a_tenant_owns_what_has_no_record() {
-        assert!(verify(&alone(), Some("{}")).expect("own").is_writable());
+        assert_eq!(verify(&alone(), Some("{}")).expect("own").claim(), Claim::Own);
         let globexs = ACMES.replace("\"owner\":\"acme\"", "\"owner\":\"globex\"");
         assert_eq!(verify(&alone(), Some(&globexs)), Err(NotShown::NotTheirs));
     }

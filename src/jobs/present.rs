@@ -38,8 +38,11 @@ pub fn source_of(type_name: &str, field: &str) -> Source {
     }
 }
 
+/// The text that stands for a metadata that is not the tenant's to see: Move's Python client refuses null.
+const HIDDEN: &str = "{}";
+
 /// A metadata text as the tenant may see it: its own value out of an envelope, a text without an
-/// envelope as it is, and nothing of an envelope that is not its own.
+/// envelope as it is, and an empty object for an envelope that is not its own.
 #[must_use]
 pub fn metadata<'a>(
     tenant: &Tenant,
@@ -48,8 +51,10 @@ pub fn metadata<'a>(
 ) -> Option<&'a str> {
     match reading {
         Metadata::Unmanaged => stored,
-        Metadata::Envelope(envelope) if *envelope.owner() == tenant.id => envelope.value(tenant),
-        Metadata::Envelope(_) | Metadata::Malformed => None,
+        Metadata::Envelope(envelope) if *envelope.owner() == tenant.id => {
+            Some(envelope.value(tenant).unwrap_or(HIDDEN))
+        }
+        Metadata::Envelope(_) | Metadata::Malformed => Some(HIDDEN),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::upstream::{After, Entity, EntityPage, FieldError, PathSegment};
 
 use super::Owned;
 use super::cursor::{BadCursor, Position};
-use super::ownership::{self, NotShown, Place};
+use super::ownership::{self, Held, NotShown, Place};
 
 /// The most bytes of items that are gathered for a page, by what they take as JSON.
 const MAX_BYTES: usize = 4 << 20;
@@ -64,7 +64,8 @@ impl<'a> Sifted<'a> {
                 continue;
             }
             let place = Place::Item(index);
-            let own = match Owned::verify(self.tenant, self.kind, item.clone(), &errors, place) {
+            let (kind, held) = (self.kind, Held::ByNobody);
+            let own = match Owned::verify(self.tenant, kind, held, item.clone(), &errors, place) {
                 Ok(own) => own,
                 Err(NotShown::NotTheirs) => continue,
                 Err(NotShown::OwnerUnknown) => {
@@ -125,7 +126,11 @@ impl Drop for Unknown {
         if self.count > 0 {
             let kind = self.kind;
             let first = self.first.as_deref().and_then(|id| EntityId::parse(kind, id).ok());
-            ownership::report_unknown(kind.lister(), self.count, first.as_ref());
+            ownership::report_unknown(
+                kind.lister().unwrap_or_default(),
+                self.count,
+                first.as_ref(),
+            );
         }
     }
 }

@@ -1,11 +1,12 @@
-//! Mutations that change something: jobs and takes.
+//! Mutations that change something: jobs, takes and files.
 
 use crate::model::{Before, CredentialId, EntityId, RequestContext, RootField, Tenant, Trail};
 use crate::upstream::{self, Call, EntityDocument, Reply};
 
-use super::create::{note_metadata, written};
+use super::create::note_metadata;
 use super::envelope::{self, Envelope, Metadata, Write};
 use super::look::CLOCKS;
+use super::ownership::Claim;
 use super::sending::{begin, done, not_done};
 use super::writers::Turn;
 use super::{Answer, Error, Jobs, Owned, Wanted, arguments, needs};
@@ -84,8 +85,11 @@ impl Jobs {
             not_done(trail);
         }
         let held = held?;
-        if !held.is_writable() {
-            return Err(Error::ReadOnly(id.kind()));
+        match held.claim() {
+            Claim::Own => {}
+            Claim::Held if update.metadata.is_none() => {}
+            Claim::Held => return Err(Error::NotOwnMetadata),
+            Claim::ReadOnly => return Err(Error::ReadOnly(id.kind())),
         }
         let mark = request.keyed.as_ref().map(|keyed| keyed.mark(&trail.response_key));
         let stored_text = held.stored();
@@ -123,7 +127,8 @@ impl Jobs {
             done(trail, id);
             return self.read_written(request, trail, id.as_str(), wanted).await;
         };
-        let answer = written(caller, id.kind(), entity, reply.errors)?;
+        let answer =
+            self.written(caller, id.kind(), self.held(tenant, id), entity, reply.errors)?;
         done(trail, id);
         Ok(answer)
     }

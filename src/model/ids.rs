@@ -33,15 +33,28 @@ impl EntityId {
         let what = match kind {
             EntityKind::Job => "a job id",
             EntityKind::Take => "a take id",
+            EntityKind::File => "a file id",
+            EntityKind::Volume => "a volume id",
+            EntityKind::Client | EntityKind::Rigs | EntityKind::CameraSettings => "an id",
         };
         check_move_id(what, text)?;
         let is_other = |other: &EntityKind| {
-            *other != kind && text.strip_prefix(other.name()).is_some_and(|it| it.starts_with('-'))
+            // A volume is a job of Move's: nothing says that its id does not tell so.
+            let is_job = (*other, kind) == (EntityKind::Job, EntityKind::Volume);
+            let has_its_prefix =
+                text.strip_prefix(other.name()).is_some_and(|it| it.starts_with('-'));
+            *other != kind && !is_job && has_its_prefix
         };
         if EntityKind::ALL.iter().any(is_other) {
             return Err(IdError { what, problem: "is of another kind" });
         }
         Ok(Self { kind, text: text.into() })
+    }
+
+    /// Names a thing that an account has but one of.
+    #[must_use]
+    pub fn the(kind: EntityKind) -> Self {
+        Self { kind, text: kind.name().into() }
     }
 
     /// Checks a job's id.

@@ -30,17 +30,47 @@ impl Kind {
 pub enum Group {
     /// The processing of takes.
     Jobs,
+    /// Recordings.
+    Takes,
+    /// Files.
+    Files,
+    /// Calibrated spaces.
+    Volumes,
+    /// The catalogue of the account: rigs and lenses.
+    Catalogue,
+    /// The account itself.
+    Account,
+    /// Links out of the company.
+    Sharing,
+    /// Endpoints that hear of what happens.
+    Webhooks,
 }
 
 impl Group {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Jobs];
+    pub const ALL: [Self; 8] = [
+        Self::Jobs,
+        Self::Takes,
+        Self::Files,
+        Self::Volumes,
+        Self::Catalogue,
+        Self::Account,
+        Self::Sharing,
+        Self::Webhooks,
+    ];
 
     /// As policies name it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Jobs => "jobs",
+            Self::Takes => "takes",
+            Self::Files => "files",
+            Self::Volumes => "volumes",
+            Self::Catalogue => "catalogue",
+            Self::Account => "account",
+            Self::Sharing => "sharing",
+            Self::Webhooks => "webhooks",
         }
     }
 
@@ -68,6 +98,8 @@ pub enum Activity {
     List,
     /// Something is changed.
     Update,
+    /// Something else: a link out of the company is made.
+    Other,
 }
 
 /// Writes the enum and its facts out of one table.
@@ -93,7 +125,7 @@ macro_rules! root_fields {
                         weight: $weight,
                         entity: EntityKind::$entity,
                         activity: Activity::$activity,
-                        in_star: Star::$star as u8 == Star::InStar as u8,
+                        star: Star::$star,
                     } },)+
                 }
             }
@@ -109,22 +141,43 @@ struct Facts {
     weight: u32,
     entity: EntityKind,
     activity: Activity,
-    in_star: bool,
+    star: Star,
 }
 
-/// The place of a root field in `"*"` of a policy.
+/// The part of a root field in `"*"` of a policy.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Star {
-    InStar,
+    /// It does.
+    Meant,
+    /// It has to be named: it leads out of the company, or is of the whole account.
+    Named,
 }
 
 root_fields! {
-    // field           name                 kind     group weight entity activity "*"
-    GetJob             "getJob"             Query    Jobs   1     Job    Read     InStar
-    ListJobs           "listJobs"           Query    Jobs   5     Job    List     InStar
-    CreateJob          "createJob"          Mutation Jobs  10     Job    Create   InStar
-    CreateSingleCamJob "createSingleCamJob" Mutation Jobs  10     Job    Create   InStar
-    CreateMultiCamJob  "createMultiCamJob"  Mutation Jobs  10     Job    Create   InStar
-    UpdateJob          "updateJob"          Mutation Jobs  10     Job    Update   InStar
+    // field              name                    kind     group     weight entity         activity "*"
+    GetJob                "getJob"                Query    Jobs      1      Job            Read     Meant
+    ListJobs              "listJobs"              Query    Jobs      5      Job            List     Meant
+    CreateJob             "createJob"             Mutation Jobs      10     Job            Create   Meant
+    CreateSingleCamJob    "createSingleCamJob"    Mutation Jobs      10     Job            Create   Meant
+    CreateMultiCamJob     "createMultiCamJob"     Mutation Jobs      10     Job            Create   Meant
+    UpdateJob             "updateJob"             Mutation Jobs      10     Job            Update   Meant
+    GetTake               "getTake"               Query    Takes     1      Take           Read     Meant
+    ListTakes             "listTakes"             Query    Takes     5      Take           List     Meant
+    CreateSingleCamTake   "createSingleCamTake"   Mutation Takes     10     Take           Create   Meant
+    CreateMultiCamTake    "createMultiCamTake"    Mutation Takes     10     Take           Create   Meant
+    UpdateTake            "updateTake"            Mutation Takes     10     Take           Update   Meant
+    GetFile               "getFile"               Query    Files     1      File           Read     Meant
+    CreateFile            "createFile"            Mutation Files     5      File           Create   Meant
+    UpdateFile            "updateFile"            Mutation Files     10     File           Update   Meant
+    GetVolume             "getVolume"             Query    Volumes   1      Volume         Read     Meant
+    ListVolumes           "listVolumes"           Query    Volumes   5      Volume         List     Meant
+    CreateVolumeWithHuman "createVolumeWithHuman" Mutation Volumes   20     Volume         Create   Meant
+    ListRigs              "listRigs"              Query    Catalogue 1      Rigs           Read     Meant
+    ListCameraSettings    "listCameraSettings"    Query    Catalogue 1      CameraSettings Read     Meant
+    Client                "client"                Query    Account   1      Client         Read     Meant
+    UpdateClient          "updateClient"          Mutation Account   10     Client         Update   Named
+    GenerateShareCode     "generateShareCode"     Mutation Sharing   10     File           Other    Named
+    UpsertWebhookEndpoint "upsertWebhookEndpoint" Mutation Webhooks  10     Client         Update   Named
 }
 
 impl RootField {
@@ -223,11 +276,17 @@ impl RootFields {
     /// whole account, is named by itself.
     pub const STAR: Self = Self::star();
 
+    /// Gives the part of `"*"` that came with this version: before it `"*"` was the group `jobs`.
+    #[must_use]
+    pub fn added_to_star() -> Self {
+        Self::STAR.iter().filter(|field| field.group() != Group::Jobs).collect()
+    }
+
     const fn star() -> Self {
         let (mut set, mut index) = (0, 0);
         while index < RootField::ALL.len() {
             let field = RootField::ALL[index];
-            if field.facts().in_star {
+            if matches!(field.facts().star, Star::Meant) {
                 set |= 1 << field as u8;
             }
             index += 1;

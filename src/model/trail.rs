@@ -29,6 +29,8 @@ pub struct Notes {
     pub effect: Effect,
     /// The other entities that its arguments name, such as the take of a job.
     pub named: Vec<EntityId>,
+    /// The end of a link that was made, as Move writes it.
+    pub expires: Option<Box<str>>,
     /// The metadata that the caller gave: its length in bytes and its SHA-256, never its text.
     pub metadata: Option<(usize, [u8; 32])>,
     /// The cache's part in it.

@@ -43,7 +43,7 @@ pub struct Root {
 pub enum RootKind {
     /// An operation of the Jobs API.
     Operation(RootField),
-    /// Jobs by their keys, for a federated graph: to policy each is what `getJob` does.
+    /// Entities by their keys, for a federated graph: to policy each is what the query of its kind does.
     Entities,
     /// The schema: `__schema` or `__type`.
     Introspection,

@@ -6,11 +6,11 @@ use apollo_compiler::collections::HashSet;
 use apollo_compiler::executable::{Operation, Selection, SelectionSet, Value};
 use apollo_compiler::{ExecutableDocument, Name, name};
 
-/// `listJobs(after:)` takes an object where `AWSJSON` wants JSON text in a string: Move's Python client parses a
+/// The `after` of listings takes an object where `AWSJSON` wants JSON text in a string: Move's Python client parses a
 /// cursor and sends the object back, as its documentation shows.
 #[must_use]
 pub fn takes_object(field: &str, argument: &str) -> bool {
-    (field, argument) == ("listJobs", "after")
+    argument == "after" && matches!(field, "listJobs" | "listTakes" | "listVolumes")
 }
 
 /// A variable declared `String` is taken where an `ID` is wanted: Move's clients declare job ids so. Gives the

@@ -35,7 +35,7 @@ pub use introspect::{Introspected, introspect};
 pub use measure::Limits;
 pub use schema::{Schema, SchemaId, sdl_without};
 
-use crate::model::{Kind, RootField, Trail};
+use crate::model::{EntityKind, Kind, RootField, Trail};
 
 /// The approximate memory that remembered documents may take, in bytes.
 const REMEMBERED: u64 = 32 * 1024 * 1024;
@@ -114,7 +114,7 @@ pub struct Operation {
     variables: Map<String, Value>,
 }
 
-/// One thing to do: a root field of the Jobs API, or one of the jobs that `_entities` asks for.
+/// One thing to do: a root field of the Move API, or one of the entities that `_entities` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
     /// Its root field in [`Form::roots`].
@@ -301,8 +301,8 @@ impl Operation {
                     response_key: field.key.as_str().into(),
                 }),
                 RootKind::Entities => {
-                    let representations = self.representations(root).len();
-                    entities += representations as u64;
+                    let representations = self.representations(root);
+                    entities += representations.len() as u64;
                     if entities > self.document.representations {
                         return Err(Error::TooComplex {
                             what: "representations",
@@ -311,12 +311,13 @@ impl Operation {
                             set_by: Some("limits.representations"),
                         });
                     }
-                    units.extend((0..representations).map(|entity| Unit {
+                    let unit = |(entity, one): (usize, &Value)| Unit {
                         root,
                         entity: Some(entity),
-                        field: RootField::GetJob,
+                        field: getter_of(one),
                         response_key: format!("{}.{entity}", field.key).into(),
-                    }));
+                    };
+                    units.extend(representations.iter().enumerate().map(unit));
                 }
                 RootKind::Introspection | RootKind::Service | RootKind::Typename => {}
             }
@@ -389,6 +390,14 @@ impl Operation {
     fn executable(&self) -> Result<(&Valid<ExecutableDocument>, &Definition), Error> {
         Ok((&self.document.executable, self.document.pick(self.name.as_deref())?))
     }
+}
+
+/// Gives what reads the entity that a representation names; one of no type with a key is read as a job, and refused
+/// there.
+fn getter_of(representation: &Value) -> RootField {
+    let type_name = representation.get("__typename").and_then(Value::as_str);
+    let kind = type_name.and_then(EntityKind::from_type_name).filter(|kind| kind.has_owner());
+    kind.and_then(RootField::getter).unwrap_or(RootField::GetJob)
 }
 
 #[cfg(test)]

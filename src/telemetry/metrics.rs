@@ -15,7 +15,7 @@ use super::instruments::{ALL, Instruments};
 use super::otlp::MetricReader;
 use super::process;
 use super::series::Series;
-use crate::model::{CallRecord, CredentialId, RootField, RootFields, TenantId};
+use crate::model::{CallRecord, CredentialId, EntityKind, RootFields, TenantId};
 
 struct Metrics {
     registry: Registry,
@@ -98,8 +98,10 @@ fn build(collector: Option<MetricReader>) -> Option<Metrics> {
     {
         counter.add(0, &[]);
     }
-    for field in [RootField::GetJob, RootField::ListJobs] {
-        instruments.unknown_owners.add(0, &[KeyValue::new("operation", field.name())]);
+    let owned = |kind: &EntityKind| kind.has_owner();
+    let reads = EntityKind::ALL.into_iter().filter(owned);
+    for field in reads.flat_map(|kind| [Some(kind.getter()), kind.lister()]).flatten() {
+        instruments.unknown_owners.add(0, &[KeyValue::new("operation", field)]);
     }
     for task in BACKGROUND_TASKS {
         instruments.background_failures.add(0, &[KeyValue::new("task", task)]);

@@ -3,6 +3,8 @@
 use async_graphql::{Enum, InputObject};
 use serde::{Deserialize, Serialize};
 
+use super::SourceFormat;
+
 /// The order of a listing, by time of creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize, Deserialize)]
 pub enum SortDirection {
@@ -17,7 +19,7 @@ pub enum SortDirection {
 }
 
 /// The motion-capture model that processes a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(name = "MocapModelOptionsInput")]
 pub enum MocapModel {
     /// Multi-camera, first generation.
@@ -37,9 +39,9 @@ pub enum MocapModel {
 macro_rules! output_types {
     ($($variant:ident = $name:literal, $doc:literal;)+) => {
         /// A kind of file that a job can make.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
         pub enum OutputType {
-            $(#[doc = $doc] #[graphql(name = $name)] #[serde(rename = $name)] $variant,)+
+            $(#[doc = $doc] #[graphql(name = $name)] $variant,)+
         }
     };
 }
@@ -64,8 +66,7 @@ output_types! {
 }
 
 /// The part of the video to process.
-#[derive(Debug, Clone, Copy, PartialEq, InputObject, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Copy, PartialEq, InputObject)]
 pub struct ClipWindowInput {
     /// Where the clip ends, in seconds.
     pub end_time: f64,
@@ -74,22 +75,61 @@ pub struct ClipWindowInput {
 }
 
 /// How a job is to be processed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, InputObject, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, InputObject)]
 pub struct OptionsInput {
     /// Whether to find the floor.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub floor_plane: Option<bool>,
     /// The model to use.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub mocap_model: Option<MocapModel>,
     /// Whether to follow a ball.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub track_ball: Option<bool>,
     /// Whether to follow fingers.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub track_fingers: Option<bool>,
     /// Whether to read the numbers on jerseys.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub track_jersey_numbers: Option<bool>,
+}
+
+/// One camera's video.
+#[derive(Debug, Clone, InputObject)]
+pub struct SourceInput {
+    /// How the camera was set.
+    pub camera_settings: Option<CameraSettingsInput>,
+    /// Which camera it was.
+    pub device_label: String,
+    /// The video: a file of the caller's own.
+    pub file_id: String,
+    /// The video's format.
+    pub format: SourceFormat,
+}
+
+/// How a camera was set.
+#[derive(Debug, Clone, InputObject)]
+pub struct CameraSettingsInput {
+    /// Its lens: one of `listCameraSettings`.
+    pub lens: String,
+}
+
+/// How cameras were synchronised.
+#[derive(Debug, Clone, InputObject)]
+pub struct SyncMethodInput {
+    /// By a clap that all of them heard.
+    pub clap_window: Option<ClapWindowInput>,
+    /// By their timecodes.
+    pub timecode_sync: Option<TimeCodeSyncInput>,
+}
+
+/// The part of a video in which somebody claps.
+#[derive(Debug, Clone, InputObject)]
+pub struct ClapWindowInput {
+    /// Where it ends, in seconds.
+    pub end_time: f64,
+    /// Where it starts, in seconds.
+    pub start_time: f64,
+}
+
+/// Synchronisation by timecode.
+#[derive(Debug, Clone, InputObject)]
+pub struct TimeCodeSyncInput {
+    /// Whether timecodes are used.
+    pub use_timecode: bool,
 }

@@ -4,7 +4,10 @@
 
 use async_graphql::{ID, Interface};
 
-use super::{AwsDateTime, AwsJson, AwsUrl, Client, File, Job, JobsPage, Take};
+use super::{
+    AwsDateTime, AwsJson, AwsUrl, CameraSettingsPage, Client, File, Job, JobsPage, RigsPage,
+    ShareCode, Take, TakesPage, VolumePage,
+};
 
 /// Whatever has an id.
 #[derive(Interface)]
@@ -32,6 +35,8 @@ pub enum Timestamped {
     Job(Job),
     /// A take.
     Take(Take),
+    /// A share code.
+    ShareCode(ShareCode),
 }
 
 /// What every file has.
@@ -69,6 +74,14 @@ pub enum ClientOwner {
     field(name = "first", ty = "Option<&i32>", desc = "How many items a page holds at most.")
 )]
 pub enum Page {
+    /// The lenses.
+    CameraSettings(CameraSettingsPage),
     /// A page of jobs.
     Jobs(JobsPage),
+    /// The rigs.
+    Rigs(RigsPage),
+    /// A page of takes.
+    Takes(TakesPage),
+    /// A page of volumes.
+    Volumes(VolumePage),
 }

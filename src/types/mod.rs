@@ -1,31 +1,42 @@
-//! The Jobs schema, defined once, as Rust types: async-graphql's derives make its definition of them
-//! ([`sdl`]), which is all that they are for. Only the inputs are ever made: they are what callers' arguments
-//! are read into.
+//! The schema, defined once, as Rust types: async-graphql's derives make its definition of them
+//! ([`sdl`]), which is all that they are for.
 //!
 //! Names, nullability and deprecations are Move's (`schema/move.graphql`); `Job.percentageComplete` is the one
 //! field Move's documentation has and its schema lacks.
 
+mod account;
 mod input;
 mod interfaces;
 mod job;
-mod roots;
+mod mutation;
+mod query;
 mod scalars;
 mod take;
 
-use async_graphql::{EmptySubscription, SDLExportOptions, Schema};
+use async_graphql::{EmptySubscription, Error, SDLExportOptions, Schema};
 
-pub use input::{ClipWindowInput, MocapModel, OptionsInput, OutputType, SortDirection};
+pub use account::{CameraSettingsPage, RigsPage, ShareCode, WebhookEndpoint};
+pub use input::{
+    CameraSettingsInput, ClapWindowInput, ClipWindowInput, MocapModel, OptionsInput, OutputType,
+    SortDirection, SourceInput, SyncMethodInput, TimeCodeSyncInput,
+};
 pub use interfaces::{ClientOwner, Identifier, InternalFileSchema, Page, Timestamped};
 pub use job::{
     AdditionalFile, Client, ClipWindow, File, Job, JobInputs, JobOptions, JobProgress, JobsPage,
     Rig,
 };
-pub use roots::{Mutation, Query};
+pub use mutation::Mutation;
+pub use query::Query;
 pub use scalars::{AwsDateTime, AwsJson, AwsUrl};
 pub use take::{
     AreaType, CameraSettings, ClapWindow, HumanVolume, JobState, Source, SourceFormat, SyncMethod,
-    Take, TakeType, TimeCodeSync, Volume,
+    Take, TakeType, TakesPage, TimeCodeSync, Volume, VolumePage,
 };
+
+/// A root field is defined here and answered by `graphql`'s executor: async-graphql's own never runs.
+fn defined() -> Error {
+    Error::new("this schema only defines")
+}
 
 /// The schema in the schema definition language, as `jobs-gateway schema` prints it; with
 /// `federation` as a subgraph of Apollo Federation 2.

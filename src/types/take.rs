@@ -31,6 +31,28 @@ pub struct Take {
     pub volume: Option<Volume>,
 }
 
+/// One page of takes.
+#[derive(Debug, Clone, SimpleObject)]
+pub struct TakesPage {
+    /// The cursor of the next page: a JSON object in a string, or null after the last page.
+    pub after: Option<AwsJson>,
+    /// How many takes a page holds at most.
+    pub first: Option<i32>,
+    /// The takes.
+    pub items: Option<Vec<Option<Take>>>,
+}
+
+/// One page of volumes.
+#[derive(Debug, Clone, SimpleObject)]
+pub struct VolumePage {
+    /// The cursor of the next page: a JSON object in a string, or null after the last page.
+    pub after: Option<AwsJson>,
+    /// How many volumes a page holds at most.
+    pub first: Option<i32>,
+    /// The volumes.
+    pub items: Option<Vec<Option<Volume>>>,
+}
+
 /// One camera's video.
 #[derive(Debug, Clone, SimpleObject)]
 pub struct Source {

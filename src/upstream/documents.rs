@@ -34,8 +34,14 @@ pub struct Creation {
 }
 
 /// The types of the arguments of creations: a name has the same type in all of them.
-const CREATION_ARGUMENTS: [(&str, &str); 7] = [
+const CREATION_ARGUMENTS: [(&str, &str); 13] = [
     ("takeId", "String!"),
+    ("type", "String!"),
+    ("sources", "[SourceInput!]"),
+    ("syncMethod", "SyncMethodInput"),
+    ("volumeId", "String!"),
+    ("humanHeight", "Float!"),
+    ("areaType", "AreaType!"),
     ("name", "String"),
     ("clipWindow", "ClipWindowInput"),
     ("options", "OptionsInput"),
@@ -65,9 +71,12 @@ impl EntityDocument {
     /// Writes it.
     #[must_use]
     pub fn new(kind: EntityKind, selection: &Selection) -> Self {
-        // Any id: the document holds none.
-        let arguments = Arguments::default().add(kind.id_argument(), "ID!", "");
-        Self(arguments.query(kind.getter(), selection).document)
+        let arguments = match kind.id_argument() {
+            // Any id: the document holds none.
+            Some(argument) => Arguments::default().add(argument, "ID!", ""),
+            None => Arguments::default(),
+        };
+        Self(arguments.query(kind.getter(), of_kind(kind, selection)).document)
     }
 }
 
@@ -76,7 +85,8 @@ impl Call {
     #[must_use]
     pub fn get(id: &EntityId, document: &EntityDocument) -> Self {
         let kind = id.kind();
-        let variables = Map::from_iter([(kind.id_argument().to_owned(), id.as_str().into())]);
+        let variable = |argument: &str| (argument.to_owned(), id.as_str().into());
+        let variables = kind.id_argument().map(variable).into_iter().collect();
         let document = Arc::clone(&document.0);
         Self { field: kind.getter(), kind: Kind::Query, document, variables }
     }
@@ -89,8 +99,9 @@ impl Call {
         for (index, id) in ids.iter().enumerate() {
             let (alias, kind) = (super::Batch::alias(index), id.kind());
             declared.push(format!("${alias}: ID!"));
-            let (getter, argument) = (kind.getter(), kind.id_argument());
-            fields.push(format!("{alias}: {getter}({argument}: ${alias}) {{id metadata}}"));
+            let (getter, argument) = (kind.getter(), kind.id_argument().unwrap_or("id"));
+            let wanted = of_kind(kind, &Selection::of_leaves(["id", "metadata"]));
+            fields.push(format!("{alias}: {getter}({argument}: ${alias}){wanted}"));
             variables.insert(alias, id.as_str().into());
         }
         let document = format!("query check({}) {{ {} }}", declared.join(", "), fields.join(" "));
@@ -98,15 +109,15 @@ impl Call {
         Self { field, kind: Kind::Query, document: document.into(), variables }
     }
 
-    /// Asks for one page of entities of a kind.
+    /// Asks for one page by a query that lists entities of a kind.
     #[must_use]
-    pub fn list(kind: EntityKind, listing: &Listing<'_>, selection: impl Display) -> Self {
+    pub fn list(lister: &'static str, listing: &Listing<'_>, selection: impl Display) -> Self {
         Arguments::default()
             .add("first", "Int", listing.first)
             .maybe("after", "AWSJSON", listing.after)
             .maybe("sortDirection", "SortDirection", listing.sort_direction)
             .maybe("takeId", "String", listing.take.map(EntityId::as_str))
-            .query(kind.lister(), selection)
+            .query(lister, selection)
     }
 
     /// Creates something by one of the mutations. What is null goes as if it were not given.
@@ -135,6 +146,14 @@ impl Call {
             .maybe("metadata", "AWSJSON", metadata)
             .maybe("name", "String", name)
             .call(field, selection)
+    }
+
+    /// Makes a link to a file.
+    #[must_use]
+    pub fn share(file: &EntityId, selection: impl Display) -> Self {
+        Arguments::default()
+            .add("fileId", "String!", file.as_str())
+            .call(RootField::GenerateShareCode, selection)
     }
 
     /// Asks which mutations Move has, those included that it would rather not be asked for.
@@ -193,10 +212,25 @@ impl Arguments {
             Kind::Mutation => "mutation",
         };
         let Self { declared, passed, values } = self;
-        let document = format!("{keyword} {field}({declared}) {{ {field}({passed}){selection} }}");
+        let document = if declared.is_empty() {
+            format!("{keyword} {field} {{ {field}{selection} }}")
+        } else {
+            format!("{keyword} {field}({declared}) {{ {field}({passed}){selection} }}")
+        };
         let document = document.into();
         Call { field, kind, document, variables: values }
     }
+}
+
+/// Gives what is wanted of an entity as its queries take it: of a member of a union, under its name.
+#[must_use]
+pub fn of_kind(kind: EntityKind, selection: &Selection) -> Selection {
+    if !kind.is_in_union() {
+        return selection.clone();
+    }
+    let mut of_union = Selection::of_leaves(["__typename"]);
+    of_union.field(&format!("... on {}", kind.type_name())).merge(selection);
+    of_union
 }
 
 /// A value without the members that are null, at any depth.

@@ -16,7 +16,7 @@ mod wire;
 
 pub use breaker::{BreakerReport, BreakerSettings, BreakerState};
 pub use client::{Settings, Upstream, show_breakers};
-pub use documents::{Call, Creation, EntityDocument, Listing};
+pub use documents::{Call, Creation, EntityDocument, Listing, of_kind};
 pub use error::{Error, ErrorKind};
 pub use objects::{After, Batch, Described, Entity, EntityPage, Object};
 pub use retry::RetrySettings;

@@ -126,6 +126,24 @@ impl Entity {
         urls
     }
 
+    /// The state of its progress, as Move writes it.
+    #[must_use]
+    pub fn progress(&self) -> Option<Cow<'_, str>> {
+        self.0.root().get("progress")?.text_of("state")
+    }
+
+    /// The ids of the files that it holds itself: not those of what it refers to.
+    #[must_use]
+    pub fn file_ids(&self) -> Vec<Cow<'_, str>> {
+        let root = self.0.root();
+        let lists = ["outputs", "additionalFiles", "sources"].into_iter();
+        let lists =
+            lists.filter_map(|name| root.get(name)).filter(|list| list.kind() == Kind::Array);
+        let files = lists.flat_map(JsonRef::items).filter_map(|item| object(item)?.get("file"));
+        let files = files.chain(root.get("videoFile"));
+        files.filter_map(|file| object(file)?.text_of("id")).collect()
+    }
+
     /// The entity alone, without the rest of the answer that it came in.
     #[must_use]
     pub fn alone(&self) -> Self {
@@ -180,6 +198,11 @@ pub fn metadata(object: JsonRef<'_>) -> Option<Cow<'_, str>> {
         Member::One(value) => Some(value.text().unwrap_or_default()),
         Member::Absent | Member::Repeated => Some(Cow::default()),
     }
+}
+
+/// An object, if it is one.
+fn object(value: JsonRef<'_>) -> Option<JsonRef<'_>> {
+    (value.kind() == Kind::Object).then_some(value)
 }
 
 fn signed_urls<'a>(value: JsonRef<'a>, urls: &mut Vec<Cow<'a, str>>) {

@@ -1,12 +1,12 @@
 // Judges documents, and answers them, as graphql-js does.
 //
-// usage: judge.mjs FILE    (JSON: schemas, the definition of each; jobs, as Move sends them; portal; cases)
+// usage: judge.mjs FILE    (JSON: schemas, the definition of each; entities, as Move sends them; portal; cases)
 //
 // Prints a JSON list: for each case what it is refused with, or its data as text and the paths of its errors.
 import { readFileSync } from 'node:fs';
 import { buildSchema, execute, Kind, parse, specifiedRules, validate } from 'graphql';
 
-const { schemas, jobs, portal, cases } = JSON.parse(readFileSync(process.argv[2], 'utf8'));
+const { schemas, entities, portal, cases } = JSON.parse(readFileSync(process.argv[2], 'utf8'));
 
 const isJson = (value) => {
   if (typeof value !== 'string') throw new TypeError('AWSJSON: text wanted');
@@ -21,25 +21,55 @@ const read = (source, name, type) => {
   return source[name];
 };
 
-const job = (id) => {
-  const found = jobs.find((own) => own.id === id);
+const all = (type) => entities.filter((own) => own.__typename === type);
+
+const one = (type, id) => {
+  const found = all(type).find((own) => own.id === id);
   if (!found) throw new Error('missing');
   return found;
 };
 
+const page = (type) => ({ after: null, first: all(type).length, items: all(type) });
+
+const keyed = ['Job', 'Take', 'File', 'HumanVolume'];
+
+const missing = () => {
+  throw new Error('missing');
+};
+
 const roots = {
   Query: {
-    getJob: ({ jobId }) => job(jobId),
-    listJobs: () => ({ after: null, first: jobs.length, items: jobs }),
+    client: () => all('Client')[0],
+    getJob: ({ jobId }) => one('Job', jobId),
+    getTake: ({ takeId }) => one('Take', takeId),
+    getFile: ({ fileId }) => one('File', fileId),
+    getVolume: ({ id }) => one('HumanVolume', id),
+    listJobs: () => page('Job'),
+    listTakes: () => page('Take'),
+    listVolumes: () => page('HumanVolume'),
+    listRigs: () => all('RigsPage')[0],
+    listCameraSettings: () => all('CameraSettingsPage')[0],
     _entities: ({ representations }) =>
-      representations.map((one) => {
-        const found = one?.__typename === 'Job' && jobs.find((own) => own.id === one.id);
-        return found ? { ...found, __typename: 'Job' } : new Error('missing');
+      representations.map((given) => {
+        const type = given?.__typename;
+        return (keyed.includes(type) && all(type).find((own) => own.id === given.id)) || new Error('missing');
       }),
   },
-  Mutation: new Proxy({}, {
-    get: (_, name) => (name === 'updateJob' ? ({ id }) => job(id) : () => jobs[0]),
-  }),
+  Mutation: {
+    createFile: () => all('File')[0],
+    createJob: () => all('Job')[0],
+    createSingleCamJob: () => all('Job')[0],
+    createMultiCamJob: () => all('Job')[0],
+    createSingleCamTake: () => all('Take')[0],
+    createMultiCamTake: () => all('Take')[0],
+    createVolumeWithHuman: () => all('HumanVolume')[0],
+    updateFile: ({ id }) => one('File', id),
+    updateJob: ({ id }) => one('Job', id),
+    updateTake: ({ id }) => one('Take', id),
+    generateShareCode: () => all('ShareCode')[0],
+    updateClient: missing,
+    upsertWebhookEndpoint: missing,
+  },
 };
 
 const built = schemas.map((sdl) => {

@@ -64,7 +64,10 @@ fn the_contracts_files_load() {
     let path =
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/contract/gateway.yaml");
     let (config, policies, warnings) = load(&path).unwrap_or_else(|problems| panic!("{problems}"));
-    assert!(warnings.0.is_empty(), "{warnings}");
+    // Its limits are narrower than what came to `"*"` since.
+    let is_known = |told: &str| told.contains("createVolumeWithHuman, which costs 20");
+    let told: Vec<_> = warnings.0.iter().map(ToString::to_string).collect();
+    assert!(told.iter().all(|told| is_known(told)), "{warnings}");
     assert_eq!(config.server.paths, ["/graphql", "/ugc/graphql"]);
     assert_eq!(config.server.max_body, 256 * 1024);
     assert_eq!(config.cursor_key, Some([0; 32]));

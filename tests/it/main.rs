@@ -15,6 +15,7 @@ mod dashboards;
 mod docs;
 mod documents;
 mod edges;
+mod entities;
 mod faults;
 mod going_back;
 mod harm;

@@ -79,7 +79,10 @@ fn the_gateways_schema_is_moves_but_for_what_is_stated() {
             "Query _entities(representations: [_Any!]!): [_Entity]! ",
             "Query _service(): _Service! ",
             "_Any scalar",
+            "_Entity = File",
+            "_Entity = HumanVolume",
             "_Entity = Job",
+            "_Entity = Take",
             "_Service sdl(): String ",
         ]
     );
@@ -96,28 +99,7 @@ fn the_gateways_schema_is_moves_but_for_what_is_stated() {
             None => panic!("{fact}"),
         }
     }
-    assert_eq!(
-        roots,
-        [
-            "createFile",
-            "createMultiCamTake",
-            "createSingleCamTake",
-            "createVolumeWithHuman",
-            "generateShareCode",
-            "updateClient",
-            "updateFile",
-            "updateTake",
-            "upsertWebhookEndpoint",
-            "client",
-            "getFile",
-            "getTake",
-            "getVolume",
-            "listCameraSettings",
-            "listRigs",
-            "listTakes",
-            "listVolumes",
-        ]
-    );
+    assert!(roots.is_empty(), "{roots:?}");
 }
 
 /// Everything that can be selected of a type, all the way down.

@@ -63,13 +63,17 @@ impl Random {
         }
     }
 
-    /// A job as Move might send it: sometimes without what the schema promises.
-    pub fn job(&mut self, id: &str) -> Value {
-        let mut job = self.object("Job");
-        job.insert("id".into(), id.into());
-        job.insert("metadata".into(), json!("{\"a\": 1.0}"));
-        job.remove("percentageComplete");
-        job.into()
+    /// An object as Move might send it: sometimes without what the schema promises.
+    pub fn entity(&mut self, type_name: &str, id: &str) -> Value {
+        let mut entity = self.object(type_name);
+        entity.insert("__typename".into(), type_name.into());
+        for (name, value) in [("id", json!(id)), ("metadata", json!("{\"a\": 1.0}"))] {
+            if entity.contains_key(name) {
+                entity.insert(name.into(), value);
+            }
+        }
+        entity.remove("percentageComplete");
+        entity.into()
     }
 
     fn object(&mut self, type_name: &str) -> Map<String, Value> {
@@ -309,7 +313,9 @@ impl Random {
         }
         match (name, ty.inner_named_type().as_str()) {
             ("representations", _) => {
-                json!({"__typename": "Job", "id": format!("job-{}", self.dice.roll(6))})
+                let types = ["Job", "Job", "Take", "File", "HumanVolume", "Rig"];
+                let type_name = self.dice.of(&types);
+                json!({"__typename": type_name, "id": format!("job-{}", self.dice.roll(6))})
             }
             (_, "ID" | "String") => json!(format!("job-{}", self.dice.roll(6))),
             (_, "AWSJSON") => json!("{\"a\":1}"),

@@ -89,6 +89,9 @@ struct Workplace {
 impl Workplace {
     async fn set_up() -> Self {
         let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+        let of_atlas = r#"{"_gateway":{"v":1,"owner":"atlas","by":"k"}}"#;
+        sandbox.add_take("take-of-atlas", Some(of_atlas));
+        sandbox.add_file("file-of-atlas", Some(of_atlas));
         let folder = tempfile::tempdir().unwrap();
         let more =
             "audit: { sinks: [{ file: ./audit/audit.jsonl }] }\ncursor_key: '${CURSOR_KEY}'\n";
@@ -146,6 +149,10 @@ impl Workplace {
             format!("mutation {{ createSingleCamJob(takeId: \"{SINGLECAM_TAKE}\") {{ id }} }}");
         let (_, created) = self.ask(&key("acme"), &create).await;
         let job = created["data"]["createSingleCamJob"]["id"].as_str().unwrap().to_owned();
+        let create = "mutation { createFile(type: \"mp4\") { presignedUrl } }";
+        let (_, created) = self.ask(&key("acme"), create).await;
+        let upload = created["data"]["createFile"]["presignedUrl"].as_str().unwrap();
+        std::fs::write(self.folder.path().join("walk.mp4"), "the film").unwrap();
         let (request, _) = self.ask(&key("acme"), "{ getJob(jobId: \"job-none\") { id } }").await;
         let give_up = Instant::now() + Duration::from_secs(20);
         let audit = self.folder.path().join("audit/audit.jsonl");
@@ -167,7 +174,9 @@ impl Workplace {
             ("4711:8c1f…", head.trim().to_owned()),
             ("MOVE_API_KEY=…", "MOVE_API_KEY=sandbox-move-key".to_owned()),
             ("\"job-…\"", format!("\"{job}\"")),
-            ("take-…", SINGLECAM_TAKE.to_owned()),
+            ("take-…", "take-of-atlas".to_owned()),
+            ("file-…", "file-of-atlas".to_owned()),
+            ("PRESIGNED_URL", upload.to_owned()),
             ("\"$REQUEST_ID\"", request.clone()),
             ("REQUEST_ID", request),
             ("--tenant TENANT", "--tenant acme".to_owned()),
@@ -183,7 +192,8 @@ impl Workplace {
 
     /// Returns what a command prints: dots stay dots, but in what was asked for.
     fn expected(&self, line: &str) -> String {
-        let is_kept = |(word, _): &&(&str, String)| !["\"job-…\"", "take-…"].contains(word);
+        let is_kept =
+            |(word, _): &&(&str, String)| !["\"job-…\"", "take-…", "file-…"].contains(word);
         let words = self.words.iter().filter(is_kept);
         words.fold(line.to_owned(), |text, (word, value)| text.replace(word, value))
     }
