@@ -92,15 +92,15 @@ impl Jobs {
         let (needed, arguments) = (&*wanted.unwrap_or(&bare).page, &arguments);
         let Some(lister) = kind.lister() else { return Err(Error::NotFound(kind.name())) };
         let listing = ListCall { jobs: self, request, trail, kind, lister, arguments, needed };
-        let listed = if request.caller.tenant.account.is_shared() {
+        let answer = if request.caller.tenant.account.is_shared() {
             listing.shared(first).await?
         } else {
             listing.own(first).await?
         };
-        for item in &listed.value.items {
+        for item in &answer.value.items {
             self.hold_files(&request.caller.tenant, item);
         }
-        Ok(listed)
+        Ok(answer)
     }
 }
 

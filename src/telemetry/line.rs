@@ -23,7 +23,7 @@ pub(super) fn call(record: &CallRecord) {
     let (mut upstream_calls, mut upstream_time) = (0, std::time::Duration::ZERO);
     for trail in record.trails.iter() {
         trail.note(|notes| {
-            jobs.extend(notes.entity.clone());
+            jobs.extend(notes.entity.clone().filter(|id| id.kind().has_owner()));
             upstream_calls += notes.upstream_calls;
             upstream_time += notes.upstream_time;
         });

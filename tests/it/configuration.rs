@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use jobs_gateway::config::{self, Config};
-use jobs_gateway::model::{KeyHash, RootField, RootFields, TenantId, UnclaimedJobs};
+use jobs_gateway::model::{Group, KeyHash, RootField, RootFields, TenantId, UnclaimedJobs};
 use jobs_gateway::policy::Snapshot;
 use jobs_gateway::reload::ConfigSource;
 use jobs_gateway::settings::{Diagnostics, Source, Sources};
@@ -73,7 +73,7 @@ fn the_contracts_files_load() {
     assert_eq!(config.cursor_key, Some([0; 32]));
     let tenant = |name: &str| policies.tenant(&TenantId::parse(name).unwrap()).unwrap().clone();
     let (acme, globex) = (tenant("acme"), tenant("globex"));
-    assert_eq!(acme.operations, RootFields::ALL);
+    assert_eq!(acme.operations, Group::Jobs.fields());
     assert_eq!(acme.metadata.stamp.as_deref(), Some(r#"{"cost_center":"4711"}"#));
     assert_eq!(acme.metadata.max_bytes, 16 * 1024);
     assert_eq!(acme.client.portal.as_str(), "https://jobs.example.test/");

@@ -38,6 +38,7 @@ mod redis_servers;
 mod replicas;
 mod reload;
 mod replaced_files;
+mod root_fields;
 mod schema;
 mod stopping;
 mod style;
