@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use crate::audit::{self, Journal, Sink};
 use crate::cache::SharedTier;
 use crate::config::{Config, Server, StoreFile};
-use crate::http::{self, Endpoints, Readiness, Serving, Tls, TlsError};
+use crate::http::{self, Endpoints, Proxies, Readiness, Serving, Tls, TlsError};
 use crate::idempotency;
 use crate::jobs::Jobs;
 use crate::model::Clock;
@@ -220,6 +220,8 @@ impl Bound {
         let stopped_sinks = Arc::new(AtomicBool::new(false));
         let sinks = follow_audit(&app, &stopped_sinks)?;
         let tls = app.tls.clone();
+        let Server { proxy_protocol, ref trusted_proxies, .. } = app.config.server;
+        let balancers = proxy_protocol.then(|| Proxies::new(trusted_proxies.clone()));
         let surface = app.surface.clone();
         let supervisor = app.supervisor.clone();
         // What goes on beside the requests ends with this function. Signals are heard from here on.
@@ -247,6 +249,7 @@ impl Bound {
             keep_alive,
             tls,
             readiness,
+            balancers,
             gauge: metrics::connections,
             evicted: metrics::connection_evicted,
         };
@@ -297,6 +300,7 @@ fn serve_admin(listener: TcpListener, router: axum::Router) -> io::Result<onesho
         max_connections: ADMIN_CONNECTIONS,
         keep_alive: ADMIN_KEEP_ALIVE,
         tls: None,
+        balancers: None,
         readiness,
         // Callers' connections are counted, operators' are not.
         gauge: |_| {},

@@ -41,7 +41,11 @@ impl App {
         page: Option<String>,
     ) -> Result<Self, Error> {
         let authorities = config.upstream.ca.as_deref().map(read).transpose()?;
-        let upstream = Upstream::new(config.upstream.calls.clone(), authorities.as_deref())?;
+        let upstream = Upstream::new(
+            config.upstream.calls.clone(),
+            authorities.as_deref(),
+            config.upstream.proxy.as_ref(),
+        )?;
         let upstream = Arc::new(upstream);
         let (cache, longest) = (config.cache.jobs as u64, config.server.request_timeout);
         let jobs = Jobs::new(Arc::clone(&upstream), cursor_key(config)?, clock, cache, longest);

@@ -13,13 +13,13 @@ pub fn holder_of(
     policies: &Snapshot,
     issuers: &Issuers,
 ) -> Option<(TenantId, CredentialId)> {
-    if !matches!(error, Error::Expired | Error::NotYetValid) {
+    if !matches!(error, Error::Expired | Error::NotYetValid | Error::Source) {
         return None;
     }
     if let Some((tenant, key)) = policies.key(&KeyHash::of(credential.as_bytes())) {
         return Some((tenant.id.clone(), key.id.clone()));
     }
-    // A token's times are looked at after its signature: the claims are the issuer's.
+    // A token's times and its source are looked at after its signature: the claims are the issuer's.
     let caller = issuers.claimed_caller(&jwt::claims(credential).ok()?, policies)?;
     Some((caller.tenant.id.clone(), caller.credential))
 }

@@ -8,6 +8,9 @@ mod jwks;
 mod jwt;
 pub mod what_if;
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 use jiff::Timestamp;
 
 pub use holder::holder_of;
@@ -42,6 +45,9 @@ pub enum Error {
     /// Its time is over.
     #[error("The credential has expired.")]
     Expired,
+    /// It may not be used from where the request came.
+    #[error("The credential may not be used from this address.")]
+    Source,
     /// A token's `nbf` is in the future.
     #[error("The token is not valid yet.")]
     NotYetValid,
@@ -69,6 +75,7 @@ impl Error {
             Self::Conflicting => "credentials_conflict",
             Self::Unknown => "credential_unknown",
             Self::Expired => "credential_expired",
+            Self::Source => "credential_source",
             Self::NotYetValid => "token_not_yet_valid",
             Self::Audience => "token_audience",
             Self::Issuer => "token_issuer",
@@ -76,6 +83,29 @@ impl Error {
             Self::NoTenant => "token_without_tenant",
         }
     }
+}
+
+/// Makes sure that a credential may be used from where its request came: within the tenant's networks
+/// and the key's own. An address that is not known is in none.
+///
+/// # Errors
+/// [`Error::Source`] if it may not.
+pub fn check_source(
+    credential: &str,
+    caller: &Caller,
+    policies: &Snapshot,
+    source: Option<IpAddr>,
+) -> Result<(), Error> {
+    if !policies.has_sources() {
+        return Ok(());
+    }
+    let key = policies.key(&KeyHash::of(credential.as_bytes()));
+    let own = key.map_or(&[][..], |(_, key)| &key.sources);
+    let is_within = |networks: &[IpNet]| {
+        networks.is_empty()
+            || source.is_some_and(|source| networks.iter().any(|one| one.contains(&source)))
+    };
+    if is_within(&caller.tenant.sources) && is_within(own) { Ok(()) } else { Err(Error::Source) }
 }
 
 /// Finds out who shows this credential.

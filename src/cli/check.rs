@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use super::findings::{self, Form};
 use crate::app::App;
 use crate::model::{Clock, RootField, RootFields, Tenant};
 use crate::policy::Snapshot;
@@ -16,26 +17,36 @@ pub struct Args {
     /// The configuration.
     #[arg(long, default_value = "gateway.yaml")]
     config: PathBuf,
+    /// The form of the findings.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Form,
 }
 
 /// Prints all findings and a summary; fails if any of them is an error.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
     let origin = ConfigSource::new(&args.config, Arc::new(|name| std::env::var(name).ok()));
-    let report = match origin.load(Clock::system().now()) {
+    let (found, counts) = match origin.load(Clock::system().now()) {
         Ok(Loaded { config, policies, mut warnings, .. }) => {
             let counts = (policies.tenant_count(), policies.key_count());
             let added = added(&policies);
             if let Err(problem) = App::rehearse(&config, policies) {
                 warnings.0.push(Diagnostic::error(problem, None));
             }
-            let report = summary(&warnings, Some(counts));
-            Report { text: added + &report.text, ..report }
+            (warnings, Some((counts, added)))
         }
-        Err(found) => summary(&found, None),
+        Err(found) => (found, None),
     };
-    print!("{}", report.text);
-    if report.has_errors { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    match args.format {
+        Form::Text => {
+            let (counts, added) = counts.unzip();
+            print!("{}{}", added.unwrap_or_default(), summary(&found, counts));
+        }
+        Form::Json => println!("{:#}", findings::json(&found)),
+        Form::Sarif => println!("{:#}", findings::sarif(&found)),
+        Form::Junit => print!("{}", findings::junit(&found)),
+    }
+    if found.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// Tells which operations this version added to the `"*"` of policies, if any tenant has it.
@@ -56,12 +67,8 @@ fn added(policies: &Snapshot) -> String {
     )
 }
 
-struct Report {
-    text: String,
-    has_errors: bool,
-}
-
-fn summary(found: &Diagnostics, counts: Option<(usize, usize)>) -> Report {
+/// All findings, and how many of what there are.
+fn summary(found: &Diagnostics, counts: Option<(usize, usize)>) -> String {
     let mut text = found.to_string();
     let (errors, warnings) = (found.count(Severity::Error), found.count(Severity::Warning));
     let counts = counts.map_or_else(String::new, |(tenants, keys)| {
@@ -72,7 +79,7 @@ fn summary(found: &Diagnostics, counts: Option<(usize, usize)>) -> Report {
         counted(errors, "error"),
         counted(warnings, "warning")
     ));
-    Report { text, has_errors: errors > 0 }
+    text
 }
 
 fn counted(number: usize, what: &str) -> String {

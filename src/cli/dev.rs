@@ -111,6 +111,7 @@ fn demo_policies(config: &Config) -> Result<Snapshot, Box<dyn std::error::Error>
             operations: RootFields::ALL,
             owner: None,
             description: None,
+            sources: Vec::new(),
         };
         policies.push((tenant, vec![key]));
     }

@@ -6,11 +6,13 @@ pub mod completions;
 #[cfg(feature = "sandbox")]
 pub mod dev;
 pub mod explain;
+mod findings;
 pub mod healthcheck;
 pub mod key;
 pub mod policy;
 pub mod schema;
 pub mod serve;
+pub mod tenants;
 
 use std::process::ExitCode;
 
@@ -44,6 +46,10 @@ enum Command {
     Check(check::Args),
     /// Tell what a caller may do and which file and line says so.
     Explain(explain::Args),
+    /// List the tenants and what each may do.
+    Tenants(tenants::TenantsArgs),
+    /// List the API keys: whose they are, who answers for them, until when they are good.
+    Keys(tenants::KeysArgs),
     /// Verify, search and follow audit records.
     Audit(audit::Args),
     /// Test policies against expectations.
@@ -71,6 +77,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Dev(args) => dev::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Tenants(args) => tenants::tenants(&args),
+        Command::Keys(args) => tenants::keys(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Key(args) => key::run(&args),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::auth::{self, what_if};
 use crate::config;
 use crate::model::{Caller, Clock, ErrorCode, RootField};
-use crate::policy::TenantName;
+use crate::policy::{Changes, TenantName};
 use crate::reload::{ConfigSource, Loaded};
 use crate::settings::forms::{JsonMapping, Text, hidden};
 use crate::settings::{
@@ -25,6 +25,17 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Tell what one folder of policies has that another has not: tenants, keys, rights, limits. Ends with 1 if
+    /// they differ.
+    Diff {
+        /// The configuration.
+        #[arg(long, default_value = "gateway.yaml")]
+        config: PathBuf,
+        /// The folder as it was.
+        before: PathBuf,
+        /// The folder as it will be.
+        after: PathBuf,
+    },
     /// Check expectations of who may do what: YAML files in a folder.
     Test {
         /// The configuration.
@@ -44,7 +55,7 @@ settings! {
 }
 
 settings! {
-    /// Who asks for what, and what should come of it.
+    /// An expectation: a caller, an operation, the verdict.
     struct Expectation {
         /// A sentence.
         name: Text,
@@ -93,10 +104,47 @@ fn operation(text: &str) -> Result<RootField, String> {
     RootField::from_name(text).ok_or_else(|| "must be an operation such as getJob".to_owned())
 }
 
-/// Checks all expectations; fails if one is not met.
+/// Runs the command.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
-    let Command::Test { config, folder } = &args.command;
+    match &args.command {
+        Command::Diff { config, before, after } => diff(config, before, after),
+        Command::Test { config, folder } => test(config, folder),
+    }
+}
+
+/// Prints a line for each difference between two folders.
+fn diff(config: &Path, before: &Path, after: &Path) -> ExitCode {
+    let load = |folder: &Path| {
+        let origin = ConfigSource::new(config, Arc::new(|name| std::env::var(name).ok()));
+        origin.with_policies(folder).load(Clock::system().now())
+    };
+    let (before, after) = match (load(before), load(after)) {
+        (Ok(before), Ok(after)) => (before.policies, after.policies),
+        (Err(found), _) | (_, Err(found)) => {
+            eprint!("{found}");
+            return ExitCode::from(2);
+        }
+    };
+    let changes = Changes::between(&before, &after);
+    let mut text = String::new();
+    for (sign, what, names) in [
+        ('+', "tenant", &changes.tenants_added),
+        ('-', "tenant", &changes.tenants_removed),
+        ('+', "key", &changes.keys_added),
+        ('-', "key", &changes.keys_removed),
+        ('+', "right", &changes.rights_added),
+        ('-', "right", &changes.rights_removed),
+        ('~', "limits", &changes.limits_changed),
+    ] {
+        names.iter().for_each(|name| text.push_str(&format!("{sign} {what} {name}\n")));
+    }
+    print!("{text}");
+    if text.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Checks all expectations; fails if one is not met.
+fn test(config: &Path, folder: &Path) -> ExitCode {
     let origin = ConfigSource::new(config, Arc::new(|name| std::env::var(name).ok()));
     let read =
         origin.load(Clock::system().now()).and_then(|loaded| Ok((loaded, expectations(folder)?)));

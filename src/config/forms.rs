@@ -17,6 +17,8 @@ scalars! {
     ForwardedHeader(HeaderName): ValueKind::Word, forwarded_header, hidden;
     /// The path of an endpoint.
     EndpointPath(String): ValueKind::Word, endpoint_path, String::clone;
+    /// The URL of an HTTP proxy, without a name and a password.
+    ProxyUrl(url::Url): ValueKind::Word, proxy_url, hidden;
     /// A filter of log lines.
     LogFilter(String): ValueKind::Word, log_filter, String::clone;
 }
@@ -43,6 +45,15 @@ fn origin(text: &str) -> Result<HeaderValue, String> {
 fn header(text: &str) -> Result<HeaderName, String> {
     HeaderName::try_from(text)
         .map_err(|_| "must be the name of a header such as x-app-version".to_owned())
+}
+
+fn proxy_url(text: &str) -> Result<url::Url, String> {
+    let url = values::web_url(text)?;
+    if url.username().is_empty() && url.password().is_none() {
+        Ok(url)
+    } else {
+        Err("must be a URL without a name and a password: they would stand in this file".to_owned())
+    }
 }
 
 /// Takes the name of a header unless it carries a credential, belongs to the connection or describes

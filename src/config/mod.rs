@@ -20,16 +20,16 @@ use crate::model::{OnTrouble, Secret, Weights};
 use crate::operation::Limits;
 use crate::settings;
 use crate::settings::forms::{
-    Address, Bytes, Count, FilePath, Network, PositiveTime, Time, WebUrl,
+    Address, Boolean, Bytes, Count, FilePath, Network, Percent, PositiveTime, Time, WebUrl,
 };
 use crate::settings::{
-    Context, Diagnostic, Diagnostics, Flat, Keys, List, OneOf, Optional, Section, Settings, Source,
-    Sources, Sub, parse, unset,
+    Choice, Context, Diagnostic, Diagnostics, Flat, Keys, List, OneOf, Optional, Section, Settings,
+    Source, Sources, Sub, parse, unset,
 };
 use crate::telemetry::{Format, Otlp};
 use crate::upstream;
 use audit::AuditForm;
-use forms::{EndpointPaths, ForwardedHeader, Header, IdempotencyFile, LogFilter, Origin};
+use forms::{EndpointPaths, ForwardedHeader, Header, IdempotencyFile, LogFilter, Origin, ProxyUrl};
 use issuers::Issuers;
 use secrets::{HeaderSecret, RedisUrl, SealingKey};
 
@@ -49,6 +49,8 @@ settings! {
         issuers: Issuers,
         /// The folder of the tenants' policies.
         policies: FilePath,
+        /// The reload of changed files.
+        reload: Sub<Reload>,
         /// The largest GraphQL request, whoever sends it.
         limits: Sub<Limits>,
         /// The cost of each operation in units of the rate limits.
@@ -92,6 +94,8 @@ settings! {
         keep_alive: PositiveTime = Duration::from_secs(100),
         /// Networks such as `10.0.0.0/8` whose `X-Forwarded-For` and `Forwarded` are believed: records name the caller, not the proxy.
         trusted_proxies: List<Network>,
+        /// `true`: each connection begins with a header of the PROXY protocol (version 1 or 2) that names the caller. Only `trusted_proxies` may connect then.
+        proxy_protocol: Boolean = false,
         /// Requests at once, all tenants together, from when the caller is known and the body is there; more are refused with `OVERLOADED`.
         max_requests: Count<usize> = 1_024,
         /// Web pages that may call.
@@ -140,11 +144,38 @@ settings! {
         api_key: HeaderSecret,
         /// The way calls are made.
         calls: Flat<upstream::Settings>,
+        /// A proxy that calls to Move go through, `http://host:3128`; none is taken from the environment.
+        proxy: Optional<ProxyUrl>,
         /// Authorities that are trusted too, a PEM file.
         ca: Optional<FilePath> | "the system's authorities alone",
         /// Headers of a caller's request that go on to Move, such as `x-correlation-id`; none that carries a credential.
         forward_headers: List<ForwardedHeader>,
     }
+}
+
+settings! {
+    /// The reload of changed files.
+    #[derive(Copy)]
+    pub struct Reload: Default {
+        /// The part of the tenants, or of the keys, that one reload may take away; one that takes more is refused, and so is one that takes all tenants.
+        allow_removal: Percent = 50,
+        /// The effect of a broken policy on a reload: `keep_all` refuses it whole; `keep_tenant` leaves the policy of that tenant as it was and takes the rest.
+        on_error: OneOf<OnError> = OnError::KeepAll,
+    }
+}
+
+/// The reach of an error in one policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnError {
+    /// Nothing of the reload counts.
+    KeepAll,
+    /// The tenant keeps the policy it had; the others get theirs.
+    KeepTenant,
+}
+
+impl Choice for OnError {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("keep_all", Self::KeepAll), ("keep_tenant", Self::KeepTenant)];
 }
 
 settings! {
@@ -227,11 +258,13 @@ impl Config {
                 url,
                 api_key,
                 calls: unset(),
+                proxy: None,
                 ca: None,
                 forward_headers: Vec::new(),
             },
             issuers: Vec::new(),
             policies: PathBuf::from("policies"),
+            reload: unset(),
             limits: unset(),
             weights: unset(),
             cache: unset(),
@@ -248,6 +281,7 @@ impl Config {
     pub fn needing_restart(&self, running: &Self) -> Vec<String> {
         let mut reloaded = self.clone();
         reloaded.issuers.clone_from(&running.issuers);
+        reloaded.reload = running.reload;
         reloaded.limits.clone_from(&running.limits);
         reloaded.weights.clone_from(&running.weights);
         reloaded.upstream.url.clone_from(&running.upstream.url);

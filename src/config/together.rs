@@ -34,6 +34,11 @@ pub fn check(context: &Context<'_>, root: &Node, sources: &Sources<'_>) {
         let span = span(&[&["server", "drain_delay"], &["server", "shutdown_grace"]]);
         context.warning(&span, "`server.drain_delay` leaves nothing of `server.shutdown_grace`");
     }
+    if server.proxy_protocol && server.trusted_proxies.is_empty() {
+        let problem = "`server.proxy_protocol` believes whoever connects: name the balancers in \
+                       `server.trusted_proxies`";
+        context.error(&span(&[&["server", "proxy_protocol"]]), problem);
+    }
     let is_set = |key: &str| root.at(&[key]).is_some_and(|node| !node.is_null());
     if is_set("shared_state") && !is_set("cursor_key") {
         let problem = "replicas that share state need the same `cursor_key`: set it";

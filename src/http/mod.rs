@@ -14,6 +14,7 @@ pub(crate) mod limits;
 pub(crate) mod media_type;
 mod places;
 mod proxies;
+mod proxy_protocol;
 pub(crate) mod request;
 mod serve;
 mod tls;

@@ -53,7 +53,8 @@ impl Proxies {
         source
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Returns true if the address is one of theirs.
+    pub fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }
 }

@@ -27,9 +27,10 @@ use super::admin::Readiness;
 use super::connection::{Connection, FIRST_HEAD, Overstayed};
 use super::error::{self, Refusal};
 use super::places::Places;
-use super::request;
+use super::proxies::Proxies;
 use super::tls::Tls;
 use super::wire::Wire;
+use super::{proxy_protocol, request};
 use crate::telemetry::metrics::GaugeGuard;
 
 /// The most that a request's head may take, in bytes.
@@ -62,6 +63,9 @@ pub struct Serving {
     pub tls: Option<Arc<Tls>>,
     /// As long as it says no, callers are sent away with their answers.
     pub readiness: Arc<Readiness>,
+    /// The balancers that say by the PROXY protocol whose connections they pass on; nobody else is served
+    /// then. `None`: callers connect themselves, or through proxies that speak HTTP.
+    pub balancers: Option<Proxies>,
     /// Counts open connections.
     pub gauge: fn(i64),
     /// Counts those that had to make room for others.
@@ -156,8 +160,8 @@ impl Listener {
     /// Serves one connection to its end. How it ends is its caller's business.
     async fn converse(
         &self,
-        stream: TcpStream,
-        peer: SocketAddr,
+        mut stream: TcpStream,
+        mut peer: SocketAddr,
         connection: &Arc<Connection>,
         closing: &mut watch::Receiver<()>,
     ) {
@@ -173,6 +177,16 @@ impl Listener {
         };
         if !has_spoken {
             return;
+        }
+        if let Some(balancers) = &self.serving.balancers {
+            if !balancers.trusts(peer.ip().to_canonical()) {
+                return;
+            }
+            let header = proxy_protocol::read(&mut stream);
+            match timeout_at(connection.first_head_by(), header).await {
+                Ok(Ok(caller)) => peer = caller.unwrap_or(peer),
+                _ => return,
+            }
         }
         match &self.serving.tls {
             None => self.drive(stream, peer, connection, closing).await,

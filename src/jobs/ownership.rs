@@ -246,6 +246,7 @@ pub mod fixture {
     #[must_use]
     pub fn tenant(name: &str) -> Tenant {
         Tenant {
+            sources: Vec::new(),
             id: TenantId::parse(name).expect("a name"),
             operations: RootFields::ALL,
             scopes: Vec::new(),

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::settings;
 use crate::settings::Choice;
 use crate::settings::forms::{Boolean, Time};
@@ -19,6 +21,8 @@ pub struct Tenant {
     pub operations: RootFields,
     /// The root fields that each scope of a token grants.
     pub scopes: Vec<(String, RootFields)>,
+    /// The networks that its credentials may be used from; none is anywhere.
+    pub sources: Vec<IpNet>,
     /// The issuers whose tokens it takes, by name.
     pub issuers: Vec<String>,
     /// Fields that do not exist for it.
@@ -92,6 +96,8 @@ pub struct ApiKey {
     pub owner: Option<Arc<str>>,
     /// A text for people.
     pub description: Option<Arc<str>>,
+    /// The networks that it may be used from; none is anywhere.
+    pub sources: Vec<IpNet>,
 }
 
 /// SHA-256 of an API key's bytes.

@@ -82,6 +82,9 @@ async fn caller(
         .inspect_err(|error| record.unauthenticated(error.reason()))?;
     let now = service.clock.now();
     let authenticated = auth::authenticate(credential, policies, issuers, now).await;
+    let authenticated = authenticated.and_then(|caller| {
+        auth::check_source(credential, &caller, policies, record.source).map(|()| caller)
+    });
     match &authenticated {
         Ok(caller) => record.authenticated(caller),
         Err(error) => {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::Snapshot;
+use crate::model::RootField;
 
 /// The number of names a log line holds.
 const SHOWN: usize = 20;
@@ -19,6 +20,12 @@ pub struct Changes {
     pub keys_added: Names,
     /// Keys that are gone.
     pub keys_removed: Names,
+    /// Operations that tenants or keys which stay may call now, as `tenant/operation` or `tenant/id/operation`.
+    pub rights_added: Names,
+    /// Operations that they may not call any more.
+    pub rights_removed: Names,
+    /// Tenants that stay and whose limits differ.
+    pub limits_changed: Names,
 }
 
 /// Names in their order.
@@ -26,6 +33,17 @@ pub struct Changes {
 pub struct Names(BTreeSet<String>);
 
 impl Names {
+    /// Their number.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// All of them, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
     /// Returns true if there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -62,13 +80,41 @@ impl Changes {
             let all = one.keys().filter(|(owner, key)| is_missing(owner.id.as_str(), key));
             Names(all.map(|(owner, key)| format!("{}/{}", owner.id, key.id)).collect())
         };
+        let limits = after.tenants().filter(|tenant| {
+            let known = before.tenant(&tenant.id);
+            known.is_some_and(|known| known.rate_limit != tenant.rate_limit)
+        });
         Self {
+            rights_added: rights_beyond(after, before),
+            rights_removed: rights_beyond(before, after),
+            limits_changed: Names(limits.map(|tenant| tenant.id.to_string()).collect()),
             tenants_added: tenants(after, before),
             tenants_removed: tenants(before, after),
             keys_added: keys(after, before),
             keys_removed: keys(before, after),
         }
     }
+}
+
+/// The operations that tenants and keys may call in one state and, though they are there, not in another.
+fn rights_beyond(one: &Snapshot, other: &Snapshot) -> Names {
+    let mut names = BTreeSet::new();
+    for tenant in one.tenants() {
+        let Some(known) = other.tenant(&tenant.id) else { continue };
+        let more = tenant.operations.iter().filter(|field| !known.operations.contains(*field));
+        names.extend(more.map(|field| format!("{}/{field}", tenant.id)));
+    }
+    for (tenant, key) in one.keys() {
+        let Some((owner, known)) = other.key(&key.hash) else { continue };
+        let is_told = |field: &RootField| {
+            // What the whole tenant gained or lost is told once.
+            tenant.operations.contains(*field) != owner.operations.contains(*field)
+        };
+        let more = key.operations.iter().filter(|field| !known.operations.contains(*field));
+        let more = more.filter(|field| !is_told(field));
+        names.extend(more.map(|field| format!("{}/{}/{field}", tenant.id, key.id)));
+    }
+    Names(names)
 }
 
 #[cfg(test)]

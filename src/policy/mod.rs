@@ -4,17 +4,20 @@ mod changes;
 mod check;
 mod file;
 mod forms;
+mod kept;
 mod snapshot;
 mod tenant;
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-pub use changes::Changes;
+pub use changes::{Changes, Names};
 pub use forms::TenantName;
+pub use kept::load_keeping;
 pub use snapshot::Snapshot;
 pub use tenant::Policy;
 
@@ -39,9 +42,20 @@ pub fn load(
     now: Timestamp,
     problems_of_hiding: impl Fn(&[FieldCoordinate]) -> Vec<String>,
 ) -> Result<(Snapshot, Diagnostics), Diagnostics> {
+    load_without(config, sources, now, problems_of_hiding, &BTreeSet::new())
+}
+
+/// The same without some of the tenants' files.
+fn load_without(
+    config: &Config,
+    sources: &Sources<'_>,
+    now: Timestamp,
+    problems_of_hiding: impl Fn(&[FieldCoordinate]) -> Vec<String>,
+    left_out: &BTreeSet<PathBuf>,
+) -> Result<(Snapshot, Diagnostics), Diagnostics> {
     let context = Context::of_policies(sources);
     let mut digest = Sha256::new();
-    let nodes = nodes(&context, config, sources, &mut digest);
+    let nodes = nodes(&context, config, sources, &mut digest, left_out);
     let shared = Arc::new(Account {
         id: AccountId::Shared,
         url: config.upstream.url.clone(),
@@ -69,7 +83,8 @@ pub fn load(
 #[must_use]
 pub fn trace(config: &Config, sources: &Sources<'_>, tenant: &TenantId) -> Option<Node> {
     let context = Context::of_policies(sources);
-    let mut nodes = nodes(&context, config, sources, &mut Sha256::new()).into_iter();
+    let none = BTreeSet::new();
+    let mut nodes = nodes(&context, config, sources, &mut Sha256::new(), &none).into_iter();
     nodes.find(|node| {
         let name = node.at(&["tenant"]);
         name.and_then(|name| context.text("tenant", name)).as_deref() == Some(tenant.as_str())
@@ -82,8 +97,9 @@ fn nodes(
     config: &Config,
     sources: &Sources<'_>,
     digest: &mut Sha256,
+    left_out: &BTreeSet<PathBuf>,
 ) -> Vec<Node> {
-    let (defaults, tenants) = files(context, &config.policies, sources);
+    let (defaults, tenants) = files(context, &config.policies, sources, left_out);
     let mut read = |source: &Arc<Source>| {
         digest.update(source.text.as_bytes());
         read(context, source)
@@ -150,6 +166,7 @@ fn files(
     context: &Context<'_>,
     folder: &Path,
     sources: &Sources<'_>,
+    left_out: &BTreeSet<PathBuf>,
 ) -> (Option<Arc<Source>>, Vec<Arc<Source>>) {
     let paths = match sources.folder(folder) {
         Ok(paths) => paths,
@@ -161,7 +178,7 @@ fn files(
     };
     let mut defaults = None;
     let mut tenants = Vec::new();
-    for path in paths {
+    for path in paths.into_iter().filter(|path| !left_out.contains(path)) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if path.is_dir() {
             warn_of_folder(context, &path);

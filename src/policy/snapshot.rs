@@ -11,6 +11,7 @@ pub struct Snapshot {
     tenants: HashMap<TenantId, Arc<Tenant>>,
     keys: HashMap<KeyHash, (Arc<Tenant>, ApiKey)>,
     version: Arc<str>,
+    has_sources: bool,
 }
 
 impl Snapshot {
@@ -22,12 +23,35 @@ impl Snapshot {
         let mut snapshot = Self { version, ..Self::default() };
         for (tenant, keys) in policies {
             let tenant = Arc::new(tenant);
+            snapshot.has_sources |= !tenant.sources.is_empty();
             for key in keys {
+                snapshot.has_sources |= !key.sources.is_empty();
                 snapshot.keys.insert(key.hash, (Arc::clone(&tenant), key));
             }
             snapshot.tenants.insert(tenant.id.clone(), tenant);
         }
         snapshot
+    }
+
+    /// Returns true if the policy has a name, a namespace or a key that another one here has too.
+    #[must_use]
+    pub fn clashes_with(&self, (tenant, keys): &(Tenant, Vec<ApiKey>)) -> bool {
+        let has_namespace = |other: &Arc<Tenant>| {
+            other.account.is_shared() && other.metadata.namespace == tenant.metadata.namespace
+        };
+        self.tenants.contains_key(&tenant.id)
+            || keys.iter().any(|key| self.keys.contains_key(&key.hash))
+            || (tenant.account.is_shared() && self.tenants().any(has_namespace))
+    }
+
+    /// These policies and some more, which clash with none of them.
+    #[must_use]
+    pub fn with(mut self, policies: Vec<(Tenant, Vec<ApiKey>)>) -> Self {
+        let more = Self::new(policies, self.version.to_string());
+        self.has_sources |= more.has_sources;
+        self.tenants.extend(more.tenants);
+        self.keys.extend(more.keys);
+        self
     }
 
     /// The key with this hash and whose it is.
@@ -42,6 +66,12 @@ impl Snapshot {
         let mut keys = self.keys.values();
         keys.find(|(owner, key)| owner.id == *tenant && key.id.as_str() == id)
             .map(|(owner, key)| (owner, key))
+    }
+
+    /// Returns true if any credential may be used from some networks alone.
+    #[must_use]
+    pub const fn has_sources(&self) -> bool {
+        self.has_sources
     }
 
     /// A tenant by its name.

@@ -43,7 +43,7 @@ pub fn read(
     let file: PolicyFile = top.read()?;
     let (id, span) = file.tenant;
     let (keys, key_spans) = keys(context, &file.auth, file.operations);
-    let Auth { issuers, .. } = file.auth;
+    let Auth { issuers, sources, .. } = file.auth;
     let mut hidden_fields: Vec<_> =
         file.hidden_fields.iter().map(|(field, _)| field.clone()).collect();
     // In order, so that the same set is the same schema.
@@ -67,6 +67,7 @@ pub fn read(
     let tenant = Tenant {
         operations: file.operations,
         scopes: file.scopes,
+        sources,
         issuers: issuers.iter().map(|(name, _)| name.clone()).collect(),
         hidden_fields,
         introspection: file.introspection,
@@ -95,7 +96,8 @@ pub fn read(
 fn keys(context: &Context<'_>, auth: &Auth, granted: RootFields) -> (Vec<ApiKey>, Vec<Span>) {
     let (mut keys, mut spans): (Vec<ApiKey>, Vec<Span>) = (Vec::new(), Vec::new());
     for item in &auth.api_keys {
-        let KeyFile { id, description, owner, sha256, expires, operations } = &item.settings;
+        let KeyFile { id, description, owner, sha256, expires, operations, sources } =
+            &item.settings;
         if let Some(own) = operations
             && let Some(wider) = own.iter().find(|field| !granted.contains(*field))
             && *own != RootFields::STAR
@@ -115,6 +117,7 @@ fn keys(context: &Context<'_>, auth: &Auth, granted: RootFields) -> (Vec<ApiKey>
             operations: operations.unwrap_or(granted).intersect(granted),
             owner: owner.as_deref().map(Arc::from),
             description: description.as_deref().map(Arc::from),
+            sources: sources.clone(),
         });
         spans.push(span.clone());
     }

@@ -13,7 +13,7 @@ use super::{ConfigSource, Loaded, fixed_files, rules, watch};
 use crate::config::Config;
 use crate::jobs::Jobs;
 use crate::pipeline::{ReloadableState, Service};
-use crate::policy::Changes;
+use crate::policy::{Changes, Names, Snapshot};
 use crate::settings::{Diagnostic, Diagnostics, Fingerprint, Severity};
 use crate::supervision::{self, Supervisor};
 use crate::telemetry::metrics;
@@ -124,8 +124,17 @@ impl Follower {
 
     async fn reload(&mut self) {
         match self.read().await {
-            Ok((config, rules, changes)) => {
-                metrics::reloaded(true);
+            Ok((config, rules, changes, found)) => {
+                // Tenants whose file has errors keep what they had.
+                metrics::reloaded(!found.has_errors());
+                for error in found.0.iter().filter(|found| found.severity == Severity::Error) {
+                    let place = error.span.as_ref().map(ToString::to_string);
+                    tracing::error!(
+                        place,
+                        problem = error.message,
+                        "the policy of this tenant is not reloaded"
+                    );
+                }
                 self.gateway.service.rules.store(Arc::new(rules));
                 let rules = self.gateway.service.rules.load();
                 tell(&rules, &changes);
@@ -147,9 +156,12 @@ impl Follower {
     }
 
     /// Reads everything and builds rules. A panic on the way is a bug, and a reason to refuse.
-    async fn read(&mut self) -> Result<(Config, ReloadableState, Changes), Diagnostics> {
+    async fn read(
+        &mut self,
+    ) -> Result<(Config, ReloadableState, Changes, Diagnostics), Diagnostics> {
         let (origin, now) = (self.origin.clone(), self.gateway.service.clock.now());
-        let read = spawn_blocking(move || origin.read(now)).await;
+        let before = self.gateway.service.rules.load_full();
+        let read = spawn_blocking(move || origin.read(now, Some(&before.policies))).await;
         let (fingerprint, loaded) = read.map_err(bug).inspect_err(|_| {
             // What made it panic is known now: it is not read again every second.
             self.known = Arc::new(self.known.taken_again());
@@ -160,20 +172,46 @@ impl Follower {
             }
         }
         self.known = Arc::new(fingerprint);
-        let Loaded { config, policies, .. } = loaded?;
+        let Loaded { config, policies, warnings, .. } = loaded?;
         let Gateway { service, jobs, http, supervisor } = self.gateway.clone();
         let built = spawn_blocking(move || {
             let before = service.rules.load();
             let changes = Changes::between(&before.policies, &policies);
-            if policies.tenant_count() == 0 && before.policies.tenant_count() > 0 {
-                let message = "the reload would take away every tenant: to do that, start anew";
-                return Err(Diagnostics(vec![Diagnostic::error(message, None)]));
-            }
+            refuse_removal(&before.policies, &policies, &changes, config.reload.allow_removal)?;
             let rules = rules(&config, policies, &jobs, Some(&before), &http, &supervisor)?;
-            Ok((config, rules, changes))
+            Ok((config, rules, changes, warnings))
         });
         built.await.map_err(bug)?
     }
+}
+
+/// Refuses to take away every tenant, or more of the tenants or keys than `allowed` percent: that is more
+/// often a mount that is not there than what somebody wants. A key that takes another's place is not taken away.
+fn refuse_removal(
+    before: &Snapshot,
+    after: &Snapshot,
+    changes: &Changes,
+    allowed: u32,
+) -> Result<(), Diagnostics> {
+    let refuse = |message: String| Err(Diagnostics(vec![Diagnostic::error(message, None)]));
+    if after.tenant_count() == 0 && before.tenant_count() > 0 {
+        let message = "the reload would take away every tenant: to do that, start anew";
+        return refuse(message.to_owned());
+    }
+    let Changes { tenants_added, tenants_removed, keys_added, keys_removed, .. } = changes;
+    for (what, all, removed, added) in [
+        ("tenants", before.tenant_count(), tenants_removed, tenants_added),
+        ("keys", before.key_count(), keys_removed, keys_added),
+    ] {
+        let lost = removed.len().saturating_sub(added.len());
+        if lost * 100 > all * allowed as usize {
+            return refuse(format!(
+                "the reload would take away {lost} of {all} {what} ({removed}): `reload.allow_removal` is \
+                 {allowed}%; to do that, raise it or start anew"
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn bug(error: tokio::task::JoinError) -> Diagnostics {
@@ -192,14 +230,25 @@ fn refuse(problems: &Diagnostics) {
 /// Says what a reload changed. Who lost something may call.
 fn tell(rules: &ReloadableState, changes: &Changes) {
     let (version, tenants) = (&**rules.policies.version(), rules.policies.tenant_count());
-    let Changes { tenants_added, tenants_removed, keys_added, keys_removed } = changes;
+    let Changes {
+        tenants_added,
+        tenants_removed,
+        keys_added,
+        keys_removed,
+        rights_added,
+        rights_removed,
+        limits_changed,
+    } = changes;
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
                 version, tenants, %tenants_added, %tenants_removed, %keys_added, %keys_removed,
+                %rights_added, %rights_removed, %limits_changed,
                 "reloaded"
             )
         };
     }
-    if tenants_removed.is_empty() && keys_removed.is_empty() { line!(info) } else { line!(warn) }
+    let is_harmless =
+        [tenants_removed, keys_removed, rights_removed].into_iter().all(Names::is_empty);
+    if is_harmless { line!(info) } else { line!(warn) }
 }

@@ -10,7 +10,7 @@ pub use follow::{Follower, Gateway};
 
 use crate::auth::Issuers;
 use crate::cache::ResponseCache;
-use crate::config::{self, Config};
+use crate::config::{self, Config, OnError};
 use crate::graphql::{self, Schemas};
 use crate::http::{Tls, TlsFiles};
 use crate::jobs::Jobs;
@@ -29,6 +29,7 @@ pub type OwnedEnv = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 #[derive(Clone)]
 pub struct ConfigSource {
     path: PathBuf,
+    policies: Option<PathBuf>,
     env: OwnedEnv,
 }
 
@@ -55,7 +56,13 @@ impl ConfigSource {
     /// Rules of this file, in this environment.
     #[must_use]
     pub fn new(path: &Path, env: OwnedEnv) -> Self {
-        Self { path: path.to_owned(), env }
+        Self { path: path.to_owned(), policies: None, env }
+    }
+
+    /// The same with the policies of another folder.
+    #[must_use]
+    pub fn with_policies(self, folder: &Path) -> Self {
+        Self { policies: Some(folder.to_owned()), ..self }
     }
 
     /// A tenant's policy with the place of every value; see [`policy::trace`].
@@ -72,14 +79,18 @@ impl ConfigSource {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn load(&self, now: jiff::Timestamp) -> Result<Loaded, Diagnostics> {
-        self.read(now).1
+        self.read(now, None).1
     }
 
     /// Reads and checks everything, and says what was read for it: also where that was in vain, so that
-    /// a repair is noticed.
-    fn read(&self, now: jiff::Timestamp) -> (Fingerprint, Result<Loaded, Diagnostics>) {
+    /// a repair is noticed. Tenants may keep what they had `before`, if that is configured.
+    fn read(
+        &self,
+        now: jiff::Timestamp,
+        before: Option<&Snapshot>,
+    ) -> (Fingerprint, Result<Loaded, Diagnostics>) {
         let sources = Sources::new(&*self.env);
-        let loaded = self.load_from(&sources, now);
+        let loaded = self.load_from(&sources, now, before);
         let fingerprint = sources.fingerprint();
         let loaded = loaded.map(|(config, policies, warnings)| {
             let fingerprint = fingerprint.clone();
@@ -92,11 +103,22 @@ impl ConfigSource {
         &self,
         sources: &Sources<'_>,
         now: jiff::Timestamp,
+        before: Option<&Snapshot>,
     ) -> Result<(Config, Snapshot, Diagnostics), Diagnostics> {
-        let (config, mut warnings) = config::load(&self.path, sources)?;
+        let (mut config, mut warnings) = config::load(&self.path, sources)?;
+        if let Some(folder) = &self.policies {
+            config.policies.clone_from(folder);
+        }
         let mut found = Issuers::check(&config.issuers, sources);
         found.0.extend(check_certificates(&config, sources));
-        match policy::load(&config, sources, now, graphql::problems_of_hiding) {
+        let hiding = graphql::problems_of_hiding;
+        let read = match before {
+            Some(before) if config.reload.on_error == OnError::KeepTenant => {
+                policy::load_keeping(&config, sources, now, hiding, before)
+            }
+            _ => policy::load(&config, sources, now, hiding),
+        };
+        match read {
             Ok((policies, more)) if !found.has_errors() => {
                 warnings.0.extend(more.0);
                 Ok((config, policies, warnings))

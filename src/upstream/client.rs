@@ -57,21 +57,29 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Makes the client, which trusts the system's authorities and those in `authorities` (PEM). No
-    /// redirect is followed and no proxy is taken from the environment: the account's key goes
-    /// where the configuration says and nowhere else.
+    /// Makes the client, which trusts the system's authorities and those in `authorities` (PEM), and goes
+    /// through `proxy`. No redirect is followed and no proxy is taken from the environment: the account's
+    /// key goes where the configuration says and nowhere else.
     ///
     /// # Errors
     /// When the TLS backend cannot start, or `authorities` are no certificates.
-    pub fn new(settings: Settings, authorities: Option<&[u8]>) -> Result<Self, reqwest::Error> {
+    pub fn new(
+        settings: Settings,
+        authorities: Option<&[u8]>,
+        proxy: Option<&url::Url>,
+    ) -> Result<Self, reqwest::Error> {
         let authorities = reqwest::Certificate::from_pem_bundle(authorities.unwrap_or_default())?;
         let http = reqwest::Client::builder()
             .connect_timeout(settings.connect_timeout)
             .pool_idle_timeout(POOL_IDLE)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
-            .tls_certs_merge(authorities)
-            .build()?;
+            .tls_certs_merge(authorities);
+        let http = match proxy {
+            Some(proxy) => http.proxy(reqwest::Proxy::all(proxy.as_str())?),
+            None => http,
+        };
+        let http = http.build()?;
         let queue = FairQueue::new(settings.max_in_flight);
         let accounts = Accounts::new(settings.circuit_breaker, settings.retries);
         Ok(Self { http, settings, queue, accounts, features: Features::default() })

@@ -291,6 +291,147 @@ fn the_samples_own_expectations_are_met_and_a_wrong_one_is_told() {
     assert!(text.contains("wrong.yaml:2:5"), "{text}");
 }
 
+#[test]
+fn what_two_folders_of_policies_differ_in_is_listed_and_ends_with_1() {
+    let key =
+        |id: &str, digit: &str| format!("    - {{ id: {id}, sha256: {} }}\n", digit.repeat(64));
+    let policy = |tenant: &str, keys: &[String], rest: &str| {
+        format!("tenant: {tenant}\nauth:\n  api_keys:\n{}{rest}", keys.concat())
+    };
+    let acme = policy("acme", &[key("a", "1"), key("b", "2")], "operations: [getJob, createJob]\n");
+    let globex = policy("globex", &[key("a", "3")], "");
+    let files = Files::new(GATEWAY, &[("acme.yaml", &acme), ("globex.yaml", &globex)]);
+    let after = files.0.path().join("after");
+    fs::create_dir(&after).unwrap();
+    let limits = "rate_limit: { queries: { rate: 9/s } }\noperations: [getJob, updateJob]\n";
+    fs::write(after.join("acme.yaml"), policy("acme", &[key("a", "1"), key("c", "4")], limits))
+        .unwrap();
+    fs::write(after.join("initech.yaml"), policy("initech", &[key("a", "5")], "")).unwrap();
+    let diff = |one: &Path, other: &Path| {
+        let output = Command::new(env!("CARGO_BIN_EXE_jobs-gateway"))
+            .args(["policy", "diff", "--config"])
+            .args([&files.0.path().join("gateway.yaml"), one, other])
+            .env("MOVE_API_KEY", "a-move-key")
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let before = files.0.path().join("policies");
+    assert_eq!(diff(&before, &before), (Some(0), String::new()));
+    let (status, text) = diff(&before, &after);
+    assert_eq!(status, Some(1));
+    insta::assert_snapshot!(text, @r"
+    + tenant initech
+    - tenant globex
+    + key acme/c
+    + key initech/a
+    - key acme/b
+    - key globex/a
+    + right acme/updateJob
+    - right acme/createJob
+    ~ limits acme
+    ");
+}
+
+#[test]
+fn tenants_and_keys_are_listed_with_who_answers_for_them() {
+    let policy = "tenant: acme
+auth:
+  api_keys:
+    - id: render-farm
+      description: nightly renders
+      owner: pipeline@acme.example.test
+      sha256: 0000000000000000000000000000000000000000000000000000000000000000
+      sources: [10.1.0.0/16]
+    - id: spare
+      sha256: 1111111111111111111111111111111111111111111111111111111111111111
+      operations: [getJob]
+operations: [getJob, listJobs]
+";
+    let files = Files::new(GATEWAY, &[("acme.yaml", policy)]);
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_jobs-gateway"))
+            .args(arguments)
+            .arg("--config")
+            .arg(files.0.path().join("gateway.yaml"))
+            .env("MOVE_API_KEY", "a-move-key")
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(text).unwrap())
+    };
+    let (ok, text) = run(&["tenants"]);
+    assert!(ok);
+    insta::assert_snapshot!(text, @r"
+    tenant  keys  issuers  account  may call
+    acme    2     -        shared   getJob, listJobs
+    ");
+    let (ok, text) = run(&["keys", "--tenant", "acme"]);
+    assert!(ok);
+    insta::assert_snapshot!(text, @r"
+    tenant  key          expires  owner                       from         may call          description
+    acme    render-farm  never    pipeline@acme.example.test  10.1.0.0/16  getJob, listJobs  nightly renders
+    acme    spare        never    -                           anywhere     getJob            -
+    ");
+    let (ok, text) = run(&["keys", "--tenant", "nobody"]);
+    assert!(!ok && text.contains("there is no tenant `nobody`"), "{text}");
+}
+
+#[test]
+fn findings_are_printed_for_other_programs_too() {
+    let files = Files::new(GATEWAY, &[("acme.yaml", "tenant: acme\noperatons: <all>\n")]);
+    let check = |format: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_jobs-gateway"))
+            .args(["check", "--format", format, "--config"])
+            .arg(files.0.path().join("gateway.yaml"))
+            .env("MOVE_API_KEY", "a-move-key")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let json: serde_json::Value = serde_json::from_str(&check("json")).unwrap();
+    assert_eq!(json["errors"], 1);
+    let finding = json["findings"].as_array().unwrap();
+    let finding = finding.iter().find(|finding| finding["severity"] == "error").unwrap();
+    assert_eq!((finding["line"].as_u64(), finding["column"].as_u64()), (Some(2), Some(1)));
+    let sarif: serde_json::Value = serde_json::from_str(&check("sarif")).unwrap();
+    let results = sarif["runs"][0]["results"].as_array().unwrap();
+    let error = results.iter().find(|result| result["level"] == "error").unwrap();
+    let place = &error["locations"][0]["physicalLocation"];
+    assert!(place["artifactLocation"]["uri"].as_str().unwrap().ends_with("policies/acme.yaml"));
+    assert_eq!(place["region"]["startLine"], 2);
+    let junit = check("junit");
+    assert!(
+        junit.contains("failures=\"1\"") && junit.contains("acme.yaml:2:1: unknown key"),
+        "{junit}"
+    );
+}
+
+#[test]
+fn keys_that_operators_need_load_by_their_names() {
+    let gateway = "server:
+  trusted_proxies: [10.0.0.0/8, 127.0.0.1/32]
+  proxy_protocol: false
+upstream:
+  api_key: ${MOVE_API_KEY}
+  proxy: null
+policies: ./policies
+reload:
+  allow_removal: 50%
+  on_error: keep_all
+";
+    let unset = Files::new(GATEWAY, &[]);
+    let files = Files::new(gateway, &[]);
+    assert_eq!(files.findings(), unset.findings());
+    let files = Files::new(&format!("{GATEWAY}server: {{ proxy_protocol: true }}\n"), &[]);
+    assert!(files.findings().contains("name the balancers in `server.trusted_proxies`"));
+    let with_password =
+        "upstream: { api_key: '${MOVE_API_KEY}', proxy: 'http://me:pw@proxy.test' }\n";
+    let files = Files::new(&format!("policies: policies\n{with_password}"), &[]);
+    assert!(files.findings().contains("without a name and a password"));
+}
+
 mod any_text {
     use super::*;
     use proptest::prelude::*;

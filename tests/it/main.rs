@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 #![allow(missing_docs, reason = "test modules explain themselves by their tests' names")]
 
+mod addresses;
 mod at_once;
 mod audit;
 mod audit_files;

@@ -58,6 +58,57 @@ async fn an_invalid_change_leaves_the_running_policies_and_sets_the_metric() {
 }
 
 #[tokio::test]
+async fn a_reload_that_would_take_away_more_than_is_allowed_is_refused_until_it_is_allowed() {
+    let world = World::start().await;
+    let folder = world.folder();
+    for tenant in ["globex", "initech"] {
+        std::fs::remove_file(folder.join("policies").join(format!("{tenant}.yaml"))).unwrap();
+    }
+    metric_becomes(&world, "jobs_gateway_policy_reload_ok", 0.0).await;
+    assert_eq!(world.ask("globex", READ, json!({})).await.status, 200);
+    let path = folder.join("gateway.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{text}reload: {{ allow_removal: 70% }}\n")).unwrap();
+    metric_becomes(&world, "jobs_gateway_policy_reload_ok", 1.0).await;
+    assert_eq!(world.ask("globex", READ, json!({})).await.status, 401);
+    assert_eq!(world.ask("acme", READ, json!({})).await.status, 200);
+}
+
+#[tokio::test]
+async fn keys_that_take_the_place_of_others_are_not_taken_away() {
+    let world = World::start().await;
+    for tenant in ["acme", "globex", "initech"] {
+        let hash = jobs_gateway::model::KeyHash::of(b"another key");
+        let hash =
+            if tenant == "acme" { hash.to_string() } else { tenant.len().to_string().repeat(64) };
+        let keys = format!("auth: {{ api_keys: [{{ id: next, sha256: {hash} }}] }}\n");
+        world.write_policy(tenant, &keys);
+    }
+    becomes(&world, READ, 401).await;
+    let request = world.http.post(world.url()).header("authorization", "another key");
+    assert_eq!(send(request.json(&json!({"query": READ}))).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_broken_policy_can_leave_its_tenant_as_it_was_and_the_others_current() {
+    let config = "reload: { on_error: keep_tenant }\n".to_owned();
+    let world = World::set_up(Setup { config, ..Setup::default() }).await;
+    world.write_policy("acme", "operations: [nope]\n");
+    world.write_policy("globex", "operations: [listJobs]\n");
+    let waiting = async {
+        while world.ask("globex", RENAME, json!({})).await.status != 403 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap();
+    assert_eq!(world.ask("acme", RENAME, json!({})).await.status, 200, "as it was");
+    assert_eq!(world.metric("jobs_gateway_policy_reload_ok").await, Some(0.0));
+    world.write_policy("acme", "operations: [listJobs]\n");
+    becomes(&world, RENAME, 403).await;
+    metric_becomes(&world, "jobs_gateway_policy_reload_ok", 1.0).await;
+}
+
+#[tokio::test]
 async fn a_mount_that_swaps_a_link_is_noticed() {
     // As Kubernetes mounts a ConfigMap: files are links into `..data`, which is a link itself.
     let world = World::start().await;
