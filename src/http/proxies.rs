@@ -54,6 +54,7 @@ impl Proxies {
     }
 
     /// Returns true if the address is one of theirs.
+    #[must_use]
     pub fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }

@@ -34,7 +34,7 @@ pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<So
         }
         let mut rest = vec![0; length.into()];
         stream.read_exact(&mut rest).await?;
-        return binary(command, family, &rest).ok_or_else(malformed);
+        return binary(command, family, &rest).map(Header::caller).ok_or_else(malformed);
     }
     let mut line = start.to_vec();
     while !line.ends_with(b"\r\n") {
@@ -43,38 +43,52 @@ pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<So
         }
         line.push(stream.read_u8().await?);
     }
-    text(&line).ok_or_else(malformed)
+    text(&line).map(Header::caller).ok_or_else(malformed)
 }
 
-/// Reads version 2 (section 2.2): `None` if it is malformed, `Some(None)` if it names nobody.
-fn binary(command: u8, family: u8, rest: &[u8]) -> Option<Option<SocketAddr>> {
+/// Those whom a header names.
+enum Header {
+    Caller(SocketAddr),
+    Balancer,
+}
+
+impl Header {
+    const fn caller(self) -> Option<SocketAddr> {
+        match self {
+            Self::Caller(caller) => Some(caller),
+            Self::Balancer => None,
+        }
+    }
+}
+
+/// Reads version 2 (section 2.2); `None` if it is malformed.
+fn binary(command: u8, family: u8, rest: &[u8]) -> Option<Header> {
     let port = |at: usize| Some(u16::from_be_bytes(rest.get(at..at + 2)?.try_into().ok()?));
     match (command, family) {
-        // LOCAL: a health check of the balancer's own.
-        (0x20, _) => Some(None),
         (0x21, 0x11) => {
             let source: [u8; 4] = rest.get(..4)?.try_into().ok()?;
-            Some(Some((Ipv4Addr::from(source), port(8)?).into()))
+            Some(Header::Caller((Ipv4Addr::from(source), port(8)?).into()))
         }
         (0x21, 0x21) => {
             let source: [u8; 16] = rest.get(..16)?.try_into().ok()?;
-            Some(Some((Ipv6Addr::from(source), port(32)?).into()))
+            Some(Header::Caller((Ipv6Addr::from(source), port(32)?).into()))
         }
-        (0x21, _) => Some(None),
+        // LOCAL: a health check of the balancer's own; or a caller without an address.
+        (0x20 | 0x21, _) => Some(Header::Balancer),
         _ => None,
     }
 }
 
 /// Reads version 1 (section 2.1), likewise.
-fn text(line: &[u8]) -> Option<Option<SocketAddr>> {
+fn text(line: &[u8]) -> Option<Header> {
     let line = std::str::from_utf8(line).ok()?.strip_prefix("PROXY ")?.strip_suffix("\r\n")?;
     let parts: Vec<_> = line.split(' ').collect();
     match *parts.as_slice() {
-        ["UNKNOWN", ..] => Some(None),
+        ["UNKNOWN", ..] => Some(Header::Balancer),
         [family @ ("TCP4" | "TCP6"), source, _, port, _] => {
             let source: IpAddr = source.parse().ok()?;
             let port: u16 = port.parse().ok()?;
-            (source.is_ipv4() == (family == "TCP4")).then(|| Some((source, port).into()))
+            (source.is_ipv4() == (family == "TCP4")).then(|| Header::Caller((source, port).into()))
         }
         _ => None,
     }
@@ -86,9 +100,9 @@ mod tests {
     use futures_util::FutureExt;
     use proptest::prelude::*;
 
-    fn read_all(mut bytes: &[u8]) -> (Option<Option<SocketAddr>>, usize) {
+    fn read_all(mut bytes: &[u8]) -> (Result<Option<SocketAddr>, ErrorKind>, usize) {
         let read = read(&mut bytes).now_or_never();
-        let read = read.expect("slices are always ready").ok();
+        let read = read.expect("slices are always ready").map_err(|error| error.kind());
         (read, bytes.len())
     }
 
@@ -103,18 +117,18 @@ mod tests {
         version_2.extend(b"GET");
         let caller = "192.0.2.7:56324".parse().ok();
         for header in [&version_1[..], &version_2] {
-            assert_eq!(read_all(header), (Some(caller), 3));
+            assert_eq!(read_all(header), (Ok(caller), 3));
         }
         let version_1 = b"PROXY TCP6 2001:db8::7 2001:db8::1 1 443\r\n";
-        assert_eq!(read_all(version_1).0, Some("[2001:db8::7]:1".parse().ok()));
+        assert_eq!(read_all(version_1).0, Ok("[2001:db8::7]:1".parse().ok()));
     }
 
     #[test]
     fn a_balancer_that_speaks_for_itself_names_nobody() {
         let mut local = SIGNATURE.to_vec();
         local.extend([0x20, 0, 0, 0]);
-        assert_eq!(read_all(&local).0, Some(None));
-        assert_eq!(read_all(b"PROXY UNKNOWN\r\n").0, Some(None));
+        assert_eq!(read_all(&local).0, Ok(None));
+        assert_eq!(read_all(b"PROXY UNKNOWN\r\n").0, Ok(None));
     }
 
     #[test]
@@ -133,7 +147,7 @@ mod tests {
             &short,
             &long,
         ] {
-            assert_eq!(read_all(wrong).0, None, "{wrong:?}");
+            assert!(read_all(wrong).0.is_err(), "{wrong:?}");
         }
     }
 
