@@ -65,17 +65,14 @@ fn kept_policy(
     before: &Snapshot,
 ) -> Option<Option<(Tenant, Vec<ApiKey>)>> {
     let source = config::read(path, sources).ok()?;
-    let id = match settings::parse(&source) {
-        Ok(root) => match &root.at(&["tenant"])?.value {
-            Value::Scalar { text, .. } => TenantId::parse(text).ok()?,
-            _ => return None,
-        },
+    let id = if let Ok(root) = settings::parse(&source) {
+        let Value::Scalar { text, .. } = &root.at(&["tenant"])?.value else { return None };
+        TenantId::parse(text).ok()?
+    } else {
         // A file that is no YAML any more is its name's.
-        Err(_) => {
-            let id = TenantId::parse(path.file_stem()?.to_str()?).ok()?;
-            before.tenant(&id)?;
-            id
-        }
+        let id = TenantId::parse(path.file_stem()?.to_str()?).ok()?;
+        before.tenant(&id)?;
+        id
     };
     let Some(tenant) = before.tenant(&id) else { return Some(None) };
     let keys = before.keys().filter(|(owner, _)| owner.id == id).map(|(_, key)| key.clone());
