@@ -40,6 +40,8 @@ const STAGES: &[Stage] = &[
     ("whole-answer hit", gateway::whole_answer_hit),
     ("covered hit", gateway::covered_hit),
     ("forward", gateway::forward),
+    ("list page", gateway::list_page),
+    ("creation", gateway::creation),
 ];
 
 fn main() {

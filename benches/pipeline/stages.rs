@@ -34,23 +34,27 @@ pub const QUERY: &str = "query($id: ID!) { getJob(jobId: $id) { id state name cr
     client { id name } take { id } progress { percentageComplete } \
     outputs { key file { type presignedUrl } } } }";
 
-const METADATA: &str =
+pub const METADATA: &str =
     r#"{"tenant-0":{"shot":12},"_gateway":{"v":1,"owner":"tenant-0","by":"key-0"}}"#;
 
-/// A job as Move sends it, about a kilobyte.
+/// Move's answer to a `getJob`.
 pub fn answer(id: &str) -> String {
+    json!({"data": {"getJob": job(id, METADATA)}}).to_string()
+}
+
+/// A job as Move sends it, about a kilobyte.
+pub fn job(id: &str, metadata: &str) -> Value {
     let url = "https://files.example.test/outputs/job-1/1.fbx?X-Amz-Algorithm=AWS4-HMAC-SHA256&\
         X-Amz-Date=20990101T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host&\
         X-Amz-Signature=0a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9";
     let output = json!({"key": "output-1", "file": {"type": "fbx", "presignedUrl": url}});
-    json!({"data": {"getJob": {
+    json!({
         "id": id, "name": "scene 12", "state": "FINISHED",
-        "created": "2026-01-01T00:00:00.000Z", "metadata": METADATA,
+        "created": "2026-01-01T00:00:00.000Z", "metadata": metadata,
         "progress": {"state": "FINISHED", "percentageComplete": 100},
         "client": {"id": "client-1", "name": "studio"}, "take": {"id": "take-1"},
         "outputs": [output, output],
-    }}})
-    .to_string()
+    })
 }
 
 pub fn variables(id: &str, extra: Option<u64>) -> Map<String, Value> {
