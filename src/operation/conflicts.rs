@@ -8,6 +8,8 @@ use apollo_compiler::collections::{HashMap, HashSet};
 use apollo_compiler::parser::SourceSpan;
 use apollo_compiler::{Name, Node};
 
+use super::error::Pos;
+
 /// Reports root fields of an operation that share a key and differ in their arguments.
 pub fn check(
     document: &Document,
@@ -37,7 +39,12 @@ impl<'a> Roots<'a> {
                 Selection::Field(field) => {
                     let key = field.response_name();
                     let first = *self.by_key.entry(key).or_insert(field);
-                    if first.name == field.name && !are_same(&first.arguments, &field.arguments) {
+                    // One that has an argument twice differs from itself: that is told already.
+                    let is_itself = std::ptr::eq(first, field);
+                    if !is_itself
+                        && first.name == field.name
+                        && !are_same(&first.arguments, &field.arguments)
+                    {
                         let message = format!(
                             "Fields \"{key}\" conflict because they have differing arguments. Give one \
                              of them an alias."
@@ -64,6 +71,43 @@ impl<'a> Roots<'a> {
             }
         }
     }
+}
+
+/// Returns what to say of each field that stands beside another of its key, but of another name.
+pub fn of_siblings(document: &Document) -> HashMap<Pos, String> {
+    let mut conflicts = HashMap::default();
+    let mut open: Vec<&[Selection]> = Vec::new();
+    for definition in &document.definitions {
+        match definition {
+            Definition::OperationDefinition(operation) => open.push(&operation.selection_set),
+            Definition::FragmentDefinition(fragment) => open.push(&fragment.selection_set),
+            _ => {}
+        }
+    }
+    while let Some(selections) = open.pop() {
+        let mut by_key: HashMap<&Name, &Name> = HashMap::default();
+        for selection in selections {
+            match selection {
+                Selection::Field(field) => {
+                    let (key, name) = (field.response_name(), &field.name);
+                    let first = *by_key.entry(key).or_insert(name);
+                    if first != name
+                        && let Some(position) = Pos::from_span(field.location(), &document.sources)
+                    {
+                        let message = format!(
+                            "Fields \"{key}\" conflict because \"{first}\" and \"{name}\" are different \
+                             fields. Give one of them an alias."
+                        );
+                        conflicts.insert(position, message);
+                    }
+                    open.push(&field.selection_set);
+                }
+                Selection::InlineFragment(fragment) => open.push(&fragment.selection_set),
+                Selection::FragmentSpread(_) => {}
+            }
+        }
+    }
+    conflicts
 }
 
 fn are_same(one: &[Node<Argument>], other: &[Node<Argument>]) -> bool {

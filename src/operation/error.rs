@@ -4,7 +4,7 @@ use apollo_compiler::parser::{LineColumn, SourceMap, SourceSpan};
 use serde::Serialize;
 
 /// A place in a document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct Pos {
     /// The line, from 1.
     pub line: usize,

@@ -305,3 +305,34 @@ fn documents_that_would_keep_a_validator_busy_are_not_validated() {
     let cycle = "{ getJob(jobId: \"1\") { ...F } } fragment F on Job { ...F }";
     assert!(matches!(operation(cycle, None, json!({})), Err(Error::FragmentCycle(_))));
 }
+
+#[test]
+fn one_fault_is_one_error_that_names_what_it_is_about() {
+    let told = |text: &str| match operation(text, None, json!({})) {
+        Err(Error::Invalid(problems)) => problems
+            .into_iter()
+            .map(|problem| (problem.message, problem.position.map(|place| place.column)))
+            .collect::<Vec<_>>(),
+        other => panic!("{text}: {other:?}"),
+    };
+    for (text, message, column) in [
+        ("{ getJob(jobId: null) { id } }", "Argument \"jobId\": expected ID!, got null", 17),
+        (
+            "{ getJob(jobId: \"1\", jobId: \"2\") { id } }",
+            "There can be only one argument named \"jobId\".",
+            22,
+        ),
+        (
+            "query($j: Job) { getJob(jobId: $j) { id } }",
+            "Variable \"$j\" cannot be of \"Job\": no input type.",
+            7,
+        ),
+        (
+            "{ getJob(jobId: \"1\") { a: id a: name } }",
+            "Fields \"a\" conflict because \"id\" and \"name\" are different fields. Give one of them an alias.",
+            30,
+        ),
+    ] {
+        assert_eq!(told(text), [(message.to_owned(), Some(column))], "{text}");
+    }
+}

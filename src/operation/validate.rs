@@ -30,6 +30,7 @@ pub fn validate(
     if !names.problems.is_empty() {
         return Err(Error::Invalid(names.problems));
     }
+    let problems = |errors: &DiagnosticList| problems(errors, document);
     let executable =
         document.to_executable(&schema.types).map_err(|invalid| problems(&invalid.errors))?;
     let loosened = lenient::with_ids(&executable);
@@ -40,8 +41,9 @@ pub fn validate(
     Ok(Valid::assume_valid(executable))
 }
 
-/// One error for one fault: of several about one place, the first.
-fn problems(errors: &DiagnosticList) -> Error {
+/// One error for one fault: of several about one place, the first. Fields that cannot be merged are named.
+fn problems(errors: &DiagnosticList, document: &ast::Document) -> Error {
+    let conflicts = conflicts::of_siblings(document);
     let mut told: Vec<Problem> = Vec::new();
     for error in errors.iter() {
         let error = error.to_json();
@@ -50,7 +52,8 @@ fn problems(errors: &DiagnosticList) -> Error {
             known.message == error.message || (position.is_some() && known.position == position)
         });
         if !is_told && told.len() < TOLD {
-            told.push(Problem { message: shortened(error.message), position });
+            let ours = position.and_then(|position| conflicts.get(&position).cloned());
+            told.push(Problem { message: shortened(ours.unwrap_or(error.message)), position });
         }
     }
     Error::Invalid(told)
@@ -100,8 +103,7 @@ impl<'a> Names<'a> {
                         });
                     };
                     for variable in &operation.variables {
-                        let name = variable.ty.inner_named_type();
-                        self.type_name(name, variable.location());
+                        self.variable_type(variable);
                         if let Some(default) = &variable.default_value {
                             self.value(default, &variable.ty, None);
                         }
@@ -142,6 +144,19 @@ impl<'a> Names<'a> {
         is_known
     }
 
+    fn variable_type(&mut self, variable: &Node<ast::VariableDefinition>) {
+        let name = variable.ty.inner_named_type();
+        if self.type_name(name, variable.location())
+            && !self.schema.type_(name).is_some_and(ExtendedType::is_input_type)
+        {
+            let message = format!(
+                "Variable \"${}\" cannot be of \"{}\": no input type.",
+                variable.name, variable.ty
+            );
+            self.report(message, variable.location());
+        }
+    }
+
     fn selections(&mut self, parent: &str, selections: &'a [Selection]) {
         for selection in selections {
             match selection {
@@ -176,7 +191,13 @@ impl<'a> Names<'a> {
             let message = format!("Cannot query field \"{name}\" on type \"{parent}\".{hint}");
             return self.report(message, field.location());
         };
+        let mut seen = HashSet::default();
         for argument in &field.arguments {
+            if !seen.insert(&argument.name) {
+                let message =
+                    format!("There can be only one argument named \"{}\".", argument.name);
+                self.report(message, argument.location());
+            }
             let Some(known) = definition.argument_by_name(&argument.name) else {
                 let names = definition.arguments.iter().map(|argument| argument.name.as_str());
                 let hint = did_you_mean(&argument.name, names);
@@ -257,6 +278,11 @@ impl<'a> Names<'a> {
             return items.iter().for_each(|item| self.value(item, ty.item_type(), of));
         }
         match (schema.type_(ty.inner_named_type()), &**value) {
+            (_, Value::Null) if ty.is_non_null() => {
+                let place =
+                    of.map_or_else(String::new, |(_, name)| format!("Argument \"{name}\": "));
+                self.report(format!("{place}expected {ty}, got null"), value.location());
+            }
             (Some(ExtendedType::Enum(enum_)), Value::Enum(name))
                 if !enum_.values.contains_key(name) =>
             {
