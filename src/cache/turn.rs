@@ -12,8 +12,9 @@ use crate::shared_state::{PREFIX, SharedState};
 /// The interval at which somebody looks whether the other is done.
 const POLL: Duration = Duration::from_millis(20);
 
-/// The time for which the end of a turn waits for Redis; its lease ends it too.
-const END: Duration = Duration::from_secs(1);
+/// The time for which a turn waits for each answer of Redis, also while Redis is otherwise left alone: an update makes
+/// two calls to Move anyway, and one without a turn is written over by whoever has it.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Deletes KEYS[1] if ARGV[1] is what it holds.
 const GIVE_BACK: &str = r"
@@ -37,7 +38,7 @@ impl SharedTurn {
         let mut call = script.key(&self.name);
         call.arg(&self.token);
         let ask = async |redis: &mut _| call.invoke_async::<u32>(redis).await;
-        let _given_back: Option<u32> = self.state.insist(END, ask).await;
+        let _given_back: Option<u32> = self.state.insist(PATIENCE, ask).await;
     }
 }
 
@@ -57,7 +58,7 @@ impl SharedTier {
                 set.arg(&turn.name).arg(&turn.token).arg("NX").arg("PX").arg(lease);
                 set.query_async::<Option<String>>(redis).await
             };
-            match turn.state.run(ask).await {
+            match turn.state.insist(PATIENCE, ask).await {
                 Some(Some(_)) => return Some(turn),
                 Some(None) if Instant::now() + POLL < give_up => sleep(POLL).await,
                 Some(None) => return None,
