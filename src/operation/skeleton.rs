@@ -1,7 +1,7 @@
-//! What a validator has to look at. Most fields of most documents are plain: without arguments and directives, and
-//! all below them likewise. That they exist, and are selected as their type wants, was seen before; so nothing else
-//! can be wrong with them, unless fields have to be merged (GraphQL specification, section 5.3.2), which costs more
-//! than all other rules together.
+//! The part of a document that a validator has to look at. Most fields of most documents are plain: without
+//! arguments and directives, and all below them likewise. That they exist, and are selected as their type wants, was
+//! seen before; so nothing else can be wrong with them, unless fields have to be merged (GraphQL specification,
+//! section 5.3.2), which costs more than all other rules together.
 
 use apollo_compiler::executable::{Operation, Selection, SelectionSet};
 use apollo_compiler::{ExecutableDocument, Node};

@@ -62,7 +62,7 @@ const STAYS_IN: &[(&str, &[&str])] = &[
     ("hyper", &["http", "sandbox"]),
     ("hyper_util", &["http", "sandbox"]),
     ("indicatif", &["cli"]),
-    ("ipnet", &["settings", "http"]),
+    ("ipnet", &["settings", "http", "auth", "model"]),
     ("jsonwebtoken", &["auth"]),
     ("moka", &["auth", "cache", "graphql", "jobs", "limit", "operation"]),
     ("notify", &["reload"]),
