@@ -55,7 +55,7 @@ codes! {
     Overloaded = "OVERLOADED", 503, "ServiceUnavailableException";
     /// An argument, a variable or the HTTP request itself is not what it must be.
     BadUserInput = "BAD_USER_INPUT", 400, "BadRequestException";
-    /// No such job among the tenant's own.
+    /// No such job, take, file or volume among the tenant's own.
     NotFound = "NOT_FOUND", 200, "MoveNotFoundError";
     /// A document's hash without its text (automatic persisted queries): send the text.
     PersistedQueryNotSupported = "PERSISTED_QUERY_NOT_SUPPORTED", 400, "BadRequestException";

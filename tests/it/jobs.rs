@@ -43,7 +43,7 @@ async fn upstream_is_asked_for_what_was_selected_and_what_ownership_needs() {
     assert_eq!(
         calls[0].query,
         "query getJob($jobId: ID!) { getJob(jobId: $jobId) {client {__typename} id metadata \
-         outputs {file {name type}} progress {percentageComplete} \
+         outputs {file {id name type}} progress {percentageComplete} \
          state take {volume {... on HumanVolume {humanHeight} __typename}}} }"
     );
 }

@@ -216,7 +216,7 @@ async fn representations_are_charged_and_recorded_one_by_one_and_bounded() {
     let query = "query($r: [_Any!]!) { _entities(representations: $r) { ... on Job { id } } }";
     let of = |id: &str| json!({"__typename": "Job", "id": id});
     let asked =
-        json!([of(&own[0]), of("job-of-nobody"), of(&own[1]), {"__typename": "Take", "id": "t"}]);
+        json!([of(&own[0]), of("job-of-nobody"), of(&own[1]), {"__typename": "Rig", "id": "t"}]);
     let (units, reply) = cost(&world, query, json!({ "r": asked })).await;
     assert_eq!((units, world.sandbox.count("getJob")), (4, 3));
     let json = reply.json();
