@@ -22,11 +22,13 @@ const LENSES: [&str; 6] = [
     "optitrackprimecolor12mm-fhd",
 ];
 
+/// Answers `listRigs`.
 pub fn rigs<'a>(world: &'a World<'a>) -> ResolvedValue<'a> {
     let rigs = RIGS.iter().map(|name| json!({"name": name})).collect();
     whole_list(world, RIGS.len(), Items::Rigs(rigs))
 }
 
+/// Answers `listCameraSettings`.
 pub fn camera_settings<'a>(world: &'a World<'a>) -> ResolvedValue<'a> {
     let lenses = LENSES.iter().map(|lens| json!({"lens": lens})).collect();
     whole_list(world, LENSES.len(), Items::CameraSettings(lenses))
@@ -37,12 +39,13 @@ fn whole_list<'a>(world: &'a World<'a>, count: usize, items: Items) -> ResolvedV
     ResolvedValue::object(PageObject { world, first, after: None, items })
 }
 
+/// Answers `updateClient`.
 pub fn update_client<'a>(world: &'a World<'a>, metadata: &str) -> ResolvedValue<'a> {
     world.account.borrow_mut().client["metadata"] = metadata.into();
     world.client()
 }
 
-/// Makes an endpoint, or changes what is given of one. Its secret is told once, when it is made, and
+/// Answers `upsertWebhookEndpoint`: makes an endpoint, or changes what is given of one. Its secret is told once, when it is made, and
 /// cannot be changed.
 pub fn upsert_endpoint<'a>(world: &'a World<'a>, arguments: Arguments<'_>) -> Resolved<'a> {
     let (uid, url) = (arguments.text("uid"), arguments.text("url"));

@@ -9,11 +9,13 @@ use super::super::store::file::File;
 use super::arguments::Arguments;
 use super::{fail, invalid, not_found};
 
+/// Answers `getFile`.
 pub fn get<'a>(world: &'a World<'a>, id: &str) -> Resolved<'a> {
     let file = world.account.borrow().files.get(id).cloned().ok_or_else(not_found)?;
     Ok(ResolvedValue::object(FileObject::new(world, file)))
 }
 
+/// Answers `createFile`: its URL is one to upload to.
 pub fn create<'a>(world: &'a World<'a>, arguments: Arguments<'_>) -> Resolved<'a> {
     let file_type = arguments.text("type");
     if file_type.is_empty() {
@@ -28,6 +30,7 @@ pub fn create<'a>(world: &'a World<'a>, arguments: Arguments<'_>) -> Resolved<'a
     Ok(ResolvedValue::object(FileObject::created(world, Arc::new(file))))
 }
 
+/// Answers `updateFile`.
 pub fn update<'a>(world: &'a World<'a>, arguments: Arguments<'_>) -> Resolved<'a> {
     let id = arguments.text("id");
     {
@@ -38,6 +41,7 @@ pub fn update<'a>(world: &'a World<'a>, arguments: Arguments<'_>) -> Resolved<'a
     get(world, id)
 }
 
+/// Answers `generateShareCode`.
 pub fn share<'a>(world: &'a World<'a>, id: &str) -> Resolved<'a> {
     let mut account = world.account.borrow_mut();
     let file = account.files.get(id).map(Arc::clone).ok_or_else(not_found)?;

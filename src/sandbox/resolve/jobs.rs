@@ -12,6 +12,7 @@ use super::super::store::job::Job;
 use super::arguments::{Arguments, cursor};
 use super::{carry, invalid, not_found};
 
+/// Answers `getJob`.
 pub fn get<'a>(world: &'a World<'a>, id: &str) -> Resolved<'a> {
     let job = world.account.borrow().jobs().get(id).cloned().ok_or_else(not_found)?;
     let (state, percentage) = job.progress(world.pace());
@@ -26,6 +27,7 @@ pub fn get<'a>(world: &'a World<'a>, id: &str) -> Resolved<'a> {
     Ok(ResolvedValue::object(JobObject::new(world, job)))
 }
 
+/// Answers `listJobs`.
 pub fn list<'a>(world: &'a World<'a>, arguments: Arguments<'_>) -> Resolved<'a> {
     let paging = arguments.paging()?;
     let take = arguments.given("takeId");
@@ -37,6 +39,7 @@ pub fn list<'a>(world: &'a World<'a>, arguments: Arguments<'_>) -> Resolved<'a> 
     Ok(ResolvedValue::object(PageObject { world, first: paging.first, after, items }))
 }
 
+/// Answers the three root fields that create a job.
 pub fn create<'a>(world: &'a World<'a>, arguments: Arguments<'_>) -> Resolved<'a> {
     let take = arguments.text("takeId");
     let id = {
@@ -68,6 +71,7 @@ pub fn create<'a>(world: &'a World<'a>, arguments: Arguments<'_>) -> Resolved<'a
     get(world, &id)
 }
 
+/// Answers `updateJob`.
 pub fn update<'a>(world: &'a World<'a>, arguments: Arguments<'_>) -> Resolved<'a> {
     let id = arguments.text("id");
     {

@@ -7,11 +7,13 @@ use super::super::store::take::{Take, TakeKind};
 use super::arguments::{Arguments, cursor};
 use super::{invalid, not_found};
 
+/// Answers `getTake`.
 pub fn get<'a>(world: &'a World<'a>, id: &str) -> Resolved<'a> {
     let take = world.account.borrow().takes.get(id).cloned().ok_or_else(not_found)?;
     Ok(ResolvedValue::object(TakeObject::new(world, take)))
 }
 
+/// Answers `listTakes`.
 pub fn list<'a>(world: &'a World<'a>, arguments: Arguments<'_>) -> Resolved<'a> {
     let paging = arguments.paging()?;
     let account = world.account.borrow();
@@ -21,11 +23,13 @@ pub fn list<'a>(world: &'a World<'a>, arguments: Arguments<'_>) -> Resolved<'a> 
     Ok(ResolvedValue::object(PageObject { world, first: paging.first, after, items }))
 }
 
+/// Answers `createSingleCamTake`.
 pub fn create_single_cam<'a>(world: &'a World<'a>, arguments: Arguments<'_>) -> Resolved<'a> {
     let take = read(world, arguments)?;
     Ok(add(world, take))
 }
 
+/// Answers `createMultiCamTake`.
 pub fn create_multi_cam<'a>(world: &'a World<'a>, arguments: Arguments<'_>) -> Resolved<'a> {
     let volume = arguments.text("volumeId");
     let take = Take {
@@ -52,6 +56,7 @@ fn add<'a>(world: &'a World<'a>, take: Take) -> ResolvedValue<'a> {
     ResolvedValue::object(TakeObject::new(world, take.into()))
 }
 
+/// Answers `updateTake`.
 pub fn update<'a>(world: &'a World<'a>, arguments: Arguments<'_>) -> Resolved<'a> {
     let id = arguments.text("id");
     {

@@ -7,11 +7,13 @@ use super::super::store::volume::Volume;
 use super::arguments::{Arguments, cursor};
 use super::{invalid, not_found};
 
+/// Answers `getVolume`.
 pub fn get<'a>(world: &'a World<'a>, id: &str) -> Resolved<'a> {
     let volume = world.account.borrow().volumes.get(id).cloned().ok_or_else(not_found)?;
     Ok(ResolvedValue::object(VolumeObject::new(world, volume)))
 }
 
+/// Answers `listVolumes`.
 pub fn list<'a>(world: &'a World<'a>, arguments: Arguments<'_>) -> Resolved<'a> {
     let paging = arguments.paging()?;
     let account = world.account.borrow();
@@ -21,6 +23,7 @@ pub fn list<'a>(world: &'a World<'a>, arguments: Arguments<'_>) -> Resolved<'a> 
     Ok(ResolvedValue::object(PageObject { world, first: paging.first, after, items }))
 }
 
+/// Answers `createVolumeWithHuman`.
 pub fn create<'a>(world: &'a World<'a>, arguments: Arguments<'_>) -> Resolved<'a> {
     let mut account = world.account.borrow_mut();
     let sources = arguments.sources(&account)?;
