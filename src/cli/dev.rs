@@ -15,7 +15,7 @@ use crate::model::{
     UnclaimedTakes,
 };
 use crate::policy::{self, Snapshot};
-use crate::sandbox::{SINGLECAM_TAKE, Sandbox, SandboxOptions};
+use crate::sandbox::{Sandbox, SandboxOptions};
 use crate::telemetry::{self, Format};
 
 /// The key between the gateway and its sandbox.
@@ -23,6 +23,9 @@ const SANDBOX_KEY: &str = "sandbox-move-key";
 
 /// The demo tenants and their keys: known to everybody, good for nothing but this.
 const TENANTS: [(&str, &str); 2] = [("acme", "dev-key-of-acme"), ("globex", "dev-key-of-globex")];
+
+/// From a film to its motion, with curl.
+const JOURNEY: &str = include_str!("journey.sh");
 
 /// Runs the gateway with a sandbox of the Move API and two demo tenants: no configuration, no
 /// network.
@@ -37,6 +40,9 @@ pub struct Args {
     /// Let the sandbox have the older `createJob`.
     #[arg(long)]
     create_job: bool,
+    /// The time that a job of the sandbox takes, in seconds.
+    #[arg(long, default_value_t = 30.0)]
+    job_seconds: f64,
     /// Log more: a filter such as debug.
     #[arg(long, default_value = "warn")]
     log: String,
@@ -64,6 +70,7 @@ async fn start(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let sandbox = Sandbox::start(SandboxOptions {
         api_keys: vec![SANDBOX_KEY.to_owned()],
         create_job: args.create_job,
+        step: std::time::Duration::try_from_secs_f64(args.job_seconds / 3.0)?,
         ..SandboxOptions::default()
     })
     .await?;
@@ -129,20 +136,13 @@ fn announce(address: SocketAddr, admin: SocketAddr) {
     for (name, key) in TENANTS {
         text.push_str(&format!("  tenant {name:<8} key {key}\n"));
     }
-    text.push_str(&format!("\nCreate a job as {acme}, then list its jobs:\n\n"));
-    for query in [
-        format!(
-            r#"mutation {{ createSingleCamJob(takeId: \"{SINGLECAM_TAKE}\", metadata: \"{{}}\") {{ id state }} }}"#
-        ),
-        "{ listJobs(first: 10) { items { id state percentageComplete } after } }".to_owned(),
-    ] {
-        text.push_str(&format!(
-            "curl http://{address}/graphql -H 'Authorization: {key}' \\
-  -H 'Content-Type: application/json' \\
-  -d '{{\"query\": \"{query}\"}}'\n\n"
-        ));
-    }
-    text.push_str("Stop with Ctrl-C.\n");
+    text.push_str(&format!(
+        "\nFrom a film to its motion, as {acme}; film.mp4 is any film of yours:\n\n"
+    ));
+    text.push_str(
+        &JOURNEY.replace("URL", &format!("http://{address}/graphql")).replace("KEY", key),
+    );
+    text.push_str("\nStop with Ctrl-C.\n");
     // Nobody has to read it: a closed pipe is no reason to stop.
     let _ = std::io::stdout().write_all(text.as_bytes());
 }

@@ -6,12 +6,15 @@
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use crate::support::{Setup, World, key};
 use jobs_gateway::sandbox::{MULTICAM_TAKE, SINGLECAM_TAKE, Sandbox, SandboxOptions};
 
 /// `jobs-gateway dev` on free ports.
 struct Dev {
     process: Child,
     address: String,
+    /// What it says when it has started.
+    said: Vec<String>,
 }
 
 impl Dev {
@@ -19,14 +22,18 @@ impl Dev {
         use std::io::{BufRead, BufReader};
         let mut process = Command::new(env!("CARGO_BIN_EXE_jobs-gateway"))
             .args(["dev", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .args(["--job-seconds", "0.1"])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let line = lines.map(Result::unwrap).find(|line| line.contains("GraphQL    ")).unwrap();
+        let lines = lines.map(Result::unwrap);
+        let said: Vec<_> = lines.take_while(|line| !line.starts_with("Stop with")).collect();
+        let line = said.iter().find(|line| line.contains("GraphQL    ")).unwrap();
         let (_, rest) = line.split_once("http://").unwrap();
         let (address, _) = rest.split_once('/').unwrap();
-        Self { process, address: address.to_owned() }
+        let address = address.to_owned();
+        Self { process, address, said }
     }
 
     fn url(&self, path: &str) -> String {
@@ -88,21 +95,58 @@ fn moves_python_client_works_unmodified() {
 }
 
 /// A sandbox whose jobs and volumes are finished soon: a client that polls has nothing to wait for.
-async fn quick_sandbox() -> Sandbox {
-    let step = std::time::Duration::from_millis(50);
-    Sandbox::start(SandboxOptions { step, ..SandboxOptions::default() }).await.unwrap()
+fn quick() -> SandboxOptions {
+    SandboxOptions { step: std::time::Duration::from_millis(50), ..SandboxOptions::default() }
+}
+
+/// Walks from a film to its motion with Move's Python client.
+async fn walk_the_journey(python: PathBuf, url: String, key: String, options: &'static [&str]) {
+    let journey = move || {
+        let script = root().join("tests/clients/move_ugc_journey.py");
+        passes(Command::new(python).arg(script).args([url, key]).args(options));
+    };
+    tokio::task::spawn_blocking(journey).await.unwrap();
 }
 
 #[tokio::test]
 async fn moves_python_client_takes_the_sandbox_for_move() {
     let Some(python) = tool("python/bin/python") else { return };
-    let sandbox = quick_sandbox().await;
-    let url = sandbox.url().to_string();
-    let journey = move || {
-        let script = root().join("tests/clients/move_ugc_journey.py");
-        passes(Command::new(python).arg(script).args([&url, "sandbox-move-key", "account"]));
-    };
-    tokio::task::spawn_blocking(journey).await.unwrap();
+    let sandbox = Sandbox::start(quick()).await.unwrap();
+    let key = "sandbox-move-key".to_owned();
+    walk_the_journey(python, sandbox.url().to_string(), key, &["account"]).await;
+}
+
+#[tokio::test]
+async fn moves_python_client_walks_from_films_to_motion_as_two_tenants() {
+    let Some(python) = tool("python/bin/python") else { return };
+    let all = "operations: [\"*\", sharing]\n".to_owned();
+    let tenants = vec![("acme", all.clone()), ("globex", all)];
+    let world = World::set_up(Setup { sandbox: quick(), tenants, ..Setup::default() }).await;
+    let url = format!("http://{}/ugc/graphql", world.address);
+    let walk = |tenant| walk_the_journey(python.clone(), url.clone(), key(tenant), &[]);
+    tokio::join!(walk("acme"), walk("globex"));
+    for calls in world.sandbox.calls() {
+        assert_eq!(calls.api_key, "sandbox-move-key");
+    }
+}
+
+#[test]
+fn the_journey_that_dev_prints_can_be_pasted() {
+    let dev = Dev::start();
+    let commands = dev.said.iter().skip_while(|line| !line.starts_with("ask() "));
+    let commands = commands.map(String::as_str).collect::<Vec<_>>().join("\n");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("film.mp4"), "a film").unwrap();
+    let shell = Command::new("bash")
+        .args(["-euo", "pipefail", "-c", &commands.replace("sleep 2", "sleep 0.05")])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(shell.status.success() && commands.contains("sleep 2"), "{shell:?}");
+    let text = String::from_utf8(shell.stdout).unwrap();
+    assert!(text.contains("FINISHED"), "{text}");
+    let motion = std::fs::read_to_string(folder.path().join("walk.fbx")).unwrap();
+    assert!(motion.starts_with("fbx made by the sandbox"), "{motion}");
 }
 
 #[test]

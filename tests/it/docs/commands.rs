@@ -88,11 +88,15 @@ struct Workplace {
 
 impl Workplace {
     async fn set_up() -> Self {
-        let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+        // A job is finished before anybody asks for it.
+        let step = Duration::from_millis(1);
+        let options = SandboxOptions { step, ..SandboxOptions::default() };
+        let sandbox = Sandbox::start(options).await.unwrap();
         let of_atlas = r#"{"_gateway":{"v":1,"owner":"atlas","by":"k"}}"#;
         sandbox.add_take("take-of-atlas", Some(of_atlas));
         sandbox.add_file("file-of-atlas", Some(of_atlas));
         let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("film.mp4"), "a film").unwrap();
         let more =
             "audit: { sinks: [{ file: ./audit/audit.jsonl }] }\ncursor_key: '${CURSOR_KEY}'\n";
         let addresses = prepare(folder.path(), &sandbox, more);
@@ -182,6 +186,7 @@ impl Workplace {
             ("--tenant TENANT", "--tenant acme".to_owned()),
             ("--url URL", format!("--url {admin}/livez")),
             ("--id NEW", "--id new".to_owned()),
+            ("sleep 30", "sleep 0.05".to_owned()),
         ];
     }
 
