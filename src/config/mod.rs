@@ -157,7 +157,7 @@ settings! {
     /// The reload of changed files.
     #[derive(Copy)]
     pub struct Reload: Default {
-        /// The part of the tenants, or of the keys, that one reload may take away; one that takes more is refused, and so is one that takes all tenants.
+        /// The part of the tenants, or of the keys, that one reload may take away; one that takes more is refused, and so is one that takes all tenants. A key in the place of another counts as the same, a tenant in the place of another does not.
         allow_removal: Percent = 50,
         /// The effect of a broken policy on a reload: `keep_all` refuses it whole; `keep_tenant` leaves the policy of that tenant as it was and takes the rest.
         on_error: OneOf<OnError> = OnError::KeepAll,

@@ -159,7 +159,7 @@ impl Answering<'_> {
             }),
             RootKind::Service => {
                 writer.raw(b"{")?;
-                let below = step.objects().iter().flat_map(|object| &object.steps);
+                let below = step.objects().iter().flat_map(|object| &object.fields);
                 for (index, own) in below.enumerate() {
                     if index > 0 {
                         writer.raw(b",")?;

@@ -61,7 +61,7 @@ fn reached<'a>(root: &'a Step, path: &[PathSegment]) -> Vec<(Vec<Segment>, &'a S
                 }
                 PathSegment::Field(name) => name,
             };
-            let below = step.objects().iter().flat_map(|object| &object.steps);
+            let below = step.objects().iter().flat_map(|object| &object.fields);
             let mut is_end = true;
             for own in below {
                 let is_short = own.source == Source::PercentageComplete && name == "progress";
@@ -132,27 +132,25 @@ fn one(tenant: &Tenant, step: &Step, data: JsonRef<'_>, into: &mut String) -> bo
         }
         Writing::Leaf(_) => false,
         _ if data.kind() != Kind::Object => false,
-        Writing::Object(steps) => {
-            object(tenant, steps, data, into);
-            true
-        }
+        Writing::Object(steps) => object(tenant, steps, data, into),
         Writing::OneOf(objects) => {
             let name = data.text_of("__typename");
             let steps = objects.iter().find(|steps| name.as_deref() == Some(&*steps.type_name));
-            if let Some(steps) = steps {
-                object(tenant, steps, data, into);
-            }
-            steps.is_some()
+            steps.is_some_and(|steps| object(tenant, steps, data, into))
         }
     }
 }
 
-fn object(tenant: &Tenant, steps: &Steps, data: JsonRef<'_>, into: &mut String) {
+/// Writes an object, unless it is or may be another tenant's.
+fn object(tenant: &Tenant, steps: &Steps, data: JsonRef<'_>, into: &mut String) -> bool {
+    if steps.has_owner && present::part(tenant, data) != present::Part::Shown {
+        return false;
+    }
     into.push('{');
     let mut is_first = true;
-    for (index, step) in steps.steps.iter().enumerate() {
+    for (index, step) in steps.fields.iter().enumerate() {
         // Under its name, whatever its aliases are.
-        if steps.steps.iter().take(index).any(|before| before.name == step.name) {
+        if steps.fields.iter().take(index).any(|before| before.name == step.name) {
             continue;
         }
         let start = into.len();
@@ -167,6 +165,7 @@ fn object(tenant: &Tenant, steps: &Steps, data: JsonRef<'_>, into: &mut String) 
         }
     }
     into.push('}');
+    true
 }
 
 fn member(

@@ -59,8 +59,10 @@ pub enum Writing {
 pub struct Steps {
     /// The object's type.
     pub type_name: Box<str>,
+    /// True if such an object has an owner, which its metadata names.
+    pub has_owner: bool,
     /// Its fields, in the answer's order.
-    pub steps: Vec<Step>,
+    pub fields: Vec<Step>,
 }
 
 impl Plan {
@@ -111,6 +113,7 @@ fn collect(object: &Object, into: &mut Selection) {
             Below::Leaf(_) | Below::Library => {}
             Below::Object(object) => {
                 collect(object, own);
+                ask_whose(object, own);
                 // Move takes no object of which nothing is selected.
                 if own.is_empty() {
                     own.field("__typename");
@@ -121,6 +124,7 @@ fn collect(object: &Object, into: &mut Selection) {
                 for object in objects {
                     let mut selection = Selection::default();
                     collect(object, &mut selection);
+                    ask_whose(object, &mut selection);
                     if !selection.is_empty() {
                         own.field(&format!("... on {}", object.type_name)).merge(&selection);
                     }
@@ -128,6 +132,17 @@ fn collect(object: &Object, into: &mut Selection) {
             }
         }
     }
+}
+
+/// Asks also for what tells the owner of an entity that stands inside another.
+fn ask_whose(object: &Object, into: &mut Selection) {
+    if !into.is_empty() && has_owner(&object.type_name) {
+        into.field("metadata");
+    }
+}
+
+fn has_owner(type_name: &str) -> bool {
+    EntityKind::from_type_name(type_name).is_some_and(EntityKind::has_owner)
 }
 
 fn step(form: &Form, field: &Field, parent: &str) -> Step {
@@ -151,8 +166,9 @@ fn step(form: &Form, field: &Field, parent: &str) -> Step {
 }
 
 fn steps(form: &Form, object: &Object) -> Steps {
-    let steps = object.fields.iter().map(|field| step(form, field, &object.type_name));
-    Steps { type_name: object.type_name.as_str().into(), steps: steps.collect() }
+    let fields = object.fields.iter().map(|field| step(form, field, &object.type_name));
+    let has_owner = has_owner(&object.type_name);
+    Steps { type_name: object.type_name.as_str().into(), has_owner, fields: fields.collect() }
 }
 
 impl RootPlan {

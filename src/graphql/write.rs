@@ -5,7 +5,8 @@ use super::answer::PlacedError;
 use super::errors::ApiError;
 use super::place::Segment;
 use super::plan::{Step, Steps, Writing};
-use crate::jobs::{Owned, Page, Source, present};
+use crate::jobs::present::{self, Part};
+use crate::jobs::{Owned, Page, Source};
 use crate::json::{self, JsonRef, Kind, Member};
 use crate::model::{ErrorCode, Tenant};
 use crate::operation::{Leaf, Shape};
@@ -230,9 +231,9 @@ impl<'a> Writer<'a> {
 
     /// Writes a page by the step of a listing.
     pub fn page(&mut self, step: &Step, page: &Page, path: &Path<'_>) -> Result<(), Nulled> {
-        let [Steps { type_name, steps }] = step.objects() else { return Err(Nulled) };
+        let [Steps { type_name, fields, .. }] = step.objects() else { return Err(Nulled) };
         self.raw(b"{")?;
-        for (index, step) in steps.iter().enumerate() {
+        for (index, step) in fields.iter().enumerate() {
             self.key(step, index)?;
             let path = path.field(step);
             match &*step.name {
@@ -265,7 +266,7 @@ impl<'a> Writer<'a> {
 
     fn object(&mut self, steps: &Steps, object: Object<'_>, path: &Path<'_>) -> Result<(), Nulled> {
         self.raw(b"{")?;
-        for (index, step) in steps.steps.iter().enumerate() {
+        for (index, step) in steps.fields.iter().enumerate() {
             self.key(step, index)?;
             let path = path.field(step);
             match step.source {
@@ -294,6 +295,20 @@ impl<'a> Writer<'a> {
             }
         }
         self.raw(b"}")
+    }
+
+    /// Writes an entity that stands inside one that was checked. Another tenant's is not there for this one.
+    fn part_with_owner(
+        &mut self,
+        steps: &Steps,
+        part: JsonRef<'_>,
+        path: &Path<'_>,
+    ) -> Result<(), Nulled> {
+        match present::part(self.tenant, part) {
+            Part::Shown => self.object(steps, Object::Part(part), path),
+            Part::Foreign => Err(Nulled),
+            Part::Unknown => Err(self.malformed(path, "does not tell whose an object is")),
+        }
     }
 
     /// Writes the tenant's own value of a metadata.
@@ -374,6 +389,7 @@ impl<'a> Writer<'a> {
             }
         };
         match steps {
+            Some(steps) if steps.has_owner => self.part_with_owner(steps, value, path),
             Some(steps) => self.object(steps, Object::Part(value), path),
             None => {
                 Err(self.malformed(path, "holds an object of a type that the schema does not know"))

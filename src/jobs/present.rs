@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::json::JsonRef;
+use crate::json::{JsonRef, Member};
 use crate::model::Tenant;
 
 use super::envelope::{self, Metadata};
@@ -64,4 +64,34 @@ pub fn metadata_of<'a>(tenant: &Tenant, sent: JsonRef<'a>) -> Option<Cow<'a, str
     let stored = sent.text()?;
     let shown = metadata(tenant, Some(&stored), &envelope::read(Some(&stored)))?;
     Some(Cow::Owned(shown.to_owned()))
+}
+
+/// An entity that stands inside one that is the tenant's to see, such as the take of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The tenant's own, or nobody's: what has no envelope belongs to whoever owns what holds it.
+    Shown,
+    /// Its envelope names another tenant.
+    Foreign,
+    /// Its metadata may hold an envelope, and cannot be read.
+    Unknown,
+}
+
+/// Tells whose an entity is that stands inside another.
+#[must_use]
+pub fn part(tenant: &Tenant, part: JsonRef<'_>) -> Part {
+    match part.member("metadata") {
+        Member::Absent => Part::Shown,
+        Member::Repeated => Part::Unknown,
+        Member::One(metadata) if metadata.is_null() => Part::Shown,
+        Member::One(metadata) => {
+            let Some(stored) = metadata.text() else { return Part::Unknown };
+            match envelope::read(Some(&stored)) {
+                Metadata::Unmanaged => Part::Shown,
+                Metadata::Envelope(envelope) if *envelope.owner() == tenant.id => Part::Shown,
+                Metadata::Envelope(_) => Part::Foreign,
+                Metadata::Malformed => Part::Unknown,
+            }
+        }
+    }
 }

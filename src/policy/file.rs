@@ -11,7 +11,7 @@ use crate::config::secrets::HeaderSecret;
 use crate::model::{CachePolicy, Rate, RootField, UnclaimedJobs, UnclaimedTakes};
 use crate::settings;
 use crate::settings::forms::{Boolean, Bytes, Count, JsonMapping, Network, Text, WebUrl};
-use crate::settings::{Items, List, OneOf, Optional, Spanned, SpannedList, Sub};
+use crate::settings::{Items, OneOf, Optional, SomeOf, Spanned, SpannedList, Sub};
 
 settings! {
     /// A tenant's policy as it is written, the defaults laid under it.
@@ -51,7 +51,7 @@ settings! {
         /// The tenant's API keys.
         api_keys: Items<KeyFile>,
         /// Networks, such as `10.1.0.0/16`, that all credentials of the tenant may be used from.
-        sources: List<Network> | "anywhere",
+        sources: SomeOf<Network> | "anywhere",
         /// Issuers of `gateway.yaml` whose tokens are taken, if their tenant claim names this tenant.
         issuers: SpannedList<Text> | "`[]`",
     }
@@ -73,7 +73,7 @@ settings! {
         /// The operations that the key may call: never more than its tenant.
         operations: Optional<Operations> | "the tenant's",
         /// Networks that the key may be used from, within the tenant's.
-        sources: List<Network> | "anywhere",
+        sources: SomeOf<Network> | "anywhere",
     }
 }
 

@@ -177,7 +177,7 @@ impl Follower {
         let built = spawn_blocking(move || {
             let before = service.rules.load();
             let changes = Changes::between(&before.policies, &policies);
-            refuse_removal(&before.policies, &policies, &changes, config.reload.allow_removal)?;
+            refuse_removal(&before.policies, &changes, config.reload.allow_removal)?;
             let rules = rules(&config, policies, &jobs, Some(&before), &http, &supervisor)?;
             Ok((config, rules, changes, warnings))
         });
@@ -186,24 +186,21 @@ impl Follower {
 }
 
 /// Refuses to take away every tenant, or more of the tenants or keys than `allowed` percent: that is more
-/// often a mount that is not there than what somebody wants. A key that takes another's place is not taken away.
-fn refuse_removal(
-    before: &Snapshot,
-    after: &Snapshot,
-    changes: &Changes,
-    allowed: u32,
-) -> Result<(), Diagnostics> {
+/// often a mount that is not there, or another's, than what somebody wants. A key that takes another's place is not
+/// taken away; a tenant whose place another takes is.
+fn refuse_removal(before: &Snapshot, changes: &Changes, allowed: u32) -> Result<(), Diagnostics> {
     let refuse = |message: String| Err(Diagnostics(vec![Diagnostic::error(message, None)]));
-    if after.tenant_count() == 0 && before.tenant_count() > 0 {
+    let Changes { tenants_removed, keys_added, keys_removed, .. } = changes;
+    let (tenants, keys) = (before.tenant_count(), before.key_count());
+    if tenants > 0 && tenants_removed.len() == tenants {
         let message = "the reload would take away every tenant: to do that, start anew";
         return refuse(message.to_owned());
     }
-    let Changes { tenants_added, tenants_removed, keys_added, keys_removed, .. } = changes;
-    for (what, all, removed, added) in [
-        ("tenants", before.tenant_count(), tenants_removed, tenants_added),
-        ("keys", before.key_count(), keys_removed, keys_added),
+    let keys_lost = keys_removed.len().saturating_sub(keys_added.len());
+    for (what, all, removed, lost) in [
+        ("tenants", tenants, tenants_removed, tenants_removed.len()),
+        ("keys", keys, keys_removed, keys_lost),
     ] {
-        let lost = removed.len().saturating_sub(added.len());
         if lost * 100 > all * allowed as usize {
             return refuse(format!(
                 "the reload would take away {lost} of {all} {what} ({removed}): `reload.allow_removal` is \

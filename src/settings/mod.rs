@@ -43,6 +43,6 @@ pub use form::{Choice, Form, KeyText, OneOf, Scalar};
 pub use kind::ValueKind;
 pub use schema::{build as schema, table, without_references};
 pub use section::{Section, nearest};
-pub use shapes::{Flat, Item, Items, List, Optional, Spanned, SpannedList, Sub};
+pub use shapes::{Flat, Item, Items, List, Optional, SomeOf, Spanned, SpannedList, Sub};
 pub use sources::{Env, Fingerprint, Sources};
 pub use yaml::{Key, Node, Value, parse};

@@ -69,6 +69,39 @@ impl<S: Scalar> Form for List<S> {
     }
 }
 
+/// A list that has a value in it, where it is given: an empty list of what is allowed may mean nothing or anything.
+#[derive(Debug)]
+pub struct SomeOf<S>(PhantomData<S>);
+
+impl<S: Scalar> Form for SomeOf<S> {
+    type Value = Vec<S::Value>;
+
+    fn kind() -> ValueKind {
+        List::<S>::kind()
+    }
+
+    fn read(
+        section: &mut Section<'_, '_>,
+        key: &'static str,
+        default: Option<Self::Value>,
+    ) -> Option<Self::Value> {
+        if section.items(key).is_some_and(<[_]>::is_empty) {
+            let message =
+                format!("`{}` is empty: name what is allowed, or leave it out", section.name(key));
+            section.context().error(&section.span_of(key), message);
+        }
+        List::<S>::read(section, key, default)
+    }
+
+    fn unset() -> Option<Self::Value> {
+        List::<S>::unset()
+    }
+
+    fn show(value: &Self::Value) -> Option<String> {
+        List::<S>::show(value)
+    }
+}
+
 /// A value and where it stands.
 #[derive(Debug)]
 pub struct Spanned<S>(PhantomData<S>);

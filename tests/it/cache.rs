@@ -63,7 +63,7 @@ async fn a_query_is_served_when_what_is_known_covers_it_and_else_the_union_is_fe
     assert_eq!(seen, ["MISS", "HIT", "MISS", "HIT", "MISS"]);
     let calls = world.sandbox.calls();
     let second = calls.iter().filter(|call| call.field == "getJob").nth(1);
-    assert!(second.unwrap().query.contains("take {id name}"), "the union");
+    assert!(second.unwrap().query.contains("take {id metadata name}"), "the union");
 }
 
 #[tokio::test]

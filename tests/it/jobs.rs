@@ -43,8 +43,8 @@ async fn upstream_is_asked_for_what_was_selected_and_what_ownership_needs() {
     assert_eq!(
         calls[0].query,
         "query getJob($jobId: ID!) { getJob(jobId: $jobId) {client {__typename} id metadata \
-         outputs {file {id name type}} progress {percentageComplete} \
-         state take {volume {... on HumanVolume {humanHeight} __typename}}} }"
+         outputs {file {id metadata name type}} progress {percentageComplete} \
+         state take {metadata volume {... on HumanVolume {humanHeight metadata} __typename}}} }"
     );
 }
 

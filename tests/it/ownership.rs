@@ -130,9 +130,13 @@ async fn unclaimed_jobs_can_be_read_where_policy_says_and_never_changed() {
 async fn metadata_of_a_take_is_shown_out_of_its_envelope_or_not_at_all() {
     let world = World::start().await;
     for (take, metadata, shown) in [
-        ("take-own", r#"{"acme":{"t":1},"_gateway":{"v":1,"owner":"acme"}}"#, json!(r#"{"t":1}"#)),
-        ("take-foreign", r#"{"globex":{"t":1},"_gateway":{"v":1,"owner":"globex"}}"#, json!("{}")),
-        ("take-plain", r#"{"t":1}"#, json!(r#"{"t":1}"#)),
+        (
+            "take-own",
+            r#"{"acme":{"t":1},"_gateway":{"v":1,"owner":"acme"}}"#,
+            json!({"metadata": r#"{"t":1}"#}),
+        ),
+        ("take-foreign", r#"{"globex":{"t":1},"_gateway":{"v":1,"owner":"globex"}}"#, json!(null)),
+        ("take-plain", r#"{"t":1}"#, json!({"metadata": r#"{"t":1}"#})),
     ] {
         world.sandbox.add_take(take, Some(metadata));
         // One that began on a take of somebody else's.
@@ -141,7 +145,7 @@ async fn metadata_of_a_take_is_shown_out_of_its_envelope_or_not_at_all() {
         let id = job.id.clone();
         world.sandbox.add_job(job);
         let reply = world.get("acme", &id, "take { metadata }").await;
-        assert_eq!(reply.data("/getJob/take/metadata"), shown, "{take}");
+        assert_eq!(reply.data("/getJob")["take"], shown, "{take}");
     }
 }
 
@@ -193,6 +197,32 @@ async fn a_take_of_another_tenant_can_never_be_used_whatever_policy_says_of_take
             // It may become somebody's any time.
             assert_eq!(world.sandbox.calls().len(), 2);
         }
+    }
+}
+
+#[tokio::test]
+async fn what_is_another_tenants_is_not_there_also_where_it_stands_inside_ones_own() {
+    let world = World::start().await;
+    let on = |take: &str, owner: &str| {
+        world
+            .sandbox
+            .add_take(take, Some(&format!(r#"{{"_gateway":{{"v":1,"owner":"{owner}"}}}}"#)));
+        let metadata = Some(r#"{"_gateway":{"v":1,"owner":"acme"}}"#.into());
+        let job = Job { metadata, take: take.to_owned(), ..Job::new(world.sandbox.now()) };
+        let id = job.id.clone();
+        world.sandbox.add_job(job);
+        id
+    };
+    let (own, foreign) = (on("take-own", "acme"), on("take-foreign", "globex"));
+    for fields in ["take { id name }", "take { metadata sources { file { presignedUrl } } }"] {
+        let job = world.get("acme", &own, fields).await.data("/getJob");
+        assert!(job["take"].is_object(), "{job}");
+        let job = world.get("acme", &foreign, fields).await.data("/getJob");
+        assert_eq!(job, json!({"take": null}));
+        let query = format!("{{ listJobs {{ items {{ {fields} }} }} }}");
+        let items = world.ask("acme", &query, json!({})).await.data("/listJobs/items");
+        let shown = items.as_array().unwrap().iter().filter(|job| job["take"].is_object()).count();
+        assert_eq!((items.as_array().unwrap().len(), shown), (2, 1), "{items}");
     }
 }
 

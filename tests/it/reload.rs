@@ -75,6 +75,30 @@ async fn a_reload_that_would_take_away_more_than_is_allowed_is_refused_until_it_
 }
 
 #[tokio::test]
+async fn tenants_whose_place_others_take_are_taken_away() {
+    let config = "reload: { allow_removal: 100% }\n".to_owned();
+    let world = World::set_up(Setup { config, ..Setup::default() }).await;
+    let policies = world.folder().join("policies");
+    for tenant in ["acme", "globex", "initech"] {
+        let text = std::fs::read_to_string(policies.join(format!("{tenant}.yaml"))).unwrap();
+        let other = text.replace(&format!("tenant: {tenant}\n"), &format!("tenant: {tenant}2\n"));
+        assert_ne!(text, other);
+        std::fs::write(policies.join(format!("{tenant}2.yaml")), other).unwrap();
+        std::fs::remove_file(policies.join(format!("{tenant}.yaml"))).unwrap();
+    }
+    metric_becomes(&world, "jobs_gateway_policy_reload_ok", 0.0).await;
+    assert_eq!(world.ask("acme", READ, json!({})).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_list_of_networks_that_allows_none_is_refused() {
+    let world = World::start().await;
+    world.write_policy("acme", "operations: [\"*\"]\nauth: { sources: [] }\n");
+    metric_becomes(&world, "jobs_gateway_policy_reload_ok", 0.0).await;
+    assert_eq!(world.ask("acme", READ, json!({})).await.status, 200);
+}
+
+#[tokio::test]
 async fn keys_that_take_the_place_of_others_are_not_taken_away() {
     let world = World::start().await;
     for tenant in ["acme", "globex", "initech"] {

@@ -303,7 +303,10 @@ impl Random {
                 json!({"a": 1}),
                 json!(1_u64 << 40),
             ];
-            return odd[self.dice.roll(odd.len())].clone();
+            let odd = odd[self.dice.roll(odd.len())].clone();
+            // An object for a cursor is a wanted leniency, which has a test of its own.
+            let is_lenient = odd.is_object() && ty.inner_named_type() == "AWSJSON";
+            return if is_lenient { json!([1]) } else { odd };
         }
         if !ty.is_non_null() && self.dice.is(6) {
             return Value::Null;
