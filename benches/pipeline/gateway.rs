@@ -56,9 +56,9 @@ fn page() -> String {
     json!({"data": {"listJobs": {"after": null, "items": jobs}}}).to_string()
 }
 
-/// Move's answer to a `getTake`: it is the caller's, and asked for once.
+/// Move's answer to the check of the take: it is the caller's, and asked for once.
 fn take() -> String {
-    json!({"data": {"getTake": {"id": "take-1", "metadata": METADATA}}}).to_string()
+    json!({"data": {"e0": {"id": "take-1", "metadata": METADATA}}}).to_string()
 }
 
 /// Move's answer to a `createSingleCamJob`.
