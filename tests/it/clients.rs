@@ -13,7 +13,7 @@ use jobs_gateway::sandbox::{MULTICAM_TAKE, SINGLECAM_TAKE, Sandbox, SandboxOptio
 struct Dev {
     process: Child,
     address: String,
-    /// What it says when it has started.
+    /// The words it says when it has started.
     said: Vec<String>,
 }
 
