@@ -16,7 +16,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// two calls to Move anyway, and one without a turn is written over by whoever has it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Deletes KEYS[1] if ARGV[1] is what it holds.
+/// Deletes `KEYS[1]` if `ARGV[1]` is what it holds.
 const GIVE_BACK: &str = r"
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
