@@ -270,7 +270,7 @@ pub fn compress(plain: &Path) -> io::Result<()> {
     let file = OpenOptions::new().create_new(true).write(true).mode(PRIVATE).open(&draft)?;
     let compressed = compress_into(file, plain).and_then(|()| {
         // Retention may have been quicker.
-        if plain.exists() { fs::rename(&draft, target) } else { fs::remove_file(&draft) }
+        if plain.exists() { fs::rename(&draft, &target) } else { fs::remove_file(&draft) }
     });
     if compressed.is_err() {
         // It takes room that may be what is missing.
@@ -278,8 +278,12 @@ pub fn compress(plain: &Path) -> io::Result<()> {
         return compressed;
     }
     match fs::remove_file(plain) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+        // Retention came between: a segment that it took away does not come back.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::remove_file(target) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        },
+        removed => removed,
     }
 }
 
