@@ -28,6 +28,8 @@ fn gateway(runtime: &Runtime) -> (axum::Router, tempfile::TempDir) {
     let upstream = async move |asked: String| {
         let answer = match asked.split_once("\"jobId\":\"") {
             Some((_, rest)) => answer(rest.split('"').next().unwrap()).into(),
+            None if asked.contains("getTake") => take().into(),
+            None if asked.contains("createSingleCamJob") => created().into(),
             None => page,
         };
         ([(CONTENT_TYPE, "application/json")], answer)
@@ -52,6 +54,16 @@ fn page() -> String {
     });
     let jobs: Vec<Value> = jobs.collect();
     json!({"data": {"listJobs": {"after": null, "items": jobs}}}).to_string()
+}
+
+/// Move's answer to the check of the take: it is the caller's, and asked for once.
+fn take() -> String {
+    json!({"data": {"e0": {"id": "take-1", "metadata": METADATA}}}).to_string()
+}
+
+/// Move's answer to a `createSingleCamJob`.
+fn created() -> String {
+    json!({"data": {"createSingleCamJob": job("job-1", METADATA)}}).to_string()
 }
 
 fn request(id: &str, extra: Option<u64>) -> Request<Body> {
@@ -105,4 +117,16 @@ pub fn list_page(runtime: &Arc<Runtime>) -> Box<dyn FnMut()> {
     let query =
         format!("query($first: Int) {{ listJobs(first: $first) {{ items {of_job} after }} }}");
     asking(runtime, move |number| post_of(&query, &json!({"first": 20, "n": number})))
+}
+
+/// A mutation, with its intent in the audit file before it is sent.
+pub fn creation(runtime: &Arc<Runtime>) -> Box<dyn FnMut()> {
+    let (_, of_job) = QUERY.split_once("getJob(jobId: $id)").unwrap();
+    let query = format!(
+        "mutation($take: String!, $metadata: AWSJSON) {{ \
+         createSingleCamJob(takeId: $take, metadata: $metadata) {of_job}"
+    );
+    asking(runtime, move |number| {
+        post_of(&query, &json!({"take": "take-1", "metadata": format!("{{\"shot\":{number}}}")}))
+    })
 }

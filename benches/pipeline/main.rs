@@ -41,6 +41,7 @@ const STAGES: &[Stage] = &[
     ("covered hit", gateway::covered_hit),
     ("forward", gateway::forward),
     ("list page", gateway::list_page),
+    ("creation", gateway::creation),
 ];
 
 fn main() {

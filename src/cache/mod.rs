@@ -16,17 +16,17 @@
 //! | 50 ms | `updateJob` is about to be sent | 9 | void |
 //! | 60 ms | the second fetch lands: D gets its job, and nobody else, as it began before the write | 9 | none |
 
-mod responses;
+mod entities;
 mod in_flight;
-mod jobs;
 mod lifetime;
 mod presigned;
+mod responses;
 mod shared;
 mod turn;
 mod versions;
 
+pub use entities::{EntityCache, Entry, Key};
 pub use in_flight::{InFlight, Terms};
-pub use jobs::{EntityCache, Entry, Key};
 pub use lifetime::{Lifetime, Phase, State};
 pub use responses::{CachedResponse, ResponseCache, ResponseKey, Root};
 pub use shared::{SharedEntry, SharedTier, Stamp};

@@ -1,4 +1,4 @@
-//! The cache of jobs.
+//! The cache of entities: jobs, takes, files, volumes and the catalogue.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ pub struct Key {
     pub id: EntityId,
 }
 
-/// A cached job: `V` is what the tenant sees.
+/// A cached entity: `V` is what the tenant sees.
 #[derive(Debug)]
 pub struct Entry<V> {
     /// The value that was fetched.
@@ -37,7 +37,7 @@ pub struct Entry<V> {
     pub weight: usize,
 }
 
-/// A cache of jobs, bounded by bytes.
+/// A cache of entities, bounded by bytes.
 #[derive(Debug)]
 pub struct EntityCache<V: Send + Sync + 'static> {
     entries: Cache<Key, Arc<Entry<V>>>,
@@ -64,7 +64,7 @@ impl<V: Send + Sync + 'static> EntityCache<V> {
         Self { entries, versions }
     }
 
-    /// Returns a job's entry under this policy, if nothing was written since and nothing newer told.
+    /// Returns an entity's entry under this policy, if nothing was written since and nothing newer told.
     #[must_use]
     pub fn get(&self, key: &Key, tenant: &Arc<Tenant>) -> Option<Arc<Entry<V>>> {
         let entry = self.entries.get(key)?;
@@ -73,7 +73,7 @@ impl<V: Send + Sync + 'static> EntityCache<V> {
         is_good.then_some(entry)
     }
 
-    /// Returns the fields of a job that were fetched last, be it fresh or not: who asks for less is
+    /// Returns the fields of an entity that were fetched last, be it fresh or not: who asks for less is
     /// likely to come again.
     #[must_use]
     pub fn last_selection(&self, key: &Key) -> Option<Arc<Selection>> {
