@@ -65,14 +65,16 @@ fn kept_policy(
     before: &Snapshot,
 ) -> Option<Option<(Tenant, Vec<ApiKey>)>> {
     let source = config::read(path, sources).ok()?;
-    let id = if let Ok(root) = settings::parse(&source) {
-        let Value::Scalar { text, .. } = &root.at(&["tenant"])?.value else { return None };
-        TenantId::parse(text).ok()?
-    } else {
-        // A file that is no YAML any more is its name's.
-        let id = TenantId::parse(path.file_stem()?.to_str()?).ok()?;
-        before.tenant(&id)?;
-        id
+    let named = settings::parse(&source).ok().and_then(|root| match &root.at(&["tenant"])?.value {
+        Value::Scalar { text, .. } => TenantId::parse(text).ok(),
+        _ => None,
+    });
+    let stem = path.file_stem().and_then(|stem| TenantId::parse(stem.to_str()?).ok());
+    let id = match (named, stem.filter(|id| before.tenant(id).is_some())) {
+        // It is one tenant's by its name and another's by what it says: both would lose theirs.
+        (Some(named), Some(stem)) if named != stem => return None,
+        (Some(id), _) | (None, Some(id)) => id,
+        (None, None) => return None,
     };
     let Some(tenant) = before.tenant(&id) else { return Some(None) };
     let keys = before.keys().filter(|(owner, _)| owner.id == id).map(|(_, key)| key.clone());

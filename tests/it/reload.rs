@@ -133,6 +133,36 @@ async fn a_broken_policy_can_leave_its_tenant_as_it_was_and_the_others_current()
 }
 
 #[tokio::test]
+async fn a_broken_policy_takes_nothing_from_the_tenant_whose_file_it_is() {
+    let config = "reload: { on_error: keep_tenant }\n".to_owned();
+    let world = World::set_up(Setup { config, ..Setup::default() }).await;
+    let acme = world.folder().join("policies/acme.yaml");
+    // As an editor leaves it for a moment: the others get their changes.
+    std::fs::write(&acme, "").unwrap();
+    world.write_policy("globex", "operations: [listJobs]\n");
+    let waiting = async {
+        while world.ask("globex", RENAME, json!({})).await.status != 403 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap();
+    assert_eq!(world.ask("acme", RENAME, json!({})).await.status, 200, "as it was");
+    // It says that it is another's: nothing is reloaded.
+    let refused = "jobs_gateway_policy_reloads_total{outcome=\"error\"";
+    let before = world.metric(refused).await;
+    assert!(before.is_some());
+    world.write_policy("globex", "operations: [\"*\"]\n");
+    std::fs::write(&acme, "tenant: globex\nnope: 1\n").unwrap();
+    let waiting = async {
+        while world.metric(refused).await == before {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap();
+    assert_eq!(world.ask("acme", RENAME, json!({})).await.status, 200, "still as it was");
+}
+
+#[tokio::test]
 async fn a_mount_that_swaps_a_link_is_noticed() {
     // As Kubernetes mounts a ConfigMap: files are links into `..data`, which is a link itself.
     let world = World::start().await;
