@@ -1,5 +1,7 @@
 //! `generateShareCode`
 
+use std::borrow::Cow;
+
 use super::sending::{begin, done};
 use super::{Answer, Error, Jobs, needs};
 use crate::model::{EntityId, RequestContext, Selection, Trail};
@@ -39,7 +41,10 @@ impl Jobs {
         let reply = self.send(request, trail, &Call::share(file, &needed)).await?;
         let Some(code) = reply.value else { return Err(Error::Refused(reply.errors)) };
         done(trail, file);
-        let expires = code.json().root().text_of("expires").map(|text| text.into_owned().into());
+        let expires = code.json().root().text_of("expires");
+        // Move might say the code itself in its place, which belongs in no record.
+        let is_time = |text: &Cow<'_, str>| text.parse::<jiff::Timestamp>().is_ok();
+        let expires = expires.filter(is_time).map(|text| text.into_owned().into());
         trail.note(|notes| notes.expires = expires);
         Ok(Answer { value: code, errors: reply.errors })
     }

@@ -435,6 +435,37 @@ async fn an_upload_url_is_given_once_and_kept_nowhere() {
     }
 }
 
+#[tokio::test]
+async fn a_share_code_is_recorded_by_its_file_and_end_and_never_by_itself() {
+    let config = "audit: { sinks: [{ file: ./audit/audit.jsonl }] }\n".to_owned();
+    let tenants = vec![("acme", "operations: [\"*\", sharing]\n".to_owned())];
+    let world = World::set_up(Setup { config, tenants, ..Setup::default() }).await;
+    let file = filled(&world, "acme").await;
+    let share = "mutation($id: String!) { generateShareCode(fileId: $id) { code expires } }";
+    let made = world.ask("acme", share, json!({"id": file})).await.data("/generateShareCode");
+    // Move says the code where the end of the link belongs.
+    world.sandbox.fail_next(
+        Some("generateShareCode"),
+        Fault::edit(|answer| {
+            answer["data"]["generateShareCode"]["expires"] = "THE-CODE".into();
+        }),
+    );
+    world.ask("acme", share, json!({"id": file})).await;
+    let records = crate::support::audit::records(&world, 6).await;
+    let of_codes = |record: &&Value| record["api"]["operation"] == "generateShareCode";
+    let records: Vec<_> = records.iter().filter(of_codes).collect();
+    let told = |record: &&&Value| record["unmapped"]["expires"].is_string();
+    let told: Vec<_> = records.iter().filter(told).collect();
+    assert_eq!((records.len(), told.len()), (4, 1), "{records:#?}");
+    assert_eq!(told[0]["unmapped"]["expires"], made["expires"]);
+    for record in records {
+        let text = record.to_string();
+        assert!(text.contains(&file), "{text}");
+        assert!(!text.contains("THE-CODE"), "{text}");
+        assert!(!text.contains(made["code"].as_str().unwrap()), "{text}");
+    }
+}
+
 fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
