@@ -439,7 +439,7 @@ async fn an_upload_url_is_given_once_and_kept_nowhere() {
 async fn a_share_code_is_recorded_by_its_file_and_end_and_never_by_itself() {
     let config = "audit: { sinks: [{ file: ./audit/audit.jsonl }] }\n".to_owned();
     let tenants = vec![("acme", "operations: [\"*\", sharing]\n".to_owned())];
-    let world = World::set_up(Setup { config, tenants, ..Setup::default() }).await;
+    let world = World::set_up(Setup { tenants, config, ..Setup::default() }).await;
     let file = filled(&world, "acme").await;
     let share = "mutation($id: String!) { generateShareCode(fileId: $id) { code expires } }";
     let made = world.ask("acme", share, json!({"id": file})).await.data("/generateShareCode");
