@@ -20,6 +20,7 @@ mod cursor;
 pub mod envelope;
 mod error;
 mod evidence;
+mod fetch;
 #[cfg(feature = "fuzzing")]
 #[expect(clippy::expect_used, reason = "a fuzz target panics to say what it found")]
 pub mod fuzz;
@@ -40,7 +41,7 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 
-use get::{CachedEntity, FetchResult};
+use fetch::{CachedEntity, FetchResult};
 use writers::Writers;
 
 pub use arguments::id;

@@ -1,0 +1,233 @@
+//! Fetches: one question to Move for all who ask at once, and what is kept of its answer.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use crate::cache::{Entry, Key, Lifetime, Phase, SharedEntry, State, Terms};
+use crate::model::{
+    CachePolicy, CacheStatus, Caller, EntityId, EntityKind, RequestContext, Selection, Tenant,
+    Trail, Version,
+};
+use crate::upstream::{self, Call, Entity, EntityDocument, FieldError, Reply};
+
+use super::needs::Needed;
+use super::{Error, Jobs, Owned};
+
+/// The time for which the catalogue stays fresh.
+const CATALOGUE_FRESH: Duration = Duration::from_mins(10);
+
+/// The time for which the account stays fresh.
+const CLIENT_FRESH: Duration = Duration::from_hours(1);
+
+/// The knowledge of an entity.
+#[derive(Debug, Clone)]
+pub(super) enum CachedEntity {
+    /// The entity as its tenant sees it.
+    Owned(Arc<Owned>),
+    /// It is missing, foreign or nobody's.
+    NotFound,
+}
+
+/// The result of a fetch.
+#[derive(Debug, Clone)]
+pub(super) struct Fetched {
+    /// The knowledge now.
+    pub entry: Arc<Entry<CachedEntity>>,
+    /// Errors of some of its fields.
+    pub errors: Arc<[FieldError]>,
+    /// True if Move was asked for it or another replica had been.
+    pub status: CacheStatus,
+}
+
+/// The end of a fetch.
+pub(super) type FetchResult = Result<Fetched, Error>;
+
+impl Jobs {
+    /// Starts a fetch of what is needed and of what was known before, so that callers with
+    /// different selections do not take turns in replacing each other's entry.
+    pub(super) fn fetch(
+        &self,
+        request: &RequestContext,
+        trail: &Trail,
+        key: &Key,
+        needed: Needed,
+        terms: Terms,
+    ) -> impl Future<Output = Option<FetchResult>> + use<> {
+        let needed = match self.cache.last_selection(key) {
+            Some(last) if !needed.selection.covers(&last) => {
+                let both = Selection::clone(&needed.selection).union(&last);
+                Needed::new(key.id.kind(), both)
+            }
+            _ => needed,
+        };
+        // Others may join, who have more time.
+        let deadline = tokio::time::Instant::now() + self.fetch_time;
+        let request = RequestContext { deadline, ..request.clone() };
+        let (jobs, trail, id) = (self.clone(), trail.clone(), key.id.clone());
+        let (selection, version) = (Arc::clone(&needed.selection), terms.version.clone());
+        // On the heap: it is moved several times before it runs, and it is large.
+        let fetch =
+            Box::pin(async move { jobs.fetch_job(request, trail, id, needed, version).await });
+        self.in_flight.start(key, selection, terms, fetch)
+    }
+
+    async fn fetch_job(
+        self,
+        request: RequestContext,
+        trail: Trail,
+        id: EntityId,
+        needed: Needed,
+        version: Version,
+    ) -> FetchResult {
+        let Needed { selection, document } = needed;
+        let tenant = &request.caller.tenant;
+        let key = Key { tenant: tenant.id.clone(), id };
+        let stamp = match &self.shared {
+            None => None,
+            Some(shared) => {
+                let (entry, stamp) = Box::pin(shared.get(&key)).await;
+                let entry = entry
+                    .filter(|entry| !request.fresh && entry.selection.covers(&selection))
+                    .and_then(|entry| self.take_over(&request.caller, &key, entry, &version));
+                if let Some(entry) = entry
+                    && entry.lifetime.phase(self.clock.now()) == Phase::Fresh
+                {
+                    return Ok(Fetched { entry, errors: [].into(), status: CacheStatus::Hit });
+                }
+                stamp
+            }
+        };
+        let id = &key.id;
+        let asked_at = self.clock.now();
+        let Reply { value, errors, size, .. } = self.read(&request, &trail, id, &document).await?;
+        let as_sent = value
+            .as_ref()
+            .filter(|_| stamp.is_some())
+            .map(|job| job.json().root().raw().to_owned());
+        let found = match value {
+            Some(job) => self.owned(&request.caller, id, job, &errors),
+            None => Err(Box::pin(self.refusal(&request, &trail, id, errors.clone())).await),
+        };
+        let (value, errors) = match found {
+            Ok(job) => (CachedEntity::Owned(Arc::new(job)), errors),
+            Err(Error::NotFound(_)) => (CachedEntity::NotFound, Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let (lifetime, now) =
+            (lifetime(&tenant.cache, key.id.kind(), &value, asked_at), self.clock.now());
+        // What came with errors is told to those who wait and not remembered.
+        let is_kept = errors.is_empty();
+        let is_newest = match &self.shared {
+            None => true,
+            Some(shared) => {
+                let known = is_kept.then(|| {
+                    let job = match (&value, as_sent) {
+                        (CachedEntity::Owned(_), Some(text)) => Some(text),
+                        _ => None,
+                    };
+                    let (rules, selection) = (rules_of(tenant), Arc::clone(&selection));
+                    let stays = Duration::try_from(lifetime.end() - now).unwrap_or_default();
+                    (SharedEntry { fetched: asked_at, rules, selection, job }, stays)
+                });
+                Box::pin(shared.land(&key, stamp, known)).await
+            }
+        };
+        let version = self.versions.land(&version).filter(|_| is_newest).unwrap_or(version);
+        let (tenant, weight) = (Arc::clone(tenant), 2 * size);
+        let entry = Arc::new(Entry { value, selection, tenant, lifetime, version, weight });
+        if is_kept {
+            self.cache.put(key, Arc::clone(&entry), now);
+        }
+        Ok(Fetched { entry, errors: errors.into(), status: CacheStatus::Miss })
+    }
+
+    /// Takes over what another replica fetched: judged by this replica's policies, as if Move had
+    /// sent it. What was judged by other rules is not taken.
+    fn take_over(
+        &self,
+        caller: &Caller,
+        key: &Key,
+        known: SharedEntry,
+        version: &Version,
+    ) -> Option<Arc<Entry<CachedEntity>>> {
+        let SharedEntry { fetched, rules, selection, job } = known;
+        if rules != rules_of(&caller.tenant) {
+            return None;
+        }
+        let weight = job.as_ref().map_or(0, |text| 2 * text.len());
+        let value = match job {
+            None => CachedEntity::NotFound,
+            Some(text) => {
+                let job = Entity::parse(&text)?;
+                CachedEntity::Owned(Arc::new(self.owned(caller, &key.id, job, &[]).ok()?))
+            }
+        };
+        let tenant = Arc::clone(&caller.tenant);
+        let (lifetime, now) =
+            (lifetime(&tenant.cache, key.id.kind(), &value, fetched), self.clock.now());
+        // What is told now makes older answers void; what is not fresh is asked for first.
+        let is_told = lifetime.phase(now) == Phase::Fresh;
+        let landed = if is_told { self.versions.land(version) } else { None };
+        let version = landed.unwrap_or_else(|| version.clone());
+        let entry = Arc::new(Entry { value, selection, tenant, lifetime, version, weight });
+        self.cache.put(key.clone(), Arc::clone(&entry), now);
+        Some(entry)
+    }
+
+    /// Asks Move for one entity.
+    pub(super) async fn read(
+        &self,
+        request: &RequestContext,
+        trail: &Trail,
+        id: &EntityId,
+        document: &EntityDocument,
+    ) -> Result<Reply<Entity>, upstream::Error> {
+        self.upstream.call(request, trail, &Call::get(id, document)).await
+    }
+}
+
+fn lifetime(
+    policy: &CachePolicy,
+    kind: EntityKind,
+    known: &CachedEntity,
+    asked_at: jiff::Timestamp,
+) -> Lifetime {
+    let CachedEntity::Owned(owned) = known else {
+        // A file becomes the tenant's when what holds it is read.
+        let ended = CachePolicy { not_found: Duration::ZERO, ..policy.clone() };
+        let policy = if kind == EntityKind::File { &ended } else { policy };
+        return Lifetime::of(policy, State::NotFound, std::iter::empty(), asked_at);
+    };
+    let entity = owned.entity();
+    let ends = |state: Option<Cow<'_, str>>| match state.as_deref() {
+        Some("FINISHED" | "FAILED") => State::Finished,
+        _ => State::Unfinished,
+    };
+    let of_account = |fresh| {
+        let policy = CachePolicy { finished: fresh, ..policy.clone() };
+        Lifetime::of(&policy, State::Finished, std::iter::empty(), asked_at)
+    };
+    let state = match kind {
+        EntityKind::Job => ends(entity.state()),
+        EntityKind::Volume => ends(entity.progress()),
+        EntityKind::Take | EntityKind::File => State::Finished,
+        EntityKind::Client => return of_account(CLIENT_FRESH),
+        EntityKind::Rigs | EntityKind::CameraSettings => return of_account(CATALOGUE_FRESH),
+    };
+    Lifetime::of(policy, state, entity.signed_urls().iter().map(|url| &**url), asked_at)
+}
+
+/// The rules by which another replica judged what it shares, as far as they decide what was asked and
+/// whose it is: the account, and what becomes of jobs and takes that nobody owns.
+fn rules_of(tenant: &Tenant) -> [u8; 32] {
+    let key = Sha256::digest(tenant.account.api_key.expose());
+    Sha256::new()
+        .chain_update(format!("{} {}\n", tenant.account.id, tenant.account.url))
+        .chain_update(key)
+        .chain_update(format!("{:?} {:?}", tenant.metadata.unclaimed_jobs, tenant.unclaimed_takes))
+        .finalize()
+        .into()
+}
