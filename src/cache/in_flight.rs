@@ -52,11 +52,16 @@ where
     K: Clone + Eq + Hash + Send + 'static,
     T: Clone + Send + Sync + 'static,
 {
-    /// The result of a fetch of this version, under this policy and of at least this selection, if one
-    /// is under way. `None` also if it ended without one.
-    pub async fn join(&self, key: &K, selection: &Selection, terms: &Terms) -> Option<T> {
+    /// Joins a fetch of this version, under this policy and of at least this selection, if one is under
+    /// way: what is returned waits for its result, and resolves to `None` if it ends without one.
+    pub fn join(
+        &self,
+        key: &K,
+        selection: &Selection,
+        terms: &Terms,
+    ) -> Option<impl Future<Output = Option<T>> + use<K, T>> {
         let mut result = self.find(key, selection, terms)?;
-        result.wait_for(Option::is_some).await.ok()?.clone()
+        Some(async move { result.wait_for(Option::is_some).await.ok()?.clone() })
     }
 
     /// Returns true if a fetch that [`InFlight::join`] would wait for is under way.

@@ -9,7 +9,7 @@ use super::place;
 use super::plan::{Plan, RootPlan};
 use super::roots::{self, Failed, Outcome, Resolved};
 use super::write::{Nulled, Path, Writer};
-use crate::jobs::Jobs;
+use crate::jobs::{Jobs, Seat};
 use crate::model::{Failure, Kind, RequestContext, RootField, Tenant, Trail};
 use crate::operation::{self, Introspected, Operation, RootKind, Unit};
 use crate::upstream::FieldError;
@@ -33,16 +33,34 @@ pub async fn execute(
     };
     let outcomes = match (operation.kind, operation.units.as_slice()) {
         (_, []) => Vec::new(),
-        (_, [unit]) => vec![Some(run(jobs, request, plan, operation, 0, unit).await)],
-        (Kind::Query, units) => {
-            let all = units.iter().enumerate();
-            let all = all.map(|(i, unit)| run(jobs, request, plan, operation, i, unit));
-            join_all(all).await.into_iter().map(Some).collect()
-        }
+        (_, [unit]) => vec![Some(run(jobs, request, plan, operation, (0, unit), None).await)],
+        (Kind::Query, units) => side_by_side(jobs, request, plan, operation, units).await,
         (Kind::Mutation, units) => one_by_one(jobs, request, plan, operation, units).await,
     };
     let answering = Answering { plan, operation, service, introspected, outcomes };
     answering.write(&request.caller.tenant, &request.trails)
+}
+
+/// Queries side by side; what is read of single things goes up together.
+async fn side_by_side(
+    jobs: &Jobs,
+    request: &RequestContext,
+    plan: &Plan,
+    operation: &Operation,
+    units: &[Unit],
+) -> Vec<Option<Outcome>> {
+    let is_read = |unit: &&Unit| unit.field.is_getter();
+    let mut seat = (units.iter().filter(is_read).count() > 1).then(|| jobs.together(request));
+    let all: Vec<_> = units
+        .iter()
+        .enumerate()
+        .map(|(i, unit)| {
+            let own = seat.clone().filter(|_| unit.field.is_getter());
+            run(jobs, request, plan, operation, (i, unit), own)
+        })
+        .collect();
+    seat.take();
+    join_all(all).await.into_iter().map(Some).collect()
 }
 
 /// Mutations one after the other. One that fails where null is not allowed makes the whole answer null: nothing
@@ -61,7 +79,7 @@ async fn one_by_one(
             outcomes.push(None);
             continue;
         }
-        let outcome = run(jobs, request, plan, operation, i, unit).await;
+        let outcome = run(jobs, request, plan, operation, (i, unit), None).await;
         is_over = outcome.is_err()
             && plan.roots.get(unit.root).is_some_and(|root| !root.step.shape.is_nullable());
         outcomes.push(Some(outcome));
@@ -74,8 +92,8 @@ async fn run(
     request: &RequestContext,
     plan: &Plan,
     operation: &Operation,
-    index: usize,
-    unit: &Unit,
+    (index, unit): (usize, &Unit),
+    seat: Option<Seat>,
 ) -> Outcome {
     let Some(root) = plan.roots.get(unit.root) else { return Err(ApiError::internal().into()) };
     if !request.caller.may(unit.field) {
@@ -83,11 +101,10 @@ async fn run(
     }
     let trail = match request.trails.get(index) {
         Some(trail) => trail.clone(),
-        // One that nobody reads.
-        None => Trail::new("", RootField::GetJob),
+        None => Trail::unread(RootField::GetJob),
     };
     trail.begin();
-    let outcome = roots::resolve(jobs, request, &trail, root, operation, unit).await;
+    let outcome = roots::resolve(jobs, request, &trail, root, operation, unit, seat).await;
     trail.end();
     outcome
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::errors::ApiError;
 use super::plan::RootPlan;
-use crate::jobs::{self, Jobs, ListArguments, Owned, Page, Update};
+use crate::jobs::{self, Jobs, ListArguments, Owned, Page, Seat, Update};
 use crate::model::{EntityId, EntityKind, ErrorCode, RequestContext, RootField, Trail};
 use crate::operation::{Operation, Unit};
 use crate::types::SortDirection;
@@ -59,7 +59,7 @@ struct UpdateArguments {
     name: Option<String>,
 }
 
-/// Does what one unit of an operation asks for.
+/// Does what one unit of an operation asks for. A read with a `seat` goes up together with the operation's others.
 pub async fn resolve(
     jobs: &Jobs,
     request: &RequestContext,
@@ -67,6 +67,7 @@ pub async fn resolve(
     plan: &RootPlan,
     operation: &Operation,
     unit: &Unit,
+    seat: Option<Seat>,
 ) -> Outcome {
     let field = unit.field;
     let kind = field.entity();
@@ -89,7 +90,7 @@ pub async fn resolve(
                     jobs::id(argument, kind, text)?
                 }
             };
-            let answer = jobs.get(request, trail, &id, wanted()?).await?;
+            let answer = jobs.get(request, trail, &id, wanted()?, seat).await?;
             Ok((Resolved::Entity(answer.value), answer.errors))
         }
         RootField::ListJobs | RootField::ListTakes | RootField::ListVolumes => {

@@ -5,7 +5,7 @@ use crate::upstream::{Batch, Call, Entity, FieldError, Reply};
 
 use super::envelope;
 use super::ownership::{Held, Owner, Place, may_read_unclaimed};
-use super::{Error, Jobs};
+use super::{Error, Jobs, needs};
 
 /// The standing of an id with a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,9 @@ impl Jobs {
         if asked.is_empty() {
             return Ok(());
         }
-        let call = Call::batch(&asked);
+        let ownership = needs::of_ownership();
+        let questions: Vec<_> = asked.iter().map(|id| (*id, &ownership)).collect();
+        let call = Call::batch(&questions);
         let Reply { value, errors, .. } =
             self.upstream.call::<Batch>(request, trail, &call).await?;
         let mut worst = Verdict::Usable;

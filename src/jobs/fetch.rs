@@ -1,12 +1,13 @@
 //! Fetches: one question to Move for all who ask at once, and what is kept of its answer.
 
 use std::borrow::Cow;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use crate::cache::{Entry, Key, Lifetime, Phase, SharedEntry, State, Terms};
+use crate::cache::{Entry, Key, Lifetime, Phase, SharedEntry, Stamp, State, Terms};
 use crate::model::{
     CachePolicy, CacheStatus, Caller, EntityId, EntityKind, RequestContext, Selection, Tenant,
     Trail, Version,
@@ -14,7 +15,7 @@ use crate::model::{
 use crate::upstream::{self, Call, Entity, EntityDocument, FieldError, Reply};
 
 use super::needs::Needed;
-use super::{Error, Jobs, Owned};
+use super::{Error, Jobs, Owned, Seat};
 
 /// The time for which the catalogue stays fresh.
 const CATALOGUE_FRESH: Duration = Duration::from_mins(10);
@@ -55,6 +56,7 @@ impl Jobs {
         key: &Key,
         needed: Needed,
         terms: Terms,
+        seat: Option<Seat>,
     ) -> impl Future<Output = Option<FetchResult>> + use<> {
         let needed = match self.cache.last_selection(key) {
             Some(last) if !needed.selection.covers(&last) => {
@@ -70,7 +72,9 @@ impl Jobs {
         let (selection, version) = (Arc::clone(&needed.selection), terms.version.clone());
         // On the heap: it is moved several times before it runs, and it is large.
         let fetch =
-            Box::pin(async move { jobs.fetch_job(request, trail, id, needed, version).await });
+            Box::pin(
+                async move { jobs.fetch_job(request, trail, id, needed, version, seat).await },
+            );
         self.in_flight.start(key, selection, terms, fetch)
     }
 
@@ -81,28 +85,26 @@ impl Jobs {
         id: EntityId,
         needed: Needed,
         version: Version,
+        seat: Option<Seat>,
     ) -> FetchResult {
-        let Needed { selection, document } = needed;
         let tenant = &request.caller.tenant;
         let key = Key { tenant: tenant.id.clone(), id };
-        let stamp = match &self.shared {
-            None => None,
-            Some(shared) => {
-                let (entry, stamp) = Box::pin(shared.get(&key)).await;
-                let entry = entry
-                    .filter(|entry| !request.fresh && entry.selection.covers(&selection))
-                    .and_then(|entry| self.take_over(&request.caller, &key, entry, &version));
-                if let Some(entry) = entry
-                    && entry.lifetime.phase(self.clock.now()) == Phase::Fresh
-                {
-                    return Ok(Fetched { entry, errors: [].into(), status: CacheStatus::Hit });
-                }
-                stamp
-            }
+        let selection = Arc::clone(&needed.selection);
+        let stamp = match Box::pin(self.known_elsewhere(&request, &key, &selection, &version)).await
+        {
+            ControlFlow::Break(fetched) => return Ok(fetched),
+            ControlFlow::Continue(stamp) => stamp,
         };
         let id = &key.id;
         let asked_at = self.clock.now();
-        let Reply { value, errors, size, .. } = self.read(&request, &trail, id, &document).await?;
+        let together = match seat {
+            Some(seat) => seat.ask(id, &selection, &trail).await,
+            None => None,
+        };
+        let Reply { value, errors, size, .. } = match together {
+            Some(reply) => reply?,
+            None => self.read(&request, &trail, id, &needed.document).await?,
+        };
         let as_sent = value
             .as_ref()
             .filter(|_| stamp.is_some())
@@ -142,6 +144,29 @@ impl Jobs {
             self.cache.put(key, Arc::clone(&entry), now);
         }
         Ok(Fetched { entry, errors: errors.into(), status: CacheStatus::Miss })
+    }
+
+    /// Looks for what another replica fetched. If it does not do, returns the stamp under which what is fetched now
+    /// will be known to all.
+    async fn known_elsewhere(
+        &self,
+        request: &RequestContext,
+        key: &Key,
+        selection: &Selection,
+        version: &Version,
+    ) -> ControlFlow<Fetched, Option<Stamp>> {
+        let Some(shared) = &self.shared else { return ControlFlow::Continue(None) };
+        let (entry, stamp) = shared.get(key).await;
+        let entry = entry
+            .filter(|entry| !request.fresh && entry.selection.covers(selection))
+            .and_then(|entry| self.take_over(&request.caller, key, entry, version));
+        match entry {
+            Some(entry) if entry.lifetime.phase(self.clock.now()) == Phase::Fresh => {
+                let (errors, status) = ([].into(), CacheStatus::Hit);
+                ControlFlow::Break(Fetched { entry, errors, status })
+            }
+            _ => ControlFlow::Continue(stamp),
+        }
     }
 
     /// Takes over what another replica fetched: judged by this replica's policies, as if Move had

@@ -12,14 +12,15 @@ use crate::upstream::{self, Entity, EntityDocument, ErrorKind, FieldError, PathS
 use super::fetch::{CachedEntity, FetchResult, Fetched};
 use super::needs::{self, Needed};
 use super::ownership::{self, Claim, Held, NotShown, Place};
-use super::{Answer, Error, Jobs, Owned, Proof, Wanted};
+use super::{Answer, Error, Jobs, Owned, Proof, Seat, Wanted};
 
 /// The rest of an id that nothing has: Move's are random UUIDs, which this is not.
 const NOBODYS: &str = "00000000-0000-0000-0000-000000000000";
 
 impl Jobs {
     /// One entity of the caller's tenant: from the cache where what is known covers what is wanted,
-    /// else from Move, one call for all who ask at once.
+    /// else from Move, one call for all who ask at once; with a `seat`, together with what else its
+    /// request reads.
     ///
     /// # Errors
     /// [`Error::NotFound`] for what is missing, foreign or nobody's; Move's own errors about an
@@ -30,6 +31,7 @@ impl Jobs {
         trail: &Trail,
         id: &EntityId,
         wanted: &Wanted,
+        seat: Option<Seat>,
     ) -> Result<Answer<Arc<Owned>>, Error> {
         trail.note(|notes| notes.entity = Some(id.clone()));
         let key = Key { tenant: request.caller.tenant.id.clone(), id: id.clone() };
@@ -41,10 +43,10 @@ impl Jobs {
                 self.answer(trail, CacheStatus::Hit, id.kind(), &entry)
             }
             Some(entry) if entry.lifetime.phase(now) == Phase::Revalidate => {
-                self.refresh(request, trail, &key, needed.clone());
+                self.refresh(request, trail, &key, needed.clone(), seat);
                 self.answer(trail, CacheStatus::Stale, id.kind(), &entry)
             }
-            _ => match self.ask(request, trail, &key, needed).await {
+            _ => match self.ask(request, trail, &key, needed, seat).await {
                 (coalesced, Ok(Fetched { entry, errors, status })) => {
                     let answer =
                         self.answer(trail, coalesced.unwrap_or(status), id.kind(), &entry)?;
@@ -122,27 +124,40 @@ impl Jobs {
         trail: &Trail,
         key: &Key,
         needed: &Needed,
+        mut seat: Option<Seat>,
     ) -> (Option<CacheStatus>, FetchResult) {
         let terms = self.terms(request, key);
         if !request.fresh
-            && let Some(fetched) = self.in_flight.join(key, &needed.selection, &terms).await
-            // It began before, so its time may be over and this caller's not.
-            && !matches!(&fetched, Err(Error::Upstream(error)) if error.kind() == ErrorKind::DeadlineExceeded)
+            && let Some(flying) = self.in_flight.join(key, &needed.selection, &terms)
         {
-            return (Some(CacheStatus::Coalesced), fetched);
+            // What goes up together does not wait for it.
+            seat = None;
+            if let Some(fetched) = flying.await
+                // It began before, so its time may be over and this caller's not.
+                && !matches!(&fetched, Err(Error::Upstream(error)) if error.kind() == ErrorKind::DeadlineExceeded)
+            {
+                return (Some(CacheStatus::Coalesced), fetched);
+            }
         }
-        let fetched = self.fetch(request, trail, key, needed.clone(), terms).await;
+        let fetched = self.fetch(request, trail, key, needed.clone(), terms, seat).await;
         let panicked = || Err(upstream::Error::not_an_answer("not one that can be handled").into());
         (None, fetched.unwrap_or_else(panicked))
     }
 
     /// Fetches in the background, unless somebody does already.
-    fn refresh(&self, request: &RequestContext, trail: &Trail, key: &Key, needed: Needed) {
+    fn refresh(
+        &self,
+        request: &RequestContext,
+        trail: &Trail,
+        key: &Key,
+        needed: Needed,
+        seat: Option<Seat>,
+    ) {
         let terms = self.terms(request, key);
         if !self.in_flight.is_flying(key, &needed.selection, &terms) {
-            let trail = Trail::new("", trail.field);
+            let trail = Trail::unread(trail.field);
             // Somebody has to wait for it.
-            tokio::spawn(self.fetch(request, &trail, key, needed, terms));
+            tokio::spawn(self.fetch(request, &trail, key, needed, terms, seat));
         }
     }
 

@@ -33,6 +33,7 @@ pub mod present;
 mod sending;
 mod share;
 mod sift;
+mod together;
 mod update;
 mod writers;
 
@@ -53,6 +54,7 @@ pub use ownership::Owned;
 #[cfg(test)]
 pub use ownership::fixture;
 pub use present::{Source, source_of};
+pub use together::Seat;
 pub use update::Update;
 
 use crate::audit::Journal;

@@ -84,7 +84,7 @@ impl Jobs {
     ) -> Result<Answer<Owned>, Error> {
         let id = EntityId::parse(wanted.kind, id)
             .map_err(|_| upstream::Error::not_an_answer("with an id that is none"))?;
-        let Answer { value, errors } = self.get(request, trail, &id, wanted).await?;
+        let Answer { value, errors } = self.get(request, trail, &id, wanted, None).await?;
         Ok(Answer { value: Arc::unwrap_or_clone(value), errors })
     }
 }

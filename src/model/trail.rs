@@ -125,6 +125,18 @@ impl Trail {
         Self { response_key: response_key.into(), field, notes: Arc::default() }
     }
 
+    /// A trail that nobody reads: of work that goes on when its request is answered.
+    #[must_use]
+    pub fn unread(field: RootField) -> Self {
+        Self::new("", field)
+    }
+
+    /// Returns true if somebody reads it.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        !self.response_key.is_empty()
+    }
+
     /// Notes something. Nothing slow belongs into `note`.
     pub fn note<T>(&self, note: impl FnOnce(&mut Notes) -> T) -> T {
         // A panic while noting leaves notes that are still worth telling.

@@ -198,7 +198,7 @@ instruments! {
     limiter_decisions: Counter<u64> = "jobs_gateway_limiter_decisions_total" ["tenant", "decision"]
         "Requests that met the limiter: `admitted`, `rate_limited`, `too_costly` or `too_many_in_flight`.";
     upstream_calls: Counter<u64> = "jobs_gateway_upstream_calls_total" ["field", "outcome"]
-        "Calls to Move by root field: `ok`, or `unreachable`, `interrupted`, `timeout`, `deadline_exceeded` (the caller's), `key_refused`, `throttled`, `circuit_open` (not sent), `status`, `bad_answer`.";
+        "Calls to Move by root field (of several in one document, the first): `ok`, or `unreachable`, `interrupted`, `timeout`, `deadline_exceeded` (the caller's), `key_refused`, `throttled`, `circuit_open` (not sent), `status`, `bad_answer`.";
     upstream_durations: Histogram<f64> = "jobs_gateway_upstream_call_duration_seconds" ["field"]
         "From the sending of a call to the end of its answer.";
     upstream_in_flight: UpDownCounter<i64> = "jobs_gateway_upstream_in_flight" []

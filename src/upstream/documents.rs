@@ -91,21 +91,28 @@ impl Call {
         Self { field: kind.getter(), kind: Kind::Query, document, variables }
     }
 
-    /// Asks whose several entities are, in one document: each stands under its alias of
-    /// [`Batch`](super::Batch).
+    /// Asks for several entities in one document, something of each: each stands under its alias of
+    /// [`Batch`](super::Batch). It goes by the name of the first one's root field.
     #[must_use]
-    pub fn batch(ids: &[&EntityId]) -> Self {
+    pub fn batch(asked: &[(&EntityId, &Selection)]) -> Self {
         let (mut declared, mut fields, mut variables) = (Vec::new(), Vec::new(), Map::new());
-        for (index, id) in ids.iter().enumerate() {
+        for (index, (id, wanted)) in asked.iter().enumerate() {
             let (alias, kind) = (super::Batch::alias(index), id.kind());
+            let (getter, wanted) = (kind.getter(), of_kind(kind, wanted));
+            let Some(argument) = kind.id_argument() else {
+                fields.push(format!("{alias}: {getter}{wanted}"));
+                continue;
+            };
             declared.push(format!("${alias}: ID!"));
-            let (getter, argument) = (kind.getter(), kind.id_argument().unwrap_or("id"));
-            let wanted = of_kind(kind, &Selection::of_leaves(["id", "metadata"]));
             fields.push(format!("{alias}: {getter}({argument}: ${alias}){wanted}"));
             variables.insert(alias, id.as_str().into());
         }
-        let document = format!("query check({}) {{ {} }}", declared.join(", "), fields.join(" "));
-        let field = ids.first().map_or("check", |id| id.kind().getter());
+        let declared = match declared.as_slice() {
+            [] => String::new(),
+            declared => format!("({})", declared.join(", ")),
+        };
+        let document = format!("query batch{declared} {{ {} }}", fields.join(" "));
+        let field = asked.first().map_or("batch", |(id, _)| id.kind().getter());
         Self { field, kind: Kind::Query, document: document.into(), variables }
     }
 

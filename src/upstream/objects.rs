@@ -40,6 +40,13 @@ impl Batch {
         (entity.kind() == Kind::Object).then(|| Entity(entity.to_json()))
     }
 
+    /// Returns the place of the entity that an error names, if it names one.
+    #[must_use]
+    pub fn place(error: &FieldError) -> Option<usize> {
+        let PathSegment::Field(alias) = error.path.first()? else { return None };
+        alias.strip_prefix('e')?.parse().ok()
+    }
+
     /// The errors about it, with their paths below it; also those that name no place.
     pub fn errors_of(errors: &[FieldError], index: usize) -> impl Iterator<Item = FieldError> {
         let alias = Self::alias(index);

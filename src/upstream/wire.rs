@@ -9,7 +9,7 @@ use crate::json::{Json, JsonRef, Kind, Member};
 const LONGEST_PATH: usize = 64;
 
 /// Move's reply to one call: a value, errors, or a value with errors of some of its fields.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Reply<T> {
     /// The root field's value.
     pub value: Option<T>,

@@ -6,6 +6,7 @@ mod addresses;
 mod at_once;
 mod audit;
 mod audit_files;
+mod batches;
 mod cache;
 mod cache_model;
 mod checks;
