@@ -1,9 +1,11 @@
 //! Who may use which root field: every one of them, allowed and denied in every way.
 
 use jobs_gateway::model::{Group, Kind, RootField};
+use jsonwebtoken::Algorithm;
 use serde_json::json;
 
 use crate::support::{Setup, World, key, send};
+use crate::tokens::{Issuer, Key, claims, with_token};
 
 /// A document that uses one root field.
 fn use_of(field: RootField) -> String {
@@ -85,5 +87,39 @@ async fn every_root_field_is_allowed_and_denied_by_tenant_and_key_and_can_be_hid
         assert!(denied.status == 403 && denied.text.contains(&may_not), "{query}: {denied:?}");
         let hidden = world.ask(&format!("hides-{name}"), &query, json!({})).await;
         assert_eq!(hidden.code(), "GRAPHQL_VALIDATION_FAILED", "{query}: {hidden:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_root_field_is_allowed_and_denied_by_the_scopes_of_a_token() {
+    let scopes = RootField::ALL.map(|field| format!("  of:{field}: [{field}]\n")).concat();
+    let groups = Group::ALL.map(|group| format!("  {0}: [{0}]\n", group.name())).concat();
+    let every = Group::ALL.map(Group::name).join(", ");
+    let policy = format!(
+        "auth: {{ issuers: [sso] }}\noperations: [{every}]\nscopes:\n{scopes}{groups}  none: []\n"
+    );
+    let signer = Key::new("k", Algorithm::ES256);
+    let issuer = Issuer::start(&[&signer]).await;
+    let tenants = vec![("acme", policy)];
+    let world = World::set_up(Setup { tenants, config: issuer.config(), ..Setup::default() }).await;
+    let with_scopes = async |scopes: &str, query: &str| {
+        let mut claims = claims("acme");
+        claims["scope"] = scopes.into();
+        with_token(&world, &signer.token(Algorithm::ES256, &claims), query).await
+    };
+    for field in RootField::ALL {
+        let (query, may_not) = (use_of(field), format!("may not call {field}"));
+        let others = RootField::ALL.into_iter().filter(|other| *other != field);
+        let others: Vec<_> = others.map(|other| format!("of:{other}")).collect();
+        let other_groups = Group::ALL.into_iter().filter(|group| *group != field.group());
+        let other_groups: Vec<_> = other_groups.map(Group::name).collect();
+        for scopes in [&others.join(" "), &other_groups.join(" "), "none", "unknown"] {
+            let denied = with_scopes(scopes, &query).await;
+            assert!(denied.status == 403 && denied.text.contains(&may_not), "{query}: {denied:?}");
+        }
+        for scopes in [format!("none of:{field}"), field.group().name().to_owned()] {
+            let allowed = with_scopes(&scopes, &query).await;
+            assert!(allowed.status != 403 && !allowed.text.contains(&may_not), "{allowed:?}");
+        }
     }
 }
