@@ -92,11 +92,14 @@ async fn audit_head(State(Admin { journal, .. }): State<Admin>) -> (StatusCode, 
     }
 }
 
-/// The jobs to forget: one of a tenant, or all of them.
+/// The entities to forget: one of a tenant's, or all of them.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Invalidation {
     tenant: String,
+    /// A job, take, file or volume.
+    id: Option<String>,
+    /// A job: the older word.
     job: Option<String>,
 }
 
@@ -106,15 +109,20 @@ async fn invalidate(
     body: Body,
 ) -> Result<StatusCode, (StatusCode, String)> {
     let refuse = |problem: &dyn std::fmt::Display| {
-        let hint = r#"send {"tenant": "acme"} or {"tenant": "acme", "job": "job-…"}"#;
+        let hint = r#"send {"tenant": "acme"} or {"tenant": "acme", "id": "job-…"}"#;
         (StatusCode::BAD_REQUEST, format!("{problem}; {hint}\n"))
     };
     let body = timeout(BODY_TIME, to_bytes(body, LONGEST_BODY)).await;
     let body = body.map_err(|late| refuse(&late))?.map_err(|error| refuse(&error))?;
-    let Invalidation { tenant, job } =
+    let Invalidation { tenant, id, job } =
         serde_json::from_slice(&body).map_err(|error| refuse(&error))?;
     let tenant = TenantId::parse(&tenant).map_err(|error| refuse(&error))?;
-    let job = job.as_deref().map(EntityId::job).transpose().map_err(|error| refuse(&error))?;
-    jobs.forget(&tenant, job.as_ref()).await;
+    let id = match (id.as_deref(), job.as_deref()) {
+        (Some(_), Some(_)) => return Err(refuse(&"`id` and `job` are two words for one thing")),
+        (Some(id), None) => Some(EntityId::of_any_kind(id).map_err(|error| refuse(&error))?),
+        (None, Some(job)) => Some(EntityId::job(job).map_err(|error| refuse(&error))?),
+        (None, None) => None,
+    };
+    jobs.forget(&tenant, id.as_ref()).await;
     Ok(StatusCode::NO_CONTENT)
 }

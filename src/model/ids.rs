@@ -51,6 +51,20 @@ impl EntityId {
         Ok(Self { kind, text: text.into() })
     }
 
+    /// Reads an id whose beginning tells its kind, as that of all of Move's ids does.
+    ///
+    /// # Errors
+    /// Those of [`EntityId::parse`]; also if the beginning tells none.
+    pub fn of_any_kind(text: &str) -> Result<Self, IdError> {
+        let is_told = |kind: &EntityKind| {
+            let rest = text.strip_prefix(kind.name());
+            kind.has_owner() && rest.is_some_and(|rest| rest.starts_with('-'))
+        };
+        let problem = "must begin with `job-`, `take-`, `file-` or `volume-`";
+        let kind = EntityKind::ALL.into_iter().find(is_told);
+        Self::parse(kind.ok_or(IdError { what: "an id", problem })?, text)
+    }
+
     /// Names a thing that an account has but one of.
     #[must_use]
     pub fn the(kind: EntityKind) -> Self {
@@ -216,6 +230,17 @@ mod tests {
         assert!(EntityId::parse(EntityKind::Take, "take-1").is_ok());
         assert!(EntityId::parse(EntityKind::Take, "job-1").is_err());
         assert!(EntityId::job("takes").is_ok(), "only what is certainly of another kind");
+    }
+
+    #[test]
+    fn the_beginning_of_an_id_tells_its_kind() {
+        for kind in [EntityKind::Job, EntityKind::Take, EntityKind::File, EntityKind::Volume] {
+            let id = EntityId::of_any_kind(&format!("{kind}-1")).expect("an id");
+            assert_eq!(id.kind(), kind);
+        }
+        for other in ["", "job", "jobs-1", "client-1", "rigs-1", "take-\n"] {
+            assert!(EntityId::of_any_kind(other).is_err(), "{other:?}");
+        }
     }
 
     #[test]

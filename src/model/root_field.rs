@@ -223,6 +223,13 @@ impl RootField {
         Self::from_name(kind.getter())
     }
 
+    /// Returns true if what it made can be read again, so that a mutation which is sent once more is answered by it. A
+    /// link is kept nowhere.
+    #[must_use]
+    pub const fn is_replayable(self) -> bool {
+        !matches!(self.activity(), Activity::Other)
+    }
+
     /// Returns true if it reads one thing: the caches keep such.
     #[must_use]
     pub const fn is_getter(self) -> bool {

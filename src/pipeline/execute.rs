@@ -87,7 +87,8 @@ async fn mutate(
             return Err(refusal);
         }
     };
-    let is_replay = matches!(claimed, Claimed::Replay(_));
+    let is_replay = matches!(claimed, Claimed::Replay(_))
+        && operation.units.iter().all(|unit| unit.field.is_replayable());
     let context = context(service, request, record, claimed.keyed().cloned());
     let (service, rules) = (Arc::clone(service), Arc::clone(&request.rules));
     let to_its_end = async move {

@@ -205,6 +205,35 @@ async fn operators_forget_a_job_or_a_tenant_at_the_admin_listener() {
 }
 
 #[tokio::test]
+async fn operators_forget_a_take_file_or_volume_by_its_id() {
+    let world = world().await;
+    let own = r#"{"acme":{},"_gateway":{"v":1,"owner":"acme","by":"k"}}"#;
+    world.sandbox.add_take("take-own", Some(own));
+    world.sandbox.add_file("file-own", Some(own));
+    world.sandbox.add_volume("volume-own", Some(own));
+    let admin = format!("http://{}/cache/invalidate", world.admin);
+    for (id, query) in [
+        ("take-own", "{ getTake(takeId: \"take-own\") { id } }"),
+        ("file-own", "{ getFile(fileId: \"file-own\") { id } }"),
+        ("volume-own", "{ getVolume(id: \"volume-own\") { ... on HumanVolume { id } } }"),
+    ] {
+        world.ask("acme", query, json!({})).await;
+        assert_eq!(x_cache(&world.ask("acme", query, json!({})).await), "HIT", "{id}");
+        let body = json!({"tenant": "acme", "id": id}).to_string();
+        assert_eq!(send(world.http.post(&admin).body(body)).await.status, 204);
+        assert_eq!(x_cache(&world.ask("acme", query, json!({})).await), "MISS", "{id}");
+    }
+    for bad in
+        [json!({"id": "rig-1"}), json!({"id": "job-1", "job": "job-1"}), json!({"job": "take-1"})]
+    {
+        let mut body = bad.clone();
+        body["tenant"] = "acme".into();
+        let refused = send(world.http.post(&admin).body(body.to_string())).await;
+        assert_eq!(refused.status, 400, "{bad}");
+    }
+}
+
+#[tokio::test]
 async fn a_url_in_the_answer_still_works_for_a_minute_when_it_is_handed_out() {
     let sandbox = SandboxOptions {
         step: Duration::from_secs(1),

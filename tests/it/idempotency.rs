@@ -54,6 +54,22 @@ async fn the_same_mutation_with_the_same_key_happens_once_and_is_answered_the_sa
 }
 
 #[tokio::test]
+async fn a_link_is_made_again_and_its_answer_does_not_say_that_it_was_made_before() {
+    let tenants = vec![("acme", "operations: [\"*\", sharing]\n".to_owned())];
+    let world = World::set_up(Setup { tenants, ..Setup::default() }).await;
+    let own = r#"{"acme":{},"_gateway":{"v":1,"owner":"acme","by":"k"}}"#;
+    world.sandbox.add_file("file-own", Some(own));
+    let share = "mutation { generateShareCode(fileId: \"file-own\") { code } }";
+    let mut codes = Vec::new();
+    for _ in 0..2 {
+        let reply = keyed(&world, "acme", "k-1", &json!({"query": share})).await;
+        assert!(!reply.headers.contains_key("idempotent-replayed"), "{reply:?}");
+        codes.push(reply.data("/generateShareCode/code"));
+    }
+    assert_ne!(codes[0], codes[1]);
+}
+
+#[tokio::test]
 async fn a_key_that_is_used_for_something_else_is_a_conflict_and_does_nothing() {
     let world = World::start().await;
     create_keyed(&world, "k-1").await;
