@@ -135,10 +135,7 @@ impl Fetched {
 
     /// Fetches the set and says for how long it is good. When that fails the last good set stays.
     async fn refresh(&self) -> Result<Duration, Error> {
-        let result = match timeout(FETCH_TIMEOUT, self.fetch()).await {
-            Ok(result) => result,
-            Err(_) => Err(Error::Timeout),
-        };
+        let result = fetch(&self.http, &self.url).await;
         let result = result.and_then(|(text, age)| self.take(&text).map(|()| age));
         metrics::issuer_keys(&self.name, result.is_ok());
         result.inspect_err(|error| self.complain(error))
@@ -162,9 +159,21 @@ impl Fetched {
             "the issuer's keys cannot be fetched; the last good ones stay in use"
         );
     }
+}
 
-    async fn fetch(&self) -> Result<(String, Duration), Error> {
-        let mut response = self.http.get(self.url.clone()).send().await?;
+/// Asks an issuer for its keys, once, and returns the number of those that can be used.
+///
+/// # Errors
+/// When no set comes within five seconds, or none with a usable key.
+pub async fn probe(http: &reqwest::Client, url: &url::Url) -> Result<usize, Error> {
+    let (text, _) = fetch(http, url).await?;
+    Ok(parse(&text, 0)?.len())
+}
+
+/// Fetches a set, and says how long it is good.
+async fn fetch(http: &reqwest::Client, url: &url::Url) -> Result<(String, Duration), Error> {
+    let fetching = async {
+        let mut response = http.get(url.clone()).send().await?;
         if !response.status().is_success() {
             return Err(Error::Status(response.status().as_u16()));
         }
@@ -177,7 +186,8 @@ impl Fetched {
             body.extend_from_slice(&chunk);
         }
         Ok((String::from_utf8_lossy(&body).into_owned(), age))
-    }
+    };
+    timeout(FETCH_TIMEOUT, fetching).await.unwrap_or(Err(Error::Timeout))
 }
 
 /// `Cache-Control: max-age` in seconds; `no-store` and `no-cache` are 0 (RFC 9111, section 5.2.2).

@@ -244,8 +244,10 @@ pub(super) fn caller(
     let tenant = text(&issuer.tenant_claim)
         .and_then(|name| TenantId::parse(name).ok())
         .and_then(|id| policies.tenant(&id))
-        .filter(|tenant| tenant.issuers.contains(&issuer.name))
         .ok_or(Error::NoTenant)?;
+    if !tenant.issuers.contains(&issuer.name) {
+        return Err(Error::NotListed);
+    }
     let subject = text("sub");
     Ok(Caller {
         tenant: Arc::clone(tenant),

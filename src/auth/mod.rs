@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use jiff::Timestamp;
 
+pub use follow::probe as probe_issuer;
 pub use holder::holder_of;
 pub use issuers::Issuers;
 
@@ -45,6 +46,9 @@ pub enum Error {
     /// Its time is over.
     #[error("The credential has expired.")]
     Expired,
+    /// A token without `exp`.
+    #[error("The token has no `exp`: one that never ends is not taken.")]
+    Endless,
     /// It may not be used from where the request came.
     #[error("The credential may not be used from this address.")]
     Source,
@@ -60,9 +64,12 @@ pub enum Error {
     /// A token that its issuer's keys do not verify, or one signed in a way that is not taken.
     #[error("The token's signature cannot be verified.")]
     Signature,
-    /// A good token that stands for no tenant which takes it.
+    /// A good token that names no tenant there is.
     #[error("The token grants nothing here.")]
     NoTenant,
+    /// A good token that names a tenant whose policy does not list its issuer.
+    #[error("The token grants nothing here.")]
+    NotListed,
 }
 
 impl Error {
@@ -75,12 +82,14 @@ impl Error {
             Self::Conflicting => "credentials_conflict",
             Self::Unknown => "credential_unknown",
             Self::Expired => "credential_expired",
+            Self::Endless => "token_without_exp",
             Self::Source => "credential_source",
             Self::NotYetValid => "token_not_yet_valid",
             Self::Audience => "token_audience",
             Self::Issuer => "token_issuer",
             Self::Signature => "token_signature",
             Self::NoTenant => "token_without_tenant",
+            Self::NotListed => "token_issuer_not_listed",
         }
     }
 }

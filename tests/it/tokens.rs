@@ -84,7 +84,7 @@ pub struct Issuer {
     asked: Arc<AtomicUsize>,
     /// The time that each answer takes, in milliseconds.
     delay: Arc<AtomicU64>,
-    url: String,
+    pub url: String,
 }
 
 impl Issuer {

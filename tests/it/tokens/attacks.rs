@@ -93,7 +93,7 @@ pub fn bad_claims(rsa: &Key) -> Vec<Attack> {
         rsa.token(Algorithm::RS256, &claims)
     };
     vec![
-        ("no exp", with(&|c| drop(c.as_object_mut().unwrap().remove("exp"))), "malformed"),
+        ("no exp", with(&|c| drop(c.as_object_mut().unwrap().remove("exp"))), "no `exp`"),
         ("exp that is no number", with(&|c| c["exp"] = "soon".into()), "malformed"),
         ("expired", with(&|c| c["exp"] = (now() - 31).into()), "expired"),
         ("not valid yet", with(&|c| c["nbf"] = (now() + 120).into()), "not valid yet"),
