@@ -123,7 +123,7 @@ impl Bucket {
     /// Returns what a caller reads when the bucket has not enough.
     pub(super) fn refusal(&self, wait: Duration, level: Remaining) -> LimitError {
         let name = self.name.clone();
-        let (rate, policy) = (self.rate.to_string().into(), self.policy.clone());
+        let (rate, policy) = (self.rate.in_units().into(), self.policy.clone());
         LimitError::Rate { name, rate, wait, level, policy }
     }
 
@@ -235,7 +235,10 @@ mod tests {
         assert_eq!(take(&bucket, 3), Ok(Remaining { remaining: 1, reset_after }));
         let refused = take(&bucket, 3).expect_err("used up");
         assert_eq!(refused.wait(), Some(Duration::from_secs(1)));
-        assert_eq!(refused.to_string(), "The limit of queries (2/s) is used up. Come back in 1 s.");
+        assert_eq!(
+            refused.to_string(),
+            "The limit of queries (2 units/s) is used up. Come back in 1 s."
+        );
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(take(&bucket, 3).is_ok());
     }

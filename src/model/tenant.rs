@@ -223,6 +223,13 @@ impl Rate {
     pub fn interval(&self) -> Duration {
         self.per / self.units.get()
     }
+
+    /// `200 units/s`, for people: what a unit is, [`Weights`](super::Weights) say.
+    #[must_use]
+    pub fn in_units(&self) -> String {
+        let unit = if self.units.get() == 1 { " unit/" } else { " units/" };
+        self.to_string().replacen('/', unit, 1)
+    }
 }
 
 /// `200/s`, as policies write it.

@@ -1,10 +1,10 @@
 //! The difference between two states of the policies.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::Snapshot;
-use crate::model::RootField;
+use crate::model::{Rate, RateLimits, RootField};
 
 /// The number of names a log line holds.
 const SHOWN: usize = 20;
@@ -26,6 +26,8 @@ pub struct Changes {
     pub rights_removed: Names,
     /// Tenants that stay and whose limits differ.
     pub limits_changed: Names,
+    /// The limits of these, as `tenant/limit: before -> after`.
+    pub limits: Names,
 }
 
 /// Names in their order.
@@ -88,6 +90,7 @@ impl Changes {
             rights_added: rights_beyond(after, before),
             rights_removed: rights_beyond(before, after),
             limits_changed: Names(limits.map(|tenant| tenant.id.to_string()).collect()),
+            limits: limits_between(before, after),
             tenants_added: tenants(after, before),
             tenants_removed: tenants(before, after),
             keys_added: keys(after, before),
@@ -115,6 +118,42 @@ fn rights_beyond(one: &Snapshot, other: &Snapshot) -> Names {
         names.extend(more.map(|field| format!("{}/{}/{field}", tenant.id, key.id)));
     }
     Names(names)
+}
+
+/// The limits that differ, of tenants that are in both states.
+fn limits_between(before: &Snapshot, after: &Snapshot) -> Names {
+    let mut names = BTreeSet::new();
+    for tenant in after.tenants() {
+        let Some(known) = before.tenant(&tenant.id) else { continue };
+        let (old, new) = (figures(&known.rate_limit), figures(&tenant.rate_limit));
+        let all: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+        for limit in all.into_iter().filter(|limit| old.get(*limit) != new.get(*limit)) {
+            let figure = |of: &BTreeMap<_, String>| {
+                of.get(limit).cloned().unwrap_or_else(|| "none".to_owned())
+            };
+            names.insert(format!("{}/{limit}: {} -> {}", tenant.id, figure(&old), figure(&new)));
+        }
+    }
+    Names(names)
+}
+
+/// Limits by the names of their keys below `rate_limit`.
+fn figures(limits: &RateLimits) -> BTreeMap<String, String> {
+    let rate = |rate: &Rate| format!("{rate} (burst {})", rate.burst);
+    let classes = [
+        ("queries", limits.queries),
+        ("mutations", limits.mutations),
+        ("introspection", limits.introspection),
+        ("per_credential.queries", limits.credential_queries),
+        ("per_credential.mutations", limits.credential_mutations),
+    ];
+    let classes =
+        classes.into_iter().filter_map(|(name, own)| Some((name.to_owned(), rate(&own?))));
+    let single = limits.operations.iter();
+    let single = single.map(|(field, own)| (format!("operations.{field}"), rate(own)));
+    let numbers = [("max_cost", limits.max_cost), ("max_in_flight", limits.max_in_flight)];
+    let numbers = numbers.map(|(name, number)| (name.to_owned(), number.to_string()));
+    classes.chain(single).chain(numbers).collect()
 }
 
 #[cfg(test)]

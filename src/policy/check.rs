@@ -96,7 +96,8 @@ fn check_keys<'p>(
     now: Timestamp,
     hashes: &mut HashMap<&'p KeyHash, &'p TenantId>,
 ) {
-    for (key, span) in policy.keys.iter().zip(&policy.key_spans) {
+    let spans = policy.key_spans.iter().zip(&policy.expiry_spans);
+    for (key, (span, expiry)) in policy.keys.iter().zip(spans) {
         if let Some(other) = hashes.insert(&key.hash, &policy.tenant.id) {
             let message = format!("this hash is also that of a key of tenant `{other}`");
             context.error(span, message);
@@ -108,7 +109,7 @@ fn check_keys<'p>(
             }
             _ => continue,
         };
-        context.warning(span, warning);
+        context.warning(expiry.as_ref().unwrap_or(span), warning);
     }
 }
 

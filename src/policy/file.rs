@@ -69,7 +69,7 @@ settings! {
         /// SHA-256 of the key, 64 hexadecimal digits: `jobs-gateway key new` prints it.
         sha256: Spanned<Hash>,
         /// The time from which on the key is refused; `check` warns 14 days ahead.
-        expires: Optional<Expiry> | "never",
+        expires: Optional<Spanned<Expiry>> | "never",
         /// The operations that the key may call: never more than its tenant.
         operations: Optional<Operations> | "the tenant's",
         /// Networks that the key may be used from, within the tenant's.

@@ -8,7 +8,7 @@ use crate::model::{
     Account, AccountId, ApiKey, ClientView, FieldCoordinate, Kind, MetadataPolicy, Namespace, Rate,
     RateLimits, RootField, RootFields, Tenant, TenantId, UnclaimedTakes, Weights,
 };
-use crate::settings::{Context, Section, Source, Span};
+use crate::settings::{Context, Item, Section, Source, Span};
 
 /// A tenant with its keys and what the checks across tenants need.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub struct Policy {
     pub keys: Vec<ApiKey>,
     /// The places of the keys' hashes.
     pub key_spans: Vec<Span>,
+    /// The places of the keys' ends, of those that have one.
+    pub expiry_spans: Vec<Option<Span>>,
     /// The issuers it lists.
     pub issuers: Vec<(String, Span)>,
     /// The fields it hides, as they are listed.
@@ -43,6 +45,8 @@ pub fn read(
     let file: PolicyFile = top.read()?;
     let (id, span) = file.tenant;
     let (keys, key_spans) = keys(context, &file.auth, file.operations);
+    let expiry_span = |key: &Item<KeyFile>| Some(key.settings.expires.as_ref()?.1.clone());
+    let expiry_spans = file.auth.api_keys.iter().map(expiry_span).collect();
     let Auth { issuers, sources, .. } = file.auth;
     let mut hidden_fields: Vec<_> =
         file.hidden_fields.iter().map(|(field, _)| field.clone()).collect();
@@ -84,6 +88,7 @@ pub fn read(
         tenant,
         keys,
         key_spans,
+        expiry_spans,
         issuers,
         hidden_fields,
         namespace_span,
@@ -113,7 +118,7 @@ fn keys(context: &Context<'_>, auth: &Auth, granted: RootFields) -> (Vec<ApiKey>
         keys.push(ApiKey {
             id: id.clone(),
             hash: *hash,
-            expires: *expires,
+            expires: expires.as_ref().map(|(expires, _)| *expires),
             operations: operations.unwrap_or(granted).intersect(granted),
             owner: owner.as_deref().map(Arc::from),
             description: description.as_deref().map(Arc::from),

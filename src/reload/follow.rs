@@ -235,6 +235,7 @@ fn tell(rules: &ReloadableState, changes: &Changes) {
         rights_added,
         rights_removed,
         limits_changed,
+        limits: _,
     } = changes;
     macro_rules! line {
         ($level:ident) => {

@@ -38,7 +38,7 @@ async fn a_used_up_rate_is_a_429_that_says_which_and_when_and_makes_no_call() {
     assert_eq!(header(&refused, "retry-after"), "1");
     assert_eq!(header(&refused, "ratelimit"), "\"queries\";r=0;t=3");
     let message = refused.json()["errors"][0]["message"].as_str().unwrap().to_owned();
-    assert_eq!(message, "The limit of queries (1/s) is used up. Come back in 1 s.");
+    assert_eq!(message, "The limit of queries (1 unit/s) is used up. Come back in 1 s.");
     assert!(world.sandbox.calls().is_empty());
     assert_eq!(world.ask("globex", MISSING, json!({})).await.code(), "NOT_FOUND");
     world.pass(Duration::from_secs(1)).await;
