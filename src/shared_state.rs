@@ -224,6 +224,21 @@ impl SharedState {
         }
     }
 
+    /// Connects anew and makes sure that the server may be written to.
+    ///
+    /// # Errors
+    /// The cause, without the address.
+    pub async fn verify(&self) -> Result<(), String> {
+        let asking = async {
+            let mut connection = self.client.get_multiplexed_async_connection().await?;
+            let key = format!("{PREFIX}nothing");
+            let _deleted: u32 = redis::cmd("DEL").arg(key).query_async(&mut connection).await?;
+            RedisResult::Ok(())
+        };
+        let asked = timeout(2 * CONNECT, asking).await;
+        asked.map_err(|_| "no answer in time".to_owned())?.map_err(|error| causes(&error))
+    }
+
     /// Finds out whether trouble is over, and whether the server may still be written to. To be called
     /// every [`REST`] or so: a gateway that nobody calls recovers too, and notices a failover.
     pub async fn probe(&self) {

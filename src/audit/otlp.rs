@@ -23,11 +23,17 @@ impl Endpoint {
     pub const fn new(url: url::Url) -> Self {
         Self(url)
     }
+
+    /// Returns its scheme, host and port, which is all of it that may be shown.
+    #[must_use]
+    pub fn host(&self) -> String {
+        self.0.origin().ascii_serialization()
+    }
 }
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Endpoint({}://{}/…)", self.0.scheme(), self.0.host_str().unwrap_or_default())
+        write!(f, "Endpoint({}/…)", self.host())
     }
 }
 

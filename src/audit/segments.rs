@@ -4,6 +4,7 @@
 //! then `audit.<number>.jsonl.gz`. `audit.jsonl.head` holds the [`Head`]. All of them are their owner's
 //! alone to read.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, FileTimes, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -28,6 +29,23 @@ impl Segments {
     #[must_use]
     pub fn new(file: &Path) -> Self {
         Self { file: file.to_owned() }
+    }
+
+    /// The chains of a folder, in the order of their names; those of strangers' requests are not told, as they lie
+    /// beside the others.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn in_folder(folder: &Path) -> io::Result<Vec<Self>> {
+        let mut files = BTreeSet::new();
+        for entry in fs::read_dir(folder)? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            files.extend(written_file(&name).map(|name| folder.join(name)));
+        }
+        let chains: Vec<_> = files.iter().map(|file| Self::new(file)).collect();
+        let is_beside =
+            |chain: &Self| chains.iter().any(|other| other.refused().file == chain.file);
+        Ok(chains.iter().filter(|chain| !is_beside(chain)).cloned().collect())
     }
 
     /// The file that is written.
@@ -229,6 +247,19 @@ impl Segments {
             _ => Ok(()),
         }
     }
+}
+
+/// The name of the file that is written, of which this may be the name of a closed one or of the head. Other files
+/// than `….jsonl` are known by their head.
+fn written_file(name: &str) -> Option<String> {
+    if let Some(written) = name.strip_suffix(".head") {
+        return Some(written.to_owned());
+    }
+    let stem = name.strip_suffix(".gz").unwrap_or(name).strip_suffix(".jsonl")?;
+    let number = stem.rsplit_once('.').filter(|(_, number)| {
+        number.len() == 20 && number.bytes().all(|digit| digit.is_ascii_digit())
+    });
+    Some(format!("{}.jsonl", number.map_or(stem, |(stem, _)| stem)))
 }
 
 fn try_lock(file: &File) -> io::Result<()> {

@@ -7,6 +7,7 @@ use std::sync::{LazyLock, OnceLock};
 use std::thread;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::trace::TraceId;
 use opentelemetry::{Key, KeyValue};
@@ -19,12 +20,12 @@ use opentelemetry_otlp::{
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::PeriodicReader;
-use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanProcessor};
+use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanExporter as _, SpanProcessor};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::failures::Watched;
-use super::metrics;
+use super::{causes, metrics};
 use crate::settings::forms::{FilePath, Percent, Secrets, WebUrl, hidden};
 use crate::settings::{Choice, OneOf, Optional, ValueKind};
 use crate::{scalars, settings};
@@ -182,6 +183,34 @@ pub fn exporters(otlp: &Otlp) -> Result<Exporters, Error> {
             .with_batch_exporter(Watched::new("logs", logs))
             .build(),
     })
+}
+
+/// Sends a collector no traces at all, to hear whether it would take them.
+///
+/// # Errors
+/// When it cannot be spoken to, or does not take them, in words.
+pub async fn probe(otlp: &Otlp) -> Result<(), String> {
+    let told = |error: Error| causes(&error);
+    let sent = match otlp.protocol {
+        Transport::Grpc => {
+            let tls = tls(otlp).map_err(told)?;
+            let exporter = grpc(SpanExporter::builder().with_tonic(), otlp, tls.as_ref()).build();
+            let mut exporter = exporter.map_err(|error| told(error.into()))?;
+            exporter.set_resource(&resource());
+            exporter.export(Vec::new()).await
+        }
+        Transport::Http => {
+            let client = client(otlp).map_err(told)?;
+            let exporter = http(SpanExporter::builder().with_http(), otlp, &client, "traces");
+            let mut exporter = exporter.build().map_err(|error| told(error.into()))?;
+            exporter.set_resource(&resource());
+            // Its client blocks: all is done at the first poll.
+            let export = move || exporter.export(Vec::new()).now_or_never();
+            let outcome = tokio::task::spawn_blocking(export).await;
+            outcome.map_err(|error| error.to_string())?.unwrap_or(Ok(()))
+        }
+    };
+    sent.map_err(|error| causes(&error))
 }
 
 fn grpc<B>(exporter: B, otlp: &Otlp, tls: Option<&ClientTlsConfig>) -> B
