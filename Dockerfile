@@ -43,6 +43,9 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certifica
 COPY --from=build --chown=65532:65532 /state /var/lib/jobs-gateway
 COPY --from=build /src/target/dist/jobs-gateway /jobs-gateway
 USER 65532:65532
+# For commands that are run in the container.
+ENV JOBS_GATEWAY_CONFIG=/etc/jobs-gateway/config/gateway.yaml \
+    JOBS_GATEWAY_AUDIT=/var/lib/jobs-gateway/audit/audit.jsonl
 EXPOSE 4000 9090
 VOLUME /var/lib/jobs-gateway
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \

@@ -1,22 +1,22 @@
 //! `jobs-gateway audit`
 
-use std::collections::VecDeque;
-use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::time::Duration;
-
-use indicatif::{ProgressBar, ProgressStyle};
-use jiff::Timestamp;
-use serde_json::Value;
-
-use crate::audit::verify::{Broken, Oldest, Report};
-use crate::audit::{Hash, Head, Segments, reader, verify};
-use crate::settings::values;
-
+mod columns;
 mod filter;
+mod query;
+mod source;
+mod verify;
 
-use filter::{Filter, HEADER, row};
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+
+use crate::audit::{Hash, Head};
+use crate::settings::values;
+use columns::Printing;
+use filter::Filter;
+use source::Chains;
 
 /// Verifies, searches and follows audit records.
 #[derive(Debug, clap::Args)]
@@ -29,14 +29,14 @@ pub struct Args {
 enum Command {
     /// Find any edit, removal, reordering or truncation.
     Verify {
-        /// The files that are written; closed segments beside them are verified too.
+        /// The files that are written; closed segments beside them are verified too. Of a folder, all chains in it.
         #[arg(required = true)]
         paths: Vec<PathBuf>,
         /// The head that was exported, COUNT:HASH; without it the file beside the records.
         #[arg(long, value_parser = head)]
         head: Option<Head>,
     },
-    /// Print the records that match, oldest first.
+    /// Print the records that match, in the order in which they were written. Times are UTC.
     Query {
         #[command(flatten)]
         filter: Filter,
@@ -50,55 +50,19 @@ enum Command {
         #[arg(long)]
         limit: Option<usize>,
         #[command(flatten)]
-        source: Source,
+        printing: Printing,
+        #[command(flatten)]
+        chains: Chains,
     },
-    /// Print records as they are written, until interrupted.
+    /// Print records as they are written, until interrupted. Times are UTC.
     Tail {
         #[command(flatten)]
         filter: Filter,
         #[command(flatten)]
-        source: Source,
+        printing: Printing,
+        #[command(flatten)]
+        chains: Chains,
     },
-}
-
-/// The source of records, and the format in which they are printed.
-#[derive(Debug, clap::Args)]
-struct Source {
-    /// The format in which they are printed.
-    #[arg(long, value_enum, default_value = "table")]
-    format: Format,
-    /// The file that is written.
-    #[arg(long, default_value = "audit/audit.jsonl")]
-    file: PathBuf,
-    /// Print summaries of strangers' requests instead: those that showed no credential that is
-    /// known, or were refused as HTTP before it was looked at (405, 406, 413, 415, ...).
-    #[arg(long)]
-    strangers: bool,
-}
-
-impl Source {
-    fn segments(&self) -> Segments {
-        let segments = Segments::new(&self.file);
-        if self.strangers { segments.refused() } else { segments }
-    }
-
-    /// Some of the files.
-    ///
-    /// # Errors
-    /// When there are none, or their folder cannot be read.
-    fn files(
-        &self,
-        list: impl Fn(&Segments) -> io::Result<Vec<PathBuf>>,
-    ) -> io::Result<Vec<PathBuf>> {
-        let segments = self.segments();
-        let missing = || io::Error::new(io::ErrorKind::NotFound, "no such file");
-        let files = list(&segments)
-            .and_then(|files| if files.is_empty() { Err(missing()) } else { Ok(files) });
-        files.map_err(|error| {
-            let text = format!("{}: {error}; name it with --file", segments.current().display());
-            io::Error::new(error.kind(), text)
-        })
-    }
 }
 
 /// A time, or how long ago it was.
@@ -110,29 +74,26 @@ fn moment(text: &str) -> Result<Timestamp, String> {
     }
 }
 
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Format {
-    /// A line for people.
-    Table,
-    /// The record as it is.
-    Json,
-}
-
 fn head(text: &str) -> Result<Head, String> {
-    let (count, hash) = text.split_once(':').ok_or("must be COUNT:HASH")?;
-    let count = count.parse().map_err(|_| "must be COUNT:HASH")?;
-    Ok(Head { count, hash: hash.parse::<Hash>()?, first: 0 })
+    let read = text.split_once(':').and_then(|(count, hash)| {
+        Some(Head { count: count.parse().ok()?, hash: hash.parse::<Hash>().ok()?, first: 0 })
+    });
+    read.ok_or_else(|| {
+        "must be COUNT:HASH as `audit verify` and /audit/head print it: a number, a colon, 64 hexadecimal digits"
+            .to_owned()
+    })
 }
 
 /// Runs it.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
     let outcome = match &args.command {
-        Command::Verify { paths, head } => verify_all(paths, *head),
-        Command::Query { filter, since, until, limit, source } => {
-            query(filter, (*since, *until), limit.unwrap_or(usize::MAX), source)
+        Command::Verify { paths, head } => verify::verify(paths, *head),
+        Command::Query { filter, since, until, limit, printing, chains } => {
+            let window = query::SearchWindow { since: *since, until: *until, limit: *limit };
+            query::query(filter, window, printing, chains)
         }
-        Command::Tail { filter, source } => tail(filter, source),
+        Command::Tail { filter, printing, chains } => query::tail(filter, printing, chains),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -142,160 +103,6 @@ pub fn run(args: &Args) -> ExitCode {
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
-        }
-    }
-}
-
-fn verify_all(paths: &[PathBuf], head: Option<Head>) -> io::Result<bool> {
-    let mut all_good = true;
-    for path in paths {
-        let calls = Segments::new(path);
-        let strangers = calls.refused();
-        all_good &= verify_one(&calls, head)?;
-        // An exported head is of calls.
-        if strangers.current().exists() {
-            all_good &= verify_one(&strangers, None)?;
-        }
-    }
-    Ok(all_good)
-}
-
-fn verify_one(segments: &Segments, head: Option<Head>) -> io::Result<bool> {
-    let path = segments.current().display();
-    let files = segments.files().map_err(|error| at(segments.current(), &error))?;
-    let bar = progress(&files)?;
-    let report = verify::verify(segments, head, |bytes| bar.inc(bytes));
-    bar.finish_and_clear();
-    match report {
-        Ok(Report { records, head: Head { count, hash, .. }, oldest, torn }) => {
-            println!("{path}: {records} records, {count}:{hash}");
-            if let Some(Oldest { link, at }) = oldest {
-                println!("  from {at} on{}", before(link.seq, link.prev));
-            }
-            if torn > 0 {
-                println!("  and {torn} bytes of a line that a crash cut short");
-            }
-            Ok(true)
-        }
-        Err(missing @ Broken::NoFile { .. }) => {
-            eprintln!("error: {missing}");
-            Ok(false)
-        }
-        Err(broken) => {
-            println!("{path}: BROKEN: {broken}");
-            Ok(false)
-        }
-    }
-}
-
-/// Tells what was there before the oldest record.
-fn before(first: u64, prev: Hash) -> String {
-    match first {
-        1 => ": none was retired".to_owned(),
-        first => format!("; older ones were retired, the last of them {}:{prev}", first - 1),
-    }
-}
-
-fn at(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-}
-
-/// A bar over bytes, where somebody looks.
-fn progress(files: &[PathBuf]) -> io::Result<ProgressBar> {
-    let sizes = files.iter().map(|path| path.metadata().map(|metadata| metadata.len()));
-    let total = sizes.sum::<io::Result<u64>>()?;
-    if !io::stderr().is_terminal() {
-        return Ok(ProgressBar::hidden());
-    }
-    let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {eta}");
-    Ok(ProgressBar::new(total).with_style(style.map_err(io::Error::other)?))
-}
-
-fn query(
-    filter: &Filter,
-    (since, until): (Option<Timestamp>, Option<Timestamp>),
-    limit: usize,
-    source: &Source,
-) -> io::Result<bool> {
-    let files = source.files(Segments::files)?;
-    let bar = progress(&files)?;
-    let mut out = printer(source.format);
-    let mut newest = VecDeque::new();
-    for line in reader::all_lines(files) {
-        let line = line?;
-        bar.inc(line.len() as u64 + 1);
-        let Ok(record) = serde_json::from_slice::<Value>(&line) else { continue };
-        let time = record["time"].as_i64().unwrap_or_default();
-        let is_wanted = since.is_none_or(|since| time >= since.as_millisecond())
-            && until.is_none_or(|until| time <= until.as_millisecond())
-            && filter.takes(&record);
-        if !is_wanted {
-            continue;
-        }
-        if limit == usize::MAX {
-            out.print(&line, &record)?;
-            continue;
-        }
-        newest.push_back((line, record));
-        if newest.len() > limit {
-            newest.pop_front();
-        }
-    }
-    bar.finish_and_clear();
-    for (line, record) in newest {
-        out.print(&line, &record)?;
-    }
-    Ok(true)
-}
-
-fn tail(filter: &Filter, source: &Source) -> io::Result<bool> {
-    source.files(Segments::files)?;
-    let segments = source.segments();
-    let mut seen = segments.head()?.map_or(0, |head| head.count);
-    let mut out = printer(source.format);
-    loop {
-        let written = segments.head()?.map_or(0, |head| head.count);
-        if written > seen {
-            for line in reader::all_lines(source.files(|segments| segments.files_from(seen + 1))?) {
-                let line = line?;
-                let record: Value = serde_json::from_slice(&line).unwrap_or_default();
-                let seq = record["unmapped"]["chain"]["seq"].as_u64();
-                if seq.is_some_and(|seq| seq > seen) && filter.takes(&record) {
-                    out.print(&line, &record)?;
-                }
-            }
-            out.to.flush()?;
-            seen = written;
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    }
-}
-
-/// Standard output, where records are printed.
-struct Printer {
-    to: io::StdoutLock<'static>,
-    format: Format,
-    /// Set until the first line is printed, where people look.
-    needs_header: bool,
-}
-
-fn printer(format: Format) -> Printer {
-    let to = io::stdout().lock();
-    let needs_header = matches!(format, Format::Table) && to.is_terminal();
-    Printer { to, format, needs_header }
-}
-
-impl Printer {
-    fn print(&mut self, line: &[u8], record: &Value) -> io::Result<()> {
-        if std::mem::take(&mut self.needs_header) {
-            writeln!(self.to, "{}", row(HEADER))?;
-        }
-        match self.format {
-            Format::Json => {
-                self.to.write_all(line)?;
-                self.to.write_all(b"\n")
-            }
-            Format::Table => writeln!(self.to, "{}", filter::row_of(record)),
         }
     }
 }

@@ -1,53 +1,81 @@
 //! `jobs-gateway check`
 
-use std::path::PathBuf;
+mod live;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use super::config::ConfigFile;
 use super::findings::{self, Form};
+use super::output::print;
 use crate::app::App;
-use crate::model::{Clock, RootField, RootFields, Tenant};
+use crate::model::{RootField, RootFields, Tenant};
 use crate::policy::Snapshot;
-use crate::reload::{ConfigSource, Loaded};
+use crate::reload::Loaded;
 use crate::settings::{Diagnostic, Diagnostics, Severity};
 
 /// Checks the configuration and all policies: everything that would stop a start.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The configuration.
-    #[arg(long, default_value = "gateway.yaml")]
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigFile,
     /// The form of the findings.
     #[arg(long, value_enum, default_value = "text")]
     format: Form,
+    /// Also ask everything that the gateway would speak to: Move with each account's key, Redis, issuers, collectors
+    /// and audit sinks. It takes ten seconds at most, and changes nothing.
+    #[arg(long)]
+    live: bool,
+}
+
+/// The findings of a check, and what is told besides in text.
+struct Checked {
+    found: Diagnostics,
+    /// The numbers of tenants and of keys, if they could be read.
+    counts: Option<(usize, usize)>,
+    notes: String,
 }
 
 /// Prints all findings and a summary; fails if any of them is an error.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
-    let origin = ConfigSource::new(&args.config, Arc::new(|name| std::env::var(name).ok()));
-    let (found, counts) = match origin.load(Clock::system().now()) {
-        Ok(Loaded { config, policies, mut warnings, .. }) => {
-            let counts = (policies.tenant_count(), policies.key_count());
-            let added = added(&policies);
-            if let Err(problem) = App::rehearse(&config, policies) {
-                warnings.0.push(Diagnostic::error(problem, None));
-            }
-            (warnings, Some((counts, added)))
-        }
-        Err(found) => (found, None),
-    };
-    match args.format {
-        Form::Text => {
-            let (counts, added) = counts.unzip();
-            print!("{}{}", added.unwrap_or_default(), summary(&found, counts));
-        }
-        Form::Json => println!("{:#}", findings::json(&found)),
-        Form::Sarif => println!("{:#}", findings::sarif(&found)),
-        Form::Junit => print!("{}", findings::junit(&found)),
-    }
+    let Checked { found, counts, notes } = check(args);
+    print(&match args.format {
+        Form::Text => format!("{notes}{}", summary(&found, counts)),
+        Form::Json => format!("{:#}\n", findings::json(&found)),
+        Form::Sarif => format!("{:#}\n", findings::sarif(&found)),
+        Form::Junit => findings::junit(&found),
+    });
     if found.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
+
+fn check(args: &Args) -> Checked {
+    let (config, policies, mut found) = match args.config.load() {
+        Ok(Loaded { config, policies, warnings, .. }) => (config, policies, warnings),
+        Err(found) => return Checked { found, counts: None, notes: String::new() },
+    };
+    let counts = Some((policies.tenant_count(), policies.key_count()));
+    let mut notes = added(&policies);
+    let asked = if args.live { live::ask(&config, &policies) } else { Ok(Vec::new()) };
+    if let Err(problem) = App::rehearse(&config, policies) {
+        found.0.push(Diagnostic::error(problem, None));
+    }
+    match asked {
+        Ok(asked) => {
+            for live::Asked { who, answer } in asked {
+                match answer {
+                    Ok(answer) => notes.push_str(&format!("ok: {who}: {answer}\n")),
+                    Err(cause) => found.0.push(Diagnostic::error(format!("{who}: {cause}"), None)),
+                }
+            }
+        }
+        Err(problem) => found.0.push(Diagnostic::error(problem, None)),
+    }
+    Checked { found, counts, notes }
+}
+
+/// The version in which `"*"` began to mean more than jobs.
+const VERSION_OF_STAR: &str = "0.1.0";
 
 /// Tells which operations this version added to the `"*"` of policies, if any tenant has it.
 fn added(policies: &Snapshot) -> String {
@@ -61,7 +89,7 @@ fn added(policies: &Snapshot) -> String {
     }
     let names: Vec<_> = RootFields::added_to_star().iter().map(RootField::name).collect();
     format!(
-        "note: since this version `\"*\"` is also {} (tenants: {})\n",
+        "note: `\"*\"` is more than the jobs of before {VERSION_OF_STAR}: also {} (tenants: {})\n",
         names.join(", "),
         tenants.join(", ")
     )

@@ -1,13 +1,12 @@
 //! `jobs-gateway completions`, `jobs-gateway man`
 
-use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-use super::Cli;
+use super::{Cli, output};
 
 /// Prints the completions of a shell.
 #[derive(Debug, clap::Args)]
@@ -26,8 +25,10 @@ pub struct ManArgs {
 /// Prints completions.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
-    clap_complete::generate(args.shell, &mut Cli::command(), "jobs-gateway", &mut io::stdout());
-    ExitCode::SUCCESS
+    // It panics where it cannot write: into memory it can.
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "jobs-gateway", &mut script);
+    output::finish(Ok(String::from_utf8_lossy(&script).into_owned()))
 }
 
 /// Writes manual pages.
@@ -35,9 +36,6 @@ pub fn run(args: &Args) -> ExitCode {
 pub fn man(args: &ManArgs) -> ExitCode {
     let written = std::fs::create_dir_all(&args.folder)
         .and_then(|()| clap_mangen::generate_to(Cli::command(), &args.folder));
-    if let Err(error) = written {
-        eprintln!("error: cannot write to {}: {error}", args.folder.display());
-        return ExitCode::FAILURE;
-    }
-    ExitCode::SUCCESS
+    let failed = |error| format!("cannot write to {}: {error}", args.folder.display()).into();
+    output::finish(written.map(|()| String::new()).map_err(failed))
 }

@@ -2,23 +2,23 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use crate::auth::what_if;
+use serde_json::{Map, Value as Json};
+
+use super::caller::{self, Credential};
+use super::config::ConfigFile;
+use super::output::{self, CommandError};
 use crate::graphql;
-use crate::model::{
-    Caller, Clock, Kind, Rate, RateLimits, RootField, RootFields, TenantId, Weights,
-};
+use crate::model::{Caller, Kind, Rate, RateLimits, RootField, RootFields, TenantId, Weights};
 use crate::operation::{Document, Documents, Operation};
-use crate::reload::{ConfigSource, Loaded};
+use crate::reload::Loaded;
 use crate::settings::{Node, Value};
 
 /// Tells what a caller may do, under which limits, and which file and line each answer comes from.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The configuration.
-    #[arg(long, default_value = "gateway.yaml")]
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigFile,
     /// The tenant.
     #[arg(long, value_parser = |text: &str| TenantId::parse(text))]
     tenant: TenantId,
@@ -36,23 +36,14 @@ pub struct Args {
 /// Prints the explanation.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
-    let origin = ConfigSource::new(&args.config, Arc::new(|name| std::env::var(name).ok()));
-    match explain(args, &origin) {
-        Ok(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
-        Err(problem) => {
-            eprintln!("error: {problem}");
-            ExitCode::FAILURE
-        }
-    }
+    output::finish(explain(args))
 }
 
-fn explain(args: &Args, origin: &ConfigSource) -> Result<String, Box<dyn std::error::Error>> {
-    let loaded = origin.load(Clock::system().now())?;
+fn explain(args: &Args) -> Result<String, CommandError> {
+    let loaded = args.config.load()?;
     let caller = caller(args, &loaded)?;
-    let node = origin.trace(&loaded.config, &caller.tenant.id).ok_or("the tenant has no file")?;
+    let node = args.config.source().trace(&loaded.config, &caller.tenant.id);
+    let node = node.ok_or("the tenant's file went away")?;
     let key = args.key_id.as_deref().and_then(|id| key_node(&node, id));
     let mut text = describe(&caller, &node, key);
     if let Some(path) = &args.query {
@@ -71,22 +62,29 @@ fn key_node<'a>(node: &'a Node, id: &str) -> Option<&'a Node> {
     keys.iter().find(has_id)
 }
 
-fn caller(args: &Args, loaded: &Loaded) -> Result<Caller, Box<dyn std::error::Error>> {
-    let Loaded { config, policies, .. } = loaded;
-    let caller = match (&args.key_id, &args.claims) {
-        (Some(id), _) => what_if::with_key(policies, &args.tenant, id, Clock::system().now())?,
-        (None, Some(path)) => {
-            let claims = serde_json::from_str(&std::fs::read_to_string(path)?)?;
-            what_if::with_claims(&config.issuers, policies, &claims)?
-        }
-        (None, None) => {
-            what_if::of_tenant(policies.tenant(&args.tenant).ok_or("there is no such tenant")?)
-        }
+fn caller(args: &Args, loaded: &Loaded) -> Result<Caller, CommandError> {
+    let claims = args.claims.as_deref().map(claims).transpose()?;
+    let credential = match (&args.key_id, &claims) {
+        (Some(id), _) => Credential::Key(id),
+        (None, Some(claims)) => Credential::Token(claims),
+        (None, None) => Credential::Any,
     };
+    let caller = caller::caller(loaded, &args.tenant, credential)
+        .map_err(|error| caller::why_refused(loaded, &args.tenant, credential, error))?;
     if caller.tenant.id != args.tenant {
         return Err(format!("the token is one of tenant `{}`", caller.tenant.id).into());
     }
     Ok(caller)
+}
+
+fn claims(path: &Path) -> Result<Map<String, Json>, CommandError> {
+    let problem = |error| format!("{} holds no claims: {error}", path.display());
+    Ok(serde_json::from_str(&read(path)?).map_err(problem)?)
+}
+
+fn read(path: &Path) -> Result<String, CommandError> {
+    let problem = |error| format!("cannot read {}: {error}", path.display()).into();
+    std::fs::read_to_string(path).map_err(problem)
 }
 
 /// A line a setting: what holds, and the place that says so.
@@ -142,7 +140,9 @@ fn describe(caller: &Caller, node: &Node, key: Option<&Node>) -> String {
 }
 
 fn rate(rate: Option<&Rate>) -> String {
-    rate.map_or("unlimited".to_owned(), |rate| format!("{rate}, {} at once", rate.burst))
+    rate.map_or("unlimited".to_owned(), |rate| {
+        format!("{}, {} units at once", rate.in_units(), rate.burst)
+    })
 }
 
 /// The limits that only some policies have.
@@ -183,15 +183,14 @@ fn complement(fields: RootFields) -> RootFields {
     RootField::ALL.into_iter().filter(|field| !fields.contains(*field)).collect()
 }
 
-fn describe_query(
-    caller: &Caller,
-    loaded: &Loaded,
-    path: &Path,
-) -> Result<String, Box<dyn std::error::Error>> {
-    let text = std::fs::read_to_string(path)?;
+fn describe_query(caller: &Caller, loaded: &Loaded, path: &Path) -> Result<String, CommandError> {
+    let text = read(path)?;
     let documents = Documents::new(loaded.config.limits.clone());
     let schema = graphql::schema_without(&caller.tenant.hidden_fields)?;
-    let operation = documents.parse(&schema, &text).and_then(Document::sketch)?;
+    let operation = documents
+        .parse(&schema, &text)
+        .and_then(Document::sketch)
+        .map_err(|error| format!("{}: {error}", path.display()))?;
     let mut told = format!("\n{}\n", path.display());
     for (key, field) in operation.root_fields() {
         let verdict = if caller.may(field) { "allowed" } else { "FORBIDDEN" };
@@ -201,7 +200,7 @@ fn describe_query(
         ));
     }
     told.push_str(&format!(
-        "  costs {} in all, {}\n",
+        "  costs {} units in all, {}\n",
         cost(&operation, &loaded.config.weights),
         cacheability(&operation)
     ));

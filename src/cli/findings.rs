@@ -106,7 +106,7 @@ fn text(finding: &Diagnostic) -> String {
 }
 
 /// A text as it may stand in an attribute or between tags (XML 1.0, sections 2.2 and 2.4).
-fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     for letter in text.chars() {
         match letter {

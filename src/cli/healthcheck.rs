@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::output;
 use crate::telemetry;
 
 /// The time that the gateway gets to answer.
@@ -27,7 +28,7 @@ pub fn run(args: &Args) -> ExitCode {
     match asked {
         Ok(answer) => {
             let is_well = answer.status().is_success();
-            print!("{}", answer.text().unwrap_or_default());
+            output::print(&answer.text().unwrap_or_default());
             if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {

@@ -1,14 +1,17 @@
 //! The command line: a file a command.
 
 pub mod audit;
+mod caller;
 pub mod check;
 pub mod completions;
+mod config;
 #[cfg(feature = "sandbox")]
 pub mod dev;
 pub mod explain;
 mod findings;
 pub mod healthcheck;
 pub mod key;
+mod output;
 pub mod policy;
 pub mod schema;
 pub mod serve;
@@ -54,7 +57,7 @@ enum Command {
     Audit(audit::Args),
     /// Test policies against expectations.
     Policy(policy::Args),
-    /// Make API keys.
+    /// Make, rotate and hash API keys.
     Key(key::Args),
     /// Print the GraphQL schema.
     Schema(schema::Args),
@@ -83,10 +86,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Policy(args) => policy::run(&args),
         Command::Key(args) => key::run(&args),
         Command::Schema(args) => schema::run(&args),
-        Command::Metrics => {
-            print!("{}", crate::telemetry::instruments::markdown());
-            ExitCode::SUCCESS
-        }
+        Command::Metrics => output::finish(Ok(crate::telemetry::instruments::markdown())),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => completions::man(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),

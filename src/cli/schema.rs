@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use super::output;
+
 /// Prints the gateway's schema in the schema definition language, or the JSON Schema of a file.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
@@ -23,12 +25,11 @@ pub struct Args {
 /// Prints it.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
-    match (args.config, args.policy, args.table) {
-        (true, _, true) => print!("{}", crate::config::reference()),
-        (true, _, false) => println!("{:#}", crate::config::json_schema()),
-        (_, true, true) => print!("{}", crate::policy::reference()),
-        (_, true, false) => println!("{:#}", crate::policy::json_schema()),
-        (false, false, _) => print!("{}", crate::graphql::sdl(args.federation)),
-    }
-    ExitCode::SUCCESS
+    output::finish(Ok(match (args.config, args.policy, args.table) {
+        (true, _, true) => crate::config::reference(),
+        (true, _, false) => format!("{:#}\n", crate::config::json_schema()),
+        (_, true, true) => crate::policy::reference(),
+        (_, true, false) => format!("{:#}\n", crate::policy::json_schema()),
+        (false, false, _) => crate::graphql::sdl(args.federation),
+    }))
 }

@@ -1,10 +1,11 @@
 //! `jobs-gateway serve`
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::config::ConfigFile;
 use super::{BAD_CONFIGURATION, block_on, interrupted};
 use crate::app::App;
 use crate::config;
@@ -18,15 +19,14 @@ const FLUSH: Duration = Duration::from_secs(5);
 /// Runs the gateway with a configuration file.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The configuration.
-    #[arg(long, default_value = "gateway.yaml")]
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigFile,
 }
 
 /// Runs until SIGTERM or SIGINT.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
-    let origin = ConfigSource::new(&args.config, Arc::new(|name| std::env::var(name).ok()));
+    let origin = args.config.source();
     let clock = Clock::system();
     let loaded = match origin.load(clock.now()) {
         Ok(loaded) => loaded,
@@ -45,7 +45,7 @@ pub fn run(args: &Args) -> ExitCode {
             let place = warning.span.as_ref().map(ToString::to_string);
             tracing::warn!(place, "{}", warning.message);
         }
-        let status = match start(loaded, origin, clock, &args.config).await {
+        let status = match start(loaded, origin, clock, args.config.path()).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 tracing::error!("{error}");

@@ -1,28 +1,26 @@
 //! `jobs-gateway tenants`, `jobs-gateway keys`
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::model::{ApiKey, Clock, RootField, RootFields, Tenant, TenantId};
+use super::caller::no_tenant;
+use super::config::ConfigFile;
+use super::output::{self, CommandError};
+use crate::model::{ApiKey, RootField, RootFields, Tenant, TenantId};
 use crate::policy::Snapshot;
-use crate::reload::ConfigSource;
-use crate::settings::Diagnostics;
 
 /// Lists the tenants and what each may do.
 #[derive(Debug, clap::Args)]
 pub struct TenantsArgs {
-    /// The configuration.
-    #[arg(long, default_value = "gateway.yaml")]
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigFile,
 }
 
 /// Lists the API keys. Keys themselves are kept nowhere: a hash stands for each.
 #[derive(Debug, clap::Args)]
 pub struct KeysArgs {
-    /// The configuration.
-    #[arg(long, default_value = "gateway.yaml")]
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigFile,
     /// Only those of this tenant.
     #[arg(long, value_parser = |text: &str| TenantId::parse(text))]
     tenant: Option<TenantId>,
@@ -59,9 +57,7 @@ pub fn keys(args: &KeysArgs) -> ExitCode {
         if let Some(tenant) = &args.tenant
             && policies.tenant(tenant).is_none()
         {
-            return Err(format!(
-                "there is no tenant `{tenant}`: `jobs-gateway tenants` lists them"
-            ));
+            return Err(no_tenant(tenant, policies));
         }
         let is_wanted =
             |owner: &Tenant| args.tenant.as_ref().is_none_or(|tenant| owner.id == *tenant);
@@ -85,24 +81,11 @@ pub fn keys(args: &KeysArgs) -> ExitCode {
 }
 
 fn list(
-    config: &std::path::Path,
-    show: impl FnOnce(&Snapshot) -> Result<String, String>,
+    config: &ConfigFile,
+    show: impl FnOnce(&Snapshot) -> Result<String, CommandError>,
 ) -> ExitCode {
-    let origin = ConfigSource::new(config, Arc::new(|name| std::env::var(name).ok()));
-    let shown = origin
-        .load(Clock::system().now())
-        .map_err(|found: Diagnostics| found.to_string())
-        .and_then(|loaded| show(&loaded.policies).map_err(|problem| format!("error: {problem}\n")));
-    match shown {
-        Ok(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
-        Err(text) => {
-            eprint!("{text}");
-            ExitCode::FAILURE
-        }
-    }
+    let loaded = config.load().map_err(CommandError::from);
+    output::finish(loaded.and_then(|loaded| show(&loaded.policies)))
 }
 
 /// Lines of columns; the last one is as long as it is.

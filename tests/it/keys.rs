@@ -2,8 +2,10 @@
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 
 use jobs_gateway::model::KeyHash;
+use jobs_gateway::reload::ConfigSource;
 
 fn run(arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_jobs-gateway"))
@@ -56,6 +58,54 @@ fn a_new_tenants_policy_is_written_whole_and_lets_it_create_jobs() {
     assert!(told.contains("atlas.yaml exists: leave out --file"), "{told}");
     assert!(again.stdout.is_empty(), "no key without its policy");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), policy);
+}
+
+#[test]
+fn a_rotated_key_and_the_one_in_its_place_are_both_good_until_the_grace_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let policies = folder.path().join("policies");
+    std::fs::create_dir(&policies).unwrap();
+    let config = folder.path().join("gateway.yaml");
+    std::fs::write(&config, "upstream: { api_key: '${KEY}' }\npolicies: ./policies\n").unwrap();
+    let file = policies.join("atlas.yaml");
+    let old = KeyHash::of(b"the-old-key");
+    let policy = format!(
+        "# The pipeline team.\ntenant: atlas\nauth:\n  api_keys:\n    - id: pipeline # nightly\n      \
+         sha256: {old}\n      owner: ana\n"
+    );
+    std::fs::write(&file, &policy).unwrap();
+    let path = file.to_str().unwrap();
+    let rotate = ["key", "rotate", "--tenant", "atlas", "--file", path, "--id"];
+
+    let unknown = run(&[&rotate[..], &["nope"]].concat(), "");
+    assert!(!unknown.status.success() && unknown.stdout.is_empty());
+    assert!(text(&unknown.stderr).contains("has no key `nope`: pipeline"));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), policy);
+
+    let made = run(&[&rotate[..], &["pipeline", "--grace", "24h"]].concat(), "");
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let key = text(&made.stdout).trim_end();
+    let now = std::fs::read_to_string(&file).unwrap();
+    assert!(now.starts_with("# The pipeline team.\n") && now.contains("# nightly"), "{now}");
+    assert!(!now.contains(key) && !text(&made.stderr).contains(key), "the key is in no file");
+    let loaded = ConfigSource::new(&config, Arc::new(|_| Some("a-key-of-move".to_owned())));
+    let loaded = loaded.load(jiff::Timestamp::now()).unwrap();
+    let (_, fresh) = loaded.policies.key(&KeyHash::of(key.as_bytes())).unwrap();
+    assert_eq!((fresh.id.as_str(), fresh.expires), ("pipeline-2", None));
+    assert_eq!(fresh.owner.as_deref(), Some("ana"));
+    let (_, ending) = loaded.policies.key(&old).unwrap();
+    let left = ending.expires.unwrap().duration_since(jiff::Timestamp::now()).as_hours();
+    assert!((23..=24).contains(&left), "{left}");
+    assert_eq!(std::fs::read_dir(&policies).unwrap().count(), 1, "no draft is left");
+}
+
+#[test]
+fn a_policy_is_not_written_where_nobody_looks_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bar.yaml");
+    let made = run(&["key", "new", "--tenant", "foo", "--file", file.to_str().unwrap()], "");
+    assert!(!made.status.success() && made.stdout.is_empty() && !file.exists());
+    assert!(text(&made.stderr).contains("foo.yaml"), "{}", text(&made.stderr));
 }
 
 #[test]

@@ -1,9 +1,13 @@
-//! Which records are printed, and how one looks to people.
+//! Which records are printed, and which filter left nothing.
 
-use jiff::Timestamp;
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::model::{ErrorCode, RootField};
+
+/// The number of names that a hint holds.
+const NAMED: usize = 20;
 
 /// Which records.
 #[derive(Debug, clap::Args)]
@@ -37,6 +41,15 @@ enum Outcome {
     Code(ErrorCode),
 }
 
+impl Outcome {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Status(name) | Self::Decision(name) => name,
+            Self::Code(code) => code.as_str(),
+        }
+    }
+}
+
 const STATUSES: [&str; 3] = ["Success", "Failure", "Unknown"];
 const DECISIONS: [&str; 3] = ["allowed", "denied", "limited"];
 
@@ -55,71 +68,135 @@ fn outcome(text: &str) -> Result<Outcome, String> {
         })
 }
 
-impl Filter {
-    /// Returns true if it takes a record.
-    pub fn takes(&self, record: &Value) -> bool {
+/// One condition of a filter.
+enum Condition<'a> {
+    Tenant(&'a str),
+    Key(&'a str),
+    Operation(&'a str),
+    Outcome(Outcome),
+    Job(&'a str),
+    Request(&'a str),
+}
+
+impl Condition<'_> {
+    fn takes(&self, record: &Value) -> bool {
         let own = &record["unmapped"];
-        let is = |wanted: &Option<String>, value: &Value| match wanted {
-            Some(wanted) => value.as_str() == Some(wanted),
-            None => true,
-        };
-        let names_job = self.job.as_deref().is_none_or(|job| {
-            let mut resources = record["resources"].as_array().into_iter().flatten();
-            resources.any(|resource| resource["uid"].as_str() == Some(job))
-        });
-        let has_outcome = self.outcome.is_none_or(|outcome| match outcome {
-            Outcome::Status(status) => record["status"] == status,
-            Outcome::Decision(decision) => own["decision"] == decision,
-            Outcome::Code(code) => record["status_code"] == code.as_str(),
-        });
-        is(&self.tenant, &own["tenant"])
-            && is(&self.key, &record["actor"]["user"]["credential_uid"])
-            && is(&self.operation, &record["api"]["operation"])
-            && is(&self.request_id, &record["api"]["request"]["uid"])
-            && has_outcome
-            && names_job
+        match *self {
+            Self::Tenant(tenant) => own["tenant"] == tenant,
+            Self::Key(key) => record["actor"]["user"]["credential_uid"] == key,
+            Self::Operation(operation) => record["api"]["operation"] == operation,
+            Self::Outcome(Outcome::Status(status)) => record["status"] == status,
+            Self::Outcome(Outcome::Decision(decision)) => own["decision"] == decision,
+            Self::Outcome(Outcome::Code(code)) => record["status_code"] == code.as_str(),
+            Self::Job(job) => {
+                let mut resources = record["resources"].as_array().into_iter().flatten();
+                resources.any(|resource| resource["uid"] == job)
+            }
+            Self::Request(id) => record["api"]["request"]["uid"] == id,
+        }
+    }
+
+    /// The condition as it was written.
+    fn shown(&self) -> String {
+        match self {
+            Self::Tenant(value) => format!("--tenant {value}"),
+            Self::Key(value) => format!("--key {value}"),
+            Self::Operation(value) => format!("--operation {value}"),
+            Self::Outcome(value) => format!("--outcome {}", value.name()),
+            Self::Job(value) => format!("--job {value}"),
+            Self::Request(value) => format!("--request-id {value}"),
+        }
+    }
+
+    /// The member of records whose values may be meant, where there are few of them.
+    fn value<'v>(&self, record: &'v Value) -> Option<&'v str> {
+        match self {
+            Self::Tenant(_) => record["unmapped"]["tenant"].as_str(),
+            Self::Key(_) => record["actor"]["user"]["credential_uid"].as_str(),
+            Self::Operation(_) => record["api"]["operation"].as_str(),
+            Self::Outcome(_) | Self::Job(_) | Self::Request(_) => None,
+        }
     }
 }
 
-/// The names of a row's columns.
-pub const HEADER: [&str; 8] =
-    ["time", "tenant", "credential", "operation", "phase", "decision", "code", "about"];
-
-/// A line for people.
-pub fn row(cells: [&str; 8]) -> String {
-    let [time, tenant, credential, operation, phase, decision, code, about] = cells;
-    format!(
-        "{time:<24} {tenant:<12} {credential:<20} {operation:<20} {phase:<8} {decision:<8} {code:<20} {about}"
-    )
+impl Filter {
+    /// Begins to look through records.
+    pub fn search(&self) -> Search<'_> {
+        let conditions = [
+            self.tenant.as_deref().map(Condition::Tenant),
+            self.key.as_deref().map(Condition::Key),
+            self.operation.as_deref().map(Condition::Operation),
+            self.outcome.map(Condition::Outcome),
+            self.job.as_deref().map(Condition::Job),
+            self.request_id.as_deref().map(Condition::Request),
+        ];
+        let conditions = conditions.into_iter().flatten();
+        Search {
+            conditions: conditions.map(|condition| (condition, Seen::default())).collect(),
+            records: 0,
+        }
+    }
 }
 
-/// A record as a line for people.
-pub fn row_of(record: &Value) -> String {
-    let time = record["time"].as_i64().and_then(|time| Timestamp::from_millisecond(time).ok());
-    let time = time.map(|time| time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string());
-    let own = &record["unmapped"];
-    let text = |value: &'_ Value| value.as_str().unwrap_or("-").to_owned();
-    let cells = [
-        time.unwrap_or_else(|| "-".to_owned()),
-        text(&own["tenant"]),
-        text(&record["actor"]["user"]["credential_uid"]),
-        text(&record["api"]["operation"]),
-        text(&own["phase"]),
-        text(&own["decision"]),
-        text(&record["status_code"]),
-        about(record),
-    ];
-    row(cells.each_ref().map(String::as_str))
+/// A filter, and what it has seen of the records that were shown to it.
+pub struct Search<'a> {
+    conditions: Vec<(Condition<'a>, Seen)>,
+    records: u64,
 }
 
-/// The job of a call; of refused requests how many they were, why and from where.
-fn about(record: &Value) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-    let Some(count) = record["count"].as_u64() else {
-        let reason = record["status_detail"].as_str().unwrap_or("-");
-        return record["resources"][0]["uid"].as_str().unwrap_or(reason).to_owned();
-    };
-    let source = &record["src_endpoint"];
-    let from = source["ip"].as_str().map_or_else(|| text(&source["name"]), str::to_owned);
-    format!("{count} requests from {from}: {}", text(&record["status_detail"]))
+/// The records that one condition has seen.
+#[derive(Default)]
+struct Seen {
+    /// The number that it took.
+    taken: u64,
+    /// The values of the others.
+    values: BTreeSet<String>,
+}
+
+impl Search<'_> {
+    /// Returns true if it takes a record.
+    pub fn takes(&mut self, record: &Value) -> bool {
+        self.records += 1;
+        let mut takes = true;
+        for (condition, seen) in &mut self.conditions {
+            if condition.takes(record) {
+                seen.taken += 1;
+                continue;
+            }
+            takes = false;
+            if let Some(value) = condition.value(record)
+                && !seen.values.contains(value)
+                && seen.values.len() <= NAMED
+            {
+                seen.values.insert(value.to_owned());
+            }
+        }
+        takes
+    }
+
+    /// Tells why nothing was taken: the conditions that no record meets, with values that records have.
+    pub fn why_nothing(&self) -> String {
+        if self.records == 0 {
+            return "there is no record of that time".to_owned();
+        }
+        let unmet = self.conditions.iter().filter(|(_, seen)| seen.taken == 0);
+        let unmet: Vec<_> =
+            unmet.map(|(condition, seen)| condition.shown() + &seen.hint()).collect();
+        let records = if self.records == 1 { "record" } else { "records" };
+        if unmet.is_empty() {
+            return format!("of {} {records}, none meets all of it", self.records);
+        }
+        format!("of {} {records}, none has {}", self.records, unmet.join(", nor "))
+    }
+}
+
+impl Seen {
+    fn hint(&self) -> String {
+        if self.values.is_empty() {
+            return String::new();
+        }
+        let names: Vec<_> = self.values.iter().take(NAMED).map(String::as_str).collect();
+        let more = if self.values.len() > NAMED { ", …" } else { "" };
+        format!(" (there are {}{more})", names.join(", "))
+    }
 }

@@ -370,7 +370,7 @@ fn what_the_pages_look_for_in_the_log_is_logged() {
         for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
             if path.is_dir() {
                 folders.push(path);
-            } else {
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
                 source.push_str(&std::fs::read_to_string(path).unwrap());
             }
         }
