@@ -48,7 +48,7 @@ impl<'de> Deserialize<'de> for Hash {
 }
 
 /// The place of a line in its chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// Its number, from 1.
     pub seq: u64,

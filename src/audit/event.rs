@@ -8,97 +8,142 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-
 use opentelemetry::trace::TraceId;
 
+use super::actor::{Actor, SourceEndpoint};
 use crate::model::{
-    CallRecord, CredentialId, FieldOutcome, Notes, RequestContext, RequestId, RootField, TenantId,
-    Trail,
+    CallRecord, ErrorCode, FieldOutcome, Notes, RequestContext, RequestId, RootField, Trail,
 };
 
-/// The kind of a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Phase {
+/// One record before it has its place in the chain.
+#[derive(Debug, Clone)]
+pub enum Event {
     /// A mutation that is about to be sent.
-    Intent,
+    Intent(Intent),
     /// A call that is over; queries have this record alone.
-    Outcome,
+    Outcome(CallOutcome),
     /// Refused requests that have no records of their own.
-    Refusals(Count),
+    Refusals(Refusals),
     /// The journal itself; no call at all.
     Journal(JournalNote),
 }
 
-impl Phase {
-    /// As records show it.
-    #[must_use]
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::Intent => "intent",
-            Self::Outcome => "outcome",
-            Self::Refusals(_) => "refusals",
-            Self::Journal(_) => "journal",
-        }
-    }
+/// One root field of a mutation, before it is sent.
+#[derive(Debug, Clone)]
+pub struct Intent {
+    pub(super) call: RecordedCall,
+    pub(super) field: RecordedField,
 }
 
-/// Requests that are told together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Count {
+/// One root field of a finished call, or the call itself if it asked for none.
+#[derive(Debug, Clone)]
+pub struct CallOutcome {
+    pub(super) call: RecordedCall,
+    pub(super) field: Option<RecordedField>,
+    pub(super) ending: Ending,
+    pub(super) is_replay: bool,
+    /// In units of the tenant's limits.
+    pub(super) cost: u32,
+    pub(super) latency: Duration,
+}
+
+/// Requests of one actor that were refused for one reason.
+#[derive(Debug, Clone)]
+pub struct Refusals {
     /// Their number.
-    pub requests: u64,
+    pub(super) requests: u64,
     /// The moment at which the first of them came.
-    pub first: Timestamp,
+    pub(super) first: Timestamp,
     /// The moment at which the last of them came.
-    pub last: Timestamp,
+    pub(super) last: Timestamp,
+    pub(super) actor: Actor,
+    pub(super) source: SourceEndpoint,
+    /// The id of the last of them.
+    pub(super) request_id: RequestId,
+    pub(super) ending: Ending,
 }
 
 /// Something about the files themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalNote {
+    pub(super) at: Timestamp,
     /// In words.
-    pub message: String,
+    pub(super) message: String,
     /// The last record that retention removed.
-    pub retired: Option<u64>,
+    pub(super) retired: Option<u64>,
 }
 
-/// One record before it has its place in the chain.
+/// A call: all that its records share.
 #[derive(Debug, Clone)]
-pub struct Event {
-    pub(super) phase: Phase,
+pub struct RecordedCall {
     pub(super) at: Timestamp,
-    pub(super) request_id: Option<RequestId>,
-    pub(super) source: Source,
-    pub(super) tenant: Option<TenantId>,
-    pub(super) credential: Option<CredentialId>,
-    pub(super) subject: Option<Arc<str>>,
-    pub(super) policy_version: Option<Arc<str>>,
-    pub(super) operation: Option<(Arc<str>, RootField)>,
-    pub(super) notes: Notes,
-    pub(super) result: FieldOutcome,
-    /// Why a credential was refused.
-    pub(super) reason: Option<&'static str>,
-    pub(super) http_status: Option<u16>,
-    pub(super) is_replay: bool,
-    pub(super) cost: u32,
-    pub(super) latency: Duration,
+    pub(super) request_id: RequestId,
+    pub(super) actor: Actor,
+    pub(super) source: Option<IpAddr>,
     pub(super) trace_id: Option<TraceId>,
 }
 
-/// The origin of requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// One address.
-    Address(IpAddr),
-    /// More addresses than are told.
-    Several,
-    /// Nobody knows.
-    Unknown,
+/// A root field, and the facts about it.
+#[derive(Debug, Clone)]
+pub struct RecordedField {
+    pub(super) response_key: Arc<str>,
+    pub(super) root: RootField,
+    pub(super) notes: Notes,
 }
 
-impl From<Option<IpAddr>> for Source {
-    fn from(address: Option<IpAddr>) -> Self {
-        address.map_or(Self::Unknown, Self::Address)
+/// The end of a request, in words of the code's own: there are only so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ending {
+    pub(super) outcome: FieldOutcome,
+    /// Why a credential was refused.
+    pub(super) reason: Option<&'static str>,
+    pub(super) http_status: u16,
+}
+
+impl From<&Trail> for RecordedField {
+    fn from(trail: &Trail) -> Self {
+        Self {
+            response_key: Arc::clone(&trail.response_key),
+            root: trail.field,
+            notes: trail.note(|notes| notes.clone()),
+        }
+    }
+}
+
+impl Intent {
+    /// The intent to carry out one root field of a request.
+    #[must_use]
+    pub fn new(request: &RequestContext, trail: &Trail, at: Timestamp) -> Self {
+        let call = RecordedCall {
+            at,
+            request_id: request.id,
+            actor: Actor::from(&request.caller),
+            source: request.source,
+            trace_id: request.trace.as_ref().map(|context| context.trace),
+        };
+        Self { call, field: trail.into() }
+    }
+}
+
+impl From<&CallRecord> for RecordedCall {
+    fn from(record: &CallRecord) -> Self {
+        Self {
+            at: record.at,
+            request_id: record.request_id,
+            actor: Actor::from(record),
+            source: record.source,
+            trace_id: record.trace.as_ref().map(|context| context.trace),
+        }
+    }
+}
+
+impl Ending {
+    /// The code of its error, if it failed.
+    pub const fn code(&self) -> Option<ErrorCode> {
+        match self.outcome {
+            FieldOutcome::Failed(code) => Some(code),
+            FieldOutcome::Succeeded | FieldOutcome::Unknown => None,
+        }
     }
 }
 
@@ -106,75 +151,92 @@ impl Event {
     /// The records of a finished call: one for each root field, or one if it asked for none.
     #[must_use]
     pub fn of_call(record: &CallRecord) -> Vec<Self> {
-        let event = |trail: Option<&Trail>| Self {
-            phase: Phase::Outcome,
-            at: record.at,
-            request_id: Some(record.request_id),
-            source: record.source.into(),
-            tenant: record.tenant.clone(),
-            credential: record.credential.clone(),
-            subject: record.subject.clone(),
-            policy_version: record.policy_version.clone(),
-            operation: trail.map(|trail| (Arc::clone(&trail.response_key), trail.field)),
-            notes: trail.map(|trail| trail.note(|notes| notes.clone())).unwrap_or_default(),
-            result: trail.map_or_else(|| record.outcome(), |trail| record.outcome_of(trail)),
-            reason: record.refused_because,
-            http_status: Some(record.status),
-            is_replay: record.is_replay,
-            cost: record.cost,
-            latency: record.took,
-            trace_id: record.trace.as_ref().map(|context| context.trace),
+        let event = |field: Option<RecordedField>, outcome: FieldOutcome| {
+            let (reason, http_status) = (record.refused_because, record.status);
+            Self::Outcome(CallOutcome {
+                call: record.into(),
+                field,
+                ending: Ending { outcome, reason, http_status },
+                is_replay: record.is_replay,
+                cost: record.cost,
+                latency: record.took,
+            })
         };
         if record.trails.is_empty() {
-            vec![event(None)]
-        } else {
-            record.trails.iter().map(|trail| event(Some(trail))).collect()
+            return vec![event(None, record.outcome())];
+        }
+        let trails = record.trails.iter();
+        trails.map(|trail| event(Some(trail.into()), record.outcome_of(trail))).collect()
+    }
+
+    /// The moment of what it tells of.
+    pub(super) const fn at(&self) -> Timestamp {
+        match self {
+            Self::Intent(Intent { call, .. }) | Self::Outcome(CallOutcome { call, .. }) => call.at,
+            Self::Refusals(refusals) => refusals.last,
+            Self::Journal(note) => note.at,
         }
     }
 
-    /// A mutation that is about to be sent.
-    #[must_use]
-    pub fn intent(request: &RequestContext, trail: &Trail, at: Timestamp) -> Self {
-        Self {
-            request_id: Some(request.id),
-            source: request.source.into(),
-            tenant: Some(request.caller.tenant.id.clone()),
-            credential: Some(request.caller.credential.clone()),
-            subject: request.caller.subject.clone(),
-            policy_version: Some(Arc::clone(&request.caller.policy_version)),
-            operation: Some((Arc::clone(&trail.response_key), trail.field)),
-            notes: trail.note(|notes| notes.clone()),
-            trace_id: request.trace.as_ref().map(|context| context.trace),
-            ..Self::bare(Phase::Intent, at)
+    /// The call that it is about, if it is a single one.
+    pub(super) const fn call(&self) -> Option<&RecordedCall> {
+        match self {
+            Self::Intent(Intent { call, .. }) | Self::Outcome(CallOutcome { call, .. }) => {
+                Some(call)
+            }
+            Self::Refusals(_) | Self::Journal(_) => None,
         }
     }
 
-    /// Something about the journal itself.
-    #[must_use]
-    pub fn of_journal(note: JournalNote, at: Timestamp) -> Self {
-        Self::bare(Phase::Journal(note), at)
+    /// The root field that it is about.
+    pub(super) const fn field(&self) -> Option<&RecordedField> {
+        match self {
+            Self::Intent(intent) => Some(&intent.field),
+            Self::Outcome(outcome) => outcome.field.as_ref(),
+            Self::Refusals(_) | Self::Journal(_) => None,
+        }
     }
 
-    /// A record of which nothing is known but what it tells of.
-    pub(super) fn bare(phase: Phase, at: Timestamp) -> Self {
-        Self {
-            phase,
-            at,
-            request_id: None,
-            source: Source::Unknown,
-            tenant: None,
-            credential: None,
-            subject: None,
-            policy_version: None,
-            operation: None,
-            notes: Notes::default(),
-            result: FieldOutcome::Unknown,
-            reason: None,
-            http_status: None,
-            is_replay: false,
-            cost: 0,
-            latency: Duration::ZERO,
-            trace_id: None,
+    /// The id of its request; of the last, if there were several.
+    pub(super) const fn request_id(&self) -> Option<RequestId> {
+        match self {
+            Self::Intent(Intent { call, .. }) | Self::Outcome(CallOutcome { call, .. }) => {
+                Some(call.request_id)
+            }
+            Self::Refusals(refusals) => Some(refusals.request_id),
+            Self::Journal(_) => None,
+        }
+    }
+
+    /// Who asked; the journal itself is a stranger.
+    pub(super) const fn actor(&self) -> &Actor {
+        match self {
+            Self::Intent(Intent { call, .. }) | Self::Outcome(CallOutcome { call, .. }) => {
+                &call.actor
+            }
+            Self::Refusals(refusals) => &refusals.actor,
+            Self::Journal(_) => &Actor::Stranger,
+        }
+    }
+
+    /// The origin of its requests.
+    pub(super) fn source(&self) -> SourceEndpoint {
+        match self {
+            Self::Intent(Intent { call, .. }) | Self::Outcome(CallOutcome { call, .. }) => {
+                call.source.into()
+            }
+            Self::Refusals(refusals) => refusals.source,
+            Self::Journal(_) => SourceEndpoint::Unknown,
+        }
+    }
+
+    /// The end of its requests, if they have one.
+    pub(super) const fn ending(&self) -> Option<Ending> {
+        match self {
+            Self::Outcome(CallOutcome { ending, .. }) | Self::Refusals(Refusals { ending, .. }) => {
+                Some(*ending)
+            }
+            Self::Intent(_) | Self::Journal(_) => None,
         }
     }
 }

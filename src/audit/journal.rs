@@ -13,7 +13,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::chain::Head;
-use super::event::Event;
+use super::event::Intent;
 use super::ledger::{Ledger, Rotation, compress_aside};
 use super::segments::Segments;
 use super::tally::Tally;
@@ -147,7 +147,7 @@ impl Journal {
             return Err(Unavailable);
         }
         let (done, written) = oneshot::channel();
-        let message = Message::Intent(Box::new(Event::intent(request, trail, at)), done);
+        let message = Message::Intent(Box::new(Intent::new(request, trail, at)), done);
         let recorded = async {
             opened.queue.send(message).await.map_err(|_| Unavailable)?;
             opened.writer.unpark();

@@ -207,15 +207,15 @@ impl Ledger {
         let retired = first - 1;
         tracing::info!(files = outdated.len(), retired, "audit files were retired");
         let message = format!("records up to {retired} were retired: their time was over");
-        let event = JournalNote { message, retired: Some(retired) };
-        self.notes.push(Event::of_journal(event, Timestamp::now()));
+        let note = JournalNote { at: Timestamp::now(), message, retired: Some(retired) };
+        self.notes.push(Event::Journal(note));
         self.shown.store(Arc::new(self.head));
         told.or_else(|_| self.segments.write_head(&self.head))
     }
 }
 
 fn note(message: String) -> Event {
-    Event::of_journal(JournalNote { message, retired: None }, Timestamp::now())
+    Event::Journal(JournalNote { at: Timestamp::now(), message, retired: None })
 }
 
 /// The end of a chain whose last line this is.

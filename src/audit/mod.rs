@@ -16,12 +16,14 @@
 //! on its way. Whoever changes line 41 changes its hash, and line 42 does not go on from it any more: `verify` finds
 //! that, and `chain`'s head at `/audit/head`, kept elsewhere, tells if the end was cut off.
 
+mod actor;
 mod chain;
 mod event;
 mod follow;
 mod journal;
 mod ledger;
 mod line;
+mod ocsf;
 mod otlp;
 pub mod reader;
 mod segments;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Sink;
 use crate::telemetry::http_causes;
-use crate::telemetry::otlp::resource;
+use crate::telemetry::resource::resource;
 
 /// The longest time a receiver may take.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -8,8 +8,11 @@ use std::mem;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-use super::event::{Count, Event, Phase, Source};
-use crate::model::{CallRecord, CredentialId, FieldOutcome, RefusedCaller, RequestId, TenantId};
+use jiff::Timestamp;
+
+use super::actor::{Actor, SourceEndpoint};
+use super::event::{Ending, Event, Refusals};
+use crate::model::{CallRecord, CredentialId, RefusedCaller, RequestId, TenantId};
 
 /// The number of refusals of one credential, for one reason, that have records of their own.
 const RECORDED: u64 = 10;
@@ -33,16 +36,8 @@ struct Counts {
 /// Counts of several callers. Those that come when there are `MOST` are not told apart.
 #[derive(Debug)]
 struct Group<K, const MOST: usize> {
-    known: HashMap<(K, Why), Entry>,
-    others: HashMap<Why, Entry>,
-}
-
-/// Why requests were refused: the code's own words, of which there are only so many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Why {
-    outcome: FieldOutcome,
-    reason: Option<&'static str>,
-    http_status: u16,
+    known: HashMap<(K, Ending), Entry>,
+    others: HashMap<Ending, Entry>,
 }
 
 /// Refused requests that are told together.
@@ -56,8 +51,10 @@ struct Entry {
 /// Those of them that have not.
 #[derive(Debug)]
 struct Counted {
-    count: Count,
-    source: Source,
+    requests: u64,
+    first: Timestamp,
+    last: Timestamp,
+    source: SourceEndpoint,
     /// The id of the last of them.
     request_id: RequestId,
 }
@@ -75,17 +72,17 @@ impl Tally {
     /// Counts a call if it was refused. Returns whether that is all that is to be kept of it.
     pub fn takes(&self, record: &CallRecord) -> bool {
         let Some(caller) = record.refused_caller() else { return false };
-        let why = Why {
+        let ending = Ending {
             outcome: record.outcome(),
             reason: record.refused_because,
             http_status: record.status,
         };
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (entry, recorded) = match caller {
-            RefusedCaller::Stranger => (counts.strangers.entry(record.source, why), 0),
+            RefusedCaller::Stranger => (counts.strangers.entry(record.source, ending), 0),
             RefusedCaller::Holder(tenant, credential) => {
                 let group = counts.tenants.entry(tenant.clone()).or_default();
-                (group.entry(credential.clone(), why), RECORDED)
+                (group.entry(credential.clone(), ending), RECORDED)
             }
         };
         if entry.recorded < recorded {
@@ -100,12 +97,11 @@ impl Tally {
     pub fn summaries(&self) -> Summaries {
         let Counts { strangers, tenants } =
             mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let strangers = strangers.events().map(|(_, event)| event).collect();
+        let strangers = strangers.summaries(|_| Actor::Stranger).collect();
         let holders = tenants.into_iter().flat_map(|(tenant, group)| {
-            group.events().map(move |(credential, event)| Event {
-                tenant: Some(tenant.clone()),
-                credential,
-                ..event
+            group.summaries(move |credential| match credential {
+                Some(credential) => Actor::Holder(tenant.clone(), credential),
+                None => Actor::Several(tenant.clone()),
             })
         });
         Summaries { holders: holders.collect(), strangers }
@@ -119,30 +115,34 @@ impl<K, const MOST: usize> Default for Group<K, MOST> {
 }
 
 impl<K: std::hash::Hash + Eq, const MOST: usize> Group<K, MOST> {
-    fn entry(&mut self, caller: K, why: Why) -> &mut Entry {
-        let key = (caller, why);
+    fn entry(&mut self, caller: K, ending: Ending) -> &mut Entry {
+        let key = (caller, ending);
         if self.known.len() < MOST || self.known.contains_key(&key) {
             self.known.entry(key).or_default()
         } else {
-            self.others.entry(why).or_default()
+            self.others.entry(ending).or_default()
         }
     }
 
-    /// A record of each entry that counted anything, and whose it is.
-    fn events(self) -> impl Iterator<Item = (Option<K>, Event)> {
-        let known = self.known.into_iter().map(|((caller, why), entry)| (Some(caller), why, entry));
-        let others = self.others.into_iter().map(|(why, entry)| (None, why, entry));
-        known.chain(others).filter_map(|(caller, why, entry)| {
-            let Counted { count, source, request_id } = entry.counted?;
-            let event = Event {
-                request_id: Some(request_id),
-                source: if caller.is_some() { source } else { Source::Several },
-                result: why.outcome,
-                reason: why.reason,
-                http_status: Some(why.http_status),
-                ..Event::bare(Phase::Refusals(count), count.last)
-            };
-            Some((caller, event))
+    /// A record of each entry that counted anything; `actor` tells whose it is, also of those that were not
+    /// told apart.
+    fn summaries(self, actor: impl Fn(Option<K>) -> Actor) -> impl Iterator<Item = Event> {
+        let known = self.known.into_iter();
+        let known = known.map(|((caller, ending), entry)| (Some(caller), ending, entry));
+        let others = self.others.into_iter().map(|(ending, entry)| (None, ending, entry));
+        known.chain(others).filter_map(move |(caller, ending, entry)| {
+            let Counted { requests, first, last, source, request_id } = entry.counted?;
+            let source = if caller.is_some() { source } else { SourceEndpoint::Several };
+            let actor = actor(caller);
+            Some(Event::Refusals(Refusals {
+                requests,
+                first,
+                last,
+                actor,
+                source,
+                request_id,
+                ending,
+            }))
         })
     }
 }
@@ -151,23 +151,22 @@ impl Entry {
     fn count(&mut self, record: &CallRecord) {
         let (at, request_id, source) = (record.at, record.request_id, record.source.into());
         let counted = self.counted.get_or_insert(Counted {
-            count: Count { requests: 0, first: at, last: at },
+            requests: 0,
+            first: at,
+            last: at,
             source,
             request_id,
         });
-        counted.count.requests += 1;
-        counted.count.last = at;
-        counted.request_id = request_id;
+        counted.requests += 1;
+        (counted.last, counted.request_id) = (at, request_id);
         if counted.source != source {
-            counted.source = Source::Several;
+            counted.source = SourceEndpoint::Several;
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::model::{ErrorCode, Failure, RequestMethod};
 
@@ -186,8 +185,8 @@ mod tests {
     }
 
     fn count(event: &Event) -> u64 {
-        match event.phase {
-            Phase::Refusals(count) => count.requests,
+        match event {
+            Event::Refusals(refusals) => refusals.requests,
             _ => 0,
         }
     }
@@ -202,7 +201,7 @@ mod tests {
         let summaries = tally.summaries().strangers;
         assert_eq!(summaries.len(), STRANGERS + 1);
         assert_eq!(summaries.iter().map(count).sum::<u64>(), 100_000);
-        let others = summaries.iter().filter(|event| event.source == Source::Several);
+        let others = summaries.iter().filter(|event| event.source() == SourceEndpoint::Several);
         assert_eq!(others.map(count).collect::<Vec<_>>(), [100_000 / 200 * (200 - 64)]);
         assert!(tally.summaries().strangers.is_empty(), "they are taken once");
     }
@@ -217,7 +216,7 @@ mod tests {
         assert!(!tally.takes(&held(refused(ErrorCode::NotFound, 1), "main")), "it was not refused");
         let summaries = tally.summaries().holders;
         assert_eq!(summaries.iter().map(count).collect::<Vec<_>>(), [490]);
-        assert_eq!(summaries[0].tenant.as_ref().map(TenantId::as_str), Some("acme"));
-        assert_eq!(summaries[0].credential.as_ref().map(CredentialId::as_str), Some("main"));
+        assert_eq!(summaries[0].actor().tenant().map(TenantId::as_str), Some("acme"));
+        assert_eq!(summaries[0].actor().credential().map(CredentialId::as_str), Some("main"));
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::event::Event;
+use super::event::{Event, Intent};
 use super::ledger::Ledger;
 use super::tally::{Summaries, Tally};
 use crate::model::CallRecord;
@@ -36,7 +36,7 @@ pub enum Message {
     /// A call that is over.
     Call(Box<CallRecord>),
     /// A mutation that is about to be sent; its caller waits until that is on disk.
-    Intent(Box<Event>, oneshot::Sender<()>),
+    Intent(Box<Intent>, oneshot::Sender<()>),
     /// Somebody waits until everything before this is on disk.
     Flush(oneshot::Sender<()>),
     /// It is time to tell what was counted.
@@ -139,8 +139,8 @@ impl Writer {
     fn take(&mut self, message: Message) {
         match message {
             Message::Call(record) => self.work.calls.extend(Event::of_call(&record)),
-            Message::Intent(event, done) => {
-                self.work.calls.push(*event);
+            Message::Intent(intent, done) => {
+                self.work.calls.push(Event::Intent(*intent));
                 self.work.waiting.push(done);
             }
             Message::Flush(done) => {
