@@ -14,7 +14,7 @@ use crate::model::{EntityId, Selection, Tenant, TenantId, Version};
 /// Something of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// The tenant. Nothing is shared across tenants, a missing job neither.
+    /// The tenant. Nothing is shared across tenants, what is missing neither.
     pub tenant: TenantId,
     /// Its id.
     pub id: EntityId,

@@ -14,7 +14,7 @@ const URL_MARGIN: Duration = Duration::from_mins(1);
 /// The time for which a URL that does not say when it expires is handed out.
 const URL_UNREADABLE: Duration = Duration::from_mins(1);
 
-/// The state of a job, as far as its lifetime depends on it.
+/// The state of an entity, as far as its lifetime depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// It will change by itself.
@@ -78,7 +78,7 @@ impl Lifetime {
         }
         let fresh_until = fresh_until.min(usable_until);
         let stale_until = |extra| match state {
-            // That a job is missing may end at any moment, and nobody notices here.
+            // That something is missing may end at any moment, and nobody notices here.
             State::NotFound => fresh_until,
             State::Unfinished | State::Finished => after(fresh_until, extra).min(usable_until),
         };

@@ -1,8 +1,8 @@
-//! Caches of jobs and of whole answers, and the lifetimes of what is in them.
+//! Caches of entities and of whole answers, and the lifetimes of what is in them.
 //!
-//! Every key holds its tenant, and every entry the [`Version`](crate::model::Version) of its job: a
+//! Every key holds its tenant, and every entry the [`Version`](crate::model::Version) of its entity: a
 //! write changes the version, and so does a read that is told. So whatever was fetched earlier, or is
-//! being fetched still, is never answered again, and nobody sees a job go back in time.
+//! being fetched still, is never answered again, and nobody sees anything go back in time.
 //!
 //! `acme` reads `job-1`, for example, while it is changed:
 //!

@@ -38,7 +38,7 @@ pub struct CachedResponse {
     pub fetched: Timestamp,
     /// Until when it is fresh.
     pub fresh_until: Timestamp,
-    /// The versions of the jobs in it.
+    /// The versions of the entities in it.
     pub versions: Box<[Version]>,
     /// Its root fields of the Jobs API.
     pub roots: Box<[Root]>,

@@ -1,8 +1,8 @@
 //! The second tier: what one replica fetched is known to all, and what one writes, all forget.
 //!
-//! An entry holds a stamp (three counters in Redis: the job's, its tenant's, everybody's); it is good as
+//! An entry holds a stamp (three counters in Redis: the entity's, its tenant's, everybody's); it is good as
 //! long as the stamp stands. Every write counts, and every read of Move's that is told: so no replica
-//! tells of a job what is older than what another one told. Entries are sealed
+//! tells of one what is older than what another one told. Entries are sealed
 //! with a key of the gateway's: Redis learns no metadata and no URL, and nobody who can write to it
 //! can make the gateway believe anything.
 
@@ -32,7 +32,7 @@ const NONCE: usize = 24;
 /// Longest time an entry stays, whatever policy says; counters stay longer.
 const LONGEST: Duration = Duration::from_hours(24 * 7);
 
-/// The time for which the counter of a job stays that nobody asks for any more: longer than its entry.
+/// The time for which the counter of an entity stays that nobody asks for any more: longer than its entry.
 const COUNTER_STAYS: Duration = Duration::from_hours(24 * 8);
 
 /// The number of words, that something was forgotten, which may be under way.
@@ -41,7 +41,7 @@ const ACKS_AT_ONCE: usize = 64;
 /// The number of reads that could not be told and are remembered one by one.
 const MAX_UNTOLD: usize = 256;
 
-/// A job as all replicas know it.
+/// An entity as all replicas know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SharedEntry {
     /// The moment at which upstream began to be asked.
@@ -50,11 +50,13 @@ pub struct SharedEntry {
     pub rules: [u8; 32],
     /// The fields that were asked for.
     pub selection: Arc<Selection>,
-    /// The job as Move sent it, JSON text; `None` if it is not the tenant's to see.
-    pub job: Option<String>,
+    /// The entity as Move sent it, JSON text; `None` if it is not the tenant's to see.
+    // In Redis under the name that replicas of older versions know.
+    #[serde(rename = "job")]
+    pub entity: Option<String>,
 }
 
-/// The counters of a job before it is fetched. Without one nothing is stored.
+/// The counters of an entity before it is fetched. Without one nothing is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp([u64; 3]);
 
@@ -71,7 +73,7 @@ pub struct SharedTier {
     replica: String,
     /// True if a write could not be told: then nothing in Redis is believed until it could.
     owes: AtomicBool,
-    /// Jobs whose reads could not be told: nothing in Redis is believed of them until it could.
+    /// Entities whose reads could not be told: nothing in Redis is believed of them until it could.
     untold: Mutex<HashSet<Key>>,
     next_message: AtomicU64,
     /// Writes that wait for the others to have forgotten, by message.
@@ -121,7 +123,7 @@ impl fmt::Debug for SharedTier {
 /// An entry and the three counters, as Redis has them.
 type Values = (Option<Vec<u8>>, Option<u64>, Option<u64>, Option<u64>);
 
-/// A message to all replicas that a job, all of a tenant's, or everything is to be forgotten.
+/// A message to all replicas that an entity, all of a tenant's, or everything is to be forgotten.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Message {
     from: String,
@@ -144,7 +146,7 @@ fn entry_key(key: &Key) -> String {
     format!("{PREFIX}{}:{}:{}", key.id.kind(), key.tenant, key.id)
 }
 
-fn counter_of_job(key: &Key) -> String {
+fn counter_of_entity(key: &Key) -> String {
     format!("{PREFIX}writes:{}:{}", key.tenant, key.id)
 }
 
@@ -178,13 +180,17 @@ impl SharedTier {
         &self.state
     }
 
-    /// Returns a job's entry and its stamp now; no stamp if Redis is in trouble.
+    /// Returns an entity's entry and its stamp now; no stamp if Redis is in trouble.
     pub async fn get(&self, key: &Key) -> (Option<SharedEntry>, Option<Stamp>) {
         if self.owes.load(Ordering::SeqCst) || self.untold().contains(key) {
             return (None, None);
         }
-        let keys =
-            [entry_key(key), counter_of_job(key), counter_of_tenant(&key.tenant), counter_of_all()];
+        let keys = [
+            entry_key(key),
+            counter_of_entity(key),
+            counter_of_tenant(&key.tenant),
+            counter_of_all(),
+        ];
         // One by one, for the keys of an MGET would have to be in one slot of a Redis Cluster. A write in
         // between changes a counter: then the entry is not believed, or what is fetched is not.
         let mut pipeline = redis::pipe();
@@ -192,10 +198,10 @@ impl SharedTier {
             pipeline.get(key);
         }
         let ask = async |redis: &mut _| pipeline.query_async(redis).await;
-        let Some((sealed, job, tenant, all)) = self.state.run::<Values>(ask).await else {
+        let Some((sealed, entity, tenant, all)) = self.state.run::<Values>(ask).await else {
             return (None, None);
         };
-        let stamp = Stamp([job, tenant, all].map(Option::unwrap_or_default));
+        let stamp = Stamp([entity, tenant, all].map(Option::unwrap_or_default));
         let entry = sealed
             .and_then(|sealed| self.open(&keys[0], &sealed))
             .filter(|sealed| sealed.stamp == stamp)
@@ -203,7 +209,7 @@ impl SharedTier {
         (entry, Some(stamp))
     }
 
-    /// Tells all replicas that a job was read from Move after its stamp was taken, and waits (20 ms at
+    /// Tells all replicas that an entity was read from Move after its stamp was taken, and waits (20 ms at
     /// most) until they have forgotten what they knew, which is older. What was read is stored for as
     /// long as it is of use, if it may be. Gives false if something else was told or written since the
     /// stamp was taken: nobody knows then what is newer, and nothing is kept.
@@ -213,8 +219,8 @@ impl SharedTier {
         stamp: Option<Stamp>,
         known: Option<(SharedEntry, Duration)>,
     ) -> bool {
-        let (entry, counter) = (entry_key(key), counter_of_job(key));
-        let landed = stamp.map(|Stamp([job, tenant, all])| Stamp([job + 1, tenant, all]));
+        let (entry, counter) = (entry_key(key), counter_of_entity(key));
+        let landed = stamp.map(|Stamp([entity, tenant, all])| Stamp([entity + 1, tenant, all]));
         let sealed = landed.clone().zip(known).and_then(|(stamp, (known, stays))| {
             let stays = u64::try_from(stays.min(LONGEST).as_millis()).ok().filter(|ms| *ms > 0)?;
             Some((self.seal(&entry, &Sealed { stamp, entry: known })?, stays))
@@ -240,7 +246,7 @@ impl SharedTier {
         true
     }
 
-    /// Makes all replicas forget a tenant's job, or all its jobs, and waits (20 ms at most) until
+    /// Makes all replicas forget an entity of a tenant's, or all of them, and waits (20 ms at most) until
     /// they have.
     pub async fn forget(&self, tenant: &TenantId, id: Option<&EntityId>) {
         // No transaction, whose keys would have to be in one slot of a Redis Cluster: once the counter is
@@ -248,7 +254,7 @@ impl SharedTier {
         let mut pipeline = redis::pipe();
         if let Some(id) = id {
             let key = Key { tenant: tenant.clone(), id: id.clone() };
-            let counter = counter_of_job(&key);
+            let counter = counter_of_entity(&key);
             pipeline.incr(&counter, 1).ignore();
             pipeline.expire(&counter, COUNTER_STAYS.as_secs().cast_signed()).ignore();
             pipeline.del(entry_key(&key)).ignore();
@@ -349,7 +355,7 @@ impl SharedTier {
         }
     }
 
-    /// Tells what could not be told while Redis was away: which jobs were read; to forget everything,
+    /// Tells what could not be told while Redis was away: which entities were read; to forget everything,
     /// if something was written.
     async fn pay(&self) {
         let untold: Vec<Key> = self.untold().iter().cloned().collect();
@@ -357,7 +363,7 @@ impl SharedTier {
             let mut pipeline = redis::pipe();
             for key in &untold {
                 let (_, message) = self.message(Some(&key.tenant), Some(&key.id));
-                pipeline.incr(counter_of_job(key), 1).ignore().del(entry_key(key)).ignore();
+                pipeline.incr(counter_of_entity(key), 1).ignore().del(entry_key(key)).ignore();
                 pipeline.publish(forget_channel(), message).ignore();
             }
             let ask = async |redis: &mut _| pipeline.query_async::<()>(redis).await;
@@ -384,7 +390,7 @@ impl SharedTier {
         match (tenant, id) {
             // What this replica wrote or read itself, it has counted already.
             (Some(_), Some(_)) if message.from == self.replica => {}
-            (Some(tenant), Some(id)) => versions.forget_job(&Key { tenant, id }),
+            (Some(tenant), Some(id)) => versions.forget_entity(&Key { tenant, id }),
             (Some(tenant), None) => versions.forget_tenant(&tenant),
             (None, _) => versions.forget_all(),
         }

@@ -1,4 +1,4 @@
-//! One writer of a job at a time among the replicas.
+//! One writer of an entity at a time among the replicas.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) 
 return 0
 ";
 
-/// A job's turn to be written, which is nobody else's until it is ended or its lease is over.
+/// An entity's turn to be written, which is nobody else's until it is ended or its lease is over.
 #[derive(Debug)]
 pub struct SharedTurn {
     state: Arc<SharedState>,
@@ -43,7 +43,7 @@ impl SharedTurn {
 }
 
 impl SharedTier {
-    /// Waits until no other replica writes the job, and takes its turn for as long as `lease`. `None` if it
+    /// Waits until no other replica writes the entity, and takes its turn for as long as `lease`. `None` if it
     /// is not free by `give_up`, or Redis is in trouble.
     pub async fn turn(&self, key: &Key, give_up: Instant, lease: Duration) -> Option<SharedTurn> {
         let turn = SharedTurn {

@@ -9,23 +9,23 @@ use super::Key;
 use crate::model::{TenantId, Version};
 
 /// The number of counters tenants have. Two tenants that share one cost each other fetches after a write
-/// to all of their jobs, never a wrong answer.
+/// to all that is theirs, never a wrong answer.
 const TENANTS: usize = 1 << 12;
 
-/// The least number of jobs' counters at which those that nobody holds are looked for.
+/// The least number of entities' counters at which those that nobody holds are looked for.
 const SWEEP_AT: usize = 1 << 10;
 
 /// Counters of what makes older answers void: writes, and reads that were told. Each only grows, so
 /// equal ones mean that nothing happened in between.
 #[derive(Debug)]
 pub struct Versions {
-    jobs: Mutex<Counters>,
+    entities: Mutex<Counters>,
     tenants: Box<[AtomicU64]>,
     everybody: AtomicU64,
     hasher: RandomState,
 }
 
-/// The counters of the jobs of which somebody holds a version. Nobody can tell the difference if one
+/// The counters of the entities of which somebody holds a version. Nobody can tell the difference if one
 /// that nobody holds begins anew.
 #[derive(Debug)]
 struct Counters {
@@ -52,7 +52,7 @@ impl Counters {
 impl Default for Versions {
     fn default() -> Self {
         Self {
-            jobs: Mutex::new(Counters { live: HashMap::new(), sweep_at: SWEEP_AT }),
+            entities: Mutex::new(Counters { live: HashMap::new(), sweep_at: SWEEP_AT }),
             tenants: (0..TENANTS).map(|_| AtomicU64::new(0)).collect(),
             everybody: AtomicU64::new(0),
             hasher: RandomState::new(),
@@ -61,18 +61,18 @@ impl Default for Versions {
 }
 
 impl Versions {
-    /// A job's version now. To be taken before its data is fetched.
+    /// An entity's version now. To be taken before its data is fetched.
     #[must_use]
     pub fn of(&self, key: &Key) -> Version {
-        let job = self.counters().of(key);
-        let (count, tenant) = (job.load(Ordering::SeqCst), self.slot(&key.tenant));
-        Version { job, count, tenant, others: self.others(tenant) }
+        let entity = self.counters().of(key);
+        let (count, tenant) = (entity.load(Ordering::SeqCst), self.slot(&key.tenant));
+        Version { entity, count, tenant, others: self.others(tenant) }
     }
 
     /// Returns true if nothing was written since, and nothing newer told.
     #[must_use]
     pub fn is_current(&self, version: &Version) -> bool {
-        version.job.load(Ordering::SeqCst) == version.count
+        version.entity.load(Ordering::SeqCst) == version.count
             && self.others(version.tenant) == version.others
     }
 
@@ -81,19 +81,19 @@ impl Versions {
     /// anything was told or written since it began to be fetched, as nobody knows then what is newer.
     #[must_use]
     pub fn land(&self, version: &Version) -> Option<Version> {
-        let count = version.job.fetch_add(1, Ordering::SeqCst);
+        let count = version.entity.fetch_add(1, Ordering::SeqCst);
         let is_alone = count == version.count && self.others(version.tenant) == version.others;
         is_alone.then(|| Version { count: count + 1, ..version.clone() })
     }
 
-    /// The job was written, or may have been, or somebody else told of it.
-    pub fn forget_job(&self, key: &Key) {
+    /// The entity was written, or may have been, or somebody else told of it.
+    pub fn forget_entity(&self, key: &Key) {
         if let Some(counter) = self.counters().live.get(key).and_then(Weak::upgrade) {
             counter.fetch_add(1, Ordering::SeqCst);
         }
     }
 
-    /// Nothing that is known of the tenant's jobs may be given any more.
+    /// Nothing that is known of what is the tenant's may be given any more.
     pub fn forget_tenant(&self, tenant: &TenantId) {
         if let Some(counter) = self.tenants.get(self.slot(tenant) as usize) {
             counter.fetch_add(1, Ordering::SeqCst);
@@ -117,7 +117,7 @@ impl Versions {
     }
 
     fn counters(&self) -> std::sync::MutexGuard<'_, Counters> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entities.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -158,10 +158,13 @@ mod tests {
     fn what_was_fetched_before_a_write_is_not_kept() {
         let versions = Versions::default();
         let tenant = key("job-1").tenant;
-        let writes: [&dyn Fn(); 3] =
-            [&|| versions.forget_job(&key("job-1")), &|| versions.forget_tenant(&tenant), &|| {
+        let writes: [&dyn Fn(); 3] = [
+            &|| versions.forget_entity(&key("job-1")),
+            &|| versions.forget_tenant(&tenant),
+            &|| {
                 versions.forget_all();
-            }];
+            },
+        ];
         for write in writes {
             let before = versions.of(&key("job-1"));
             write();
@@ -178,7 +181,7 @@ mod tests {
             let _ = versions.of(&key(&format!("job-{job}")));
         }
         assert!(versions.counters().live.len() <= SWEEP_AT);
-        versions.forget_job(&key("job-held"));
+        versions.forget_entity(&key("job-held"));
         assert!(!versions.is_current(&held));
     }
 }

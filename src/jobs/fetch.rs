@@ -73,12 +73,12 @@ impl Jobs {
         // On the heap: it is moved several times before it runs, and it is large.
         let fetch =
             Box::pin(
-                async move { jobs.fetch_job(request, trail, id, needed, version, seat).await },
+                async move { jobs.fetch_entity(request, trail, id, needed, version, seat).await },
             );
         self.in_flight.start(key, selection, terms, fetch)
     }
 
-    async fn fetch_job(
+    async fn fetch_entity(
         self,
         request: RequestContext,
         trail: Trail,
@@ -108,13 +108,13 @@ impl Jobs {
         let as_sent = value
             .as_ref()
             .filter(|_| stamp.is_some())
-            .map(|job| job.json().root().raw().to_owned());
+            .map(|entity| entity.json().root().raw().to_owned());
         let found = match value {
-            Some(job) => self.owned(&request.caller, id, job, &errors),
+            Some(entity) => self.owned(&request.caller, id, entity, &errors),
             None => Err(Box::pin(self.refusal(&request, &trail, id, errors.clone())).await),
         };
         let (value, errors) = match found {
-            Ok(job) => (CachedEntity::Owned(Arc::new(job)), errors),
+            Ok(owned) => (CachedEntity::Owned(Arc::new(owned)), errors),
             Err(Error::NotFound(_)) => (CachedEntity::NotFound, Vec::new()),
             Err(error) => return Err(error),
         };
@@ -126,13 +126,13 @@ impl Jobs {
             None => true,
             Some(shared) => {
                 let known = is_kept.then(|| {
-                    let job = match (&value, as_sent) {
+                    let entity = match (&value, as_sent) {
                         (CachedEntity::Owned(_), Some(text)) => Some(text),
                         _ => None,
                     };
                     let (rules, selection) = (rules_of(tenant), Arc::clone(&selection));
                     let stays = Duration::try_from(lifetime.end() - now).unwrap_or_default();
-                    (SharedEntry { fetched: asked_at, rules, selection, job }, stays)
+                    (SharedEntry { fetched: asked_at, rules, selection, entity }, stays)
                 });
                 Box::pin(shared.land(&key, stamp, known)).await
             }
@@ -178,16 +178,16 @@ impl Jobs {
         known: SharedEntry,
         version: &Version,
     ) -> Option<Arc<Entry<CachedEntity>>> {
-        let SharedEntry { fetched, rules, selection, job } = known;
+        let SharedEntry { fetched, rules, selection, entity } = known;
         if rules != rules_of(&caller.tenant) {
             return None;
         }
-        let weight = job.as_ref().map_or(0, |text| 2 * text.len());
-        let value = match job {
+        let weight = entity.as_ref().map_or(0, |text| 2 * text.len());
+        let value = match entity {
             None => CachedEntity::NotFound,
             Some(text) => {
-                let job = Entity::parse(&text)?;
-                CachedEntity::Owned(Arc::new(self.owned(caller, &key.id, job, &[]).ok()?))
+                let entity = Entity::parse(&text)?;
+                CachedEntity::Owned(Arc::new(self.owned(caller, &key.id, entity, &[]).ok()?))
             }
         };
         let tenant = Arc::clone(&caller.tenant);

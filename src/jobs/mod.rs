@@ -33,6 +33,7 @@ pub mod present;
 mod sending;
 mod share;
 mod sift;
+mod standing;
 mod together;
 mod update;
 mod writers;
@@ -155,7 +156,7 @@ impl Jobs {
     pub async fn forget(&self, tenant: &TenantId, id: Option<&EntityId>) {
         match id {
             Some(id) => {
-                self.versions.forget_job(&Key { tenant: tenant.clone(), id: id.clone() });
+                self.versions.forget_entity(&Key { tenant: tenant.clone(), id: id.clone() });
             }
             None => self.versions.forget_tenant(tenant),
         }

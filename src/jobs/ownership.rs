@@ -1,4 +1,4 @@
-//! Whose job is it? The one place that decides.
+//! Whose is it? The one place that decides, for jobs, takes, files and volumes.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use crate::upstream::{Entity, FieldError, PathSegment};
 use super::envelope::{self, Metadata};
 use super::present;
 
-/// Whose a job or a take is to a tenant, as far as its metadata tells.
+/// Whose an entity is to a tenant, as far as its metadata tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
     /// The tenant's: the record names it, or there is none in the tenant's own Move account.
@@ -24,16 +24,16 @@ pub enum Owner {
     Unknown,
 }
 
-/// The place of an error, seen from a job's metadata.
+/// The place of an error, seen from an entity's metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ErrorAt {
-    /// At something above it, such as the job itself.
+    /// At something above it, such as the entity itself.
     Above,
     /// At the metadata.
     Metadata,
 }
 
-/// A job in one of Move's answers.
+/// An entity in one of Move's answers.
 #[derive(Debug, Clone, Copy)]
 pub enum Place {
     /// The root field's value.
@@ -43,7 +43,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// Returns the place that an error's path leads to, if it is at this job's metadata or above it.
+    /// Returns the place that an error's path leads to, if it is at this entity's metadata or above it.
     fn error_at(self, path: &[PathSegment]) -> Option<ErrorAt> {
         let mut steps = path.iter();
         let is_field = |step: &PathSegment, name: &str| match step {

@@ -37,7 +37,7 @@ pub struct Notes {
     pub cache: Option<CacheStatus>,
     /// The age of the answer, if it came from the cache.
     pub age: Duration,
-    /// The time for which what was read stays fresh, for each job that was read; empty if it may not be
+    /// The time for which what was read stays fresh, for each entity that was read; empty if it may not be
     /// kept.
     pub freshness: Vec<Freshness>,
     /// The moment at which its work began.
@@ -54,11 +54,11 @@ pub struct Notes {
     pub upstream_request_id: Option<Box<str>>,
 }
 
-/// A state of what is known of a job; see `cache::Versions`.
+/// A state of what is known of an entity; see `cache::Versions`.
 #[derive(Debug, Clone)]
 pub struct Version {
-    /// The counter of the job, which all who hold a version of it share.
-    pub job: Arc<AtomicU64>,
+    /// The counter of the entity, which all who hold a version of it share.
+    pub entity: Arc<AtomicU64>,
     /// The value of that counter.
     pub count: u64,
     /// The counter of its tenant.
@@ -69,14 +69,14 @@ pub struct Version {
 
 impl PartialEq for Version {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.job, &other.job)
+        Arc::ptr_eq(&self.entity, &other.entity)
             && (self.count, self.tenant, self.others) == (other.count, other.tenant, other.others)
     }
 }
 
 impl Eq for Version {}
 
-/// Until when what was read of one job may be given again, as long as its version stands.
+/// Until when what was read of one entity may be given again, as long as its version stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Freshness {
     /// The moment at which it was fetched.
