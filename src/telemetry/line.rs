@@ -12,25 +12,25 @@ use super::current;
 use crate::model::{CacheStatus, CallRecord, EntityId, TenantId};
 
 /// Members of lines that are lists: their text is JSON already.
-pub(super) const LISTS: [&str; 3] = ["operations", "job_ids", "codes"];
+pub(super) const LISTS: [&str; 3] = ["operations", "entity_ids", "codes"];
 
 /// Logs a call that is over.
 pub(super) fn call(record: &CallRecord) {
     if !tracing::enabled!(target: "call", tracing::Level::INFO) {
         return;
     }
-    let mut jobs = Vec::new();
+    let mut entities = Vec::new();
     let (mut upstream_calls, mut upstream_time) = (0, std::time::Duration::ZERO);
     for trail in record.trails.iter() {
         trail.note(|notes| {
-            jobs.extend(notes.entity.clone().filter(|id| id.kind().has_owner()));
+            entities.extend(notes.entity.clone().filter(|id| id.kind().has_owner()));
             upstream_calls += notes.upstream_calls;
             upstream_time += notes.upstream_time;
         });
     }
     let operations: Vec<_> = record.trails.iter().map(|trail| trail.field.name()).collect();
     let codes: Vec<_> = record.failures.iter().map(|failure| failure.code.as_str()).collect();
-    let jobs: Vec<_> = jobs.iter().map(EntityId::as_str).collect();
+    let entities: Vec<_> = entities.iter().map(EntityId::as_str).collect();
     tracing::info!(
         target: "call",
         request_id = %record.request_id,
@@ -38,7 +38,7 @@ pub(super) fn call(record: &CallRecord) {
         credential = record.credential.as_ref().map(tracing::field::display),
         source_ip = record.source.map(tracing::field::display),
         operations = %json!(operations),
-        job_ids = %json!(jobs),
+        entity_ids = %json!(entities),
         status = record.status,
         codes = %json!(codes),
         reason = record.refused_because,

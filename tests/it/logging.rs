@@ -93,7 +93,7 @@ async fn the_line_of_a_call_has_the_documented_members_in_the_documented_words()
     gateway.ask(&key("acme"), "{ getJob(jobId: \"job-none\") { id } }").await;
     let read = gateway.line(|line| line["tenant"] == "acme").await;
     assert_eq!(read["codes"], json!(["NOT_FOUND"]), "{read}");
-    assert_eq!(read["job_ids"], json!(["job-none"]), "{read}");
+    assert_eq!(read["entity_ids"], json!(["job-none"]), "{read}");
     assert_eq!(read["upstream_calls"], 1, "{read}");
     assert_eq!(read["cost_units"], 1, "{read}");
     assert!(read["upstream_us"].as_u64().unwrap() <= read["duration_us"].as_u64().unwrap());
