@@ -10,7 +10,7 @@ use super::{App, Error};
 use crate::audit::Journal;
 use crate::cache::SharedTier;
 use crate::config::{self, Config, StoreFile};
-use crate::http::{Cors, Endpoints, Proxies, Tls, TlsFiles};
+use crate::http::{Cors, Endpoints, Proxies, Tls};
 use crate::idempotency::{self, Idempotency};
 use crate::jobs::{CursorKey, Jobs};
 use crate::limit::Limiter;
@@ -155,10 +155,8 @@ fn journal(config: &Config) -> Result<Journal, Error> {
 }
 
 fn tls(config: &Config) -> Result<Option<Arc<Tls>>, Error> {
-    let Some(config::Tls { cert, key, client_ca }) = config.server.tls.clone() else {
-        return Ok(None);
-    };
-    Ok(Some(Arc::new(Tls::open(TlsFiles { cert, key, client_ca })?)))
+    let files = config.server.tls.clone();
+    Ok(files.map(Tls::open).transpose()?.map(Arc::new))
 }
 
 fn endpoints(config: &Config, page: Option<String>) -> Endpoints {

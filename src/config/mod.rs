@@ -101,7 +101,7 @@ settings! {
         /// Web pages that may call.
         cors: Sub<CorsSettings>,
         /// Certificates of the listener.
-        tls: Optional<Sub<Tls>>,
+        tls: Optional<Sub<TlsFiles>>,
     }
 }
 
@@ -117,7 +117,7 @@ settings! {
 
 settings! {
     /// Certificates for the listener that internal apps use. PEM files.
-    pub struct Tls {
+    pub struct TlsFiles {
         /// The certificate and those between it and its authority, a PEM file; see [reliability](reliability.md).
         cert: FilePath | "none: no TLS",
         /// Its private key, a PEM file.

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::config::TlsFiles;
 use crate::telemetry::metrics;
 
 /// The longest time a handshake may take, within the time that a connection has to its first whole head.
@@ -40,17 +41,6 @@ pub enum Error {
     Unusable(String),
 }
 
-/// The files, all PEM.
-#[derive(Debug, Clone)]
-pub struct Files {
-    /// The certificate and those between it and its authority.
-    pub cert: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
-    /// The authorities whose certificates callers must present.
-    pub client_ca: Option<PathBuf>,
-}
-
 /// The contents of the files.
 #[derive(Debug, PartialEq, Eq)]
 struct Contents(Vec<Vec<u8>>);
@@ -58,7 +48,7 @@ struct Contents(Vec<Vec<u8>>);
 /// Takes callers' connections.
 #[derive(Debug)]
 pub struct Tls {
-    files: Files,
+    files: TlsFiles,
     config: ArcSwap<ServerConfig>,
 }
 
@@ -67,8 +57,8 @@ impl Tls {
     ///
     /// # Errors
     /// When one of them cannot be used.
-    pub fn open(files: Files) -> Result<Self, Error> {
-        let config = ArcSwap::from_pointee(files.config()?);
+    pub fn open(files: TlsFiles) -> Result<Self, Error> {
+        let config = ArcSwap::from_pointee(server_config(&files)?);
         Ok(Self { files, config })
     }
 
@@ -81,15 +71,15 @@ impl Tls {
     /// Uses new certificates as soon as the files have changed, until it is aborted. Connections
     /// keep those they began with; files that cannot be used change nothing.
     pub async fn follow(&self) {
-        let mut known = self.files.contents();
+        let mut known = contents(&self.files);
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let current = self.files.contents();
+            let current = contents(&self.files);
             if current == known {
                 continue;
             }
             known = current;
-            match self.files.config() {
+            match server_config(&self.files) {
                 Ok(config) => {
                     self.config.store(Arc::new(config));
                     tracing::info!("the certificates of `server.tls` were read again");
@@ -100,42 +90,40 @@ impl Tls {
     }
 }
 
-impl Files {
-    /// A file that cannot be read counts as empty: it is told when it is used.
-    fn contents(&self) -> Contents {
-        let files = [Some(&self.cert), Some(&self.key), self.client_ca.as_ref()];
-        let read = |path: &PathBuf| std::fs::read(path).unwrap_or_default();
-        Contents(files.into_iter().flatten().map(read).collect())
-    }
+/// A file that cannot be read counts as empty: it is told when it is used.
+fn contents(files: &TlsFiles) -> Contents {
+    let files = [Some(&files.cert), Some(&files.key), files.client_ca.as_ref()];
+    let read = |path: &PathBuf| std::fs::read(path).unwrap_or_default();
+    Contents(files.into_iter().flatten().map(read).collect())
+}
 
-    fn config(&self) -> Result<ServerConfig, Error> {
-        let unusable = |error: &dyn std::fmt::Display| Error::Unusable(error.to_string());
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let chain = certificates(&self.cert)?;
-        let key =
-            PrivateKeyDer::from_pem_file(&self.key).map_err(|error| problem(&self.key, &error))?;
-        if let Some(expires) = chain.first().and_then(|cert| expiry(cert)) {
-            metrics::certificate_expiry(expires);
-        }
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| unusable(&error))?;
-        let builder = match &self.client_ca {
-            None => builder.with_no_client_auth(),
-            Some(path) => {
-                let mut authorities = RootCertStore::empty();
-                for authority in certificates(path)? {
-                    authorities.add(authority).map_err(|error| problem(path, &error))?;
-                }
-                let verifier =
-                    WebPkiClientVerifier::builder_with_provider(authorities.into(), provider);
-                builder.with_client_cert_verifier(verifier.build().map_err(|e| unusable(&e))?)
-            }
-        };
-        let mut config = builder.with_single_cert(chain, key).map_err(|error| unusable(&error))?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(config)
+fn server_config(files: &TlsFiles) -> Result<ServerConfig, Error> {
+    let unusable = |error: &dyn std::fmt::Display| Error::Unusable(error.to_string());
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let chain = certificates(&files.cert)?;
+    let key =
+        PrivateKeyDer::from_pem_file(&files.key).map_err(|error| problem(&files.key, &error))?;
+    if let Some(expires) = chain.first().and_then(|cert| expiry(cert)) {
+        metrics::certificate_expiry(expires);
     }
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable(&error))?;
+    let builder = match &files.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let mut authorities = RootCertStore::empty();
+            for authority in certificates(path)? {
+                authorities.add(authority).map_err(|error| problem(path, &error))?;
+            }
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(authorities.into(), provider);
+            builder.with_client_cert_verifier(verifier.build().map_err(|e| unusable(&e))?)
+        }
+    };
+    let mut config = builder.with_single_cert(chain, key).map_err(|error| unusable(&error))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
 }
 
 fn problem(path: &Path, problem: &dyn std::fmt::Display) -> Error {

@@ -12,7 +12,7 @@ use crate::auth::Issuers;
 use crate::cache::ResponseCache;
 use crate::config::{self, Config, OnError};
 use crate::graphql::{self, Schemas};
-use crate::http::{Tls, TlsFiles};
+use crate::http::Tls;
 use crate::jobs::Jobs;
 use crate::limit::Limits;
 use crate::model::TenantId;
@@ -135,12 +135,14 @@ impl ConfigSource {
 /// Reports certificates and authorities that a start could not use.
 fn check_certificates(config: &Config, sources: &Sources<'_>) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    if let Some(config::Tls { cert, key, client_ca }) = config.server.tls.clone() {
-        for path in [Some(&cert), Some(&key), client_ca.as_ref()].into_iter().flatten() {
+    if let Some(files) = &config.server.tls {
+        for path in
+            [Some(&files.cert), Some(&files.key), files.client_ca.as_ref()].into_iter().flatten()
+        {
             // The listener reads them itself; here they are only noted as read.
             let _ = sources.bytes(path);
         }
-        if let Err(problem) = Tls::open(TlsFiles { cert, key, client_ca }) {
+        if let Err(problem) = Tls::open(files.clone()) {
             found.push(Diagnostic::error(format!("`server.tls`: {problem}"), None));
         }
     }

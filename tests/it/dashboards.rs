@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use jobs_gateway::http::{Tls, TlsFiles};
+use jobs_gateway::config::TlsFiles;
+use jobs_gateway::http::Tls;
 use jobs_gateway::model::KeyHash;
 use jobs_gateway::sandbox::{Fault, SINGLECAM_TAKE};
 use jobs_gateway::telemetry::instruments::ALL;
@@ -176,8 +177,7 @@ async fn a_prometheus_that_scrapes_a_busy_gateway_answers_every_query() {
         redis.config(),
         issuer.config()
     );
-    let tenants = vec![("acme", policy)];
-    let world = World::set_up(Setup { tenants, config, ..Setup::default() }).await;
+    let world = Setup::new().tenant("acme", policy).config(config).start().await;
     let folder = tempfile::tempdir().unwrap();
     Authority::new().write_server(folder.path());
     let file = |name: &str| folder.path().join(name);

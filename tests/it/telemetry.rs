@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use jobs_gateway::http::{Tls, TlsFiles};
+use jobs_gateway::config::TlsFiles;
+use jobs_gateway::http::Tls;
 use jobs_gateway::model::KeyHash;
 use jobs_gateway::sandbox::{Fault, SINGLECAM_TAKE};
 use jobs_gateway::telemetry::instruments::{ALL, markdown};
@@ -61,8 +62,7 @@ async fn every_metric_of_the_table_is_shown_with_its_labels_and_no_other() {
         redis.config(),
         issuer.config()
     );
-    let tenants = vec![("acme", policy)];
-    let world = World::set_up(Setup { tenants, config, ..Setup::default() }).await;
+    let world = Setup::new().tenant("acme", policy).config(config).start().await;
     let folder = tempfile::tempdir().unwrap();
     Authority::new().write_server(folder.path());
     let file = |name: &str| folder.path().join(name);
@@ -97,8 +97,8 @@ async fn every_metric_of_the_table_is_shown_with_its_labels_and_no_other() {
 
 #[tokio::test]
 async fn calls_are_counted_from_zero_so_that_the_first_is_an_increase() {
-    let tenants = vec![("acme", "operations: [getJob, createSingleCamJob]\n".to_owned())];
-    let world = World::set_up(Setup { tenants, ..Setup::default() }).await;
+    let world =
+        Setup::new().tenant("acme", "operations: [getJob, createSingleCamJob]\n").start().await;
     let count = async |operation: &str| {
         let labels = format!("code=\"OK\",operation=\"{operation}\",tenant=\"acme\"");
         world.metric(&format!("jobs_gateway_requests_total{{{labels}}}")).await
@@ -146,7 +146,7 @@ async fn what_is_not_there_any_more_is_not_shown_any_more() {
     );
     let tenants = vec![("acme", "operations: [\"*\"]\n".to_owned()), ("globex", own)];
     let config = issuer.config();
-    let world = World::set_up(Setup { tenants, config, ..Setup::default() }).await;
+    let world = Setup::new().tenants(tenants).config(config).start().await;
     for tenant in ["acme", "globex"] {
         world.ask(tenant, "{ listJobs { first } }", json!({})).await;
     }
