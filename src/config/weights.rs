@@ -2,7 +2,7 @@
 
 use crate::model::{RootField, Weights};
 use crate::settings::forms::{Count, Whole};
-use crate::settings::{Form, Keys, Section, Settings};
+use crate::settings::{Form, KeyText, Keys, Section, Settings};
 
 /// The meaning of an operation's weight.
 const MEANING: &str = "Units that one use costs; see [limits](limits.md).";
@@ -20,11 +20,15 @@ impl Settings for Weights {
     fn declare(keys: &mut Keys) {
         let weights = Self::default();
         for field in RootField::ALL {
-            keys.declare::<Count<u32>>(field.name(), MEANING, "", Some(weights.of(field)));
+            Count::<u32>::declare(
+                keys,
+                KeyText::new(field.name(), MEANING, ""),
+                Some(weights.of(field)),
+            );
         }
         let meaning =
             "Units of a `getJob` whose whole answer is given again from memory; 0 is free.";
-        keys.declare::<Whole<u32>>("cached", meaning, "", Some(weights.cached));
+        Whole::<u32>::declare(keys, KeyText::new("cached", meaning, ""), Some(weights.cached));
     }
 
     fn differences(&self, other: &Self, path: &str, found: &mut Vec<String>) {

@@ -6,8 +6,7 @@ use bytes::Bytes;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::errors::ApiError;
-use super::place::Segment;
+use super::errors::{ApiError, Segment};
 use crate::model::{CacheStatus, ErrorCode, Failure, Trail};
 use crate::operation::Pos;
 

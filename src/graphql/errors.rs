@@ -4,14 +4,24 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::place::Segment;
 use crate::jobs;
 use crate::json::Json;
 use crate::model::{Caller, ErrorCode, IdError, RootField};
 use crate::operation::{self, Operation, Pos, Problem};
 use crate::upstream::{self, FieldError};
+
+/// A step of a path in an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Segment {
+    /// A key.
+    Key(Box<str>),
+    /// A place in a list.
+    Index(usize),
+}
 
 /// An error as a caller reads it, in both shapes: `extensions.code`, and AppSync's `errorType`,
 /// `errorInfo` and `data` beside `message`.

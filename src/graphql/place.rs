@@ -1,10 +1,8 @@
 //! Errors of Move's as the caller sees them: at the caller's own keys, and with no more of Move's data than the
 //! caller selected.
 
-use serde::Serialize;
-
 use super::answer::PlacedError;
-use super::errors::ApiError;
+use super::errors::{ApiError, Segment};
 use super::plan::{Step, Steps, Writing};
 use super::write::wrong;
 use crate::jobs::{Source, present};
@@ -12,16 +10,6 @@ use crate::json::{self, Json, JsonRef, Kind};
 use crate::model::Tenant;
 use crate::operation::{Pos, Shape};
 use crate::upstream::{FieldError, PathSegment};
-
-/// A step of a path in an answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum Segment {
-    /// A key.
-    Key(Box<str>),
-    /// A place in a list.
-    Index(usize),
-}
 
 /// Places errors of Move's about a root field: one for every alias of the field that each is about. `base` is the
 /// way to the field's value.

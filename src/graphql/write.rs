@@ -2,8 +2,7 @@
 //! nulls and errors propagated as the GraphQL specification says (section 6.4.4).
 
 use super::answer::PlacedError;
-use super::errors::ApiError;
-use super::place::Segment;
+use super::errors::{ApiError, Segment};
 use super::plan::{Step, Steps, Writing};
 use crate::jobs::present::{self, Part};
 use crate::jobs::{Owned, Page, Source};

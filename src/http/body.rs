@@ -13,8 +13,9 @@ use flate2::read::MultiGzDecoder;
 use hyper::body::Frame;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::bad_request::BadRequest;
 use super::error::Refusal;
-use super::request::Error;
+
 use crate::limit::Slot;
 use crate::model::append_chunk;
 
@@ -45,30 +46,30 @@ impl Coding {
     ///
     /// # Errors
     /// When it is another coding, or several.
-    pub fn from_headers(headers: &HeaderMap) -> Result<Self, Error> {
+    pub fn from_headers(headers: &HeaderMap) -> Result<Self, BadRequest> {
         let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
         let coding = match (codings.next(), codings.next()) {
             (None, _) => return Ok(Self::Identity),
             (Some(coding), None) => coding.to_str().unwrap_or_default().trim(),
-            (Some(_), Some(_)) => return Err(Error::ContentEncoding),
+            (Some(_), Some(_)) => return Err(BadRequest::ContentEncoding),
         };
         let is = |name: &&str| coding.eq_ignore_ascii_case(name);
         match coding {
             _ if ["gzip", "x-gzip"].iter().any(is) => Ok(Self::Gzip),
             _ if ["identity", ""].iter().any(is) => Ok(Self::Identity),
-            _ => Err(Error::ContentEncoding),
+            _ => Err(BadRequest::ContentEncoding),
         }
     }
 
-    fn decode(self, bytes: Bytes, max: usize) -> Result<Bytes, Error> {
+    fn decode(self, bytes: Bytes, max: usize) -> Result<Bytes, BadRequest> {
         if self == Self::Identity {
             return Ok(bytes);
         }
         let one_too_many = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
         let mut text = Vec::with_capacity(bytes.len());
         let mut decoder = MultiGzDecoder::new(&*bytes).take(one_too_many);
-        decoder.read_to_end(&mut text).map_err(|_| Error::NotGzip)?;
-        if text.len() > max { Err(Error::TooLarge(max)) } else { Ok(text.into()) }
+        decoder.read_to_end(&mut text).map_err(|_| BadRequest::NotGzip)?;
+        if text.len() > max { Err(BadRequest::TooLarge(max)) } else { Ok(text.into()) }
     }
 }
 
@@ -122,11 +123,11 @@ impl Incoming {
         loop {
             let earned = u64::try_from(bytes.len() / BYTES_PER_MILLISECOND).unwrap_or(u64::MAX);
             let until = deadline.min(began + GRACE + Duration::from_millis(earned));
-            let chunk = timeout_at(until, self.next()).await.map_err(|_| Error::Slow)?;
+            let chunk = timeout_at(until, self.next()).await.map_err(|_| BadRequest::Slow)?;
             let Some(chunk) = chunk else { break };
-            let chunk = chunk.map_err(|_| Error::Interrupted)?;
+            let chunk = chunk.map_err(|_| BadRequest::Interrupted)?;
             if bytes.len() + chunk.len() > max {
-                return Err(Error::TooLarge(max).into());
+                return Err(BadRequest::TooLarge(max).into());
             }
             slot.receive(chunk.len(), max)?;
             bytes = append_chunk(bytes, chunk);
@@ -184,7 +185,7 @@ mod tests {
         assert_eq!(coding(&["GZIP"]), Ok(Coding::Gzip));
         assert_eq!(coding(&["x-gzip"]), Ok(Coding::Gzip));
         for other in [&["br"][..], &["gzip, gzip"], &["gzip", "gzip"], &["deflate"]] {
-            assert_eq!(coding(other), Err(Error::ContentEncoding), "{other:?}");
+            assert_eq!(coding(other), Err(BadRequest::ContentEncoding), "{other:?}");
         }
     }
 
@@ -194,9 +195,9 @@ mod tests {
         assert_eq!(Coding::Gzip.decode(body.clone(), 100), Ok(Bytes::from("{\"query\":\"{a}\"}")));
         let bomb = gzip(&vec![b' '; 1 << 20]);
         assert!(bomb.len() < 2_000);
-        assert_eq!(Coding::Gzip.decode(bomb, 1_000), Err(Error::TooLarge(1_000)));
-        assert_eq!(Coding::Gzip.decode(Bytes::from("plain"), 100), Err(Error::NotGzip));
+        assert_eq!(Coding::Gzip.decode(bomb, 1_000), Err(BadRequest::TooLarge(1_000)));
+        assert_eq!(Coding::Gzip.decode(Bytes::from("plain"), 100), Err(BadRequest::NotGzip));
         let cut = body.slice(..body.len() - 4);
-        assert_eq!(Coding::Gzip.decode(cut, 100), Err(Error::NotGzip));
+        assert_eq!(Coding::Gzip.decode(cut, 100), Err(BadRequest::NotGzip));
     }
 }

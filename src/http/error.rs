@@ -5,7 +5,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
-use super::{limits, request};
 use crate::auth;
 use crate::graphql::{Answer, ApiError, Completeness};
 use crate::model::{ErrorCode, Failure, MediaType, RequestId};
@@ -54,6 +53,11 @@ impl Refusal {
         self.errors.first().map(|error| error.code)
     }
 
+    /// With another status than its code's.
+    pub fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
     /// With one more header.
     pub fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
         self.headers.insert(name, HeaderValue::from_static(value));
@@ -65,12 +69,6 @@ impl Refusal {
         self.headers.extend(headers);
         self
     }
-
-    /// With what is left in the buckets that it was charged to.
-    pub fn announcing(mut self, levels: &limits::Levels) -> Self {
-        limits::announce(levels, &mut self.headers);
-        self
-    }
 }
 
 impl From<auth::Error> for Refusal {
@@ -78,40 +76,6 @@ impl From<auth::Error> for Refusal {
         // RFC 9110, section 11.6.1: a 401 names a scheme.
         Self::from_error(ApiError::new(ErrorCode::Unauthenticated, error.to_string()))
             .with_header(header::WWW_AUTHENTICATE, "Bearer")
-    }
-}
-
-impl From<request::Error> for Refusal {
-    fn from(error: request::Error) -> Self {
-        use request::Error as E;
-        let code = match error {
-            E::PersistedQuery => ErrorCode::PersistedQueryNotSupported,
-            _ => ErrorCode::BadUserInput,
-        };
-        let refusal = Self::from_error(ApiError::new(code, error.to_string()));
-        match error {
-            E::Method => Self { status: StatusCode::METHOD_NOT_ALLOWED, ..refusal }
-                .with_header(header::ALLOW, "GET, HEAD, POST"),
-            E::MutationByGet => Self { status: StatusCode::METHOD_NOT_ALLOWED, ..refusal }
-                .with_header(header::ALLOW, "POST"),
-            E::TransferCoding => Self { status: StatusCode::NOT_IMPLEMENTED, ..refusal },
-            E::ContentType => Self { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, ..refusal },
-            // RFC 9110, section 12.5.3: a 415 says which codings are taken.
-            E::ContentEncoding => Self { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, ..refusal }
-                .with_header(header::ACCEPT_ENCODING, "gzip, identity"),
-            E::NotAcceptable => Self { status: StatusCode::NOT_ACCEPTABLE, ..refusal },
-            E::TooLarge(_) => Self { status: StatusCode::PAYLOAD_TOO_LARGE, ..refusal },
-            E::Slow => Self { status: StatusCode::REQUEST_TIMEOUT, ..refusal },
-            E::Interrupted
-            | E::Host
-            | E::NotGzip
-            | E::NotJson(_)
-            | E::Shape(_)
-            | E::Time
-            | E::Twice(_)
-            | E::PersistedQuery
-            | E::IdempotencyKey => refusal,
-        }
     }
 }
 

@@ -49,6 +49,15 @@ fn insert(headers: &mut HeaderMap, policies: String, states: String) {
     }
 }
 
+impl Refusal {
+    /// With what is left in the buckets that it was charged to.
+    pub fn announcing(self, levels: &Levels) -> Self {
+        let mut headers = HeaderMap::new();
+        announce(levels, &mut headers);
+        self.with_headers(headers)
+    }
+}
+
 impl From<LimitError> for Refusal {
     fn from(refused: LimitError) -> Self {
         let code = match refused {

@@ -3,6 +3,7 @@
 //! Nothing here decides on a request: that is `pipeline`'s, which imports this module.
 
 mod admin;
+pub(crate) mod bad_request;
 pub(crate) mod body;
 pub(crate) mod connection;
 mod cors;
@@ -33,7 +34,7 @@ pub use admin::{Readiness, router as admin_router};
 pub use cors::Cors;
 pub use proxies::Proxies;
 pub use serve::{Serving, connections_possible, serve};
-pub use tls::{Error as TlsError, Files as TlsFiles, Tls};
+pub use tls::{Error as TlsError, Tls};
 
 use crate::graphql::ApiError;
 

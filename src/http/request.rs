@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use serde_json::{Map, Value};
 
+use super::bad_request::BadRequest;
 use super::body::Coding;
 use super::media_type;
 
@@ -38,93 +39,37 @@ struct Members {
 }
 
 impl TryFrom<Members> for GraphqlRequest {
-    type Error = Error;
+    type Error = BadRequest;
 
-    fn try_from(members: Members) -> Result<Self, Error> {
+    fn try_from(members: Members) -> Result<Self, BadRequest> {
         let Members { query, operation_name, variables, has_persisted_query } = members;
         match query {
             // Hash and text are sent together by a client whose hash alone was not known.
             Some(query) if !(query.is_empty() && has_persisted_query) => {
                 Ok(Self { query, operation_name, variables })
             }
-            _ if has_persisted_query => Err(Error::PersistedQuery),
-            _ => Err(Error::Shape("`query` is missing".to_owned())),
+            _ if has_persisted_query => Err(BadRequest::PersistedQuery),
+            _ => Err(BadRequest::Shape("`query` is missing".to_owned())),
         }
     }
-}
-
-/// Why an HTTP request is no GraphQL request. The text is what the caller reads.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// Neither GET nor POST.
-    #[error("GraphQL is asked by POST, or by GET for queries.")]
-    Method,
-    /// A mutation by GET.
-    #[error("A mutation is sent by POST.")]
-    MutationByGet,
-    /// A body of another type.
-    #[error("The body must be JSON: `Content-Type: application/json`, in UTF-8.")]
-    ContentType,
-    /// A body in another transfer coding than chunks (RFC 9112, section 6.1).
-    #[error("Of transfer codings `chunked` alone is known.")]
-    TransferCoding,
-    /// A body in a coding that is not taken.
-    #[error("The body must be as it is, or in one layer of gzip: `Content-Encoding: gzip`.")]
-    ContentEncoding,
-    /// A body that is not what `Content-Encoding` says.
-    #[error("The body is not gzip, though `Content-Encoding` says so.")]
-    NotGzip,
-    /// No media type in common.
-    #[error("Answers are `application/json` or `application/graphql-response+json`: accept one.")]
-    NotAcceptable,
-    /// A body over the limit.
-    #[error("The body is larger than {0} bytes.")]
-    TooLarge(usize),
-    /// A body that did not come in time.
-    #[error("The body did not arrive in time.")]
-    Slow,
-    /// A body that broke off.
-    #[error("The body broke off.")]
-    Interrupted,
-    /// A time that is none.
-    #[error("`X-Request-Timeout` is a time such as 2s or 500ms.")]
-    Time,
-    /// A key that cannot be one, or several.
-    #[error("`Idempotency-Key` is one text of up to 255 visible ASCII characters.")]
-    IdempotencyKey,
-    /// No host, two of them, or one that is none.
-    #[error("A request names its host once, in `Host`.")]
-    Host,
-    /// A header that has one value came twice.
-    #[error("`{0}` is given twice: send it once.")]
-    Twice(&'static str),
-    /// A document's hash without its text. The words are those that clients look for.
-    #[error("PersistedQueryNotSupported")]
-    PersistedQuery,
-    /// Not JSON.
-    #[error("The body is not JSON: {0}.")]
-    NotJson(String),
-    /// JSON of another shape.
-    #[error("This is not a GraphQL request: {0}.")]
-    Shape(String),
 }
 
 /// Returns the longest time the request may take: what its caller wishes, and no longer than `longest`.
 ///
 /// # Errors
 /// When the wish cannot be read.
-pub fn time_for(headers: &HeaderMap, longest: Duration) -> Result<Duration, Error> {
+pub fn time_for(headers: &HeaderMap, longest: Duration) -> Result<Duration, BadRequest> {
     let Some(wish) = headers.get("x-request-timeout") else { return Ok(longest) };
-    let text = wish.to_str().map_err(|_| Error::Time)?.trim();
+    let text = wish.to_str().map_err(|_| BadRequest::Time)?.trim();
     let (number, unit) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
         (Some(number), _) => (number, 0.001),
         (None, Some(number)) => (number, 1.0),
         (None, None) => (text, 1.0),
     };
-    let seconds = number.parse::<f64>().map_err(|_| Error::Time)? * unit;
+    let seconds = number.parse::<f64>().map_err(|_| BadRequest::Time)? * unit;
     match Duration::try_from_secs_f64(seconds) {
         Ok(wish) if !wish.is_zero() => Ok(wish.min(longest)),
-        _ => Err(Error::Time),
+        _ => Err(BadRequest::Time),
     }
 }
 
@@ -135,27 +80,27 @@ const SINGLE: [&str; 3] = ["content-type", "idempotency-key", "x-request-timeout
 ///
 /// # Errors
 /// When the request cannot be a GraphQL request.
-pub fn check_head(head: &Parts, max_body: usize) -> Result<(), Error> {
+pub fn check_head(head: &Parts, max_body: usize) -> Result<(), BadRequest> {
     let is_given_twice = |name: &&str| head.headers.get_all(*name).iter().nth(1).is_some();
     if let Some(name) = SINGLE.into_iter().find(is_given_twice) {
-        return Err(Error::Twice(name));
+        return Err(BadRequest::Twice(name));
     }
     match head.method {
         Method::GET => return Ok(()),
         Method::POST => {}
-        _ => return Err(Error::Method),
+        _ => return Err(BadRequest::Method),
     }
     let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
     if !codings.all(|coding| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")) {
-        return Err(Error::TransferCoding);
+        return Err(BadRequest::TransferCoding);
     }
     if !media_type::is_json(&head.headers) {
-        return Err(Error::ContentType);
+        return Err(BadRequest::ContentType);
     }
     Coding::from_headers(&head.headers)?;
     let length = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     match length.and_then(|length| length.parse::<usize>().ok()) {
-        Some(length) if length > max_body => Err(Error::TooLarge(max_body)),
+        Some(length) if length > max_body => Err(BadRequest::TooLarge(max_body)),
         _ => Ok(()),
     }
 }
@@ -164,7 +109,7 @@ pub fn check_head(head: &Parts, max_body: usize) -> Result<(), Error> {
 ///
 /// # Errors
 /// When it is no GraphQL request.
-pub fn parse(method: &Method, text: &[u8]) -> Result<GraphqlRequest, Error> {
+pub fn parse(method: &Method, text: &[u8]) -> Result<GraphqlRequest, BadRequest> {
     match *method {
         // Parameters are ASCII: whatever else there is, is percent-encoded.
         Method::GET => from_parameters(std::str::from_utf8(text).unwrap_or_default()),
@@ -172,20 +117,22 @@ pub fn parse(method: &Method, text: &[u8]) -> Result<GraphqlRequest, Error> {
     }
 }
 
-fn from_json(body: &[u8]) -> Result<GraphqlRequest, Error> {
+fn from_json(body: &[u8]) -> Result<GraphqlRequest, BadRequest> {
     // The members in an array would do for the parser.
     if body.trim_ascii_start().first() == Some(&b'[') {
-        return Err(Error::Shape("batches are not taken, send one request at a time".to_owned()));
+        return Err(BadRequest::Shape(
+            "batches are not taken, send one request at a time".to_owned(),
+        ));
     }
     let members: Members = serde_json::from_slice(body).map_err(|error| {
         let problem = error.to_string();
-        if error.is_data() { Error::Shape(problem) } else { Error::NotJson(problem) }
+        if error.is_data() { BadRequest::Shape(problem) } else { BadRequest::NotJson(problem) }
     })?;
     members.try_into()
 }
 
-fn from_parameters(query: &str) -> Result<GraphqlRequest, Error> {
-    let shape = |error: &dyn std::fmt::Display| Error::Shape(error.to_string());
+fn from_parameters(query: &str) -> Result<GraphqlRequest, BadRequest> {
+    let shape = |error: &dyn std::fmt::Display| BadRequest::Shape(error.to_string());
     let mut members = Map::new();
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
         let value = match &*name {
@@ -240,7 +187,7 @@ fn persisted_query<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D
 mod tests {
     use super::*;
 
-    fn json(body: &str) -> Result<GraphqlRequest, Error> {
+    fn json(body: &str) -> Result<GraphqlRequest, BadRequest> {
         from_json(body.as_bytes())
     }
 
@@ -281,13 +228,13 @@ mod tests {
     fn a_hash_without_a_text_is_not_supported_and_with_one_it_is_passed_over() {
         let hash = r#""extensions":{"persistedQuery":{"version":1,"sha256Hash":"ab"}}"#;
         for bare in [format!("{{{hash}}}"), format!(r#"{{"query":null,{hash}}}"#)] {
-            assert_eq!(json(&bare).expect_err("a refusal"), Error::PersistedQuery);
+            assert_eq!(json(&bare).expect_err("a refusal"), BadRequest::PersistedQuery);
         }
         let both = json(&format!(r#"{{"query":"{{a}}",{hash}}}"#)).expect("a request");
         assert_eq!(both.query, "{a}");
         let parameters = "extensions=%7B%22persistedQuery%22%3A%7B%7D%7D";
         let bare = from_parameters(parameters).expect_err("a refusal");
-        assert_eq!(bare, Error::PersistedQuery);
+        assert_eq!(bare, BadRequest::PersistedQuery);
         assert!(from_parameters(&format!("query=%7Ba%7D&{parameters}")).is_ok());
     }
 

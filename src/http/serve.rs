@@ -24,13 +24,14 @@ use tokio::time::{timeout, timeout_at};
 use tower::ServiceExt;
 
 use super::admin::Readiness;
+use super::bad_request::BadRequest;
 use super::connection::{Connection, FIRST_HEAD, Overstayed};
 use super::error::{self, Refusal};
 use super::places::Places;
 use super::proxies::Proxies;
+use super::proxy_protocol;
 use super::tls::Tls;
 use super::wire::Wire;
-use super::{proxy_protocol, request};
 use crate::telemetry::metrics::GaugeGuard;
 
 /// The most that a request's head may take, in bytes.
@@ -251,7 +252,7 @@ impl Listener {
         async move {
             let mut response = match answering {
                 Some(answering) => answering.await?,
-                None => error::identified(Refusal::from(request::Error::Host).into_response()),
+                None => error::identified(Refusal::from(BadRequest::Host).into_response()),
             };
             if leaves {
                 // The caller's next request goes to another replica.

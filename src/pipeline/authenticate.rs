@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::{ReloadableState, Service};
 use crate::auth;
 use crate::graphql::ApiError;
+use crate::http::bad_request::BadRequest;
 use crate::http::connection::Connection;
 use crate::http::error::Refusal;
 use crate::http::{credential, request};
@@ -46,7 +47,7 @@ pub async fn authenticate<'a>(
     record: &mut CallRecord,
 ) -> Result<Authenticated<'a>, Refusal> {
     let deadline = record.began + request::time_for(&head.headers, service.request_timeout)?;
-    let media_type = MediaType::accepted(&head.headers).ok_or(request::Error::NotAcceptable)?;
+    let media_type = MediaType::accepted(&head.headers).ok_or(BadRequest::NotAcceptable)?;
     request::check_head(head, service.max_body)?;
 
     let rules = service.rules.load_full();

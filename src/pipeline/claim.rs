@@ -5,8 +5,8 @@ use jiff::Timestamp;
 
 use super::{Authenticated, Service};
 use crate::graphql::ApiError;
+use crate::http::bad_request::BadRequest;
 use crate::http::error::Refusal;
-use crate::http::request;
 use crate::idempotency::{Begun, Claim, Key};
 use crate::model::{ErrorCode, KeyedMutation, MediaType, TenantId, Trail};
 use crate::operation::Operation;
@@ -74,18 +74,18 @@ pub async fn claim(
 ///
 /// # Errors
 /// When it is no such text, or there are several.
-pub fn key(headers: &HeaderMap, tenant: &TenantId) -> Result<Option<Key>, request::Error> {
+pub fn key(headers: &HeaderMap, tenant: &TenantId) -> Result<Option<Key>, BadRequest> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
-    let text = value.to_str().map_err(|_| request::Error::IdempotencyKey)?.trim();
+    let text = value.to_str().map_err(|_| BadRequest::IdempotencyKey)?.trim();
     let text = match text.strip_prefix('"') {
-        Some(rest) => rest.strip_suffix('"').ok_or(request::Error::IdempotencyKey)?,
+        Some(rest) => rest.strip_suffix('"').ok_or(BadRequest::IdempotencyKey)?,
         None => text,
     };
     let is_key = values.next().is_none()
         && (1..=LONGEST_KEY).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"');
-    if is_key { Ok(Some(Key::of(tenant, text))) } else { Err(request::Error::IdempotencyKey) }
+    if is_key { Ok(Some(Key::of(tenant, text))) } else { Err(BadRequest::IdempotencyKey) }
 }
 
 fn conflict() -> Refusal {

@@ -4,6 +4,7 @@ use axum::http::Method;
 
 use super::Authenticated;
 use crate::graphql::ApiError;
+use crate::http::bad_request::BadRequest;
 use crate::http::error::Refusal;
 use crate::http::request;
 use crate::model::{CallRecord, ErrorCode, Kind};
@@ -20,7 +21,7 @@ pub fn parse(
 ) -> Result<Operation, Refusal> {
     let of_document = |errors| Refusal::of_document(errors, request.media_type);
     let asked = request::parse(&request.head.method, text).map_err(|error| match error {
-        request::Error::PersistedQuery => {
+        BadRequest::PersistedQuery => {
             let code = ErrorCode::PersistedQueryNotSupported;
             of_document(vec![ApiError::new(code, error.to_string())])
         }
@@ -33,7 +34,7 @@ pub fn parse(
         .map_err(|error| of_document(vec![error.into()]))?;
     record.parsed(operation.kind, operation.trails());
     if request.head.method == Method::GET && operation.kind == Kind::Mutation {
-        return Err(request::Error::MutationByGet.into());
+        return Err(BadRequest::MutationByGet.into());
     }
     Ok(operation)
 }

@@ -1,7 +1,7 @@
 //! The declaration of keys, each in one place.
 
-use super::form::{Form, KeyText};
-use super::{Context, Section, Sources, ValueKind};
+use super::keys::{DeclaredKey, Keys};
+use super::{Context, Section, Sources};
 
 /// A mapping of a file whose keys are declared.
 pub trait Settings: Sized + PartialEq {
@@ -43,10 +43,11 @@ macro_rules! settings {
             }
 
             fn declare(keys: &mut $crate::settings::Keys) {
-                $(keys.declare::<$Form>(
-                    stringify!($key),
-                    concat!($($doc),+),
-                    concat!("" $(, $words)?),
+                $(<$Form as $crate::settings::Form>::declare(
+                    keys,
+                    $crate::settings::KeyText::new(
+                        stringify!($key), concat!($($doc),+), concat!("" $(, $words)?),
+                    ),
                     $crate::settings!(@preset $($default)?),
                 );)*
             }
@@ -78,28 +79,6 @@ pub fn unset<S: Settings>() -> S {
     S::read(&mut Section::empty(&context)).expect("every key has a default")
 }
 
-/// A key as people and editors read about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeclaredKey {
-    /// Its full name; items of a list are below `name[]`.
-    pub path: String,
-    /// The kind of its value.
-    pub kind: ValueKind,
-    /// False if it has a default.
-    pub is_required: bool,
-    /// The value that holds if it is not set, as Markdown; empty if none does.
-    pub default: String,
-    /// Its meaning.
-    pub meaning: &'static str,
-}
-
-/// The keys that were declared so far.
-#[derive(Debug, Default)]
-pub struct Keys {
-    path: String,
-    found: Vec<DeclaredKey>,
-}
-
 impl Keys {
     /// All keys of a file.
     #[must_use]
@@ -107,30 +86,5 @@ impl Keys {
         let mut keys = Self::default();
         S::declare(&mut keys);
         keys.found
-    }
-
-    /// Adds a key and those below it.
-    pub fn declare<F: Form>(
-        &mut self,
-        name: &'static str,
-        meaning: &'static str,
-        words: &'static str,
-        default: Option<F::Value>,
-    ) {
-        F::declare(self, KeyText { name, meaning: meaning.trim_start(), words }, default);
-    }
-
-    /// Adds one key.
-    pub fn add(&mut self, name: &str, key: DeclaredKey) {
-        let path = format!("{}{name}", self.path);
-        self.found.push(DeclaredKey { path, ..key });
-    }
-
-    /// Adds keys below a name, such as `server` or `issuers[]`.
-    pub fn below(&mut self, name: &str, declare: impl FnOnce(&mut Self)) {
-        let above = self.path.len();
-        self.path.push_str(&format!("{name}."));
-        declare(self);
-        self.path.truncate(above);
     }
 }

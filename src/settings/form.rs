@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::path::Path;
 
-use super::declare::{DeclaredKey, Keys};
+use super::keys::{DeclaredKey, Keys};
 use super::{Section, ValueKind};
 
 /// A key as its declaration names it.
@@ -15,6 +15,14 @@ pub struct KeyText {
     pub meaning: &'static str,
     /// Its default in words, where the value does not tell.
     pub words: &'static str,
+}
+
+impl KeyText {
+    /// The text of a declaration; its meaning is a doc comment.
+    #[must_use]
+    pub const fn new(name: &'static str, meaning: &'static str, words: &'static str) -> Self {
+        Self { name, meaning: meaning.trim_ascii_start(), words }
+    }
 }
 
 /// The way the value of a key is written, read and shown.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::declare::DeclaredKey;
+use super::keys::DeclaredKey;
 use super::kind::REFERENCE;
 
 /// Builds the schema of a file.

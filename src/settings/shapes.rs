@@ -2,8 +2,9 @@
 
 use std::marker::PhantomData;
 
-use super::declare::{Keys, Settings};
+use super::declare::Settings;
 use super::form::{Form, KeyText, Scalar};
+use super::keys::Keys;
 use super::{Section, Span, ValueKind};
 
 /// A key that may be left out.

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider;
-use opentelemetry_sdk::metrics::{Instrument, SdkMeterProvider, Stream};
+use opentelemetry_sdk::metrics::{Instrument, MeterProviderBuilder, SdkMeterProvider, Stream};
 use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, Registry, TextEncoder};
 
 use super::instruments::{ALL, Instruments};
-use super::otlp::MetricReader;
 use super::process;
+use super::resource::resource;
 use super::series::Series;
 use crate::model::{CallRecord, CredentialId, EntityKind, RootFields, TenantId};
 
@@ -51,21 +51,21 @@ const BACKGROUND_TASKS: [&str; 9] = [
 static METRICS: OnceLock<Option<Metrics>> = OnceLock::new();
 
 fn started() -> Option<&'static Metrics> {
-    METRICS.get_or_init(|| build(None)).as_ref()
+    METRICS.get_or_init(|| build(|provider| provider)).as_ref()
 }
 
 fn metrics() -> Option<&'static Instruments> {
     started().map(|metrics| &metrics.instruments)
 }
 
-/// Makes the instruments, which report to a collector too. To be called before anything is counted.
-pub(super) fn start(collector: Option<MetricReader>) {
+/// Makes the instruments, with a collector's reader besides. To be called before anything is counted.
+pub(super) fn start(collector: impl FnOnce(MeterProviderBuilder) -> MeterProviderBuilder) {
     let _ = METRICS.get_or_init(|| build(collector));
 }
 
 /// Without an exporter (it refuses only names that are taken) there are no metrics, and everything
 /// else goes on.
-fn build(collector: Option<MetricReader>) -> Option<Metrics> {
+fn build(collector: impl FnOnce(MeterProviderBuilder) -> MeterProviderBuilder) -> Option<Metrics> {
     process::begin();
     let registry = Registry::new();
     let exporter = opentelemetry_prometheus::exporter()
@@ -75,17 +75,13 @@ fn build(collector: Option<MetricReader>) -> Option<Metrics> {
         .scope_info_enabled(false)
         .build()
         .ok()?;
-    let mut provider =
-        SdkMeterProvider::builder().with_reader(exporter).with_resource(super::otlp::resource());
-    provider = provider.with_view(|instrument: &Instrument| {
+    let provider = SdkMeterProvider::builder().with_reader(exporter).with_resource(resource());
+    let provider = provider.with_view(|instrument: &Instrument| {
         let described = ALL.iter().find(|known| known.instrument() == instrument.name())?;
         let is_by_tenant = described.labels.contains(&"tenant");
         is_by_tenant.then(|| Stream::builder().with_cardinality_limit(SERIES).build().ok())?
     });
-    if let Some(collector) = collector {
-        provider = provider.with_reader(collector);
-    }
-    let provider = provider.build();
+    let provider = collector(provider).build();
     let instruments = Instruments::new(&provider.meter("jobs-gateway"));
     let version = KeyValue::new("version", env!("CARGO_PKG_VERSION"));
     instruments.build_info.record(1.0, &[version]);

@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod otlp;
 mod process;
 mod refusals;
+pub mod resource;
 mod series;
 mod spans;
 mod subscriber;

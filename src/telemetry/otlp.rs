@@ -3,21 +3,19 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{LazyLock, OnceLock};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::trace::TraceId;
-use opentelemetry::{Key, KeyValue};
 use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
 use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig};
 use opentelemetry_otlp::{
     ExporterBuildError, LogExporter, MetricExporter, Protocol, SpanExporter, WithExportConfig,
     WithHttpConfig, WithTonicConfig,
 };
-use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::PeriodicReader;
 use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanExporter as _, SpanProcessor};
@@ -25,6 +23,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::failures::Watched;
+use super::resource::resource;
 use super::{causes, metrics};
 use crate::settings::forms::{FilePath, Percent, Secrets, WebUrl, hidden};
 use crate::settings::{Choice, OneOf, Optional, ValueKind};
@@ -132,22 +131,6 @@ static TRACING: OnceLock<Tracing> = OnceLock::new();
 
 pub(super) fn tracing() -> Option<&'static Tracing> {
     TRACING.get()
-}
-
-/// Who the data is of; `OTEL_RESOURCE_ATTRIBUTES` may say more.
-#[must_use]
-pub fn resource() -> Resource {
-    const INSTANCE: Key = Key::from_static_str("service.instance.id");
-    static RESOURCE: LazyLock<Resource> = LazyLock::new(|| {
-        let mut own = vec![KeyValue::new("service.version", env!("CARGO_PKG_VERSION"))];
-        if Resource::builder().build().get(&INSTANCE).is_none() {
-            // Each replica counts for itself: without names of their own, they would be one to a
-            // collector, whose counters jump.
-            own.push(KeyValue::new(INSTANCE, uuid::Uuid::new_v4().to_string()));
-        }
-        Resource::builder().with_service_name("jobs-gateway").with_attributes(own).build()
-    });
-    RESOURCE.clone()
 }
 
 /// Makes the exporters; they connect when there is something to send. Needs a runtime.

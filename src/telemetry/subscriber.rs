@@ -49,8 +49,8 @@ pub fn init(level: &str, format: Format, otlp: Option<&Otlp>) -> Result<(), Erro
         EnvFilter::try_new(filter(level)).unwrap_or_else(|_| EnvFilter::new(filter("info")));
     let mut bridge = None;
     if let Some(otlp) = otlp {
-        let Exporters { spans, metrics, logs } = otlp::exporters(otlp)?;
-        metrics::start(Some(metrics));
+        let Exporters { spans, metrics: reader, logs } = otlp::exporters(otlp)?;
+        metrics::start(|provider| provider.with_reader(reader));
         bridge = Some(Exported(OpenTelemetryTracingBridge::new(&logs)));
         otlp::start(spans, logs, otlp.sample);
     }

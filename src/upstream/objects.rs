@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::wire::{FieldError, PathSegment};
+use super::field_error::{FieldError, PathSegment};
 use crate::json::{Json, JsonRef, Kind, Member};
 
 /// An object that a root field of Move's can be read as.

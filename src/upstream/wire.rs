@@ -2,6 +2,7 @@
 //! before anything walks them.
 
 use super::Error;
+use super::field_error::{FieldError, PathSegment};
 use super::objects::Object;
 use crate::json::{Json, JsonRef, Kind, Member};
 
@@ -19,40 +20,6 @@ pub struct Reply<T> {
     pub size: usize,
     /// Move's id of the call, if it gave one.
     pub request_id: Option<Box<str>>,
-}
-
-/// One error of an AppSync answer.
-#[derive(Debug, Clone)]
-pub struct FieldError {
-    /// For people.
-    pub message: String,
-    /// The name that clients match on, such as `MoveNotFoundError`.
-    pub error_type: Option<String>,
-    /// More for clients, such as `suggestions`; kept to the letter.
-    pub error_info: Option<Json>,
-    /// The data that AppSync puts beside the error; kept to the letter.
-    pub data: Option<Json>,
-    /// The path below the root field at which it happened.
-    pub path: Vec<PathSegment>,
-    /// True if it names a place at all: the root field, or one below it.
-    pub has_path: bool,
-}
-
-impl FieldError {
-    /// Returns true if the thing asked for does not exist.
-    #[must_use]
-    pub fn is_not_found(&self) -> bool {
-        self.error_type.as_deref() == Some("MoveNotFoundError")
-    }
-}
-
-/// A step of an error's path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PathSegment {
-    /// A list's item.
-    Index(usize),
-    /// A field.
-    Field(String),
 }
 
 /// Reads an answer to a call of the root field `field`.
