@@ -19,7 +19,7 @@ async fn limited_to(tenant: &str, own: &str, server: &str) -> World {
         "server: {{ listen: 127.0.0.1:0, trusted_proxies: [127.0.0.1/32]{server} }}\n\
          audit: {{ sinks: [{{ file: ./audit/audit.jsonl }}] }}\n"
     );
-    World::set_up(Setup { tenants: vec![("acme", policy)], config, ..Setup::default() }).await
+    Setup::new().tenant("acme", policy).config(config).start().await
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn calls_to_move_go_through_the_proxy_that_is_configured() {
     // Only the proxy knows a host of this name: here the sandbox itself.
     let config = "upstream:\n  url: http://move.invalid/ugc/graphql\n  proxy: '${MOVE_API_URL}'\n  \
                   api_key: '${MOVE_API_KEY}'\n";
-    let world = World::set_up(Setup { config: config.to_owned(), ..Setup::default() }).await;
+    let world = Setup::new().config(config).start().await;
     let id = world.create("acme", "{}").await;
     assert!(!id.is_empty());
     assert_eq!(world.sandbox.count("createSingleCamJob"), 1);

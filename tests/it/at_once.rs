@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use jobs_gateway::sandbox::{Fault, SINGLECAM_TAKE, Sandbox, SandboxOptions};
+use jobs_gateway::sandbox::{Fault, SINGLECAM_TAKE};
 use serde_json::{Value, json};
 
 use crate::support::redis::{Door, Redis};
-use crate::support::{Reply, World, key, send};
+use crate::support::{Reply, Setup, World, key, send};
 
 const CREATE: &str = "mutation($take: String!, $name: String) {
     createSingleCamJob(takeId: $take, name: $name) { id } }";
@@ -36,10 +36,9 @@ fn made(world: &World, own: &str) -> usize {
 
 /// Two gateways over one sandbox, each with its configuration of Redis.
 async fn replicas(configs: [String; 2]) -> (World, World) {
-    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
-    let tenants = [("acme", "operations: [\"*\"]\n".to_owned())];
-    let one = World::over(sandbox.clone(), &tenants, &configs[0]).await;
-    let other = World::over(sandbox, &tenants, &configs[1]).await;
+    let [first, second] = configs;
+    let one = Setup::new().config(first).start().await;
+    let other = Setup::new().config(second).over(one.sandbox.clone()).await;
     one.sandbox.clear_calls();
     (one, other)
 }

@@ -15,7 +15,7 @@ use crate::support::{Setup, World, key, send};
 const AUDIT: &str = "audit: { sinks: [{ file: ./audit/audit.jsonl }] }\n";
 
 async fn audited(config: &str) -> World {
-    World::set_up(Setup { config: config.to_owned(), ..Setup::default() }).await
+    Setup::new().config(config).start().await
 }
 
 pub fn create() -> String {
@@ -27,9 +27,7 @@ pub fn create() -> String {
 #[tokio::test]
 async fn allowed_denied_and_failed_calls_leave_a_record_of_each_root_field() {
     let policy = "operations: [getJob, createSingleCamJob]\n".to_owned();
-    let tenants = vec![("acme", policy)];
-    let world =
-        World::set_up(Setup { tenants, config: AUDIT.to_owned(), ..Setup::default() }).await;
+    let world = Setup::new().tenant("acme", policy).config(AUDIT).start().await;
     let made = world.ask("acme", &create(), json!({})).await;
     let id = made.data("/made/id").as_str().unwrap().to_owned();
     let two = format!(
@@ -288,8 +286,7 @@ async fn a_callers_trace_is_in_the_record_if_it_is_one() {
 #[tokio::test]
 async fn refused_credentials_and_forbidden_operations_are_counted() {
     let policy = "operations: [getJob]\n".to_owned();
-    let tenants = vec![("counted", policy)];
-    let world = World::set_up(Setup { tenants, ..Setup::default() }).await;
+    let world = Setup::new().tenant("counted", policy).start().await;
     world.ask("nobody", "{ getJob(jobId: \"x\") { id } }", json!({})).await;
     world.ask("counted", "{ listJobs { first } }", json!({})).await;
     let forbidden =

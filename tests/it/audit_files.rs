@@ -22,7 +22,7 @@ use crate::support::{Setup, World, key, process};
 const AUDIT: &str = "audit: { sinks: [{ file: ./audit/audit.jsonl }] }\n";
 
 async fn audited(config: &str) -> World {
-    World::set_up(Setup { config: config.to_owned(), ..Setup::default() }).await
+    Setup::new().config(config).start().await
 }
 
 #[tokio::test]

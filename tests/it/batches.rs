@@ -100,8 +100,7 @@ async fn missing_ones_are_null_with_an_error_each_and_harm_no_other() {
 #[tokio::test]
 async fn root_fields_of_every_kind_that_the_cache_does_not_know_are_one_document() {
     let cached = "operations: [\"*\"]\ncache: { get_job: { unfinished: 1h, finished: 1h } }\n";
-    let tenants = vec![("acme", cached.to_owned())];
-    let world = World::set_up(Setup { tenants, ..Setup::default() }).await;
+    let world = Setup::new().tenant("acme", cached).start().await;
     let ids = jobs(&world, "acme", 2).await;
     world.get("acme", &ids[0], "id name").await.data("/getJob");
     world.sandbox.clear_calls();
@@ -275,7 +274,7 @@ async fn a_partial_error_stays_with_its_job_and_costs_it_nothing_beside_one_that
 async fn a_document_that_runs_out_of_time_is_an_error_of_each_and_is_not_asked_again() {
     let config = "upstream: { url: '${MOVE_API_URL}', api_key: '${MOVE_API_KEY}', timeout: 200ms, \
                   retries: { max: 0 } }\n";
-    let world = World::set_up(Setup { config: config.to_owned(), ..Setup::default() }).await;
+    let world = Setup::new().config(config).start().await;
     let ids = jobs(&world, "acme", 3).await;
     world.sandbox.fail_next(None, Fault::Stall);
     assert_eq!(outcomes(&entities(&world, &ids).await), ["UPSTREAM_TIMEOUT"; 3]);
@@ -318,7 +317,7 @@ async fn a_document_and_single_reads_bring_each_other_what_they_share() {
 #[tokio::test]
 async fn a_call_for_several_is_counted_once_in_the_records_and_named_in_each() {
     let config = "audit: { sinks: [{ file: ./audit/audit.jsonl }] }\n";
-    let world = World::set_up(Setup { config: config.to_owned(), ..Setup::default() }).await;
+    let world = Setup::new().config(config).start().await;
     let mut ids = jobs(&world, "acme", 3).await;
     ids[1] = "job-missing".to_owned();
     entities(&world, &ids).await;

@@ -12,8 +12,12 @@ use crate::support::{Reply, Setup, World, key, send};
 /// Tenants under the default policy for caching, but for the lines that are given.
 async fn world_with(sandbox: SandboxOptions, lines: &str) -> World {
     let policy = format!("operations: [\"*\"]\ncache: {{ get_job: {{ {lines} }} }}\n");
-    let tenants = vec![("acme", policy.clone()), ("globex", policy)];
-    World::set_up(Setup { sandbox, tenants, ..Setup::default() }).await
+    Setup::new()
+        .sandbox(sandbox)
+        .tenant("acme", policy.clone())
+        .tenant("globex", policy)
+        .start()
+        .await
 }
 
 async fn world() -> World {
@@ -297,8 +301,7 @@ async fn that_a_job_is_missing_is_never_said_past_its_time() {
 async fn no_cache_forces_a_fresh_read_where_policy_permits() {
     let heeding = "operations: [\"*\"]\ncache: { get_job: { no_cache: true } }\n".to_owned();
     let deaf = "operations: [\"*\"]\ncache: {}\n".to_owned();
-    let tenants = vec![("acme", heeding), ("globex", deaf)];
-    let world = World::set_up(Setup { tenants, ..Setup::default() }).await;
+    let world = Setup::new().tenant("acme", heeding).tenant("globex", deaf).start().await;
     for (tenant, expected) in [("acme", "MISS"), ("globex", "HIT")] {
         let id = world.create(tenant, "{}").await;
         world.get(tenant, &id, "id").await;
@@ -356,7 +359,7 @@ async fn a_key_with_fewer_rights_gets_no_answer_that_was_stored_for_another() {
         jobs_gateway::model::KeyHash::of(key("acme").as_bytes()),
         jobs_gateway::model::KeyHash::of(key("lister").as_bytes())
     );
-    let world = World::set_up(Setup { tenants: vec![("acme", policy)], ..Setup::default() }).await;
+    let world = Setup::new().tenant("acme", policy).start().await;
     let id = world.create("acme", "{}").await;
     for _ in 0..2 {
         world.get("acme", &id, "id").await.data("/getJob/id");

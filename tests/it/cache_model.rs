@@ -69,8 +69,7 @@ impl Truth {
             url_lifetime: Duration::from_secs(URL_LIFE),
             ..SandboxOptions::default()
         };
-        let tenants = vec![("acme", policy)];
-        let world = World::set_up(Setup { sandbox, tenants, ..Setup::default() }).await;
+        let world = Setup::new().sandbox(sandbox).tenant("acme", policy).start().await;
         let id = world.create("acme", "{\"n\":0}").await;
         world.sandbox.set_state(&id, State::Running);
         let states = vec![(world.sandbox.now(), State::Running)];

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use crate::support::{Setup, World, key};
+use crate::support::{Setup, key};
 use jobs_gateway::sandbox::{MULTICAM_TAKE, SINGLECAM_TAKE, Sandbox, SandboxOptions};
 
 /// `jobs-gateway dev` on free ports.
@@ -120,8 +120,12 @@ async fn moves_python_client_takes_the_sandbox_for_move() {
 async fn moves_python_client_walks_from_films_to_motion_as_two_tenants() {
     let Some(python) = tool("python/bin/python") else { return };
     let all = "operations: [\"*\", sharing]\n".to_owned();
-    let tenants = vec![("acme", all.clone()), ("globex", all)];
-    let world = World::set_up(Setup { sandbox: quick(), tenants, ..Setup::default() }).await;
+    let world = Setup::new()
+        .sandbox(quick())
+        .tenant("acme", all.clone())
+        .tenant("globex", all)
+        .start()
+        .await;
     let url = format!("http://{}/ugc/graphql", world.address);
     let walk = |tenant| walk_the_journey(python.clone(), url.clone(), key(tenant), &[]);
     tokio::join!(walk("acme"), walk("globex"));

@@ -17,7 +17,7 @@ const CONNECTIONS: &str = "jobs_gateway_connections";
 /// A gateway whose `server` has these settings.
 async fn world(server: &str) -> World {
     let config = format!("server: {{ listen: 127.0.0.1:0, {server} }}\n");
-    World::set_up(Setup { config, ..Setup::default() }).await
+    Setup::new().config(config).start().await
 }
 
 /// Waits until so many connections are open.

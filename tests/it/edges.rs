@@ -23,8 +23,12 @@ fn header<'a>(reply: &'a Reply, name: &str) -> &'a str {
 async fn world(policy: &str, config: &str) -> World {
     let free = "rate_limit: { queries: ~, mutations: ~, max_in_flight: 1000 }\n";
     let tenant = |limits: &str| format!("operations: [\"*\"]\n{limits}");
-    let tenants = vec![("acme", tenant(policy)), ("globex", tenant(free))];
-    World::set_up(Setup { tenants, config: config.to_owned(), ..Setup::default() }).await
+    Setup::new()
+        .tenant("acme", tenant(policy))
+        .tenant("globex", tenant(free))
+        .config(config)
+        .start()
+        .await
 }
 
 /// The head of a POST of a tenant, with these lines besides.

@@ -17,13 +17,14 @@ fn of(tenant: &str) -> String {
     format!(r#"{{"{tenant}":{{"n":1}},"_gateway":{{"v":1,"owner":"{tenant}","by":"k"}}}}"#)
 }
 
-const FILE: &str = "mutation($m: AWSJSON) { createFile(type: \"mp4\", metadata: $m, name: \"f\") {
+pub const FILE: &str =
+    "mutation($m: AWSJSON) { createFile(type: \"mp4\", metadata: $m, name: \"f\") {
     id type created metadata presignedUrl name client { portal } } }";
 
 const SOURCES: &str = "sources: [{deviceLabel: \"cam01\", fileId: $file, format: MP4}]";
 
 /// Makes a file as a tenant, and fills it.
-async fn filled(world: &World, tenant: &str) -> String {
+pub async fn filled(world: &World, tenant: &str) -> String {
     let file = world.ask(tenant, FILE, json!({"m": "{\"f\":1}"})).await.data("/createFile");
     let put = world.http.put(file["presignedUrl"].as_str().unwrap()).body("the film");
     assert_eq!(put.send().await.unwrap().status(), 200);
@@ -53,7 +54,7 @@ async fn finished(world: &World, tenant: &str) -> (String, String, String) {
 async fn a_tenant_goes_from_the_bytes_of_a_film_to_the_motion_without_moves_key() {
     let tenants =
         vec![("acme", "operations: [\"*\", sharing]\ntakes: { unclaimed: hide }\n".to_owned())];
-    let world = World::set_up(Setup { tenants, ..Setup::default() }).await;
+    let world = Setup::new().tenants(tenants).start().await;
     let (file, take, job) = finished(&world, "acme").await;
     let stored = world.sandbox.take(&take).unwrap();
     assert!(stored.metadata.unwrap().starts_with(r#"{"acme":{"t":1},"_gateway":"#));
@@ -101,7 +102,7 @@ fn add_strangers(world: &World) {
 #[tokio::test]
 async fn foreign_missing_and_unclaimed_things_differ_in_nothing_wherever_they_are_named() {
     let all = "operations: [\"*\", sharing]\ntakes: { unclaimed: hide }\n".to_owned();
-    let world = World::set_up(Setup { tenants: vec![("acme", all)], ..Setup::default() }).await;
+    let world = Setup::new().tenant("acme", all).start().await;
     let own = filled(&world, "acme").await;
     add_strangers(&world);
     let source = |id: &str| format!("{{deviceLabel: \"c\", fileId: {id}, format: MP4}}");
@@ -173,8 +174,8 @@ async fn listings_of_takes_and_volumes_hold_the_tenants_own() {
         world.sandbox.add_take(&format!("take-{n}"), Some(&of(tenant)));
         world.sandbox.add_volume(&format!("volume-{n}"), Some(&of(tenant)));
     }
-    let policy = "operations: [\"*\"]\ntakes: { unclaimed: hide }\n".to_owned();
-    let world = World::over(world.sandbox, &[("acme", policy)], "").await;
+    let policy = "operations: [\"*\"]\ntakes: { unclaimed: hide }\n";
+    let world = Setup::new().tenant("acme", policy).over(world.sandbox).await;
     for (field, item, prefix) in [
         ("listTakes", "__typename id metadata", "take"),
         ("listVolumes", "... on HumanVolume { __typename id metadata }", "volume"),
@@ -294,8 +295,7 @@ async fn what_no_envelope_can_say_is_the_tenants_whose_thing_holds_it_and_nobody
 #[tokio::test]
 async fn the_account_shows_what_policy_says_and_the_catalogue_is_asked_for_once() {
     let policy = "operations: [\"*\", account, webhooks]\nclient: { portal: 'https://a.test/', metadata: { a: 1 } }\n";
-    let tenants = vec![("acme", policy.to_owned())];
-    let world = World::set_up(Setup { tenants, ..Setup::default() }).await;
+    let world = Setup::new().tenant("acme", policy).start().await;
     let query = "{ client { id name created portal metadata }
         listRigs { after first items { __typename name } } listCameraSettings { items { lens } } }";
     for _ in 0..3 {
@@ -329,7 +329,7 @@ async fn the_account_shows_what_policy_says_and_the_catalogue_is_asked_for_once(
 #[tokio::test]
 async fn bad_arguments_are_refused_before_anything_is_sent_each_by_its_name() {
     let policy = "operations: [\"*\", sharing]\nmetadata: { max_bytes: 100 }\n".to_owned();
-    let world = World::set_up(Setup { tenants: vec![("acme", policy)], ..Setup::default() }).await;
+    let world = Setup::new().tenant("acme", policy).start().await;
     let source = "{deviceLabel: \"c\", fileId: \"file-1\", format: MP4}";
     let large = "x".repeat(200);
     let many = format!("{source},").repeat(25);
@@ -377,7 +377,8 @@ async fn bad_arguments_are_refused_before_anything_is_sent_each_by_its_name() {
     assert!(world.sandbox.calls().is_empty());
 }
 
-async fn keyed(world: &World, own: &str, query: &str, variables: Value) -> Reply {
+/// Sends a mutation of `acme` with an `Idempotency-Key`.
+pub async fn keyed(world: &World, own: &str, query: &str, variables: Value) -> Reply {
     let request = world.http.post(world.url()).header("authorization", key("acme"));
     let body = json!({"query": query, "variables": variables});
     send(request.header("idempotency-key", own).json(&body)).await
@@ -404,77 +405,9 @@ async fn with_a_key_a_take_and_a_volume_are_found_again_by_their_mark_when_the_a
 }
 
 #[tokio::test]
-async fn an_upload_url_is_given_once_and_kept_nowhere() {
-    let config = "audit: { sinks: [{ file: ./audit/audit.jsonl }] }\n".to_owned();
-    let world = World::set_up(Setup { config, ..Setup::default() }).await;
-    let made = keyed(&world, "k-1", FILE, json!({"m": "{}"})).await;
-    let (id, url) = (made.data("/createFile/id"), made.data("/createFile/presignedUrl"));
-    let url = url.as_str().unwrap();
-    // Asked for anew: nothing can be read of it yet, and nothing more written.
-    let replayed = keyed(&world, "k-1", FILE, json!({"m": "{}"})).await;
-    assert_eq!(replayed.json()["data"]["createFile"]["id"], id);
-    assert!(!replayed.text.contains("X-Amz-Signature"), "{replayed:?}");
-    assert_eq!(world.sandbox.count("createFile"), 1);
-    assert_eq!(world.http.put(url).body("the film").send().await.unwrap().status(), 200);
-    let replayed = keyed(&world, "k-1", FILE, json!({"m": "{}"})).await;
-    let read = replayed.data("/createFile/presignedUrl");
-    assert_ne!(read, json!(url));
-    let bytes = world.http.get(read.as_str().unwrap()).send().await.unwrap().text().await.unwrap();
-    assert_eq!(bytes, "the film");
-    // Two tries may have made two: nobody can tell, and one that is not used lies idle.
-    world.sandbox.fail_next(Some("createFile"), Fault::LoseAnswer);
-    assert_eq!(keyed(&world, "k-2", FILE, json!({"m": "{}"})).await.code(), "OUTCOME_UNKNOWN");
-    assert!(
-        keyed(&world, "k-2", FILE, json!({"m": "{}"})).await.data("/createFile/id").is_string()
-    );
-    let signature = url.split("X-Amz-Signature=").nth(1).unwrap().split('&').next().unwrap();
-    for entry in walk(world.folder()) {
-        let bytes = std::fs::read(&entry).unwrap();
-        let holds = bytes.windows(signature.len()).any(|part| part == signature.as_bytes());
-        assert!(!holds, "{}", entry.display());
-    }
-}
-
-#[tokio::test]
-async fn a_share_code_is_recorded_by_its_file_and_end_and_never_by_itself() {
-    let config = "audit: { sinks: [{ file: ./audit/audit.jsonl }] }\n".to_owned();
-    let tenants = vec![("acme", "operations: [\"*\", sharing]\n".to_owned())];
-    let world = World::set_up(Setup { tenants, config, ..Setup::default() }).await;
-    let file = filled(&world, "acme").await;
-    let share = "mutation($id: String!) { generateShareCode(fileId: $id) { code expires } }";
-    let made = world.ask("acme", share, json!({"id": file})).await.data("/generateShareCode");
-    // Move says the code where the end of the link belongs.
-    world.sandbox.fail_next(
-        Some("generateShareCode"),
-        Fault::edit(|answer| {
-            answer["data"]["generateShareCode"]["expires"] = "THE-CODE".into();
-        }),
-    );
-    world.ask("acme", share, json!({"id": file})).await;
-    let records = crate::support::audit::records(&world, 6).await;
-    let of_codes = |record: &&Value| record["api"]["operation"] == "generateShareCode";
-    let records: Vec<_> = records.iter().filter(of_codes).collect();
-    let told = |record: &&&Value| record["unmapped"]["expires"].is_string();
-    let told: Vec<_> = records.iter().filter(told).collect();
-    assert_eq!((records.len(), told.len()), (4, 1), "{records:#?}");
-    assert_eq!(told[0]["unmapped"]["expires"], made["expires"]);
-    for record in records {
-        let text = record.to_string();
-        assert!(text.contains(&file), "{text}");
-        assert!(!text.contains("THE-CODE"), "{text}");
-        assert!(!text.contains(made["code"].as_str().unwrap()), "{text}");
-    }
-}
-
-fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
-}
-
-#[tokio::test]
 async fn reads_of_takes_files_and_volumes_come_from_memory_until_they_are_written() {
     let policy = "operations: [\"*\"]\ncache: { get_job: { finished: 10m } }\n".to_owned();
-    let world = World::set_up(Setup { tenants: vec![("acme", policy)], ..Setup::default() }).await;
+    let world = Setup::new().tenant("acme", policy).start().await;
     world.sandbox.add_take("take-own", Some(&of("acme")));
     world.sandbox.add_file("file-own", Some(&of("acme")));
     world.sandbox.add_volume("volume-own", Some(&of("acme")));

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use jobs_gateway::sandbox::{Fault, SINGLECAM_TAKE, Sandbox, SandboxOptions};
+use jobs_gateway::sandbox::{Fault, SINGLECAM_TAKE};
 use serde_json::{Value, json};
 
 use crate::support::redis::Redis;
-use crate::support::{Reply, World, key, send};
+use crate::support::{Reply, Setup, World, key, send};
 
 const CREATE: &str = "createSingleCamJob";
 
@@ -198,11 +198,9 @@ async fn updates_of_one_job_at_once_all_leave_their_marks() {
 #[tokio::test]
 async fn an_update_whose_outcome_is_unknown_ends_what_redis_and_every_replica_know() {
     let redis = Redis::start();
-    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
     let policy = "operations: [\"*\"]\ncache: {}\n";
-    let tenants = [("acme", policy.to_owned())];
-    let one = World::over(sandbox.clone(), &tenants, &redis.config()).await;
-    let other = World::over(sandbox, &tenants, &redis.config()).await;
+    let setup = Setup::new().tenant("acme", policy).config(redis.config());
+    let (one, other) = setup.start_two().await;
     let give_up = Instant::now() + Duration::from_secs(20);
     loop {
         let counted: (String, u32) =

@@ -7,7 +7,7 @@ use jobs_gateway::sandbox::{Fault, SINGLECAM_TAKE, Sandbox, SandboxOptions};
 use serde_json::json;
 
 use crate::support::audit::records;
-use crate::support::{Reply, World};
+use crate::support::{ALL, Reply, Setup, World};
 
 const OPERATIONS: [&str; 4] = ["getJob", "listJobs", "createSingleCamJob", "updateJob"];
 
@@ -28,7 +28,7 @@ audit: {{ sinks: [{{ file: ./audit/audit.jsonl }}] }}
 }
 
 async fn world(sandbox: Sandbox, url: &str) -> World {
-    World::over(sandbox, &[("acme", "operations: [\"*\"]\n".to_owned())], &config(url)).await
+    Setup::new().tenant("acme", ALL).config(config(url)).over(sandbox).await
 }
 
 async fn call(world: &World, operation: &str, job: &str) -> Reply {

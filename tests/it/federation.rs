@@ -57,8 +57,7 @@ async fn an_entitys_id_may_be_a_whole_number_as_any_id_may() {
 
 #[tokio::test]
 async fn entities_need_the_grant_of_get_job() {
-    let tenants = vec![("acme", "operations: [listJobs]\n".to_owned())];
-    let world = World::set_up(Setup { tenants, ..Setup::default() }).await;
+    let world = Setup::new().tenant("acme", "operations: [listJobs]\n").start().await;
     let jobs = [representation("job-1")];
     let reply = world.ask("acme", ENTITIES, json!({"jobs": jobs})).await;
     assert_eq!((reply.status, reply.code().as_str()), (403, "FORBIDDEN"));

@@ -18,8 +18,7 @@ use crate::support::{Reply, Setup, World};
 const CACHED: &str = "operations: [\"*\"]\ncache: { get_job: { unfinished: 60s } }\n";
 
 async fn world() -> World {
-    let tenants = vec![("acme", CACHED.to_owned())];
-    World::set_up(Setup { tenants, ..Setup::default() }).await
+    Setup::new().tenant("acme", CACHED).start().await
 }
 
 async fn state(world: &World, id: &str, selection: &str) -> Value {
@@ -98,8 +97,7 @@ async fn a_fetch_under_old_rules_is_neither_joined_nor_kept_under_new_ones() {
              metadata: {{ unclaimed_jobs: {unclaimed} }}\nclient: {{ portal: 'https://{portal}.test/' }}\n"
         )
     };
-    let tenants = vec![("acme", policy("read", "old"))];
-    let world = World::set_up(Setup { tenants, ..Setup::default() }).await;
+    let world = Setup::new().tenant("acme", policy("read", "old")).start().await;
     let hidden = Job { metadata: Some("{}".to_owned()), ..Job::new(world.sandbox.now()) };
     let ids = [hidden.id.clone(), world.create("acme", "{}").await];
     world.sandbox.add_job(hidden);

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use jobs_gateway::sandbox::{Fault, SINGLECAM_TAKE, Sandbox, SandboxOptions, State};
+use jobs_gateway::sandbox::{Fault, SINGLECAM_TAKE, State};
 use serde_json::{Value, json};
 
 use crate::support::redis::Redis;
@@ -55,8 +55,7 @@ async fn the_same_mutation_with_the_same_key_happens_once_and_is_answered_the_sa
 
 #[tokio::test]
 async fn a_link_is_made_again_and_its_answer_does_not_say_that_it_was_made_before() {
-    let tenants = vec![("acme", "operations: [\"*\", sharing]\n".to_owned())];
-    let world = World::set_up(Setup { tenants, ..Setup::default() }).await;
+    let world = Setup::new().tenant("acme", "operations: [\"*\", sharing]\n").start().await;
     let own = r#"{"acme":{},"_gateway":{"v":1,"owner":"acme","by":"k"}}"#;
     world.sandbox.add_file("file-own", Some(own));
     let share = "mutation { generateShareCode(fileId: \"file-own\") { code } }";
@@ -163,7 +162,7 @@ async fn each_root_field_of_a_mutation_that_half_happened_happens_once() {
 #[tokio::test]
 async fn a_key_is_forgotten_when_its_time_is_over() {
     let config = "idempotency: { keep: 1h }\n".to_owned();
-    let world = World::set_up(Setup { config, ..Setup::default() }).await;
+    let world = Setup::new().config(config).start().await;
     create_keyed(&world, "k-1").await;
     world.pass(Duration::from_mins(59)).await;
     create_keyed(&world, "k-1").await;
@@ -203,7 +202,7 @@ async fn a_replay_is_answered_by_the_rights_and_the_jobs_of_today() {
 #[tokio::test]
 async fn a_tenant_that_has_too_many_keys_is_refused_new_ones_and_takes_nobodys_place() {
     let config = "idempotency: { max_keys: 2 }\n".to_owned();
-    let world = World::set_up(Setup { config, ..Setup::default() }).await;
+    let world = Setup::new().config(config).start().await;
     let first = id(&create_keyed(&world, "k-1").await);
     create_keyed(&world, "k-2").await;
     let refused = create_keyed(&world, "k-3").await;
@@ -233,11 +232,7 @@ async fn the_file_tells_nothing_of_the_jobs_and_is_its_owners_alone() {
 /// Two gateways over one sandbox, with one Redis that has been there for longer than keys are kept.
 async fn two_replicas(redis: &Redis) -> (World, World) {
     let () = redis.command(&["SET", "jobs-gateway:v1:{idempotency}:complete-since", "0"]).await;
-    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
-    let tenants = [("acme", "operations: [\"*\"]\n".to_owned())];
-    let one = World::over(sandbox.clone(), &tenants, &redis.config()).await;
-    let other = World::over(sandbox, &tenants, &redis.config()).await;
-    (one, other)
+    Setup::new().config(redis.config()).start_two().await
 }
 
 /// The names of a tenant's entries.

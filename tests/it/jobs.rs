@@ -126,7 +126,7 @@ async fn partial_data_stays_partial_with_moves_own_error_at_the_callers_path() {
 #[tokio::test]
 async fn a_failed_job_that_arrives_as_an_error_reaches_its_owner_whole() {
     let sandbox = SandboxOptions { failed_as_error: true, ..SandboxOptions::default() };
-    let world = World::set_up(Setup { sandbox, ..Setup::default() }).await;
+    let world = Setup::new().sandbox(sandbox).start().await;
     let id = world.create("acme", "{}").await;
     world.sandbox.set_state(&id, State::Failed);
     let selection = "id state progress { state }";
@@ -144,7 +144,7 @@ async fn create_job_becomes_create_single_cam_job_where_move_no_longer_has_it() 
     );
     for (create_job, sent) in [(false, "createSingleCamJob"), (true, "createJob")] {
         let sandbox = SandboxOptions { create_job, ..SandboxOptions::default() };
-        let world = World::set_up(Setup { sandbox, ..Setup::default() }).await;
+        let world = Setup::new().sandbox(sandbox).start().await;
         let reply = loop {
             // What Move has is learned beside the requests, right after the start.
             let reply = world.ask("acme", &query, json!({})).await;
@@ -161,8 +161,7 @@ async fn create_job_becomes_create_single_cam_job_where_move_no_longer_has_it() 
 async fn the_move_accounts_portal_and_metadata_are_never_shown() {
     let policy = "operations: [\"*\"]
 client: { portal: 'https://help.example.test/jobs', metadata: { team: acme } }\n";
-    let setup = Setup { tenants: vec![("acme", policy.to_owned())], ..Setup::default() };
-    let world = World::set_up(setup).await;
+    let world = Setup::new().tenant("acme", policy).start().await;
     let id = world.create("acme", "{}").await;
     world.sandbox.set_state(&id, State::Finished);
     let client = "client { portal metadata }";
@@ -203,8 +202,7 @@ async fn a_key_is_taken_in_all_three_ways_and_moves_own_key_goes_upstream() {
 
 #[tokio::test]
 async fn a_forbidden_operation_is_403_alone_and_an_error_beside_what_is_allowed() {
-    let tenants = vec![("acme", "operations: [getJob, listJobs]\n".to_owned())];
-    let world = World::set_up(Setup { tenants, ..Setup::default() }).await;
+    let world = Setup::new().tenant("acme", "operations: [getJob, listJobs]\n").start().await;
     let update = "mutation { renamed: updateJob(id: \"job-1\", name: \"n\") { id } }";
     let reply = world.ask("acme", update, json!({})).await;
     assert_eq!((reply.status, reply.code().as_str()), (403, "FORBIDDEN"));

@@ -25,7 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("jobs", &["json", "model", "types", "audit", "cache", "upstream", "telemetry"]),
     ("graphql", &["json", "model", "types", "upstream", "jobs", "operation"]),
     ("idempotency", &["model", "seal", "shared_state", "telemetry"]),
-    ("http", &["model", "audit", "auth", "limit", "jobs", "graphql", "telemetry"]),
+    ("http", &["model", "config", "audit", "auth", "limit", "jobs", "graphql", "telemetry"]),
     (
         "pipeline",
         &[
@@ -83,6 +83,9 @@ const STAYS_IN: &[(&str, &[&str])] = &[
     ("tokio_rustls", &["http"]),
     ("x509_parser", &["http"]),
 ];
+
+/// Two files of a room that hold each other: a connection has a place, and a place its connection.
+const HAND_IN_HAND: (&str, &str) = ("connection", "places");
 
 /// Crates of the table of dependencies that are everywhere.
 const EVERYWHERE: [&str; 1] = ["serde_json"];
@@ -213,4 +216,68 @@ fn every_module_of_a_library_uses_it() {
 /// Returns true if a text imports a crate by its name alone.
 fn uses_plainly(text: &str, library: &str) -> bool {
     text.contains(&format!("use {library};"))
+}
+
+/// The first names after each `super::` of a text: what a file names of its own room.
+fn siblings(text: &str) -> Vec<&str> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let first = |text: &'_ str| text.find(|c| !is_name(c)).unwrap_or(text.len());
+    let mut named = Vec::new();
+    for (at, found) in text.match_indices("super::") {
+        let rest = &text[at + found.len()..];
+        if text[..at].ends_with("super::") || rest.starts_with("super::") {
+            continue;
+        }
+        let Some(group) = rest.strip_prefix('{') else {
+            named.push(&rest[..first(rest)]);
+            continue;
+        };
+        let (mut depth, mut is_first) = (0, true);
+        for (at, c) in group.char_indices() {
+            match c {
+                '}' if depth == 0 => break,
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                ',' if depth == 0 => is_first = true,
+                _ if is_first && is_name(c) => {
+                    named.push(&group[at..][..first(&group[at..])]);
+                    is_first = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    named
+}
+
+#[test]
+fn the_files_of_a_room_do_not_import_each_other_in_a_circle() {
+    let mut rooms: BTreeMap<PathBuf, BTreeMap<String, Vec<String>>> = BTreeMap::new();
+    for (file, text) in code().into_values().flatten() {
+        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+        if name != "mod" {
+            let named = siblings(&text).into_iter().map(str::to_owned).collect();
+            rooms.entry(file.parent().unwrap().to_owned()).or_default().insert(name, named);
+        }
+    }
+    let mut edges = 0;
+    for (room, files) in rooms {
+        for (name, named) in &files {
+            let (mut seen, mut next) = (Vec::<&String>::new(), named.iter().collect::<Vec<_>>());
+            while let Some(other) = next.pop() {
+                let Some(more) = files.get(other).filter(|_| !seen.contains(&other)) else {
+                    continue;
+                };
+                edges += 1;
+                assert!(
+                    other != name || [HAND_IN_HAND.0, HAND_IN_HAND.1].contains(&&**name),
+                    "{}: `{name}` imports what imports it: {seen:?}",
+                    room.display()
+                );
+                seen.push(other);
+                next.extend(more);
+            }
+        }
+    }
+    assert!(edges > 200, "{edges} ways from file to file");
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use jobs_gateway::sandbox::{Fault, SINGLECAM_TAKE, Sandbox, SandboxOptions};
+use jobs_gateway::sandbox::{Fault, SINGLECAM_TAKE};
 use serde_json::json;
 
 use crate::support::redis::Redis;
@@ -13,8 +13,7 @@ async fn world_with(limits: &str, config: &str) -> World {
     let limited = format!("operations: [\"*\"]\nrate_limit: {{ {limits} }}\n");
     let free =
         "operations: [\"*\"]\nrate_limit: { queries: ~, mutations: ~, max_in_flight: 1000 }\n";
-    let tenants = vec![("acme", limited), ("globex", free.to_owned())];
-    World::set_up(Setup { tenants, config: config.to_owned(), ..Setup::default() }).await
+    Setup::new().tenant("acme", limited).tenant("globex", free).config(config).start().await
 }
 
 fn header<'a>(reply: &'a Reply, name: &str) -> &'a str {
@@ -94,7 +93,7 @@ async fn single_operations_credentials_and_introspection_have_limits_of_their_ow
         hash("a"),
         hash("b")
     );
-    let world = World::set_up(Setup { tenants: vec![("acme", policy)], ..Setup::default() }).await;
+    let world = Setup::new().tenant("acme", policy).start().await;
     let list = "{ listJobs { first } }";
     world.ask("a", list, json!({})).await.data("/listJobs");
     let refused = world.ask("b", list, json!({})).await;
@@ -123,8 +122,7 @@ async fn a_credential_that_is_refused_drains_no_limit_of_its_colleagues() {
     );
     let redis = Redis::start();
     for config in [String::new(), redis.config()] {
-        let tenants = vec![("acme", policy.clone())];
-        let world = World::set_up(Setup { tenants, config, ..Setup::default() }).await;
+        let world = Setup::new().tenant("acme", policy.clone()).config(config).start().await;
         let list = "{ listJobs { first } }";
         world.ask("a", list, json!({})).await.data("/listJobs");
         for _ in 0..10 {
@@ -147,7 +145,7 @@ async fn cached_answers_can_cost_less_and_are_still_charged() {
         "operations: [\"*\"]\nrate_limit: { queries: { rate: 1/h, burst: 12 } }\ncache: {}\n";
     let tenants = vec![("acme", policy.to_owned())];
     let config = "weights: { getJob: 10 }\n".to_owned();
-    let world = World::set_up(Setup { tenants, config, ..Setup::default() }).await;
+    let world = Setup::new().tenants(tenants).config(config).start().await;
     let id = world.create("acme", "{}").await;
     let first = world.get("acme", &id, "id").await;
     assert!(header(&first, "ratelimit").starts_with("\"queries\";r=2;"), "{first:?}");
@@ -190,11 +188,9 @@ async fn the_state_of_a_limit_survives_a_reload() {
 #[tokio::test]
 async fn two_gateways_with_one_redis_admit_together_what_one_limiter_would() {
     let redis = Redis::start();
-    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
     let policy = "operations: [\"*\"]\nrate_limit: { queries: { rate: 1/h, burst: 40 }, max_in_flight: 200 }\n";
-    let tenants = [("acme", policy.to_owned())];
-    let one = World::over(sandbox.clone(), &tenants, &redis.config()).await;
-    let two = World::over(sandbox, &tenants, &redis.config()).await;
+    let setup = Setup::new().tenant("acme", policy).config(redis.config());
+    let (one, two) = setup.start_two().await;
     let mut admitted = 0;
     for _ in 0..30 {
         // A few at a time: a machine that is busy must not make Redis look slow.
@@ -208,11 +204,9 @@ async fn two_gateways_with_one_redis_admit_together_what_one_limiter_would() {
 #[tokio::test]
 async fn without_redis_each_replica_admits_its_share() {
     let mut redis = Redis::start();
-    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
     let policy = "operations: [\"*\"]\nrate_limit: { queries: { rate: 1/h, burst: 40 } }\n";
-    let tenants = [("acme", policy.to_owned())];
-    let one = World::over(sandbox.clone(), &tenants, &redis.config()).await;
-    let two = World::over(sandbox, &tenants, &redis.config()).await;
+    let setup = Setup::new().tenant("acme", policy).config(redis.config());
+    let (one, two) = setup.start_two().await;
     // Both are counted within a second.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     redis.kill();

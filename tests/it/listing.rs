@@ -165,8 +165,8 @@ async fn an_error_of_a_listed_job_stands_at_its_own_index_and_errors_of_others_a
 #[tokio::test]
 async fn the_jobs_of_strangers_on_a_take_are_listed_as_those_of_a_missing_take() {
     let owned = "operations: [\"*\"]\ntakes: { owned: true }\n".to_owned();
-    let tenants = vec![("acme", "operations: [\"*\"]\n".to_owned()), ("initech", owned)];
-    let world = World::set_up(Setup { tenants, ..Setup::default() }).await;
+    let world =
+        Setup::new().tenant("acme", "operations: [\"*\"]\n").tenant("initech", owned).start().await;
     let record = r#"{"_gateway":{"v":1,"owner":"globex","by":"k"}}"#;
     world.sandbox.add_take("take-globex", Some(record));
     for _ in 0..2_100 {
@@ -196,8 +196,8 @@ async fn a_page_ends_at_100_jobs_or_some_megabytes_and_the_cursor_goes_on() {
     let sandbox = SandboxOptions { api_keys: keys, ..SandboxOptions::default() };
     let all = "operations: [\"*\"]\n".to_owned();
     let own = format!("{all}upstream: {{ api_key: '${{OTHER_MOVE_API_KEY}}' }}\n");
-    let tenants = vec![("acme", all), ("globex", own)];
-    let world = World::set_up(Setup { sandbox, tenants, ..Setup::default() }).await;
+    let world =
+        Setup::new().sandbox(sandbox).tenant("acme", all).tenant("globex", own).start().await;
     // All on one page of Move's are more than the gateway takes of it at once.
     let large = "x".repeat(90_000);
     for (tenant, account) in [("acme", "sandbox-move-key"), ("globex", "other-move-key")] {

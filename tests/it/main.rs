@@ -27,6 +27,7 @@ mod idempotency;
 mod jobs;
 mod keys;
 mod limits;
+mod links;
 mod listing;
 mod logging;
 mod model;

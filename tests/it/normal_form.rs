@@ -16,8 +16,7 @@ const LIMITS: &str = "operations: [\"*\"]\n\
     max_cost: 10000, max_in_flight: 10000 }\n";
 
 async fn audited() -> World {
-    let tenants = vec![("acme", LIMITS.to_owned())];
-    World::set_up(Setup { tenants, config: AUDIT.to_owned(), ..Setup::default() }).await
+    Setup::new().tenant("acme", LIMITS).config(AUDIT).start().await
 }
 
 /// Returns the number of units that are left, of either kind.
@@ -170,7 +169,7 @@ async fn units_and_records_are_the_distinct_keys_of_random_documents_and_calls_t
     let tenants = vec![("acme", LIMITS.to_owned())];
     let limits = "limits: { root_fields: 500, aliases: 500, directives: 500, tokens: 5000 }\n";
     let config = format!("{AUDIT}{limits}");
-    let world = World::set_up(Setup { tenants, config, ..Setup::default() }).await;
+    let world = Setup::new().tenants(tenants).config(config).start().await;
     let mut fields =
         vec![("first", "listJobs".to_owned()), ("first", "l: listJobs(first: 3)".to_owned())];
     for key in ["getJob", "a: getJob", "b: getJob"] {

@@ -104,8 +104,8 @@ const RENAME: &str =
     "mutation($id: String!) { updateJob(id: $id, name: \"new\", metadata: \"{}\") { id } }";
 
 async fn world(tenants: &[(&'static str, &str)], sandbox: SandboxOptions) -> World {
-    let tenants = tenants.iter().map(|(name, policy)| (*name, (*policy).to_owned())).collect();
-    World::set_up(Setup { sandbox, tenants, ..Setup::default() }).await
+    let tenants = tenants.iter().map(|(name, policy)| (*name, (*policy).to_owned()));
+    Setup::new().sandbox(sandbox).tenants(tenants).start().await
 }
 
 /// Adds a job of a tenant with a marker in it that nobody else may read.
@@ -289,8 +289,8 @@ async fn a_complaint_about_a_job_is_its_owners_alone_and_reads_as_not_found_to_o
     let error = one.get("globex", &id, "id").await.json()["errors"][0].clone();
     assert_eq!(error["errorType"], "MoveJobFailedError");
     one.sandbox.set_state(&id, State::Running);
-    let tenants = [("acme", ALL.to_owned()), ("globex", ALL.to_owned())];
-    let two = World::over(one.sandbox.clone(), &tenants, "").await;
+    let two = Setup::new().tenant("acme", ALL).tenant("globex", ALL);
+    let two = two.over(one.sandbox.clone()).await;
     let bubbled = Fault::edit(|answer| {
         *answer = json!({"data": {"getJob": null}, "errors": [
             {"path": ["getJob", "client"], "message": "it limps", "errorType": "Odd"}]});

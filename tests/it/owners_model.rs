@@ -110,7 +110,7 @@ impl History {
         let keys = vec!["sandbox-move-key".to_owned(), "other-move-key".to_owned()];
         let sandbox =
             SandboxOptions { api_keys: keys, failed_as_error: true, ..SandboxOptions::default() };
-        let world = World::set_up(Setup { sandbox, tenants, ..Setup::default() }).await;
+        let world = Setup::new().sandbox(sandbox).tenants(tenants).start().await;
         Self { world, jobs: Vec::new() }
     }
 

@@ -73,8 +73,7 @@ async fn what_a_tenant_stores_comes_back_to_the_letter_and_cannot_forge_the_reco
 async fn the_envelope_names_owner_credential_and_stamp_and_an_update_keeps_them() {
     let policy = "operations: [\"*\"]
 metadata: { namespace: studio, stamp: { cost_center: \"4711\", n: 7 } }\n";
-    let setup = Setup { tenants: vec![("acme", policy.to_owned())], ..Setup::default() };
-    let world = World::set_up(setup).await;
+    let world = Setup::new().tenant("acme", policy).start().await;
     let id = world.create("acme", r#"{"shot": 1}"#).await;
     let stored = || world.sandbox.job(&id).unwrap().metadata.unwrap();
     let record =
@@ -111,7 +110,7 @@ async fn other_namespaces_survive_an_update() {
 #[tokio::test]
 async fn unclaimed_jobs_can_be_read_where_policy_says_and_never_changed() {
     let policy = "operations: [\"*\"]\nmetadata: { unclaimed_jobs: read }\n".to_owned();
-    let world = World::set_up(Setup { tenants: vec![("acme", policy)], ..Setup::default() }).await;
+    let world = Setup::new().tenant("acme", policy).start().await;
     let job =
         Job { metadata: Some(r#"{"made": "in Move"}"#.into()), ..Job::new(world.sandbox.now()) };
     let id = job.id.clone();
@@ -168,8 +167,7 @@ async fn refused_alike(world: &World, takes: &[&str]) {
 async fn a_job_needs_a_take_with_the_tenants_envelope() {
     for takes in ["", "takes: { unclaimed: hide }\n", "takes: { owned: true }\n"] {
         let policy = format!("operations: [\"*\"]\n{takes}# takes:\n");
-        let world =
-            World::set_up(Setup { tenants: vec![("acme", policy)], ..Setup::default() }).await;
+        let world = Setup::new().tenant("acme", policy).start().await;
         world.sandbox.add_take("take-own", Some(r#"{"_gateway":{"v":1,"owner":"acme"}}"#));
         world.sandbox.add_take("take-foreign", Some(r#"{"_gateway":{"v":1,"owner":"globex"}}"#));
         refused_alike(&world, &["take-foreign", "take-missing", SINGLECAM_TAKE]).await;
@@ -186,8 +184,7 @@ async fn a_job_needs_a_take_with_the_tenants_envelope() {
 async fn a_take_of_another_tenant_can_never_be_used_whatever_policy_says_of_takes() {
     for takes in ["takes: { unclaimed: use }\n", "takes: { owned: false }\n"] {
         let policy = format!("operations: [\"*\"]\n{takes}");
-        let world =
-            World::set_up(Setup { tenants: vec![("acme", policy)], ..Setup::default() }).await;
+        let world = Setup::new().tenant("acme", policy).start().await;
         world.sandbox.add_take("take-foreign", Some(r#"{"_gateway":{"v":1,"owner":"globex"}}"#));
         refused_alike(&world, &["take-foreign", "take-missing"]).await;
         for _ in 0..2 {
@@ -269,8 +266,8 @@ async fn a_tenant_with_an_account_of_its_own_is_alone_in_it() {
     let sandbox = SandboxOptions { api_keys: keys, ..SandboxOptions::default() };
     let all = "operations: [\"*\"]\n".to_owned();
     let own = format!("{all}upstream: {{ api_key: '${{OTHER_MOVE_API_KEY}}' }}\n");
-    let tenants = vec![("acme", all), ("globex", own)];
-    let world = World::set_up(Setup { sandbox, tenants, ..Setup::default() }).await;
+    let world =
+        Setup::new().sandbox(sandbox).tenant("acme", all).tenant("globex", own).start().await;
     let acmes = world.create("acme", "{}").await;
     let globexs = world.create("globex", r#"{"g":1}"#).await;
     assert_eq!(world.sandbox.calls().last().unwrap().api_key, "other-move-key");

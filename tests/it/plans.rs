@@ -17,7 +17,7 @@ async fn thrice(world: &World, tenant: &str, document: &str, id: &str) -> [Value
 
 #[tokio::test]
 async fn a_document_that_comes_again_is_answered_as_before() {
-    let world = World::set_up(Setup::default()).await;
+    let world = World::start().await;
     let id = world.create("acme", r#"{"shot":1.50}"#).await;
     for document in [
         "query($id: ID!) { getJob(jobId: $id) { id state metadata } }",
@@ -40,7 +40,7 @@ async fn a_document_that_comes_again_is_answered_as_before() {
 
 #[tokio::test]
 async fn what_is_wrong_is_said_as_before() {
-    let world = World::set_up(Setup::default()).await;
+    let world = World::start().await;
     let id = world.create("acme", "{}").await;
     let document = "query($id: ID!) { job: getJob(jobId: $id) { id } }";
     thrice(&world, "acme", document, &id).await;
@@ -62,7 +62,7 @@ async fn what_is_wrong_is_said_as_before() {
 
 #[tokio::test]
 async fn a_plan_asks_move_once_also_where_there_is_an_error_to_tell() {
-    let world = World::set_up(Setup::default()).await;
+    let world = World::start().await;
     let id = world.create("acme", "{}").await;
     let document = "query($id: ID!) { getJob(jobId: $id) { id } }";
     thrice(&world, "acme", document, &id).await;
@@ -75,8 +75,8 @@ async fn a_plan_asks_move_once_also_where_there_is_an_error_to_tell() {
 #[tokio::test]
 async fn a_hidden_field_stays_hidden_from_those_who_ask_what_others_may() {
     let hiding = "operations: [\"*\"]\nhidden_fields: [Job.name, Job.client]\n".to_owned();
-    let tenants = vec![("acme", "operations: [\"*\"]\n".to_owned()), ("globex", hiding)];
-    let world = World::set_up(Setup { tenants, ..Setup::default() }).await;
+    let world =
+        Setup::new().tenant("acme", "operations: [\"*\"]\n").tenant("globex", hiding).start().await;
     let id = world.create("acme", "{}").await;
     let document = "query($id: ID!) { getJob(jobId: $id) { id name } }";
     thrice(&world, "acme", document, &id).await;

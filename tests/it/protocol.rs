@@ -188,14 +188,10 @@ async fn methods_and_media_types_are_what_graphql_over_http_says() {
 
 #[tokio::test]
 async fn a_wrong_empty_or_missing_key_is_401_and_says_no_more_than_that() {
-    let tenants = vec![(
-        "acme",
-        format!(
+    let world = Setup::new().tenant("acme", format!(
             "auth: {{ api_keys: [{{ id: old, sha256: {}, expires: 2020-01-01T00:00:00Z }}] }}\n",
             jobs_gateway::model::KeyHash::of(key("acme").as_bytes())
-        ),
-    )];
-    let world = World::set_up(Setup { tenants, ..Setup::default() }).await;
+        )).start().await;
     let body = json!({"query": "{ listJobs { first } }"});
     for (header, says) in [
         (None, "Send an API key"),
@@ -224,8 +220,7 @@ async fn a_wrong_empty_or_missing_key_is_401_and_says_no_more_than_that() {
 async fn cors_is_off_unless_configured_and_then_for_the_configured_origins_alone() {
     let config =
         "server: { listen: 127.0.0.1:0, cors: { origins: ['https://app.example.test'] } }\n";
-    let setup = Setup { config: config.to_owned(), ..Setup::default() };
-    let world = World::set_up(setup).await;
+    let world = Setup::new().config(config).start().await;
     let preflight = |origin: &str| {
         world
             .http
@@ -281,7 +276,7 @@ async fn health_is_told_on_the_admin_address_and_nowhere_else() {
 #[tokio::test]
 async fn introspection_can_be_switched_off_for_a_tenant() {
     let policy = "operations: [\"*\"]\nintrospection: false\n".to_owned();
-    let world = World::set_up(Setup { tenants: vec![("acme", policy)], ..Setup::default() }).await;
+    let world = Setup::new().tenant("acme", policy).start().await;
     let reply = world.ask("acme", "{ __schema { types { name } } }", json!({})).await;
     assert_eq!((reply.status, reply.code().as_str()), (403, "FORBIDDEN"));
     assert_eq!(world.ask("acme", "{ __typename }", json!({})).await.data("/__typename"), "Query");

@@ -2,20 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use jobs_gateway::sandbox::{Sandbox, SandboxOptions};
 use serde_json::json;
 
 use crate::support::redis::{Door, Redis};
-use crate::support::{Reply, World};
+use crate::support::{Reply, Setup, World};
 
 const CACHED: &str = "operations: [\"*\"]\ncache: {}\n";
 
 /// Two gateways over one sandbox that share what is behind an address.
 async fn two_replicas(config: &str, policy: &str) -> (World, World) {
-    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
-    let tenants = [("acme", policy.to_owned())];
-    let one = World::over(sandbox.clone(), &tenants, config).await;
-    let two = World::over(sandbox, &tenants, config).await;
+    let (one, two) = Setup::new().tenant("acme", policy).config(config).start_two().await;
     for world in [&one, &two] {
         until_shared(world).await;
     }

@@ -10,13 +10,13 @@ use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
 use crate::support::audit::{file_of, records, records_in, summaries_of_strangers};
-use crate::support::{Setup, World, key, process, send};
+use crate::support::{Setup, key, process, send};
 
 const AUDIT: &str =
     "audit: { sinks: [{ file: ./audit/audit.jsonl, rotate: 64KiB, keep: 3, keep_for: 0 }] }\n";
 
 fn audited() -> Setup {
-    Setup { config: AUDIT.to_owned(), ..Setup::default() }
+    Setup::new().config(AUDIT)
 }
 
 /// Requests by the reason of their refusal, over all summaries: a minute may have passed meanwhile.
@@ -31,7 +31,7 @@ fn counts(records: &[Value]) -> BTreeMap<&str, u64> {
 
 #[tokio::test]
 async fn a_stranger_leaves_a_number_and_pushes_no_record_out() {
-    let world = World::set_up(audited()).await;
+    let world = audited().start().await;
     let id = world.create("acme", "{}").await;
     let mut last = None;
     for n in 0..1_200 {
@@ -69,7 +69,7 @@ async fn a_key_that_expired_is_its_tenants_and_one_that_is_unknown_nobodys() {
     let policy = format!(
         "operations: [getJob]\nauth: {{ api_keys: [{{ id: old, sha256: {hash}, expires: '2020-01-01T00:00:00Z' }}] }}\n"
     );
-    let world = World::set_up(Setup { tenants: vec![("acme", policy)], ..audited() }).await;
+    let world = audited().tenant("acme", policy).start().await;
     assert_eq!(world.ask("acme", "{ __typename }", json!({})).await.status, 401);
     assert_eq!(world.ask("globex", "{ __typename }", json!({})).await.status, 401);
     let told = &records(&world, 1).await[0];
@@ -89,8 +89,7 @@ async fn a_token_that_expired_is_its_subjects_unless_somebody_else_signed_it() {
         "issuers: [{{ name: sso, issuer: 'https://sso.example.test/', audiences: [jobs-gateway], \
          secret: '${{TOKEN_SECRET}}', tenant_claim: team }}]\n{AUDIT}"
     );
-    let world =
-        World::set_up(Setup { tenants: vec![("acme", policy)], config, ..Setup::default() }).await;
+    let world = Setup::new().tenant("acme", policy).config(config).start().await;
     let claims = json!({
         "iss": "https://sso.example.test/", "aud": "jobs-gateway", "team": "acme", "sub": "kim",
         "exp": 1_500_000_000,
@@ -115,7 +114,7 @@ async fn a_token_that_expired_is_its_subjects_unless_somebody_else_signed_it() {
 async fn a_tenant_over_its_limit_leaves_ten_records_a_minute_and_a_number() {
     let policy =
         "operations: [getJob]\nrate_limit: { queries: { rate: 1/h, burst: 1 } }\n".to_owned();
-    let world = World::set_up(Setup { tenants: vec![("acme", policy)], ..audited() }).await;
+    let world = audited().tenant("acme", policy).start().await;
     for _ in 0..100 {
         world.ask("acme", "{ getJob(jobId: \"job-none\") { id } }", json!({})).await;
     }

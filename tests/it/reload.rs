@@ -77,7 +77,7 @@ async fn a_reload_that_would_take_away_more_than_is_allowed_is_refused_until_it_
 #[tokio::test]
 async fn tenants_whose_place_others_take_are_taken_away() {
     let config = "reload: { allow_removal: 100% }\n".to_owned();
-    let world = World::set_up(Setup { config, ..Setup::default() }).await;
+    let world = Setup::new().config(config).start().await;
     let policies = world.folder().join("policies");
     for tenant in ["acme", "globex", "initech"] {
         let text = std::fs::read_to_string(policies.join(format!("{tenant}.yaml"))).unwrap();
@@ -116,7 +116,7 @@ async fn keys_that_take_the_place_of_others_are_not_taken_away() {
 #[tokio::test]
 async fn a_broken_policy_can_leave_its_tenant_as_it_was_and_the_others_current() {
     let config = "reload: { on_error: keep_tenant }\n".to_owned();
-    let world = World::set_up(Setup { config, ..Setup::default() }).await;
+    let world = Setup::new().config(config).start().await;
     world.write_policy("acme", "operations: [nope]\n");
     world.write_policy("globex", "operations: [listJobs]\n");
     let waiting = async {
@@ -135,7 +135,7 @@ async fn a_broken_policy_can_leave_its_tenant_as_it_was_and_the_others_current()
 #[tokio::test]
 async fn a_broken_policy_takes_nothing_from_the_tenant_whose_file_it_is() {
     let config = "reload: { on_error: keep_tenant }\n".to_owned();
-    let world = World::set_up(Setup { config, ..Setup::default() }).await;
+    let world = Setup::new().config(config).start().await;
     let acme = world.folder().join("policies/acme.yaml");
     // As an editor leaves it for a moment: the others get their changes.
     std::fs::write(&acme, "").unwrap();
@@ -250,9 +250,8 @@ description: version {description}\noperations: [listJobs]\n",
             jobs_gateway::model::KeyHash::of(crate::support::key("acme").as_bytes())
         )
     };
-    let tenants = vec![("acme", policy(0)), ("globex", "operations: [listJobs]\n".to_owned())];
-    let setup = Setup { tenants, config: issuer.config(), ..Setup::default() };
-    let world = Arc::new(World::set_up(setup).await);
+    let setup = Setup::new().tenant("acme", policy(0)).tenant("globex", "operations: [listJobs]\n");
+    let world = Arc::new(setup.config(issuer.config()).start().await);
     let done = Arc::new(AtomicBool::new(false));
     let asked = Arc::new(AtomicUsize::new(0));
     let rotated = Arc::new(AtomicBool::new(false));

@@ -221,8 +221,11 @@ async fn a_withdrawn_signing_key_is_refused_however_its_file_is_replaced() {
          jwks: '{}', tenant_claim: team }}]\n",
         file.display()
     );
-    let tenants = vec![("acme", "auth: { issuers: [sso] }\noperations: [listJobs]\n".to_owned())];
-    let world = World::set_up(Setup { tenants, config, ..Setup::default() }).await;
+    let world = Setup::new()
+        .tenant("acme", "auth: { issuers: [sso] }\noperations: [listJobs]\n")
+        .config(config)
+        .start()
+        .await;
     let tokens = [&first, &second].map(|key| key.token(Algorithm::ES256, &claims("acme")));
     for round in 0..2 {
         for (name, replace) in file_ways() {
@@ -243,11 +246,12 @@ async fn a_withdrawn_signing_key_is_refused_however_its_file_is_replaced() {
 async fn a_secret_in_a_file_beside_the_policies_is_read_again_when_it_changes() {
     let keys = vec!["sandbox-move-key".to_owned(), "other-move-key".to_owned(), "third".to_owned()];
     let sandbox = jobs_gateway::sandbox::SandboxOptions { api_keys: keys, ..Default::default() };
-    let tenants = vec![
-        ("acme", "operations: [\"*\"]\n".to_owned()),
-        ("globex", "operations: [\"*\"]\n".to_owned()),
-    ];
-    let world = World::set_up(Setup { sandbox, tenants, ..Setup::default() }).await;
+    let world = Setup::new()
+        .sandbox(sandbox)
+        .tenant("acme", "operations: [\"*\"]\n")
+        .tenant("globex", "operations: [\"*\"]\n")
+        .start()
+        .await;
     let secret = world.folder().join("secrets/key");
     fs::create_dir(world.folder().join("secrets")).unwrap();
     fs::write(&secret, "other-move-key\n").unwrap();
@@ -272,7 +276,7 @@ async fn a_secret_in_a_file_beside_the_policies_is_read_again_when_it_changes() 
 #[tokio::test]
 async fn files_beside_that_nothing_is_read_from_make_no_reload() {
     let config = "audit: { sinks: [{ file: ./audit.jsonl }] }\n".to_owned();
-    let world = World::set_up(Setup { config, ..Setup::default() }).await;
+    let world = Setup::new().config(config).start().await;
     for n in 0..20 {
         assert_eq!(world.ask("acme", READ, json!({})).await.status, 200);
         fs::write(world.folder().join("h"), n.to_string()).unwrap();
@@ -327,14 +331,12 @@ async fn a_panic_while_rules_are_read_is_a_refused_reload_and_the_next_one_goes_
 
 #[tokio::test]
 async fn what_changed_before_the_gateway_watched_is_noticed() {
-    let setup = Setup::default();
-    let sandbox = jobs_gateway::sandbox::Sandbox::start(setup.sandbox).await.unwrap();
     let change = |folder: &Path| {
         let acme: PathBuf = folder.join("policies/acme.yaml");
         let text = fs::read_to_string(&acme).unwrap();
         fs::write(&acme, text.replace("[\"*\"]", "[getJob]")).unwrap();
     };
-    let world = World::over_changed(sandbox, &setup.tenants, "", change).await;
+    let world = Setup::new().changed(change).start().await;
     becomes("the change counts", async || world.ask("acme", READ, json!({})).await.status == 403)
         .await;
 }

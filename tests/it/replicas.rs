@@ -3,20 +3,18 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use jobs_gateway::sandbox::{Fault, Sandbox, SandboxOptions};
+use jobs_gateway::sandbox::Fault;
 use serde_json::json;
 
 use crate::support::redis::Redis;
-use crate::support::{Reply, World};
+use crate::support::{Reply, Setup, World};
 
 const POLICY: &str = "operations: [\"*\"]\ncache: {}\n";
 
 /// Two gateways over one sandbox, with one Redis.
 pub async fn two_replicas(redis: &Redis) -> (World, World) {
-    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
-    let tenants = [("acme", POLICY.to_owned()), ("globex", POLICY.to_owned())];
-    let one = World::over(sandbox.clone(), &tenants, &redis.config()).await;
-    let two = World::over(sandbox, &tenants, &redis.config()).await;
+    let setup = Setup::new().tenant("acme", POLICY).tenant("globex", POLICY);
+    let (one, two) = setup.config(redis.config()).start_two().await;
     for world in [&one, &two] {
         until(world, "jobs_gateway_shared_state_ok", 1.0).await;
     }

@@ -4,7 +4,7 @@ use jobs_gateway::model::{Group, Kind, RootField};
 use jsonwebtoken::Algorithm;
 use serde_json::json;
 
-use crate::support::{Setup, World, key, send};
+use crate::support::{Setup, key, send};
 use crate::tokens::{Issuer, Key, claims, with_token};
 
 /// A document that uses one root field.
@@ -71,7 +71,7 @@ async fn every_root_field_is_allowed_and_denied_by_tenant_and_key_and_can_be_hid
         let hiding: &'static str = format!("hides-{name}").leak();
         tenants.push((hiding, format!("operations: [{every}]\n{hidden}")));
     }
-    let world = World::set_up(Setup { tenants, ..Setup::default() }).await;
+    let world = Setup::new().tenants(tenants).start().await;
     for (field, name) in RootField::ALL.into_iter().zip(names) {
         let query = use_of(field);
         let refused = matches!(field, RootField::UpdateClient | RootField::UpsertWebhookEndpoint);
@@ -100,8 +100,7 @@ async fn every_root_field_is_allowed_and_denied_by_the_scopes_of_a_token() {
     );
     let signer = Key::new("k", Algorithm::ES256);
     let issuer = Issuer::start(&[&signer]).await;
-    let tenants = vec![("acme", policy)];
-    let world = World::set_up(Setup { tenants, config: issuer.config(), ..Setup::default() }).await;
+    let world = Setup::new().tenant("acme", policy).config(issuer.config()).start().await;
     let with_scopes = async |scopes: &str, query: &str| {
         let mut claims = claims("acme");
         claims["scope"] = scopes.into();

@@ -127,7 +127,7 @@ async fn the_gateway_asks_for_nothing_that_is_not_in_move_graphql() {
     let policy = "operations: [\"*\"]\ntakes: { owned: true }\n".to_owned();
     let tenants = vec![("acme", policy)];
     let config = "limits: { depth: 30, tokens: 5000 }\n".to_owned();
-    let world = World::set_up(Setup { sandbox, tenants, config }).await;
+    let world = Setup::new().sandbox(sandbox).tenants(tenants).config(config).start().await;
     let owned = r#"{"_gateway":{"v":1,"owner":"acme"}}"#;
     world.sandbox.add_take("take-of-acme", Some(owned));
 

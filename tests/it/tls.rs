@@ -47,7 +47,7 @@ pub async fn tls_world(folder: &Path, more: &str) -> World {
     let config = format!(
         "server: {{ listen: 127.0.0.1:0, tls: {{ cert: {folder}/cert.pem, key: {folder}/key.pem{more} }} }}\n"
     );
-    World::set_up(Setup { config, ..Setup::default() }).await
+    Setup::new().config(config).start().await
 }
 
 fn ask(world: &World, http: &reqwest::Client) -> reqwest::RequestBuilder {
@@ -125,7 +125,7 @@ async fn move_is_called_over_tls_if_its_authority_is_trusted() {
         let config = format!(
             "upstream: {{ url: '{url}', api_key: '${{MOVE_API_KEY}}', retries: {{ max: 0 }}{ca} }}\n"
         );
-        let near = World::set_up(Setup { config, ..Setup::default() }).await;
+        let near = Setup::new().config(config).start().await;
         // The far gateway does not know Move's key: HTTP 401.
         assert_eq!(near.get("acme", "job-1", "id").await.code(), code);
     }

@@ -156,8 +156,12 @@ scopes:
 ";
 
 async fn world(issuer: &Issuer) -> World {
-    let tenants = vec![("acme", ACME.to_owned()), ("globex", "operations: [\"*\"]\n".to_owned())];
-    World::set_up(Setup { tenants, config: issuer.config(), ..Setup::default() }).await
+    Setup::new()
+        .tenant("acme", ACME)
+        .tenant("globex", "operations: [\"*\"]\n")
+        .config(issuer.config())
+        .start()
+        .await
 }
 
 pub async fn with_token(world: &World, token: &str, query: &str) -> Reply {
@@ -407,8 +411,7 @@ async fn keys_from_a_file_and_a_shared_secret_work_and_do_not_mix() {
         file.path().display()
     );
     let policy = "auth: { issuers: [file, secret] }\noperations: [\"*\"]\n".to_owned();
-    let world =
-        World::set_up(Setup { tenants: vec![("acme", policy)], config, ..Setup::default() }).await;
+    let world = Setup::new().tenant("acme", policy).config(config).start().await;
     let claims =
         |issuer: &str| json!({"iss": issuer, "aud": ["a"], "team": "acme", "exp": now() + 60});
     let secret = EncodingKey::from_secret(b"a-secret-of-thirty-two-bytes-or-more");

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use jobs_gateway::sandbox::{Fault, SINGLECAM_TAKE, Sandbox, SandboxOptions};
+use jobs_gateway::sandbox::{Fault, SINGLECAM_TAKE};
 use serde_json::json;
 
-use crate::support::{Setup, World, key, send};
+use crate::support::{ALL, Setup, World, key, send};
 
 /// A gateway whose `upstream` says more than usual.
 async fn world(upstream: &str) -> World {
     let config = format!(
         "upstream: {{ url: '${{MOVE_API_URL}}', api_key: '${{MOVE_API_KEY}}', {upstream} }}\n"
     );
-    World::set_up(Setup { config, ..Setup::default() }).await
+    Setup::new().config(config).start().await
 }
 
 fn create() -> String {
@@ -86,8 +86,7 @@ async fn the_breaker_opens_in_an_outage_answers_at_once_and_closes_by_itself() {
     let config = format!(
         "upstream: {{ url: '${{MOVE_API_URL}}', api_key: '${{MOVE_API_KEY}}', {upstream} }}\n"
     );
-    let tenants = vec![("acme", cached.to_owned())];
-    let world = World::set_up(Setup { tenants, config, ..Setup::default() }).await;
+    let world = Setup::new().tenant("acme", cached).config(config).start().await;
     let known = world.create("acme", "{}").await;
     world.get("acme", &known, "id").await;
     world.pass(Duration::from_secs(20)).await;
@@ -140,7 +139,7 @@ async fn only_headers_on_the_list_go_on_to_move() {
 #[tokio::test]
 async fn a_caller_who_hangs_up_ends_its_query_and_leaves_a_record() {
     let config = "audit: { sinks: [{ file: ./audit/audit.jsonl }] }\n".to_owned();
-    let world = World::set_up(Setup { config, ..Setup::default() }).await;
+    let world = Setup::new().config(config).start().await;
     let id = world.create("acme", "{}").await;
     let before = crate::support::audit::records(&world, 2).await.len();
     world.sandbox.fail_next(Some("listJobs"), Fault::Stall);
@@ -163,7 +162,7 @@ async fn a_caller_who_hangs_up_ends_its_query_and_leaves_a_record() {
 #[tokio::test]
 async fn a_mutation_whose_caller_hung_up_is_recorded_with_its_outcome() {
     let config = "audit: { sinks: [{ file: ./audit/audit.jsonl }] }\n".to_owned();
-    let world = World::set_up(Setup { config, ..Setup::default() }).await;
+    let world = Setup::new().config(config).start().await;
     world.sandbox.fail_next(Some("createSingleCamJob"), Fault::Delay(Duration::from_secs(3)));
     let create = create();
     tokio::select! {
@@ -184,19 +183,14 @@ async fn a_mutation_whose_caller_hung_up_is_recorded_with_its_outcome() {
 
 #[tokio::test]
 async fn two_accounts_have_a_breaker_each() {
-    let sandbox = Sandbox::start(SandboxOptions {
-        api_keys: vec!["sandbox-move-key".to_owned(), "other-move-key".to_owned()],
-        ..SandboxOptions::default()
-    });
-    let sandbox = sandbox.await.unwrap();
     let dead = "http://127.0.0.1:9/graphql";
     let own = format!(
         "operations: [\"*\"]\nupstream: {{ url: '{dead}', api_key: '${{OTHER_MOVE_API_KEY}}' }}\n"
     );
-    let tenants = [("acme", "operations: [\"*\"]\n".to_owned()), ("globex", own)];
     let config = "upstream: { url: '${MOVE_API_URL}', api_key: '${MOVE_API_KEY}', \
                   retries: { max: 0 }, circuit_breaker: { failures: 3 } }\n";
-    let world = World::over(sandbox, &tenants, config).await;
+    let setup = Setup::new().two_accounts().tenant("acme", ALL).tenant("globex", own);
+    let world = setup.config(config).start().await;
     let id = world.create("acme", "{}").await;
     for _ in 0..4 {
         assert_eq!(world.get("globex", "job-1", "id").await.code(), "UPSTREAM_UNAVAILABLE");

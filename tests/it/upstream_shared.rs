@@ -10,7 +10,7 @@ use jobs_gateway::sandbox::{Fault, SINGLECAM_TAKE, Sandbox, SandboxOptions};
 use serde_json::{Value, json};
 
 use crate::support::process::{Process, prepare};
-use crate::support::{Reply, Setup, World, key, send};
+use crate::support::{ALL, Reply, Setup, World, key, send};
 
 const LIST: &str = "{ listJobs(first: 1) { items { id } } }";
 
@@ -18,7 +18,7 @@ async fn world(upstream: &str) -> World {
     let config = format!(
         "upstream: {{ url: '${{MOVE_API_URL}}', api_key: '${{MOVE_API_KEY}}', {upstream} }}\n"
     );
-    World::set_up(Setup { config, ..Setup::default() }).await
+    Setup::new().config(config).start().await
 }
 
 async fn readyz(world: &World) -> String {
@@ -89,14 +89,9 @@ async fn a_tenant_whose_calls_fail_leaves_the_others_their_retries() {
 
 #[tokio::test]
 async fn a_tenant_called_shared_is_not_taken_for_the_shared_account() {
-    let sandbox = Sandbox::start(SandboxOptions {
-        api_keys: vec!["sandbox-move-key".to_owned(), "other-move-key".to_owned()],
-        ..SandboxOptions::default()
-    });
-    let all = "operations: [\"*\"]\n";
-    let own = format!("{all}upstream: {{ api_key: '${{OTHER_MOVE_API_KEY}}' }}\n");
-    let tenants = [("acme", all.to_owned()), ("shared", own)];
-    let world = World::over(sandbox.await.unwrap(), &tenants, "").await;
+    let own = format!("{ALL}upstream: {{ api_key: '${{OTHER_MOVE_API_KEY}}' }}\n");
+    let setup = Setup::new().two_accounts().tenant("acme", ALL).tenant("shared", own);
+    let world = setup.start().await;
     for tenant in ["acme", "shared"] {
         world.create(tenant, "{}").await;
     }

@@ -126,7 +126,7 @@ fn operation(aims: Shares) -> impl Strategy<Value = Operation> {
 async fn world() -> World {
     let all = "operations: [\"*\", sharing]\ntakes: { unclaimed: hide }\n";
     let tenants = TENANTS.map(|name| (name, all.to_owned())).to_vec();
-    World::set_up(Setup { tenants, ..Setup::default() }).await
+    Setup::new().tenants(tenants).start().await
 }
 
 /// Makes random operations; the model and the gateway have to agree on each.

@@ -7,6 +7,7 @@ pub mod redis;
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use jobs_gateway::app::App;
@@ -34,23 +35,85 @@ pub struct World {
     _stop: oneshot::Sender<()>,
 }
 
-/// The set-up of a [`World`].
+/// A policy, but for its tenant, that allows what `"*"` does.
+pub const ALL: &str = "operations: [\"*\"]\n";
+
+/// The set-up of a [`World`]: what a test does not say, does not matter to it.
 pub struct Setup {
     pub sandbox: SandboxOptions,
     /// Tenants: a name and the rest of its policy.
     pub tenants: Vec<(&'static str, String)>,
     /// More lines for gateway.yaml.
     pub config: String,
+    /// Is done to the files after they were read and before they are watched.
+    pub change: Box<dyn FnOnce(&Path) + Send>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        let all = "operations: [\"*\"]\n".to_owned();
-        Self {
-            sandbox: SandboxOptions::default(),
-            tenants: vec![("acme", all.clone()), ("globex", all.clone()), ("initech", all)],
-            config: String::new(),
-        }
+        let (sandbox, tenants, config) = Default::default();
+        Self { sandbox, tenants, config, change: Box::new(|_| {}) }
+    }
+}
+
+impl Setup {
+    /// Three tenants that may do everything, unless the test has tenants of its own.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A tenant of the test's own: its name, and the rest of its policy.
+    pub fn tenant(mut self, name: &'static str, policy: impl Into<String>) -> Self {
+        self.tenants.push((name, policy.into()));
+        self
+    }
+
+    /// Several of them.
+    pub fn tenants(mut self, more: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        self.tenants.extend(more);
+        self
+    }
+
+    /// More lines for gateway.yaml.
+    pub fn config(mut self, lines: impl Into<String>) -> Self {
+        self.config = lines.into();
+        self
+    }
+
+    pub fn sandbox(mut self, options: SandboxOptions) -> Self {
+        self.sandbox = options;
+        self
+    }
+
+    /// A second account in Move, whose key is `OTHER_MOVE_API_KEY`.
+    pub fn two_accounts(mut self) -> Self {
+        self.sandbox.api_keys = ["sandbox-move-key", "other-move-key"].map(str::to_owned).to_vec();
+        self
+    }
+
+    /// Does something to the files after they were read and before they are watched.
+    pub fn changed(mut self, change: impl FnOnce(&Path) + Send + 'static) -> Self {
+        self.change = Box::new(change);
+        self
+    }
+
+    pub async fn start(self) -> World {
+        let sandbox = Sandbox::start(self.sandbox.clone()).await.unwrap();
+        self.over(sandbox).await
+    }
+
+    /// Two gateways of this set-up over one sandbox.
+    pub async fn start_two(self) -> (World, World) {
+        let Self { sandbox, tenants, config, .. } = self;
+        let twin = Self::new().tenants(tenants.clone()).config(config.clone());
+        let one = Self::new().sandbox(sandbox).tenants(tenants).config(config).start().await;
+        let two = twin.over(one.sandbox.clone()).await;
+        (one, two)
+    }
+
+    /// A gateway over a sandbox that runs.
+    pub async fn over(self, sandbox: Sandbox) -> World {
+        World::over(sandbox, self).await
     }
 }
 
@@ -82,29 +145,22 @@ impl Reply {
 }
 
 impl World {
+    /// A world in which nothing is set up in particular.
     pub async fn start() -> Self {
-        Self::set_up(Setup::default()).await
+        Self::set_up(Setup::new()).await
     }
 
     pub async fn set_up(setup: Setup) -> Self {
-        let sandbox = Sandbox::start(setup.sandbox).await.unwrap();
-        Self::over(sandbox, &setup.tenants, &setup.config).await
+        setup.start().await
     }
 
-    /// Another gateway over a sandbox that runs.
-    pub async fn over(sandbox: Sandbox, tenants: &[(&str, String)], more: &str) -> Self {
-        Self::over_changed(sandbox, tenants, more, |_| {}).await
-    }
-
-    /// The same; `change` is done to the files after they were read and before they are watched.
-    pub async fn over_changed(
-        sandbox: Sandbox,
-        tenants: &[(&str, String)],
-        more: &str,
-        change: impl FnOnce(&std::path::Path),
-    ) -> Self {
+    async fn over(sandbox: Sandbox, setup: Setup) -> Self {
+        let Setup { mut tenants, config, change, .. } = setup;
+        if tenants.is_empty() {
+            tenants = ["acme", "globex", "initech"].map(|name| (name, ALL.to_owned())).to_vec();
+        }
         let files = tempfile::tempdir().unwrap();
-        let origin = write_files(&files, &sandbox, tenants, more);
+        let origin = write_files(&files, &sandbox, &tenants, &config);
         let clock = Clock::starting_at(sandbox.now());
         let loaded = origin.load(clock.now()).unwrap_or_else(|problems| panic!("{problems}"));
         change(files.path());
@@ -118,7 +174,7 @@ impl World {
         // The gateway asks what Move's API has as soon as it runs: wait for it, so that tests can
         // count calls.
         // Where Move is somewhere else, nothing comes to the sandbox.
-        let is_elsewhere = more.contains("url: https:") || more.contains("url: 'https:");
+        let is_elsewhere = config.contains("url: https:") || config.contains("url: 'https:");
         while sandbox.count("__type") == 0 && !is_elsewhere {
             tokio::task::yield_now().await;
         }
@@ -138,7 +194,7 @@ impl World {
     }
 
     /// The folder of gateway.yaml.
-    pub fn folder(&self) -> &std::path::Path {
+    pub fn folder(&self) -> &Path {
         self.files.path()
     }
 
