@@ -27,7 +27,7 @@ fn shown(path: &Path) -> &str {
 /// A gateway that recorded a read of `acme`'s and one of `globex`'s.
 async fn recorded() -> World {
     let config = "audit: { sinks: [{ file: ./audit/audit.jsonl }] }\n".to_owned();
-    let world = World::set_up(Setup { config, ..Setup::default() }).await;
+    let world = Setup::new().config(config).start().await;
     for tenant in ["acme", "globex"] {
         world.ask(tenant, "{ getJob(jobId: \"job-none\") { id } }", json!({})).await;
     }
