@@ -1,8 +1,11 @@
 //! The places in which a credential may stand in a request.
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, header};
 
 use crate::auth;
+
+/// The header that carries an API key alone.
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Returns the credential a request carries, in any of three ways: raw in `Authorization` (as Move's own
 /// clients send it), `Authorization: Bearer <credential>`, or `X-API-Key`.
@@ -10,8 +13,8 @@ use crate::auth;
 /// # Errors
 /// When there is none, or two that differ.
 pub fn presented(headers: &HeaderMap) -> Result<&str, auth::Error> {
-    let authorization = single(headers, header::AUTHORIZATION.as_str())?.map(without_scheme);
-    let api_key = single(headers, "x-api-key")?;
+    let authorization = single(headers, &header::AUTHORIZATION)?.map(without_scheme);
+    let api_key = single(headers, &X_API_KEY)?;
     match (authorization, api_key) {
         (Some(one), Some(other)) if one != other => Err(auth::Error::Conflicting),
         (Some(credential), _) | (None, Some(credential)) if !credential.is_empty() => {
@@ -21,7 +24,7 @@ pub fn presented(headers: &HeaderMap) -> Result<&str, auth::Error> {
     }
 }
 
-fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, auth::Error> {
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, auth::Error> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),

@@ -101,8 +101,10 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Gives an answer an id of its own, if its request was given none.
 pub fn identified<B>(mut response: axum::http::Response<B>) -> axum::http::Response<B> {
-    if let Ok(id) = HeaderValue::try_from(RequestId::new().to_string()) {
-        response.headers_mut().entry(X_REQUEST_ID).or_insert(id);
+    if !response.headers().contains_key(X_REQUEST_ID)
+        && let Ok(id) = HeaderValue::try_from(RequestId::new().to_string())
+    {
+        response.headers_mut().insert(X_REQUEST_ID, id);
     }
     response
 }

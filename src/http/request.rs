@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, HeaderName, Method, header};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use serde_json::{Map, Value};
@@ -11,6 +11,12 @@ use serde_json::{Map, Value};
 use super::bad_request::BadRequest;
 use super::body::Coding;
 use super::media_type;
+
+/// The header in which a caller names a mutation, so that it can be sent again.
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The header in which a caller says how long it waits.
+const X_REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
 
 /// A GraphQL request, not yet looked into.
 #[derive(Debug)]
@@ -59,7 +65,7 @@ impl TryFrom<Members> for GraphqlRequest {
 /// # Errors
 /// When the wish cannot be read.
 pub fn time_for(headers: &HeaderMap, longest: Duration) -> Result<Duration, BadRequest> {
-    let Some(wish) = headers.get("x-request-timeout") else { return Ok(longest) };
+    let Some(wish) = headers.get(X_REQUEST_TIMEOUT) else { return Ok(longest) };
     let text = wish.to_str().map_err(|_| BadRequest::Time)?.trim();
     let (number, unit) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
         (Some(number), _) => (number, 0.001),
@@ -74,16 +80,16 @@ pub fn time_for(headers: &HeaderMap, longest: Duration) -> Result<Duration, BadR
 }
 
 /// Headers of which two would leave open what is meant. (Credentials are looked at by themselves.)
-const SINGLE: [&str; 3] = ["content-type", "idempotency-key", "x-request-timeout"];
+static SINGLE: [HeaderName; 3] = [header::CONTENT_TYPE, IDEMPOTENCY_KEY, X_REQUEST_TIMEOUT];
 
 /// Checks what is clear from the head alone: method, media types, codings, announced length.
 ///
 /// # Errors
 /// When the request cannot be a GraphQL request.
 pub fn check_head(head: &Parts, max_body: usize) -> Result<(), BadRequest> {
-    let is_given_twice = |name: &&str| head.headers.get_all(*name).iter().nth(1).is_some();
-    if let Some(name) = SINGLE.into_iter().find(is_given_twice) {
-        return Err(BadRequest::Twice(name));
+    let is_given_twice = |name: &&HeaderName| head.headers.get_all(*name).iter().nth(1).is_some();
+    if let Some(name) = SINGLE.iter().find(is_given_twice) {
+        return Err(BadRequest::Twice(name.as_str()));
     }
     match head.method {
         Method::GET => return Ok(()),

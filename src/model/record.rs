@@ -202,8 +202,10 @@ impl CallRecord {
     }
 
     /// Heeds a known caller's wish that its trace is kept, or not. A stranger's is not heeded.
-    pub fn wished(&mut self, is_kept: Option<bool>) {
-        if let (Some(trace), Some(is_kept)) = (&mut self.0.trace, is_kept) {
+    pub fn wished(&mut self, is_kept: impl FnOnce() -> Option<bool>) {
+        if let Some(trace) = &mut self.0.trace
+            && let Some(is_kept) = is_kept()
+        {
             trace.sampled = is_kept;
         }
     }

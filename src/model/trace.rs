@@ -6,10 +6,16 @@ use std::time::Duration;
 use http::header::{HOST, USER_AGENT};
 use http::request::Parts;
 use http::uri::{Authority, Scheme};
-use http::{HeaderMap, Version};
+use http::{HeaderMap, HeaderName, Version};
 use opentelemetry::trace::{SpanId, TraceId};
 use tokio::time::Instant;
 use uuid::Uuid;
+
+/// The header that names a trace (section 3.2).
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// The header with the data of other systems along a trace (section 3.3).
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The length of a `tracestate` that is taken and passed on: what everybody has to (section 3.3.1.5).
 const LONGEST_STATE: usize = 512;
@@ -83,9 +89,9 @@ impl TraceContext {
     /// one `traceparent` that can be read (section 4.3).
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
-        let mut parents = headers.get_all("traceparent").iter();
+        let mut parents = headers.get_all(TRACEPARENT).iter();
         let (parent, None) = (parents.next()?, parents.next()) else { return None };
-        let state = state(headers.get_all("tracestate").iter().map(|value| value.to_str().ok()));
+        let state = state(headers.get_all(TRACESTATE).iter().map(|value| value.to_str().ok()));
         Some(Self { state, ..Self::continued(parent.to_str().ok()?)? })
     }
 

@@ -55,7 +55,7 @@ pub async fn authenticate<'a>(
     if let Some(connection) = head.extensions.get::<Arc<Connection>>() {
         connection.know(&caller.tenant.id);
     }
-    record.wished(telemetry::wishes_trace(&head.headers));
+    record.wished(|| telemetry::wishes_trace(&head.headers));
     record.traced(|| RequestHead::from_parts(head));
     // Rules have limits for each of their tenants.
     let limits = rules.limits.get(&caller.tenant.id).cloned();

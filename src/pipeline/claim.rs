@@ -7,12 +7,10 @@ use super::{Authenticated, Service};
 use crate::graphql::ApiError;
 use crate::http::bad_request::BadRequest;
 use crate::http::error::Refusal;
+use crate::http::request::IDEMPOTENCY_KEY;
 use crate::idempotency::{Begun, Claim, Key};
 use crate::model::{ErrorCode, KeyedMutation, MediaType, TenantId, Trail};
 use crate::operation::Operation;
-
-/// The header in which a caller names a mutation, so that it can be sent again.
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Longest name, in bytes.
 const LONGEST_KEY: usize = 255;
