@@ -87,7 +87,8 @@ impl fmt::Display for Selection {
             if i > 0 {
                 f.write_str(" ")?;
             }
-            write!(f, "{name}{below}")?;
+            f.write_str(name)?;
+            below.fmt(f)?;
         }
         f.write_str("}")
     }

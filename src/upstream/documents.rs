@@ -1,5 +1,6 @@
 //! The documents that are sent to Move. `schema/move.graphql` states everything they may name.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::sync::Arc;
 
@@ -231,13 +232,13 @@ impl Arguments {
 
 /// Gives what is wanted of an entity as its queries take it: of a member of a union, under its name.
 #[must_use]
-pub fn of_kind(kind: EntityKind, selection: &Selection) -> Selection {
+pub fn of_kind(kind: EntityKind, selection: &Selection) -> Cow<'_, Selection> {
     if !kind.is_in_union() {
-        return selection.clone();
+        return Cow::Borrowed(selection);
     }
     let mut of_union = Selection::of_leaves(["__typename"]);
     of_union.field(&format!("... on {}", kind.type_name())).merge(selection);
-    of_union
+    Cow::Owned(of_union)
 }
 
 /// A value without the members that are null, at any depth.

@@ -49,8 +49,11 @@ pub async fn exchange(
 
 #[expect(clippy::expect_used, reason = "texts and JSON values are always JSON")]
 fn body_of(call: &Call) -> Vec<u8> {
+    // More than most variables and the names around them take.
+    let mut text = Vec::with_capacity(call.document.len() + 256);
     let body = Body { query: &call.document, variables: &call.variables };
-    serde_json::to_vec(&body).expect("texts and JSON values are always JSON")
+    serde_json::to_writer(&mut text, &body).expect("texts and JSON values are always JSON");
+    text
 }
 
 /// Says in a call's headers whose it is, and what it holds.
@@ -88,10 +91,11 @@ fn check_media_type(response: &Response) -> Result<(), Error> {
 /// Returns true for JSON and what is written in it (RFC 6839), whatever parameters follow. Types are
 /// the same in upper and lower case (RFC 9110, section 8.3.1).
 fn is_json(media_type: &str) -> bool {
-    let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    essence
-        .split_once('/')
-        .is_some_and(|(_, subtype)| subtype == "json" || subtype.ends_with("+json"))
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    essence.split_once('/').is_some_and(|(_, subtype)| {
+        let suffix = subtype.rsplit('+').next().unwrap_or_default();
+        suffix.eq_ignore_ascii_case("json")
+    })
 }
 
 /// Returns AppSync's name for a call, as far as it is one: it goes into records.
