@@ -101,7 +101,8 @@ struct ByLifetime;
 
 impl ByLifetime {
     fn left<V>(entry: &Entry<V>) -> Duration {
-        Duration::try_from(entry.lifetime.end() - entry.lifetime.fetched).unwrap_or_default()
+        Duration::try_from(entry.lifetime.end().duration_since(entry.lifetime.fetched))
+            .unwrap_or_default()
     }
 }
 

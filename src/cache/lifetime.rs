@@ -68,7 +68,8 @@ impl Lifetime {
         for url in urls {
             let (fresh, usable) = match presigned::expiry(url) {
                 Some(expiry) => {
-                    let left = Duration::try_from(expiry - fetched).unwrap_or_default();
+                    let left =
+                        Duration::try_from(expiry.duration_since(fetched)).unwrap_or_default();
                     (after(fetched, left / 4 * 3), before(expiry, URL_MARGIN))
                 }
                 None => (after(fetched, URL_UNREADABLE), after(fetched, URL_UNREADABLE)),
@@ -119,7 +120,7 @@ impl Lifetime {
     /// Returns the time since it was fetched.
     #[must_use]
     pub fn age(&self, now: Timestamp) -> Duration {
-        Duration::try_from(now - self.fetched).unwrap_or_default()
+        Duration::try_from(now.duration_since(self.fetched)).unwrap_or_default()
     }
 }
 

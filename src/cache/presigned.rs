@@ -37,7 +37,7 @@ pub fn expiry(url: &str) -> Option<Timestamp> {
 
 /// A parameter's name and value, decoded where they are encoded; most are not.
 fn plain(pair: &str) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
-    if pair.contains(['%', '+']) {
+    if pair.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         url::form_urlencoded::parse(pair.as_bytes()).next()
     } else {
         let (name, value) = pair.split_once('=')?;

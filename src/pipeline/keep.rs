@@ -11,7 +11,7 @@ use crate::cache::{CachedResponse, ResponseKey, Root};
 use crate::graphql::Answer;
 use crate::http::{error, limits};
 use crate::limit::seconds;
-use crate::model::{CacheStatus, CallRecord, EntityId, Kind, RootFields, Trail};
+use crate::model::{CacheStatus, CallRecord, Kind, RootFields, Trail};
 use crate::operation::Operation;
 
 /// The time for which an answer about the schema alone stays fresh, in seconds; a reload ends it earlier.
@@ -74,26 +74,17 @@ impl Cacheability {
     /// Returns the answer as it may be kept: whole, without errors, fresh, and of jobs whose versions are known.
     fn keep(&self, answer: &Answer, trails: &[Trail], now: Timestamp) -> Option<CachedResponse> {
         let needs = self.needs.filter(|_| answer.failures.is_empty())?;
-        let mut freshness = Vec::new();
-        let mut roots = Vec::new();
+        let mut freshness = Vec::with_capacity(trails.len());
+        let mut roots = Vec::with_capacity(trails.len());
         for trail in trails {
-            let (own, entity): (_, Option<EntityId>) = trail.note(|notes| {
-                let own = if notes.cache == Some(CacheStatus::Stale) {
-                    Vec::new()
-                } else {
-                    notes.freshness.clone()
-                };
-                (own, notes.entity.clone())
+            let entity = trail.note(|notes| {
+                let is_fresh = notes.cache != Some(CacheStatus::Stale);
+                let may_be_kept = is_fresh && !notes.freshness.is_empty();
+                freshness.extend_from_slice(&notes.freshness);
+                may_be_kept.then(|| notes.entity.clone())
             });
-            if own.is_empty() {
-                return None;
-            }
-            freshness.extend(own);
-            roots.push(Root {
-                response_key: Arc::clone(&trail.response_key),
-                field: trail.field,
-                entity,
-            });
+            let response_key = Arc::clone(&trail.response_key);
+            roots.push(Root { response_key, field: trail.field, entity: entity? });
         }
         let schema_until = Timestamp::from_second(now.as_second() + SCHEMA_FRESH).ok()?;
         let until = freshness.iter().map(|fresh| fresh.until).min().unwrap_or(schema_until);
@@ -103,7 +94,7 @@ impl Cacheability {
             etag: OnceLock::new(),
             fetched,
             fresh_until: until,
-            versions: freshness.into_iter().map(|fresh| fresh.version).collect(),
+            versions: freshness.iter().map(|fresh| fresh.version.clone()).collect(),
             roots: roots.into(),
             needs,
             introspects: self.introspects,

@@ -137,7 +137,7 @@ impl Redis {
         let Swap { key, old, new, now } = swap;
         let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
         let ends = expiry(&new).unwrap_or(now);
-        let stays = Duration::try_from(ends - now).unwrap_or_default();
+        let stays = Duration::try_from(ends.duration_since(now)).unwrap_or_default();
         let mut call = self.swap.key(entry_name(key));
         call.key(index_name(key)).arg(&old[..]).arg(&new[..]).arg(key.text());
         call.arg(now.as_millisecond()).arg(ends.as_millisecond());
