@@ -26,7 +26,11 @@ pub fn placed(
             let data = error.data.as_ref().and_then(|data| selected(tenant, step, data.root()));
             let api = ApiError::of_field(error, data.as_ref());
             let path = [base, &below].concat();
-            all.push(PlacedError { api, path, locations: step.position.into_iter().collect() });
+            all.push(PlacedError {
+                api,
+                path,
+                locations: step.origin.position().into_iter().collect(),
+            });
         }
     }
     all
@@ -198,6 +202,6 @@ pub fn root_path(step: &Step, entity: Option<usize>) -> Vec<Segment> {
 /// Places an error at a root field.
 #[must_use]
 pub fn at_root(step: &Step, entity: Option<usize>, api: ApiError) -> PlacedError {
-    let locations: Vec<Pos> = step.position.into_iter().collect();
+    let locations: Vec<Pos> = step.origin.position().into_iter().collect();
     PlacedError { api, path: root_path(step, entity), locations }
 }

@@ -2,7 +2,7 @@
 
 use crate::jobs::{Source, Wanted, source_of};
 use crate::model::{EntityKind, Selection};
-use crate::operation::{Below, Field, Form, Leaf, Object, Pos, RootKind, Shape};
+use crate::operation::{Below, Field, Form, Leaf, Object, Origin, RootKind, Shape};
 
 /// A plan for one normal form.
 #[derive(Debug)]
@@ -39,8 +39,8 @@ pub struct Step {
     pub shape: Shape,
     /// The part of it that is written.
     pub below: Writing,
-    /// Its place in the document.
-    pub position: Option<Pos>,
+    /// Its origin in the document.
+    pub origin: Origin,
 }
 
 /// The part of a value that is written.
@@ -161,7 +161,7 @@ fn step(form: &Form, field: &Field, parent: &str) -> Step {
         source: source_of(parent, &field.name),
         shape: field.shape.clone(),
         below,
-        position: form.position(field),
+        origin: form.origin(field),
     }
 }
 

@@ -80,7 +80,7 @@ impl<'a> Path<'a> {
 
     fn position(&self) -> Option<crate::operation::Pos> {
         std::iter::successors(Some(self), |path| path.parent).find_map(|path| match path.at {
-            At::Field(step) => step.position,
+            At::Field(step) => step.origin.position(),
             At::Index(_) => None,
         })
     }

@@ -74,6 +74,13 @@ pub struct Field {
     span: Option<SourceSpan>,
 }
 
+/// The origin of a field: where it stands in its document. Only an error tells it, so lines are counted then.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    span: Option<SourceSpan>,
+    sources: SourceMap,
+}
+
 /// The places of lists and nulls in a type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shape {
@@ -135,16 +142,24 @@ impl Form {
         Self { id, kind, roots, sources }
     }
 
-    /// Returns a field's place in the document; the first one, if several were merged.
+    /// Returns a field's origin in the document; the first one, if several were merged.
     #[must_use]
-    pub fn position(&self, field: &Field) -> Option<Pos> {
-        Pos::from_span(field.span, &self.sources)
+    pub fn origin(&self, field: &Field) -> Origin {
+        Origin { span: field.span, sources: SourceMap::clone(&self.sources) }
     }
 
     /// Returns the number of fields it has.
     #[must_use]
     pub fn count(&self) -> usize {
         self.roots.iter().map(|root| root.field.count()).sum()
+    }
+}
+
+impl Origin {
+    /// Returns its place in the document.
+    #[must_use]
+    pub fn position(&self) -> Option<Pos> {
+        Pos::from_span(self.span, &self.sources)
     }
 }
 

@@ -30,7 +30,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 pub use error::{ArgumentError, Error, Pos, Problem};
-pub use form::{Below, Field, Form, FormId, Leaf, Object, Root, RootKind, Shape};
+pub use form::{Below, Field, Form, FormId, Leaf, Object, Origin, Root, RootKind, Shape};
 pub use introspect::{Introspected, introspect};
 pub use measure::Limits;
 pub use schema::{Schema, SchemaId, sdl_without};
