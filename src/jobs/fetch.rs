@@ -131,7 +131,8 @@ impl Jobs {
                         _ => None,
                     };
                     let (rules, selection) = (rules_of(tenant), Arc::clone(&selection));
-                    let stays = Duration::try_from(lifetime.end().duration_since(now)).unwrap_or_default();
+                    let stays =
+                        Duration::try_from(lifetime.end().duration_since(now)).unwrap_or_default();
                     (SharedEntry { fetched: asked_at, rules, selection, entity }, stays)
                 });
                 Box::pin(shared.land(&key, stamp, known)).await
