@@ -3,6 +3,8 @@
 mod background;
 mod build;
 
+pub use build::heart;
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;

@@ -40,13 +40,7 @@ impl App {
         clock: Clock,
         page: Option<String>,
     ) -> Result<Self, Error> {
-        let authorities = config.upstream.ca.as_deref().map(read).transpose()?;
-        let upstream = Upstream::new(
-            config.upstream.calls.clone(),
-            authorities.as_deref(),
-            config.upstream.proxy.as_ref(),
-        )?;
-        let upstream = Arc::new(upstream);
+        let upstream = Arc::new(upstream(config)?);
         let (cache, longest) = (config.cache.jobs as u64, config.server.request_timeout);
         let jobs = Jobs::new(Arc::clone(&upstream), cursor_key(config)?, clock, cache, longest);
         let shared = shared(config)?;
@@ -93,6 +87,27 @@ impl App {
             supervisor,
         })
     }
+}
+
+/// Builds the operations alone, for a command that changes something at Move by itself. What it writes is forgotten by
+/// the replicas that share a Redis. Needs a runtime.
+///
+/// # Errors
+/// When a file or the HTTP client cannot be had.
+pub fn heart(config: &Config, clock: Clock, journal: Journal) -> Result<Jobs, Error> {
+    let longest = config.server.request_timeout;
+    let jobs = Jobs::new(Arc::new(upstream(config)?), CursorKey::generate()?, clock, 0, longest);
+    let jobs = jobs.recording(journal);
+    Ok(match shared(config)? {
+        Some(shared) => jobs.sharing(shared.tier),
+        None => jobs,
+    })
+}
+
+fn upstream(config: &Config) -> Result<Upstream, Error> {
+    let authorities = config.upstream.ca.as_deref().map(read).transpose()?;
+    let (calls, proxy) = (config.upstream.calls.clone(), config.upstream.proxy.as_ref());
+    Ok(Upstream::new(calls, authorities.as_deref(), proxy)?)
 }
 
 fn cursor_key(config: &Config) -> Result<CursorKey, Error> {

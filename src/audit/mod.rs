@@ -60,6 +60,15 @@ pub struct Settings {
     pub on_full: OnFull,
 }
 
+impl Settings {
+    /// The keeping of a command's own records, in files of their own beside these.
+    #[must_use]
+    pub fn beside(&self, command: &str) -> Self {
+        let file = Segments::new(&self.file).named(command).current().to_owned();
+        Self { file, ..self.clone() }
+    }
+}
+
 /// The fate of a query whose record finds the queue full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFull {

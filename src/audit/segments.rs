@@ -83,8 +83,13 @@ impl Segments {
     /// The files of refused requests that have no records of their own, beside these.
     #[must_use]
     pub fn refused(&self) -> Self {
+        self.named("refused")
+    }
+
+    /// Files of another chain, beside these.
+    pub(super) fn named(&self, chain: &str) -> Self {
         let extension = self.file.extension().unwrap_or_default().to_string_lossy();
-        Self { file: self.file.with_file_name(format!("{}.refused.{extension}", self.stem())) }
+        Self { file: self.file.with_file_name(format!("{}.{chain}.{extension}", self.stem())) }
     }
 
     fn stem(&self) -> String {

@@ -6,6 +6,7 @@ mod holder;
 mod issuers;
 mod jwks;
 mod jwt;
+pub mod operator;
 pub mod what_if;
 
 use std::net::IpAddr;

@@ -1,5 +1,6 @@
 //! The command line: a file a command.
 
+pub mod adopt;
 pub mod audit;
 mod caller;
 pub mod check;
@@ -55,6 +56,8 @@ enum Command {
     Keys(tenants::KeysArgs),
     /// Verify, search and follow audit records.
     Audit(audit::Args),
+    /// Make what was made in Move directly a tenant's own.
+    Adopt(adopt::Args),
     /// Test policies against expectations.
     Policy(policy::Args),
     /// Make, rotate and hash API keys.
@@ -83,6 +86,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Tenants(args) => tenants::tenants(&args),
         Command::Keys(args) => tenants::keys(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Adopt(args) => adopt::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Key(args) => key::run(&args),
         Command::Schema(args) => schema::run(&args),

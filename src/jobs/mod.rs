@@ -13,6 +13,7 @@
 //! [`Error::NotFound`], as if there were no such job. Had Move sent no metadata, or a record that cannot be read, it
 //! would be an error to both: whose it is, is never guessed.
 
+mod adopt;
 mod arguments;
 mod check;
 mod create;
@@ -46,6 +47,7 @@ use moka::sync::Cache;
 use fetch::{CachedEntity, FetchResult};
 use writers::Writers;
 
+pub use adopt::{Standing, adopter};
 pub use arguments::id;
 pub use cursor::CursorKey;
 pub use error::Error;

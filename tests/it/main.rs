@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "test modules explain themselves by their tests' names")]
 
 mod addresses;
+mod adopt;
 mod at_once;
 mod audit;
 mod audit_files;
