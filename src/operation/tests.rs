@@ -192,6 +192,7 @@ fn what_is_wrong_is_said_once_with_what_was_meant() {
             "Cannot query field \"getJop\" on type \"Query\". Did you mean \"getJob\"?",
         ),
         ("{ getJob(jobld: \"1\") { id } }", "Did you mean \"jobId\"?"),
+        ("{ getJob(id: \"1\") { id } }", "Did you mean \"jobId\"?"),
         ("{ getJob(jobId: \"1\") { clinet { name } } }", "Did you mean \"client\"?"),
         ("{ listJobs(order: UP) { after } }", "\"UP\" does not exist in \"Order\""),
         ("{ listJobs(order: \"ASC\") { after } }", "Did you mean the enum value \"ASC\"?"),

@@ -80,6 +80,15 @@ pub fn did_you_mean<'a>(written: &str, names: impl Iterator<Item = &'a str>) -> 
     close.map(|(_, name)| format!(" Did you mean \"{name}\"?")).unwrap_or_default()
 }
 
+/// " Did you mean "jobId"?" for `id`: a name whose last word is what was written.
+fn longer<'a>(written: &str, mut names: impl Iterator<Item = &'a str>) -> String {
+    let mut letters = written.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+    let word: String = first.into_iter().chain(letters).collect();
+    let longer = names.find(|name| name.len() > word.len() && name.ends_with(&word));
+    longer.map(|name| format!(" Did you mean \"{name}\"?")).unwrap_or_default()
+}
+
 /// Looks for names that the schema does not have, and for values that its scalars do not take.
 struct Names<'a> {
     schema: &'a Schema,
@@ -200,7 +209,10 @@ impl<'a> Names<'a> {
             }
             let Some(known) = definition.argument_by_name(&argument.name) else {
                 let names = definition.arguments.iter().map(|argument| argument.name.as_str());
-                let hint = did_you_mean(&argument.name, names);
+                let mut hint = did_you_mean(&argument.name, names.clone());
+                if hint.is_empty() {
+                    hint = longer(&argument.name, names);
+                }
                 let message = format!(
                     "Unknown argument \"{}\" on field \"{parent}.{name}\".{hint}",
                     argument.name
