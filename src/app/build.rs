@@ -10,7 +10,7 @@ use super::{App, Error};
 use crate::audit::Journal;
 use crate::cache::SharedTier;
 use crate::config::{self, Config, StoreFile};
-use crate::http::{Cors, Endpoints, Proxies, Tls};
+use crate::http::{Cors, Endpoints, Proxies, Site, Tls};
 use crate::idempotency::{self, Idempotency};
 use crate::jobs::{CursorKey, Jobs};
 use crate::limit::Limiter;
@@ -30,7 +30,7 @@ struct SharedParts {
 }
 
 impl App {
-    /// Builds a gateway. `page` is served at `/` (GraphiQL in `dev`). Needs a runtime.
+    /// Builds a gateway. `site` is served at `/` (GraphiQL in `dev`). Needs a runtime.
     ///
     /// # Errors
     /// When a file, the HTTP client, the cursor key, a store or an issuer's keys cannot be had.
@@ -38,7 +38,7 @@ impl App {
         config: &Config,
         policies: Snapshot,
         clock: Clock,
-        page: Option<String>,
+        site: Option<Site>,
     ) -> Result<Self, Error> {
         let upstream = Arc::new(upstream(config)?);
         let (cache, longest) = (config.cache.jobs as u64, config.server.request_timeout);
@@ -80,7 +80,7 @@ impl App {
             jobs,
             shared: shared.map(|shared| shared.tier),
             http,
-            surface: endpoints(config, page),
+            surface: endpoints(config, site),
             tls: tls(config)?,
             config: config.clone(),
             origin: None,
@@ -174,10 +174,10 @@ fn tls(config: &Config) -> Result<Option<Arc<Tls>>, Error> {
     Ok(files.map(Tls::open).transpose()?.map(Arc::new))
 }
 
-fn endpoints(config: &Config, page: Option<String>) -> Endpoints {
+fn endpoints(config: &Config, site: Option<Site>) -> Endpoints {
     let config::CorsSettings { origins, headers } = config.server.cors.clone();
     let headers = [headers, config.upstream.forward_headers.clone()].concat();
-    Endpoints { paths: config.server.paths.clone(), cors: Cors { origins, headers }, page }
+    Endpoints { paths: config.server.paths.clone(), cors: Cors { origins, headers }, site }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {

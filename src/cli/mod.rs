@@ -14,6 +14,8 @@ pub mod healthcheck;
 pub mod key;
 mod output;
 pub mod policy;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
 pub mod schema;
 pub mod serve;
 pub mod tenants;
@@ -46,6 +48,9 @@ enum Command {
     /// Run the gateway with a sandbox of the Move API and two demo tenants.
     #[cfg(feature = "sandbox")]
     Dev(dev::Args),
+    /// Run a sandbox of the Move API alone, to rehearse `serve` without an account.
+    #[cfg(feature = "sandbox")]
+    Sandbox(sandbox::Args),
     /// Check the configuration and all policies.
     Check(check::Args),
     /// Tell what a caller may do and which file and line says so.
@@ -81,6 +86,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         #[cfg(feature = "sandbox")]
         Command::Dev(args) => dev::run(&args),
+        #[cfg(feature = "sandbox")]
+        Command::Sandbox(args) => sandbox::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Tenants(args) => tenants::tenants(&args),

@@ -18,12 +18,14 @@ mod proxies;
 mod proxy_protocol;
 pub(crate) mod request;
 mod serve;
+mod site;
 mod tls;
 mod wire;
 
 use axum::Router;
-use axum::response::{Html, IntoResponse, Response};
-use axum::routing::{MethodRouter, get};
+use axum::middleware::from_fn;
+use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
 use tower::ServiceBuilder;
 use tower::util::{MapRequestLayer, MapResponseLayer};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -34,6 +36,7 @@ pub use admin::{Readiness, router as admin_router};
 pub use cors::Cors;
 pub use proxies::Proxies;
 pub use serve::{Serving, connections_possible, serve};
+pub use site::{Site, SiteFile};
 pub use tls::{Error as TlsError, Tls};
 
 use crate::graphql::ApiError;
@@ -45,8 +48,8 @@ pub struct Endpoints {
     pub paths: Vec<String>,
     /// The pages that may call.
     pub cors: Cors,
-    /// A page for `/` (GraphiQL in `dev`).
-    pub page: Option<String>,
+    /// A page for people, at `/` (GraphiQL in `dev`).
+    pub site: Option<Site>,
 }
 
 /// The router that internal apps meet; `graphql` answers requests on the GraphQL paths.
@@ -55,8 +58,8 @@ pub fn router(surface: Endpoints, graphql: &MethodRouter) -> Router {
     for path in &surface.paths {
         router = router.route(path, graphql.clone());
     }
-    if let Some(page) = surface.page {
-        router = router.route("/", get(async move || Html(page.clone())));
+    if let Some(site) = surface.site {
+        router = router.layer(from_fn(site::lead_to_page)).merge(site.router());
     }
     let paths = surface.paths.join(", ");
     let layers = ServiceBuilder::new()

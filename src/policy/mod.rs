@@ -138,25 +138,6 @@ pub fn reference() -> String {
     settings::table(&Keys::of::<PolicyFile>())
 }
 
-/// A tenant of whom nothing is known but its name: every default of the gateway.
-///
-/// # Errors
-/// Never in practice: the defaults are right.
-pub fn default_tenant(
-    id: &TenantId,
-    config: &Config,
-    shared: &Arc<Account>,
-) -> Result<Tenant, Diagnostics> {
-    let sources = Sources::new(&|_| None);
-    let context = Context::of_policies(&sources);
-    let source = Source { name: "(built in)".to_owned(), text: format!("tenant: {id}\n") };
-    let source = Arc::new(source);
-    let policy = read(&context, &source)
-        .and_then(|node| tenant::read(&context, Section::new(&context, "", &node), config, shared));
-    let found = context.finish();
-    policy.map(|policy| policy.tenant).ok_or(found)
-}
-
 fn read(context: &Context<'_>, source: &Arc<Source>) -> Option<Node> {
     settings::parse(source).map_err(|problem| context.report(problem)).ok()
 }

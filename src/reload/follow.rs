@@ -220,7 +220,8 @@ fn bug(error: tokio::task::JoinError) -> Diagnostics {
 fn refuse(problems: &Diagnostics) {
     for problem in problems.0.iter().filter(|problem| problem.severity == Severity::Error) {
         let place = problem.span.as_ref().map(ToString::to_string);
-        tracing::error!(place, problem = problem.message, "the reload is refused");
+        let help = problem.help.as_deref();
+        tracing::error!(place, problem = problem.message, help, "the reload is refused");
     }
 }
 

@@ -15,14 +15,17 @@ struct Dev {
     address: String,
     /// The words it says when it has started.
     said: Vec<String>,
+    folder: tempfile::TempDir,
 }
 
 impl Dev {
     fn start() -> Self {
         use std::io::{BufRead, BufReader};
+        let folder = tempfile::tempdir().unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_jobs-gateway"))
             .args(["dev", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-            .args(["--job-seconds", "0.1"])
+            .args(["--job-seconds", "0.1", "--folder"])
+            .arg(folder.path())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -33,7 +36,7 @@ impl Dev {
         let (_, rest) = line.split_once("http://").unwrap();
         let (address, _) = rest.split_once('/').unwrap();
         let address = address.to_owned();
-        Self { process, address, said }
+        Self { process, address, said, folder }
     }
 
     fn url(&self, path: &str) -> String {
@@ -151,6 +154,107 @@ fn the_journey_that_dev_prints_can_be_pasted() {
     assert!(text.contains("FINISHED"), "{text}");
     let motion = std::fs::read_to_string(folder.path().join("walk.fbx")).unwrap();
     assert!(motion.starts_with("fbx made by the sandbox"), "{motion}");
+}
+
+#[tokio::test]
+async fn dev_serves_a_page_that_asks_nobody_else_for_anything() {
+    let dev = Dev::start();
+    let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build();
+    let http = http.unwrap();
+    let get = async |path: &str| http.get(dev.url(path)).send().await.unwrap();
+    let page = get("/").await;
+    let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(policy.starts_with("default-src 'none'; script-src 'self'"), "{policy}");
+    let page = page.text().await.unwrap();
+    let names = page.split(['"', '\'']).filter(|name| name.starts_with("/graphiql/"));
+    let mut files = 0;
+    for name in names {
+        let file = get(name).await;
+        assert!(file.status().is_success(), "{name}");
+        assert!(file.text().await.unwrap().len() > 100, "{name}");
+        files += 1;
+    }
+    assert_eq!(files, 3, "a style and two scripts");
+    assert!(!page.contains("://"), "{page}");
+    let scripts = get("/graphiql/graphiql.js").await.text().await.unwrap();
+    assert!(scripts.contains("createFetcher") && scripts.contains("createRoot"));
+    assert!(
+        get("/graphiql/LICENSES.txt").await.text().await.unwrap().contains("graphiql 4.1.2: MIT")
+    );
+    // A browser that is given the first URL that is printed finds the page; a program finds the endpoint.
+    let browser =
+        http.get(dev.url("/graphql")).header("accept", "text/html,*/*;q=0.8").send().await;
+    let browser = browser.unwrap();
+    assert_eq!(
+        (browser.status().as_u16(), &*browser.headers()["location"].to_str().unwrap()),
+        (303, "/")
+    );
+    assert_ne!(get("/graphql").await.status(), 303);
+}
+
+#[tokio::test]
+async fn dev_shows_the_whole_product_and_its_policies_are_edited_while_it_runs() {
+    let dev = Dev::start();
+    let said = dev.said.join("\n");
+    let folder = dev.folder.path().canonicalize().unwrap();
+    for told in ["/metrics", "audit tail --file", "--file ", &folder.display().to_string()] {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+    let ask = async || {
+        let request = reqwest::Client::new().post(dev.url("/graphql"));
+        let request = request.header("authorization", "dev-key-of-acme");
+        let query = "{ listJobs { first } }";
+        request
+            .json(&serde_json::json!({ "query": query }))
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap()
+    };
+    assert!(!ask().await.contains("errors"));
+    let policy = folder.join("policies/acme.yaml");
+    let text = std::fs::read_to_string(&policy).unwrap();
+    std::fs::write(&policy, text.replace("operations: [\"*\", sharing]", "operations: [getJob]"))
+        .unwrap();
+    let give_up = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !ask().await.contains("FORBIDDEN") {
+        assert!(std::time::Instant::now() < give_up, "the change is not in force");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let records = std::fs::read_to_string(folder.join("audit/audit.jsonl")).unwrap();
+    assert!(records.contains("\"tenant\":\"acme\""), "{records}");
+    // The folder is one that every command takes.
+    let listed = Command::new(env!("CARGO_BIN_EXE_jobs-gateway"))
+        .args(["explain", "--tenant", "acme", "--config"])
+        .arg(folder.join("gateway.yaml"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&listed.stdout);
+    assert!(listed.status.success() && text.contains("unlimited"), "{text}");
+}
+
+#[test]
+fn dev_names_its_own_flag_where_an_address_is_taken() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (command, flags) in
+        [("dev", &["--listen", "--admin-listen"][..]), ("sandbox", &["--listen"])]
+    {
+        for flag in flags {
+            let other = if *flag == "--listen" { "--admin-listen" } else { "--listen" };
+            let free = if command == "dev" { &[other, "127.0.0.1:0"][..] } else { &[] };
+            let ran = Command::new(env!("CARGO_BIN_EXE_jobs-gateway"))
+                .args([command, flag, &address])
+                .args(free)
+                .output()
+                .unwrap();
+            let told = String::from_utf8_lossy(&ran.stderr);
+            assert!(told.contains(&format!("{flag} names another address")), "{told}");
+            assert_eq!(ran.status.code(), Some(1));
+        }
+    }
 }
 
 #[test]

@@ -49,7 +49,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const STAYS_IN: &[(&str, &[&str])] = &[
     ("apollo_compiler", &["operation", "sandbox"]),
     ("arc_swap", &["app", "audit", "auth", "http", "pipeline", "upstream"]),
-    ("async_graphql", &["types", "cli"]),
+    ("async_graphql", &["types"]),
     ("axum", &["http", "pipeline", "app"]),
     ("backon", &["upstream"]),
     ("chacha20poly1305", &["cache", "jobs", "seal"]),
