@@ -186,7 +186,7 @@ async fn dev_serves_a_page_that_asks_nobody_else_for_anything() {
         http.get(dev.url("/graphql")).header("accept", "text/html,*/*;q=0.8").send().await;
     let browser = browser.unwrap();
     assert_eq!(
-        (browser.status().as_u16(), &*browser.headers()["location"].to_str().unwrap()),
+        (browser.status().as_u16(), browser.headers()["location"].to_str().unwrap()),
         (303, "/")
     );
     assert_ne!(get("/graphql").await.status(), 303);
