@@ -5,17 +5,20 @@ use crate::upstream::{Batch, Call, Entity, FieldError, Reply};
 
 use super::envelope;
 use super::ownership::{Held, Owner, Place, may_read_unclaimed};
+use super::standing::nobodys;
 use super::{Error, Jobs, needs};
 
-/// The standing of an id with a tenant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The standing of an id with a tenant, from best to worst: several ids are as good as the worst of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Verdict {
     /// It may be used.
     Usable,
-    /// It is missing, another tenant's or nobody's.
-    NotFound,
     /// Move did not tell whose it is.
     Unknown,
+    /// Move complains in its place.
+    Complaint,
+    /// It is missing, another tenant's or nobody's.
+    NotFound,
 }
 
 impl Jobs {
@@ -41,27 +44,52 @@ impl Jobs {
         if asked.is_empty() {
             return Ok(());
         }
+        let mut verdict = self.worst_of(request, trail, &asked).await?;
+        if verdict == Verdict::Complaint {
+            verdict = self.beyond_complaint(request, trail, &asked).await?;
+        }
+        match verdict {
+            Verdict::Usable => Ok(()),
+            Verdict::NotFound => Err(Error::NotFound(kinds_of(ids))),
+            Verdict::Complaint | Verdict::Unknown => Err(Error::OwnerUnknown),
+        }
+    }
+
+    /// Asks once more about ids of which Move complained, and then about one that nothing has. Where Move says that
+    /// this is missing, it does its work, and what it complains of is to this tenant what a missing one is: else the
+    /// complaint would tell that there is something. Reads do the same: see `refusal`.
+    async fn beyond_complaint(
+        &self,
+        request: &RequestContext,
+        trail: &Trail,
+        asked: &[&EntityId],
+    ) -> Result<Verdict, Error> {
+        let again = self.worst_of(request, trail, asked).await?;
+        let nobodys = asked.first().and_then(|id| nobodys(id.kind()));
+        let Some(nobodys) = nobodys.filter(|_| again == Verdict::Complaint) else {
+            return Ok(again);
+        };
+        self.worst_of(request, trail, &[&nobodys]).await
+    }
+
+    /// Asks Move whose these are, in one call, and returns the worst of what it says.
+    async fn worst_of(
+        &self,
+        request: &RequestContext,
+        trail: &Trail,
+        asked: &[&EntityId],
+    ) -> Result<Verdict, Error> {
         let ownership = needs::of_ownership();
         let questions: Vec<_> = asked.iter().map(|id| (*id, &ownership)).collect();
         let call = Call::batch(&questions);
         let Reply { value, errors, .. } =
             self.upstream.call::<Batch>(request, trail, &call).await?;
-        let mut worst = Verdict::Usable;
-        for (index, id) in asked.into_iter().enumerate() {
+        let verdicts = asked.iter().enumerate().map(|(index, id)| {
             let entity = value.as_ref().and_then(|batch| batch.entity(index));
             let errors: Vec<_> = Batch::errors_of(&errors, index).collect();
-            let verdict = self.verdict(tenant, id, entity.as_ref(), &errors);
-            worst = match (worst, verdict) {
-                (Verdict::NotFound, _) | (_, Verdict::NotFound) => Verdict::NotFound,
-                (Verdict::Unknown, _) | (_, Verdict::Unknown) => Verdict::Unknown,
-                (Verdict::Usable, Verdict::Usable) => Verdict::Usable,
-            };
-        }
-        match worst {
-            Verdict::Usable => Ok(()),
-            Verdict::NotFound => Err(Error::NotFound(kinds_of(ids))),
-            Verdict::Unknown => Err(Error::OwnerUnknown),
-        }
+            self.verdict(&request.caller.tenant, id, entity.as_ref(), &errors)
+        });
+        Ok(verdicts.max().unwrap_or(Verdict::Usable))
     }
 
     fn verdict(
@@ -74,10 +102,12 @@ impl Jobs {
         if errors.iter().any(|error| error.path.is_empty() && error.is_not_found()) {
             return Verdict::NotFound;
         }
-        let Some(entity) = entity.filter(|entity| entity.id().as_deref() == Some(id.as_str()))
-        else {
-            return Verdict::Unknown;
+        let Some(entity) = entity else {
+            return if errors.is_empty() { Verdict::Unknown } else { Verdict::Complaint };
         };
+        if entity.id().as_deref() != Some(id.as_str()) {
+            return Verdict::Unknown;
+        }
         let stored = entity.metadata();
         let reading = envelope::read(stored.as_deref());
         match Owner::of(tenant, stored.as_deref(), &reading, errors, Place::Root) {

@@ -46,9 +46,8 @@ impl Jobs {
             }
             Ok(_) => {}
         }
-        let nobodys = EntityId::parse(id.kind(), &format!("{}-{NOBODYS}", id.kind()));
-        let Ok(nobody) = nobodys else { return Error::NotFound(id.kind().name()) };
-        match self.read(request, trail, &nobody, &document).await {
+        let Some(nobodys) = nobodys(id.kind()) else { return Error::NotFound(id.kind().name()) };
+        match self.read(request, trail, &nobodys, &document).await {
             Err(error) => error.into(),
             Ok(Reply { errors, .. }) if errors.iter().any(FieldError::is_not_found) => {
                 Error::NotFound(id.kind().name())
@@ -119,6 +118,11 @@ impl Jobs {
             self.proven.insert(proof, ());
         }
     }
+}
+
+/// An id that nothing has.
+pub(super) fn nobodys(kind: EntityKind) -> Option<EntityId> {
+    EntityId::parse(kind, &format!("{kind}-{NOBODYS}")).ok()
 }
 
 fn proof(tenant: &Tenant, id: &EntityId) -> Proof {

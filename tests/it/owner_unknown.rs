@@ -334,3 +334,46 @@ async fn having_read_a_job_of_nobody_proves_nothing_once_policy_hides_it() {
     let error = world.get("acme", &mine, "id").await.json()["errors"][0].clone();
     assert_eq!(error["errorType"], "MoveJobFailedError");
 }
+
+#[tokio::test]
+async fn a_complaint_about_a_named_id_reads_as_a_missing_one_and_an_outage_as_an_outage() {
+    let policy = "operations: [\"*\", sharing]\ntakes: { unclaimed: hide }\n";
+    let world = Setup::new().tenant("acme", policy).start().await;
+    let globexs = r#"{"_gateway":{"v":1,"owner":"globex"}}"#;
+    world.sandbox.add_take("take-foreign", Some(globexs));
+    world.sandbox.add_file("file-foreign", Some(globexs));
+    let complaint = Fault::edit(|answer| {
+        let error = json!({"path": ["e0"], "message": "it limps", "errorType": "Odd"});
+        *answer = json!({"data": null, "errors": [error]});
+    });
+    let comparable = |mut reply: Reply| {
+        reply.headers.remove("x-request-id");
+        reply.headers.remove("date");
+        format!("{reply:?}")
+    };
+    for (kind, getter, query) in [
+        ("take", "getTake", "mutation($id: String!) { createSingleCamJob(takeId: $id) { id } }"),
+        ("take", "getTake", "query($id: String) { listJobs(takeId: $id) { items { id } } }"),
+        ("file", "getFile", "mutation($id: String!) { generateShareCode(fileId: $id) { code } }"),
+    ] {
+        let ask = async |name: &str, complaints: usize| {
+            for _ in 0..complaints {
+                world.sandbox.fail_next(Some(getter), complaint.clone());
+            }
+            world.sandbox.clear_calls();
+            world.ask("acme", query, json!({"id": format!("{kind}-{name}")})).await
+        };
+        let missing = comparable(ask("missing", 0).await);
+        for (complaints, calls) in [(0, 1), (1, 2), (2, 3)] {
+            assert_eq!(comparable(ask("foreign", complaints).await), missing, "{query}");
+            assert_eq!(world.sandbox.calls().len(), calls, "{query}");
+        }
+        // Move complains of what nothing has too.
+        assert_eq!(ask("foreign", 3).await.code(), "UPSTREAM_ERROR", "{query}");
+    }
+    // One's own is used where the second answer says whose it is.
+    world.sandbox.add_take("take-own", Some(r#"{"_gateway":{"v":1,"owner":"acme"}}"#));
+    world.sandbox.fail_next(Some("getTake"), complaint);
+    let query = "mutation { createSingleCamJob(takeId: \"take-own\") { id } }";
+    world.ask("acme", query, json!({})).await.data("/createSingleCamJob/id");
+}
