@@ -404,6 +404,13 @@ pub fn wrong(leaf: &Leaf, value: JsonRef<'_>) -> Option<&'static str> {
         (Leaf::Float, Kind::Integer | Kind::Float)
         | (Leaf::Boolean, Kind::True | Kind::False)
         | (Leaf::Text, Kind::String | Kind::Escaped) => true,
+        (Leaf::DateTime, Kind::String | Kind::Escaped) => {
+            let text = value.text();
+            if text.is_none_or(|text| text.parse::<jiff::Timestamp>().is_err()) {
+                return Some("holds no time where one belongs");
+            }
+            true
+        }
         (Leaf::Enum(values), Kind::String | Kind::Escaped) => {
             let text = value.text();
             if !values.iter().any(|known| text.as_deref() == Some(known.as_str())) {

@@ -129,7 +129,9 @@ pub enum Leaf {
     Float,
     /// `Boolean`
     Boolean,
-    /// `String`, `ID` and the scalars that are strings on the wire.
+    /// `AWSDateTime`: a time as RFC 3339 writes it.
+    DateTime,
+    /// `String`, `ID` and the other scalars that are strings on the wire.
     Text,
     /// One of these.
     Enum(Box<[Name]>),

@@ -76,6 +76,7 @@ impl<'a> Merging<'a> {
                 "Int" => Leaf::Int,
                 "Float" => Leaf::Float,
                 "Boolean" => Leaf::Boolean,
+                "AWSDateTime" => Leaf::DateTime,
                 _ => Leaf::Text,
             }),
             ExtendedType::Enum(values) => {

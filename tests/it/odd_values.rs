@@ -171,3 +171,40 @@ async fn a_promised_value_that_is_missing_nulls_what_the_schema_says_and_is_one_
     assert_eq!(json["errors"].as_array().unwrap().len(), 1, "{json}");
     assert_eq!(json["errors"][0]["path"], json!(["getJob", "take", "client", "name"]));
 }
+
+#[tokio::test]
+async fn a_time_that_is_none_is_an_error_of_its_own_field() {
+    let world = World::start().await;
+    world.create("acme", "{}").await;
+    let query = "{ listJobs { items { id take { id created } } } }";
+    for (time, is_one) in [
+        ("2026-01-01T00:00:00.000Z", true),
+        ("2026-01-01T01:00:00+01:00", true),
+        ("2026-01-01T01:00:00", false),
+        ("2026-01-01", false),
+        ("yesterday", false),
+        ("", false),
+    ] {
+        let edit = move |answer: &mut Value| {
+            answer["data"]["listJobs"]["items"][0]["take"]["created"] = time.into();
+        };
+        world.sandbox.fail_next(Some("listJobs"), Fault::edit(edit));
+        let reply = world.ask("acme", query, json!({})).await.json();
+        let job = &reply["data"]["listJobs"]["items"][0];
+        assert!(job["id"].is_string(), "{reply}");
+        if is_one {
+            assert_eq!(job["take"]["created"], time, "{reply}");
+            assert_eq!(reply.get("errors"), None, "{reply}");
+        } else {
+            // A take has one in the schema, so it is the take that is null.
+            assert_eq!(job["take"], Value::Null, "{reply}");
+            let error = &reply["errors"][0];
+            assert_eq!(error["extensions"]["code"], "UPSTREAM_ERROR", "{reply}");
+            assert_eq!(
+                error["path"],
+                json!(["listJobs", "items", 0, "take", "created"]),
+                "{reply}"
+            );
+        }
+    }
+}

@@ -90,7 +90,8 @@ impl Random {
             return (0..self.dice.roll(3)).map(|_| self.value(ty.item_type())).collect();
         }
         match ty.inner_named_type().as_str() {
-            "ID" | "String" | "AWSURL" | "AWSDateTime" => {
+            "AWSDateTime" => json!("2030-01-01T00:00:00.000Z"),
+            "ID" | "String" | "AWSURL" => {
                 json!(format!("t\"\u{e9}\u{1F3AC}\n\\{}", self.dice.roll(9)))
             }
             "AWSJSON" => json!("{\"a\": 1.0}"),
