@@ -105,9 +105,10 @@ impl Versions {
         self.everybody.fetch_add(1, Ordering::SeqCst);
     }
 
+    #[expect(clippy::expect_used, reason = "there are 4,096 of them")]
     fn slot(&self, tenant: &TenantId) -> u32 {
         let slot = self.hasher.hash_one(tenant) % TENANTS as u64;
-        u32::try_from(slot).unwrap_or_default()
+        u32::try_from(slot).expect("a small number")
     }
 
     fn others(&self, tenant: u32) -> u64 {
