@@ -120,7 +120,7 @@ impl Incoming {
         let coding = Coding::from_headers(&head.headers)?;
         let began = Instant::now();
         let mut bytes = Bytes::new();
-        loop {
+        while !self.body.is_end_stream() {
             let earned = u64::try_from(bytes.len() / BYTES_PER_MILLISECOND).unwrap_or(u64::MAX);
             let until = deadline.min(began + GRACE + Duration::from_millis(earned));
             let chunk = timeout_at(until, self.next()).await.map_err(|_| BadRequest::Slow)?;
