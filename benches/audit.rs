@@ -128,6 +128,7 @@ fn main() {
             authenticate(&key(0, 0), &loaded.policies, &Issuers::none(), now).await.unwrap();
         let request = RequestContext {
             id: RequestId::new(),
+            callers_id: None,
             source: None,
             caller,
             deadline: tokio::time::Instant::now() + Duration::from_mins(1),

@@ -12,7 +12,8 @@ use opentelemetry::trace::TraceId;
 
 use super::actor::{Actor, SourceEndpoint};
 use crate::model::{
-    CallRecord, ErrorCode, FieldOutcome, Notes, RequestContext, RequestId, RootField, Trail,
+    CallRecord, CallersRequestId, ErrorCode, FieldOutcome, Notes, RequestContext, RequestId,
+    RootField, Trail,
 };
 
 /// One record before it has its place in the chain.
@@ -78,6 +79,7 @@ pub struct JournalNote {
 pub struct RecordedCall {
     pub(super) at: Timestamp,
     pub(super) request_id: RequestId,
+    pub(super) callers_id: Option<CallersRequestId>,
     pub(super) actor: Actor,
     pub(super) source: Option<IpAddr>,
     pub(super) trace_id: Option<TraceId>,
@@ -117,6 +119,7 @@ impl Intent {
         let call = RecordedCall {
             at,
             request_id: request.id,
+            callers_id: request.callers_id.clone(),
             actor: Actor::from(&request.caller),
             source: request.source,
             trace_id: request.trace.as_ref().map(|context| context.trace),
@@ -130,6 +133,7 @@ impl From<&CallRecord> for RecordedCall {
         Self {
             at: record.at,
             request_id: record.request_id,
+            callers_id: record.callers_id.clone(),
             actor: Actor::from(record),
             source: record.source,
             trace_id: record.trace.as_ref().map(|context| context.trace),

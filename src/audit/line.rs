@@ -7,7 +7,7 @@ use super::chain::Link;
 use super::event::Event;
 use super::ocsf::{self, ApiActivity, CLASS, RequestUid, Resources, Shown};
 use crate::model::{
-    Activity, CacheStatus, CredentialId, ErrorCode, FieldOutcome, KeyHash, Notes, TenantId,
+    Activity, CacheStatus, CallersRequestId, CredentialId, ErrorCode, FieldOutcome, KeyHash, Notes, TenantId,
 };
 
 const PRODUCT: ocsf::Product = ocsf::Product {
@@ -27,6 +27,7 @@ fn activity(event: &Event, place: Link) -> ApiActivity<'_> {
     let (decision, rule) = decision(event);
     let (status, status_id, severity, severity_id) = status(event, decision);
     let (field, ending) = (event.field(), event.ending());
+    let callers_id = event.call().and_then(|call| call.callers_id.as_ref());
     let code = ending.and_then(|ending| ending.code()).map(ErrorCode::as_str);
     let mut activity = ApiActivity {
         activity_id,
@@ -47,7 +48,12 @@ fn activity(event: &Event, place: Link) -> ApiActivity<'_> {
         class_uid: CLASS,
         duration: 0,
         message: None,
-        metadata: ocsf::Metadata { version: "1.3.0", product: PRODUCT, uid: Shown(place.seq) },
+        metadata: ocsf::Metadata {
+            version: "1.3.0",
+            product: PRODUCT,
+            uid: Shown(place.seq),
+            correlation_uid: callers_id.map(CallersRequestId::as_str),
+        },
         resources: Resources(field.map(|field| &field.notes)),
         severity,
         severity_id,

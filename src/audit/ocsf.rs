@@ -37,7 +37,7 @@ pub struct ApiActivity<'a> {
     pub duration: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<&'a str>,
-    pub metadata: Metadata,
+    pub metadata: Metadata<'a>,
     pub resources: Resources<'a>,
     pub severity: &'static str,
     pub severity_id: u8,
@@ -102,10 +102,12 @@ pub struct Response {
 }
 
 #[derive(Serialize)]
-pub struct Metadata {
+pub struct Metadata<'a> {
     pub version: &'static str,
     pub product: Product,
     pub uid: Shown<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correlation_uid: Option<&'a str>,
 }
 
 #[derive(Serialize)]

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::errors::{ApiError, Segment};
-use crate::model::{CacheStatus, ErrorCode, Failure, Trail};
+use crate::model::{CacheStatus, ErrorCode, Failure, RequestId, Trail};
 use crate::operation::Pos;
 
 /// The beginning of an answer that has no errors.
@@ -38,8 +38,9 @@ pub enum Completeness {
 }
 
 impl Answer {
-    /// An answer that was executed. `body` is [`BEGUN`] and the data.
+    /// The answer to a request that was executed. `body` is [`BEGUN`] and the data.
     pub(super) fn executed(
+        request: RequestId,
         mut body: Vec<u8>,
         errors: &[PlacedError],
         skipped: Vec<Failure>,
@@ -50,7 +51,7 @@ impl Answer {
             // Errors come first, so that people see them.
             let data = body.split_off(BEGUN.len());
             body.clear();
-            append(&mut body, b"{\"errors\":", &errors);
+            append(&mut body, b"{\"errors\":", &Told { request, errors });
             body.extend_from_slice(b",\"data\":");
             body.extend_from_slice(&data);
         }
@@ -66,9 +67,9 @@ impl Answer {
         Self { body, failures, retry_after, completeness }
     }
 
-    /// An answer of errors alone: nothing was executed.
+    /// An answer of errors alone: nothing of the request was executed.
     #[must_use]
-    pub fn refusal(errors: impl IntoIterator<Item = ApiError>) -> Self {
+    pub fn refusal(request: RequestId, errors: impl IntoIterator<Item = ApiError>) -> Self {
         let placed = |mut api: ApiError| {
             let path = std::mem::take(&mut api.path);
             let locations = api.position.into_iter().collect();
@@ -76,7 +77,7 @@ impl Answer {
         };
         let errors: Vec<PlacedError> = errors.into_iter().map(placed).collect();
         let mut body = Vec::new();
-        append(&mut body, b"{\"errors\":", &errors);
+        append(&mut body, b"{\"errors\":", &Told { request, errors: &errors });
         body.push(b'}');
         let failures = errors.iter().map(PlacedError::failure).collect();
         Self {
@@ -144,7 +145,14 @@ impl PlacedError {
     }
 }
 
-impl Serialize for PlacedError {
+/// The errors of a request as its caller reads them. Each names the request: who uses a client of Move's sees no
+/// headers.
+struct Told<'a> {
+    request: RequestId,
+    errors: &'a [PlacedError],
+}
+
+impl<'a> Serialize for Told<'a> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
@@ -158,23 +166,25 @@ impl Serialize for PlacedError {
             error_info: Option<&'a RawValue>,
             #[serde(skip_serializing_if = "Option::is_none")]
             data: Option<&'a RawValue>,
-            extensions: Code,
+            extensions: Facts,
         }
 
         #[derive(Serialize)]
-        struct Code {
+        #[serde(rename_all = "camelCase")]
+        struct Facts {
             code: ErrorCode,
+            request_id: RequestId,
         }
 
-        Wire {
-            message: &self.api.message,
-            locations: &self.locations,
-            path: &self.path,
-            error_type: &self.api.error_type,
-            error_info: self.api.error_info.as_deref(),
-            data: self.api.data.as_deref(),
-            extensions: Code { code: self.api.code },
-        }
-        .serialize(serializer)
+        let wire = |PlacedError { api, path, locations }: &'a PlacedError| Wire {
+            message: &api.message,
+            locations,
+            path,
+            error_type: &api.error_type,
+            error_info: api.error_info.as_deref(),
+            data: api.data.as_deref(),
+            extensions: Facts { code: api.code, request_id: self.request },
+        };
+        serializer.collect_seq(self.errors.iter().map(wire))
     }
 }

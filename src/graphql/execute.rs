@@ -10,7 +10,7 @@ use super::plan::{Plan, RootPlan};
 use super::roots::{self, Failed, Outcome, Resolved};
 use super::write::{Nulled, Path, Writer};
 use crate::jobs::{Jobs, Seat};
-use crate::model::{Failure, Kind, RequestContext, RootField, Tenant, Trail};
+use crate::model::{Failure, Kind, RequestContext, RequestId, RootField, Tenant, Trail};
 use crate::operation::{self, Introspected, Operation, RootKind, Unit};
 use crate::upstream::FieldError;
 
@@ -26,7 +26,7 @@ pub async fn execute(
     let introspected = if plan.roots.iter().any(asks) {
         match operation::introspect(operation.schema(), operation) {
             Ok(introspected) => introspected,
-            Err(error) => return Answer::refusal(ApiError::all_of(error)),
+            Err(error) => return Answer::refusal(request.id, ApiError::all_of(error)),
         }
     } else {
         Vec::new()
@@ -38,7 +38,7 @@ pub async fn execute(
         (Kind::Mutation, units) => one_by_one(jobs, request, plan, operation, units).await,
     };
     let answering = Answering { plan, operation, service, introspected, outcomes };
-    answering.write(&request.caller.tenant, &request.trails)
+    answering.write(request.id, &request.caller.tenant, &request.trails)
 }
 
 /// Queries side by side; what is read of single things goes up together.
@@ -121,7 +121,7 @@ pub(super) struct Answering<'a> {
 }
 
 impl Answering<'_> {
-    pub(super) fn write(&self, tenant: &Tenant, trails: &[Trail]) -> Answer {
+    pub(super) fn write(&self, request: RequestId, tenant: &Tenant, trails: &[Trail]) -> Answer {
         let mut writer = Writer::new(tenant);
         let _ = writer.raw(BEGUN);
         let start = writer.out.len();
@@ -157,7 +157,8 @@ impl Answering<'_> {
         }
         let Writer { out, errors, .. } = writer;
         let skipped = self.skipped(&errors);
-        Answer::executed(out, &errors, skipped, has_values, Extensions::from_trails(trails))
+        let extensions = Extensions::from_trails(trails);
+        Answer::executed(request, out, &errors, skipped, has_values, extensions)
     }
 
     /// Writes the value of a root field; `Err` if it has none.

@@ -79,7 +79,7 @@ impl Schemas {
     /// Executes an operation.
     pub async fn execute(&self, request: RequestContext, operation: Operation) -> Answer {
         let Some(view) = self.view(&request.caller.tenant) else {
-            return Answer::refusal([ApiError::internal()]);
+            return Answer::refusal(request.id, [ApiError::internal()]);
         };
         let plan = self.plan(&operation.form);
         execute::execute(&self.jobs, &request, &plan, &operation, &view.service).await

@@ -17,7 +17,7 @@ use crate::jobs::fixture::{Held, Place, tenant};
 use crate::jobs::{self, Owned, Page};
 use crate::json::{Json, JsonRef};
 use crate::model::{
-    Account, AccountId, Activity, EntityKind, FieldCoordinate, Group, RootField, Tenant,
+    Account, AccountId, Activity, EntityKind, FieldCoordinate, Group, RequestId, RootField, Tenant,
 };
 use crate::operation::{Documents, Limits, Operation, Schema, sdl_without};
 use crate::types::sdl;
@@ -125,7 +125,7 @@ impl Ours {
             introspected: Vec::new(),
             outcomes,
         };
-        let body = answering.write(&self.tenant, &[]).body;
+        let body = answering.write(RequestId::new(), &self.tenant, &[]).body;
         let body = Json::parse(String::from_utf8(body.to_vec()).expect("UTF-8")).expect("JSON");
         let raw = |value: Option<JsonRef<'_>>| value.map(|value| value.raw().to_owned());
         let errors = body.root().get("errors").into_iter().flat_map(JsonRef::items);

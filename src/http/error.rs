@@ -80,9 +80,9 @@ impl From<auth::Error> for Refusal {
 }
 
 impl Refusal {
-    /// The response, and the errors in it for the record.
-    pub fn into_parts(self) -> (Response, Vec<Failure>) {
-        let answer = Answer::refusal(self.errors);
+    /// The response to a request, and the errors in it for the record.
+    pub fn into_parts(self, request: RequestId) -> (Response, Vec<Failure>) {
+        let answer = Answer::refusal(request, self.errors);
         let failures = answer.failures.clone();
         let mut response = respond(self.status, self.media_type, answer.body);
         response.headers_mut().extend(self.headers);
@@ -90,9 +90,13 @@ impl Refusal {
     }
 }
 
+/// The response to what never became a call: it has an id of its own.
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        self.into_parts().0
+        let id = RequestId::new();
+        let (mut response, _) = self.into_parts(id);
+        identify(id, &mut response);
+        response
     }
 }
 
@@ -101,12 +105,23 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Gives an answer an id of its own, if its request was given none.
 pub fn identified<B>(mut response: axum::http::Response<B>) -> axum::http::Response<B> {
-    if !response.headers().contains_key(X_REQUEST_ID)
-        && let Ok(id) = HeaderValue::try_from(RequestId::new().to_string())
-    {
-        response.headers_mut().insert(X_REQUEST_ID, id);
+    if !response.headers().contains_key(X_REQUEST_ID) {
+        identify(RequestId::new(), &mut response);
     }
     response
+}
+
+/// Names the request in the head of its answer.
+pub fn identify<B>(id: RequestId, response: &mut axum::http::Response<B>) {
+    if let Ok(id) = HeaderValue::try_from(id.to_string()) {
+        response.headers_mut().insert(X_REQUEST_ID, id);
+    }
+}
+
+/// Tells of a panic, which is a bug, and answers for it.
+pub fn panicked(request: RequestId) -> Refusal {
+    tracing::error!(request_id = %request, "a request panicked");
+    Refusal::from_error(ApiError::internal())
 }
 
 /// A path that is not served.

@@ -24,7 +24,7 @@ mod wire;
 
 use axum::Router;
 use axum::middleware::from_fn;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::MethodRouter;
 use tower::ServiceBuilder;
 use tower::util::{MapRequestLayer, MapResponseLayer};
@@ -39,7 +39,7 @@ pub use serve::{Serving, connections_possible, serve};
 pub use site::{Site, SiteFile};
 pub use tls::{Error as TlsError, Tls};
 
-use crate::graphql::ApiError;
+use crate::model::RequestId;
 
 /// The paths that internal apps find.
 #[derive(Debug, Clone, Default)]
@@ -64,7 +64,7 @@ pub fn router(surface: Endpoints, graphql: &MethodRouter) -> Router {
     let paths = surface.paths.join(", ");
     let layers = ServiceBuilder::new()
         .layer(MapResponseLayer::new(error::identified))
-        // A panic is a bug, and one caller's: the process and the others go on.
+        // The handler answers for its own panics; for one of these layers nobody else does.
         .layer(CatchPanicLayer::custom(|_| internal_error()))
         // Before the handler, so that nothing is done for an answer that would be refused.
         .layer(MapRequestLayer::new(encoding::decide))
@@ -76,6 +76,8 @@ pub fn router(surface: Endpoints, graphql: &MethodRouter) -> Router {
 }
 
 fn internal_error() -> Response {
-    tracing::error!("a request panicked");
-    error::Refusal::from_error(ApiError::internal()).into_response()
+    let id = RequestId::new();
+    let (mut response, _) = error::panicked(id).into_parts(id);
+    error::identify(id, &mut response);
+    response
 }

@@ -10,7 +10,9 @@ use serde_json::{Map, Value};
 
 use super::bad_request::BadRequest;
 use super::body::Coding;
+use super::error::X_REQUEST_ID;
 use super::media_type;
+use crate::model::CallersRequestId;
 
 /// The header in which a caller names a mutation, so that it can be sent again.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -154,6 +156,13 @@ fn from_parameters(query: &str) -> Result<GraphqlRequest, BadRequest> {
     }
     let members = serde_json::from_value::<Members>(Value::Object(members));
     members.map_err(|error| shape(&error))?.try_into()
+}
+
+/// The name that the caller gave the request; `None` if there is none, none that is taken, or several.
+pub fn callers_id(headers: &HeaderMap) -> Option<CallersRequestId> {
+    let mut values = headers.get_all(X_REQUEST_ID).iter();
+    let name = CallersRequestId::parse(values.next()?.to_str().ok()?)?;
+    values.next().is_none().then_some(name)
 }
 
 fn document<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {

@@ -26,7 +26,7 @@ use tower::ServiceExt;
 use super::admin::Readiness;
 use super::bad_request::BadRequest;
 use super::connection::{Connection, FIRST_HEAD, Overstayed};
-use super::error::{self, Refusal};
+use super::error::Refusal;
 use super::places::Places;
 use super::proxies::Proxies;
 use super::proxy_protocol;
@@ -252,7 +252,7 @@ impl Listener {
         async move {
             let mut response = match answering {
                 Some(answering) => answering.await?,
-                None => error::identified(Refusal::from(BadRequest::Host).into_response()),
+                None => Refusal::from(BadRequest::Host).into_response(),
             };
             if leaves {
                 // The caller's next request goes to another replica.

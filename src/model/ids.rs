@@ -4,6 +4,8 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use serde::{Serialize, Serializer};
+
 use super::EntityKind;
 
 /// Why a text is not an identifier of the wanted kind.
@@ -208,6 +210,32 @@ impl fmt::Display for RequestId {
     }
 }
 
+impl Serialize for RequestId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The name that a caller gave its request, in `X-Request-Id`. It stands beside the gateway's own in records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallersRequestId(Arc<str>);
+
+impl CallersRequestId {
+    /// Takes 1 to 128 letters and digits of ASCII, and `-` `_` `.` `:` `/` `+` `=` `~`; `None` for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/+=~".contains(&byte);
+        let is_taken = (1..=MAX_ID).contains(&text.len()) && text.bytes().all(is_plain);
+        is_taken.then(|| Self(text.into()))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,6 +268,18 @@ mod tests {
         }
         for other in ["", "job", "jobs-1", "client-1", "rigs-1", "take-\n"] {
             assert!(EntityId::of_any_kind(other).is_err(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_callers_name_for_its_request_holds_nothing_that_a_line_or_a_query_could_trip_over() {
+        for plain in
+            ["a", "Root=1-67891233-abcdef012345678912345678", "c2Vydg==/+", &"x".repeat(128)]
+        {
+            assert_eq!(CallersRequestId::parse(plain).unwrap().as_str(), plain);
+        }
+        for odd in ["", "a b", "a\"b", "a\n", "a,b", "{a}", "a\\b", "\u{e9}", &"x".repeat(129)] {
+            assert!(CallersRequestId::parse(odd).is_none(), "{odd:?}");
         }
     }
 

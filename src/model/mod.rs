@@ -25,8 +25,8 @@ pub use clock::Clock;
 pub use entity::EntityKind;
 pub use error_code::ErrorCode;
 pub use hex::write_hex;
+pub use ids::{CallersRequestId, IdError, RequestId};
 pub use ids::{CredentialId, EntityId, Namespace, TenantId};
-pub use ids::{IdError, RequestId};
 pub use keyed::{Before, Effect, KeyedMutation, Look, OnTrouble};
 pub use record::{
     CallFacts, CallRecord, Decision, Execution, Failure, FieldOutcome, RefusedCaller,

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
-    CacheStatus, Caller, CredentialId, ErrorCode, Kind, RequestHead, RequestId, RequestMethod,
-    TenantId, TraceContext, Trail,
+    CacheStatus, Caller, CallersRequestId, CredentialId, ErrorCode, Kind, RequestHead, RequestId,
+    RequestMethod, TenantId, TraceContext, Trail,
 };
 
 /// The record of one request. Logs, metrics, traces and audit read it; nothing else measures a call.
@@ -24,6 +24,8 @@ pub struct CallRecord(CallFacts);
 pub struct CallFacts {
     /// Its id, also in `X-Request-Id`.
     pub request_id: RequestId,
+    /// The name that its caller gave it.
+    pub callers_id: Option<CallersRequestId>,
     /// The moment at which it began.
     pub began: Instant,
     /// The same moment by the clock on the wall.
@@ -152,6 +154,7 @@ impl CallRecord {
     pub fn begin(request_id: RequestId, at: Timestamp) -> Self {
         Self(CallFacts {
             request_id,
+            callers_id: None,
             began: Instant::now(),
             at,
             trace: None,
@@ -184,6 +187,11 @@ impl CallRecord {
         trace: Option<TraceContext>,
     ) {
         (self.0.method, self.0.source, self.0.trace) = (method, source, trace);
+    }
+
+    /// Notes the name that the caller gave the request.
+    pub fn named(&mut self, callers_id: Option<CallersRequestId>) {
+        self.0.callers_id = callers_id;
     }
 
     /// Notes a request's head, if its trace is kept.

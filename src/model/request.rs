@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method};
 use tokio::time::Instant;
 
-use super::{Caller, KeyedMutation, RequestId, RootField, TraceContext, Trail};
+use super::{Caller, CallersRequestId, KeyedMutation, RequestId, RootField, TraceContext, Trail};
 
 /// The HTTP method of a request, as far as it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,6 +43,8 @@ pub enum MediaType {
 pub struct RequestContext {
     /// Its id.
     pub id: RequestId,
+    /// The name that its caller gave it.
+    pub callers_id: Option<CallersRequestId>,
     /// The address it came from.
     pub source: Option<IpAddr>,
     /// Who asks.

@@ -13,7 +13,7 @@ use crate::graphql::{Answer, ApiError};
 use crate::http::error::Refusal;
 use crate::http::limits::Levels;
 use crate::limit::Permit;
-use crate::model::{CallRecord, ErrorCode, KeyedMutation, Kind, RequestContext};
+use crate::model::{CallRecord, ErrorCode, KeyedMutation, Kind, RequestContext, RequestId};
 use crate::operation::Operation;
 use crate::telemetry;
 
@@ -65,7 +65,7 @@ async fn query(
     let executing = telemetry::within(record.trace.clone(), executing);
     let executed = timeout_at(request.deadline, executing).await;
     record.executed(false);
-    executed.unwrap_or_else(|_| too_late())
+    executed.unwrap_or_else(|_| too_late(record.request_id))
 }
 
 /// Executes a mutation, once if it bears a key. One that is on its way goes on when its caller hangs up: cancelling it
@@ -121,6 +121,7 @@ fn context(
 ) -> RequestContext {
     RequestContext {
         id: record.request_id,
+        callers_id: record.callers_id.clone(),
         source: record.source,
         caller: request.caller.clone(),
         deadline: request.deadline,
@@ -141,7 +142,7 @@ fn forwarded(names: &[HeaderName], headers: &HeaderMap) -> Option<Arc<HeaderMap>
     (!forwarded.is_empty()).then(|| Arc::new(forwarded))
 }
 
-fn too_late() -> Answer {
+fn too_late(request: RequestId) -> Answer {
     let message = "Move did not answer in time. Try again later.";
-    Answer::refusal([ApiError::new(ErrorCode::UpstreamTimeout, message)])
+    Answer::refusal(request, [ApiError::new(ErrorCode::UpstreamTimeout, message)])
 }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 use super::Service;
-use crate::graphql::{Answer, ApiError};
-use crate::model::{CallRecord, ErrorCode, RequestId};
+use crate::graphql::Answer;
+use crate::model::{CallRecord, RequestId};
 use crate::telemetry;
 
 /// The status of a request whose caller did not wait for the answer. No caller sees it; nginx made
 /// the number known.
 pub const HUNG_UP: u16 = 499;
 
-/// A request's record until it is emitted. If its caller hangs up (or its handler panics), the record is emitted
-/// nevertheless, after the mutation that was on its way.
+/// A request's record until it is emitted. If its caller hangs up, the record is emitted nevertheless, after the
+/// mutation that was on its way.
 #[derive(Debug)]
 pub struct RecordGuard {
     service: Arc<Service>,
@@ -56,12 +56,7 @@ impl Drop for RecordGuard {
     fn drop(&mut self) {
         let Some(mut record) = self.record.take() else { return };
         let (service, mutation) = (Arc::clone(&self.service), self.mutation.take());
-        if std::thread::panicking() {
-            record.failed(Answer::refusal([ApiError::internal()]).failures);
-            record.answered(ErrorCode::Internal.status());
-        } else {
-            record.answered(HUNG_UP);
-        }
+        record.answered(HUNG_UP);
         tokio::spawn(async move {
             if let Some(mutation) = mutation
                 && let Ok(answer) = mutation.await

@@ -9,7 +9,7 @@ use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::current;
-use crate::model::{CacheStatus, CallRecord, EntityId, TenantId};
+use crate::model::{CacheStatus, CallRecord, CallersRequestId, EntityId, TenantId};
 
 /// Members of lines that are lists: their text is JSON already.
 pub(super) const LISTS: [&str; 3] = ["operations", "entity_ids", "codes"];
@@ -34,6 +34,7 @@ pub(super) fn call(record: &CallRecord) {
     tracing::info!(
         target: "call",
         request_id = %record.request_id,
+        callers_request_id = record.callers_id.as_ref().map(CallersRequestId::as_str),
         tenant = record.tenant.as_ref().map(tracing::field::display),
         credential = record.credential.as_ref().map(tracing::field::display),
         source_ip = record.source.map(tracing::field::display),

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use http::uri::Authority;
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceState};
-use opentelemetry::{InstrumentationScope, KeyValue, Value};
+use opentelemetry::{InstrumentationScope, KeyValue, StringValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use tokio::time::Instant;
 
@@ -89,6 +89,10 @@ impl Writer<'_> {
         }
         attributes.extend(
             [
+                record.callers_id.as_ref().map(|id| {
+                    let values = vec![StringValue::from(id.as_str().to_owned())];
+                    KeyValue::new("http.request.header.x-request-id", Value::Array(values.into()))
+                }),
                 known("server.address", server.map(|server| server.host().to_owned())),
                 known("server.port", server.and_then(Authority::port_u16).map(i64::from)),
                 known("client.address", record.source.map(|source| source.to_string())),

@@ -177,9 +177,8 @@ async fn the_jobs_of_strangers_on_a_take_are_listed_as_those_of_a_missing_take()
         let mut answers = Vec::new();
         for take in ["take-globex", "take-missing"] {
             world.sandbox.clear_calls();
-            let mut reply = world.ask(tenant, LIST, json!({"first": 5, "take": take})).await;
-            reply.headers.remove("x-request-id");
-            reply.headers.remove("date");
+            let reply = world.ask(tenant, LIST, json!({"first": 5, "take": take})).await;
+            let reply = reply.comparable();
             assert_eq!(reply.data("/listJobs"), json!({"first": 5, "after": null, "items": []}));
             let calls: Vec<_> = world.sandbox.calls().into_iter().map(|call| call.field).collect();
             answers.push((format!("{reply:?}"), calls));

@@ -37,7 +37,8 @@ impl Logged {
 
     async fn ask(&self, key: &str, query: &str) {
         let request = reqwest::Client::new().post(self.process.url());
-        let asked = request.header("authorization", key).json(&json!({"query": query})).send();
+        let request = request.header("authorization", key).header("x-request-id", "order-7");
+        let asked = request.json(&json!({"query": query})).send();
         asked.await.unwrap().text().await.unwrap();
     }
 
@@ -87,6 +88,7 @@ async fn the_line_of_a_call_has_the_documented_members_in_the_documented_words()
     assert_eq!(refused["tenant"], "globex");
     assert_eq!(refused["credential"], "main");
     assert_eq!(refused["source_ip"], "127.0.0.1");
+    assert_eq!(refused["callers_request_id"], "order-7");
     let text = refused["message"].as_str().unwrap();
     assert!(text.starts_with("globex: createSingleCamJob: 403 FORBIDDEN in "), "{text}");
 

@@ -42,6 +42,7 @@ mod protocol;
 mod refusals;
 mod redis_servers;
 mod replicas;
+mod request_ids;
 mod reload;
 mod replaced_files;
 mod root_fields;

@@ -60,8 +60,12 @@ impl Traced {
     async fn ask_in_a_trace(&self) {
         self.sandbox.fail_next(Some("getJob"), Fault::empty(503));
         let parent = format!("00-{TRACE}-{PARENT}-01");
-        let headers =
-            [("traceparent", &*parent), ("tracestate", STATE), ("user-agent", "a-client/1.0")];
+        let headers = [
+            ("traceparent", &*parent),
+            ("tracestate", STATE),
+            ("user-agent", "a-client/1.0"),
+            ("x-request-id", "order-7"),
+        ];
         self.ask("job-none", &headers).await;
     }
 
@@ -129,6 +133,7 @@ async fn a_trace_arrives_over_grpc_with_the_callers_id_and_the_calls_to_move() {
         (0, "client.address", Some("127.0.0.1")),
         (0, "network.protocol.version", Some("1.1")),
         (0, "user_agent.original", Some("a-client/1.0")),
+        (0, "http.request.header.x-request-id", Some("order-7")),
         (0, "jobs_gateway.tenant", Some("acme")),
         (0, "error.type", None),
         (1, "graphql.operation.type", Some("query")),

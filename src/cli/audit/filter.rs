@@ -28,7 +28,7 @@ pub struct Filter {
     /// About this job.
     #[arg(long)]
     job: Option<String>,
-    /// Of the request with this `X-Request-Id`.
+    /// Of the request with this `X-Request-Id`: the gateway's, or the caller's own.
     #[arg(long)]
     request_id: Option<String>,
 }
@@ -92,7 +92,9 @@ impl Condition<'_> {
                 let mut resources = record["resources"].as_array().into_iter().flatten();
                 resources.any(|resource| resource["uid"] == job)
             }
-            Self::Request(id) => record["api"]["request"]["uid"] == id,
+            Self::Request(id) => {
+                record["api"]["request"]["uid"] == id || record["metadata"]["correlation_uid"] == id
+            }
         }
     }
 

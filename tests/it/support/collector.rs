@@ -14,8 +14,8 @@ use flate2::read::GzDecoder;
 use opentelemetry_proto::tonic::collector::logs::v1 as logs;
 use opentelemetry_proto::tonic::collector::metrics::v1 as metrics;
 use opentelemetry_proto::tonic::collector::trace::v1 as trace;
-use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{ArrayValue, KeyValue};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
@@ -47,6 +47,11 @@ pub fn hex(bytes: &[u8]) -> String {
 pub fn attribute(attributes: &[KeyValue], key: &str) -> Option<String> {
     let value = attributes.iter().find(|own| own.key == key)?.value.clone()?.value?;
     Some(match value {
+        // The conventions have a list for each header; one value stands for itself here.
+        Value::ArrayValue(ArrayValue { mut values }) if values.len() == 1 => {
+            let only = KeyValue { key: key.to_owned(), value: values.pop(), ..KeyValue::default() };
+            return attribute(&[only], key);
+        }
         Value::StringValue(text) => text,
         Value::IntValue(number) => number.to_string(),
         other => format!("{other:?}"),

@@ -130,6 +130,14 @@ impl Reply {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
     }
 
+    /// The answer without what no two have in common: the request's id, and the date.
+    pub fn comparable(mut self) -> Self {
+        let id = self.headers.remove("x-request-id").unwrap();
+        self.headers.remove("date");
+        self.text = self.text.replace(id.to_str().unwrap(), "ID");
+        self
+    }
+
     /// A member of the data; panics with the whole answer if there are errors.
     pub fn data(&self, pointer: &str) -> Value {
         let json = self.json();
@@ -245,10 +253,21 @@ impl World {
 /// Sends a request and reads its answer whole.
 pub async fn send(request: reqwest::RequestBuilder) -> Reply {
     let response = request.send().await.unwrap();
-    Reply {
+    let reply = Reply {
         status: response.status().as_u16(),
         headers: response.headers().clone(),
         text: response.text().await.unwrap(),
+    };
+    check_request_ids(&reply);
+    reply
+}
+
+/// Every error of an answer of the gateway's names the request as the head does, in every test.
+fn check_request_ids(reply: &Reply) {
+    let Some(id) = reply.headers.get("x-request-id") else { return };
+    let body: Value = serde_json::from_str(&reply.text).unwrap_or_default();
+    for error in body["errors"].as_array().into_iter().flatten() {
+        assert_eq!(error["extensions"]["requestId"], id.to_str().unwrap(), "{reply:?}");
     }
 }
 
