@@ -153,11 +153,16 @@ impl Fetched {
     }
 
     fn complain(&self, error: &Error) {
-        tracing::warn!(
-            issuer = self.name,
-            %error,
-            "the issuer's keys cannot be fetched; the last good ones stay in use"
-        );
+        let issuer = &self.name;
+        if self.keys.load().len() == 0 {
+            tracing::warn!(issuer, %error, "the issuer's keys cannot be fetched: its tokens are refused");
+        } else {
+            tracing::warn!(
+                issuer,
+                %error,
+                "the issuer's keys cannot be fetched; the last good ones stay in use"
+            );
+        }
     }
 }
 

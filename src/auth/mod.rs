@@ -38,6 +38,9 @@ pub enum Error {
     /// The header cannot be a credential.
     #[error("The credential is malformed.")]
     Malformed,
+    /// It stands after another scheme than `Bearer`.
+    #[error("Send the credential as it is, or after `Bearer`: no other scheme is taken.")]
+    Scheme,
     /// Two headers, two credentials.
     #[error("`Authorization` and `X-API-Key` carry different credentials: send one.")]
     Conflicting,
@@ -80,6 +83,7 @@ impl Error {
         match self {
             Self::Missing => "credential_missing",
             Self::Malformed => "credential_malformed",
+            Self::Scheme => "credential_scheme",
             Self::Conflicting => "credentials_conflict",
             Self::Unknown => "credential_unknown",
             Self::Expired => "credential_expired",
@@ -137,5 +141,40 @@ pub async fn authenticate(
             issuers.authenticate(credential, &hash, policies, now).await
         }
         result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::Error as E;
+
+    #[test]
+    fn every_reason_of_a_refusal_stands_in_the_documents() {
+        let all = [
+            E::Missing,
+            E::Malformed,
+            E::Scheme,
+            E::Conflicting,
+            E::Unknown,
+            E::Expired,
+            E::Endless,
+            E::Source,
+            E::NotYetValid,
+            E::Audience,
+            E::Issuer,
+            E::Signature,
+            E::NoTenant,
+            E::NotListed,
+        ];
+        let reasons: BTreeSet<_> = all.into_iter().map(E::reason).collect();
+        assert_eq!(reasons.len(), all.len());
+        let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/logging.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let section = page.split("\n## ").find(|own| own.starts_with("Reasons"));
+        let rows = section.unwrap().lines().filter_map(|line| line.strip_prefix("| `"));
+        let documented: BTreeSet<_> = rows.map(|row| row.split('`').next().unwrap()).collect();
+        assert_eq!(documented, reasons);
     }
 }

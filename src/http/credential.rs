@@ -13,7 +13,7 @@ const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// # Errors
 /// When there is none, or two that differ.
 pub fn presented(headers: &HeaderMap) -> Result<&str, auth::Error> {
-    let authorization = single(headers, &header::AUTHORIZATION)?.map(without_scheme);
+    let authorization = single(headers, &header::AUTHORIZATION)?.map(without_scheme).transpose()?;
     let api_key = single(headers, &X_API_KEY)?;
     match (authorization, api_key) {
         (Some(one), Some(other)) if one != other => Err(auth::Error::Conflicting),
@@ -35,11 +35,17 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a st
     }
 }
 
-fn without_scheme(value: &str) -> &str {
+/// Schemes that clients send by habit, and that are not taken: it helps to say so.
+const OTHER_SCHEMES: [&str; 4] = ["basic", "token", "apikey", "digest"];
+
+fn without_scheme(value: &str) -> Result<&str, auth::Error> {
     match value.split_once(' ') {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer") => rest.trim(),
-        None if value.eq_ignore_ascii_case("bearer") => "",
-        _ => value,
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer") => Ok(rest.trim()),
+        Some((scheme, _)) if OTHER_SCHEMES.iter().any(|own| scheme.eq_ignore_ascii_case(own)) => {
+            Err(auth::Error::Scheme)
+        }
+        None if value.eq_ignore_ascii_case("bearer") => Ok(""),
+        _ => Ok(value),
     }
 }
 
@@ -68,6 +74,13 @@ mod tests {
         }
         let both = [("authorization", "Bearer the-key"), ("x-api-key", "the-key")];
         assert_eq!(found(&both).as_deref(), Ok("the-key"));
+    }
+
+    #[test]
+    fn another_scheme_is_told_apart_from_a_key_that_nobody_has() {
+        for value in ["Token the-key", "Basic dGhlLWtleTo=", "ApiKey the-key", "Digest x"] {
+            assert_eq!(found(&[("authorization", value)]), Err(auth::Error::Scheme), "{value}");
+        }
     }
 
     #[test]
