@@ -15,7 +15,7 @@ use crate::graphql::{self, Schemas};
 use crate::http::Tls;
 use crate::jobs::Jobs;
 use crate::limit::Limits;
-use crate::model::TenantId;
+use crate::model::{Kind, TenantId};
 use crate::pipeline::ReloadableState;
 use crate::policy::{self, Snapshot};
 use crate::settings::{Diagnostic, Diagnostics, Fingerprint, Node, Sources};
@@ -186,6 +186,11 @@ pub fn rules(
     metrics::key_expiries(policies.key_expiries());
     let tenants = policies.tenants().map(|tenant| (&tenant.id, tenant.operations));
     metrics::policies(policies.version(), tenants);
+    metrics::limits(policies.tenants().flat_map(|tenant| {
+        let (queries, mutations) = (tenant.rate_limit.queries, tenant.rate_limit.mutations);
+        let limits = [(Kind::Query, queries), (Kind::Mutation, mutations)].into_iter();
+        limits.filter_map(|(kind, rate)| Some((&tenant.id, kind, rate?)))
+    }));
     Ok(ReloadableState {
         issuers,
         gateways: Schemas::new(

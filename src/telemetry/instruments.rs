@@ -197,6 +197,10 @@ instruments! {
         "Entries of a cache: `jobs` or `answers`.";
     limiter_decisions: Counter<u64> = "jobs_gateway_limiter_decisions_total" ["tenant", "decision"]
         "Requests that met the limiter: `admitted`, `rate_limited`, `too_costly` or `too_many_in_flight`.";
+    limiter_units: Counter<u64> = "jobs_gateway_limiter_units_total" ["tenant", "kind"]
+        "Units that admitted requests cost, of the tenant's limit of this `kind`: `query` or `mutation`.";
+    limits: GaugeSet = "jobs_gateway_limit_units_per_second" ["tenant", "kind"]
+        "Units a second that a tenant's policy gives it, for all replicas together with Redis, for each without; none where there is no limit.";
     upstream_calls: Counter<u64> = "jobs_gateway_upstream_calls_total" ["field", "outcome"]
         "Calls to Move by root field (of several in one document, the first): `ok`, or `unreachable`, `interrupted`, `timeout`, `deadline_exceeded` (the caller's), `key_refused`, `throttled`, `circuit_open` (not sent), `status`, `bad_answer`.";
     upstream_durations: Histogram<f64> = "jobs_gateway_upstream_call_duration_seconds" ["field"]

@@ -15,7 +15,7 @@ use super::instruments::{ALL, Instruments};
 use super::process;
 use super::resource::resource;
 use super::series::Series;
-use crate::model::{CallRecord, CredentialId, EntityKind, RootFields, TenantId};
+use crate::model::{CallRecord, CredentialId, EntityKind, Kind, Rate, RootFields, TenantId};
 
 struct Metrics {
     registry: Registry,
@@ -238,6 +238,18 @@ pub fn policies<'a>(version: &str, tenants: impl Iterator<Item = (&'a TenantId, 
     instruments.tenants.record(in_force.len() as f64, &[]);
     *shown.write().unwrap_or_else(PoisonError::into_inner) = Some(in_force);
     instruments.policy_info.tell(vec![(1.0, vec![KeyValue::new("version", version.to_owned())])]);
+}
+
+/// Shows the limits of each tenant: of a kind, the units that come back in a time. Others are shown no more.
+pub fn limits<'a>(limits: impl Iterator<Item = (&'a TenantId, Kind, Rate)>) {
+    if let Some(metrics) = metrics() {
+        let series = limits.map(|(tenant, kind, Rate { units, per, .. })| {
+            let tenant = KeyValue::new("tenant", tenant.as_str().to_owned());
+            let rate = f64::from(units.get()) / per.as_secs_f64();
+            (rate, vec![tenant, KeyValue::new("kind", kind.as_str())])
+        });
+        metrics.limits.tell(series.collect());
+    }
 }
 
 /// A background task panicked or ended.

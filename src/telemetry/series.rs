@@ -7,7 +7,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{BoundCounter, BoundHistogram};
 
 use super::instruments::Instruments;
-use crate::model::{CacheStatus, CallRecord, Decision, ErrorCode, RootField, RootFields};
+use crate::model::{CacheStatus, CallRecord, Decision, ErrorCode, Kind, RootField, RootFields};
 
 /// The label of what a request asked for.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +48,8 @@ pub struct Series {
     operations: [OnceLock<Box<Operation>>; OperationSlot::COUNT],
     cache_results: Counters<{ CacheStatus::ALL.len() }>,
     decisions: Counters<{ Decision::ALL.len() }>,
+    /// Units of queries, and of mutations.
+    units: Counters<2>,
 }
 
 /// The counters of one operation, by its outcome.
@@ -68,6 +70,7 @@ impl Series {
             operations: Default::default(),
             cache_results: Default::default(),
             decisions: Default::default(),
+            units: Default::default(),
         }
     }
 
@@ -120,6 +123,15 @@ impl Series {
                 instruments.limiter_decisions.bind(&[self.tenant.clone(), decision])
             });
             bound.add(1);
+        }
+        if let (Some(Decision::Admitted), Some(kind)) = (record.decision, record.kind)
+            && record.cost > 0
+        {
+            let bound = self.units[usize::from(kind == Kind::Mutation)].get_or_init(|| {
+                let kind = KeyValue::new("kind", kind.as_str());
+                instruments.limiter_units.bind(&[self.tenant.clone(), kind])
+            });
+            bound.add(record.cost.into());
         }
     }
 
