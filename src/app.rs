@@ -2,6 +2,7 @@
 
 mod background;
 mod build;
+mod status;
 
 pub use build::heart;
 
@@ -13,6 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+pub use status::VERSION;
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
@@ -26,8 +29,8 @@ use crate::jobs::Jobs;
 use crate::model::Clock;
 use crate::pipeline::{self, Service};
 use crate::policy::Snapshot;
-use crate::reload::ConfigSource;
-use crate::settings::{Diagnostics, Fingerprint};
+use crate::reload::{Basis, ConfigSource, Report};
+use crate::settings::Diagnostics;
 use crate::supervision::{self, Supervisor};
 use crate::telemetry::{self, metrics};
 use crate::upstream::Upstream;
@@ -96,7 +99,8 @@ pub struct App {
     surface: Endpoints,
     tls: Option<Arc<Tls>>,
     config: Config,
-    origin: Option<(ConfigSource, Fingerprint)>,
+    origin: Option<(ConfigSource, Basis)>,
+    reloads: Report,
     supervisor: Supervisor,
 }
 
@@ -113,11 +117,10 @@ pub struct Bound {
 }
 
 impl App {
-    /// Reloads whenever what was read from the origin changes, and on SIGHUP. `known` is what it was
-    /// when the gateway's configuration was read.
+    /// Reloads whenever what was read from the origin changes, and on SIGHUP. The gateway was built on this basis.
     #[must_use]
-    pub fn reloading_from(self, origin: ConfigSource, known: Fingerprint) -> Self {
-        Self { origin: Some((origin, known)), ..self }
+    pub fn reloading_from(self, origin: ConfigSource, basis: Basis) -> Self {
+        Self { origin: Some((origin, basis)), ..self }
     }
 
     /// Builds everything of a gateway but what it writes on disk, and throws it away: what can be built
@@ -218,6 +221,7 @@ impl Bound {
         let readiness = Arc::new(Readiness::default());
         let admin_router =
             http::admin_router(Arc::clone(&readiness), app.jobs.clone(), journal.clone());
+        let admin_router = admin_router.merge(status::router(&app, &readiness));
         let admin = serve_admin(admin_listener, admin_router)?;
         let stopped_sinks = Arc::new(AtomicBool::new(false));
         let sinks = follow_audit(&app, &stopped_sinks)?;

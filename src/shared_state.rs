@@ -192,6 +192,12 @@ impl SharedState {
         self.moves.subscribe()
     }
 
+    /// Returns true if Redis answered last time, or was not asked yet.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        lock(&self.resting_until).is_none()
+    }
+
     fn is_resting(&self) -> bool {
         lock(&self.resting_until).is_some_and(|until| Instant::now() < until)
     }

@@ -34,7 +34,9 @@ const LEARN_AGAIN: Duration = Duration::from_secs(15);
 
 /// Starts what goes on beside the requests; it ends when what is returned is dropped.
 pub(super) fn start(app: App) -> io::Result<Vec<Task>> {
-    let App { service, upstream, jobs, shared, http, tls, config, origin, supervisor, .. } = app;
+    let App {
+        service, upstream, jobs, shared, http, tls, config, origin, reloads, supervisor, ..
+    } = app;
     let mut tasks = Vec::new();
     tasks.push(supervisor.start("features", {
         let (service, upstream) = (Arc::clone(&service), Arc::clone(&upstream));
@@ -73,9 +75,10 @@ pub(super) fn start(app: App) -> io::Result<Vec<Task>> {
         let file = audit.journal.file.clone();
         tasks.push(supervisor.start("volume", move || report_volume(file.clone())));
     }
-    if let Some((origin, known)) = origin {
-        let gateway = Gateway { service, jobs, http, supervisor: supervisor.clone() };
-        let follower = Follower::new(origin, config, known, gateway)?;
+    if let Some((origin, basis)) = origin {
+        let gateway =
+            Gateway { service, jobs, http, supervisor: supervisor.clone(), report: reloads };
+        let follower = Follower::new(origin, config, basis, gateway)?;
         // One run at a time: what a run that panicked knew, the next one knows.
         let follower = Arc::new(Mutex::new(follower));
         tasks.push(supervisor.start("reload", move || {

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -54,6 +54,45 @@ impl Sink for Stdout {
     }
 }
 
+/// The state of a sink.
+#[derive(Debug)]
+pub(super) struct SinkState {
+    name: &'static str,
+    is_failing: AtomicBool,
+    behind: AtomicU64,
+}
+
+/// A sink as it is at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SinkReport {
+    /// Its name.
+    pub name: &'static str,
+    /// True if it took what it was given last.
+    pub is_well: bool,
+    /// The number of records it has not taken yet.
+    pub behind: u64,
+}
+
+impl SinkState {
+    const fn new(name: &'static str) -> Self {
+        Self { name, is_failing: AtomicBool::new(false), behind: AtomicU64::new(0) }
+    }
+
+    pub(super) fn report(&self) -> SinkReport {
+        let is_well = !self.is_failing.load(Ordering::Relaxed);
+        SinkReport { name: self.name, is_well, behind: self.behind.load(Ordering::Relaxed) }
+    }
+
+    /// Notes what a round brought.
+    fn went(&self, given: &io::Result<()>, behind: u64) {
+        self.behind.store(behind, Ordering::Relaxed);
+        metrics::audit_lag(self.name, behind);
+        if self.is_failing.swap(given.is_err(), Ordering::Relaxed) != given.is_err() {
+            tell(self.name, given);
+        }
+    }
+}
+
 /// Follows the journal's chains on a thread of its own until `stop`; then gives what is left, once.
 ///
 /// # Errors
@@ -65,8 +104,9 @@ pub fn follow(
 ) -> io::Result<JoinHandle<()>> {
     let mut cursors: Vec<_> =
         journal.chains().iter().map(|chain| Cursor::new(chain.clone(), sink.name())).collect();
+    let state = Arc::new(SinkState::new(sink.name()));
+    journal.followed_by(&state);
     std::thread::Builder::new().name(format!("audit {}", sink.name())).spawn(move || {
-        let mut is_failing = false;
         loop {
             let is_last = stop.load(Ordering::SeqCst);
             let mut given = Ok(());
@@ -76,15 +116,11 @@ pub fn follow(
                 let panicked = |_| Err(io::Error::other("it panicked"));
                 given = given.and(caught_up.unwrap_or_else(panicked));
             }
-            metrics::audit_lag(sink.name(), cursors.iter().map(Cursor::behind).sum());
-            if given.is_err() != is_failing {
-                is_failing = given.is_err();
-                tell(sink.name(), &given);
-            }
+            state.went(&given, cursors.iter().map(Cursor::behind).sum());
             if is_last {
                 return;
             }
-            std::thread::sleep(if is_failing { AGAIN } else { LOOK });
+            std::thread::sleep(if given.is_err() { AGAIN } else { LOOK });
         }
     })
 }

@@ -2,8 +2,8 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::chain::Head;
 use super::event::Intent;
+use super::follow::{SinkReport, SinkState};
 use super::ledger::{Ledger, Rotation, compress_aside};
 use super::segments::Segments;
 use super::tally::Tally;
@@ -54,6 +55,8 @@ struct Opened {
     writer: Thread,
     /// Set while records cannot be written: no mutation is let through.
     failing: Arc<AtomicBool>,
+    /// The sinks that follow.
+    sinks: Mutex<Vec<Arc<SinkState>>>,
 }
 
 /// The files of a chain, and its end as it is now.
@@ -62,6 +65,12 @@ pub struct Chain {
     /// The files.
     pub segments: Segments,
     head: Arc<ArcSwap<Head>>,
+}
+
+impl Opened {
+    fn sinks(&self) -> MutexGuard<'_, Vec<Arc<SinkState>>> {
+        self.sinks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Chain {
@@ -104,7 +113,15 @@ impl Journal {
         metrics::audit_writable(true);
         let on_full = settings.on_full;
         let chains = [calls, strangers];
-        Ok(Self(Some(Arc::new(Opened { queue, tally, on_full, chains, writer, failing }))))
+        Ok(Self(Some(Arc::new(Opened {
+            queue,
+            tally,
+            on_full,
+            chains,
+            writer,
+            failing,
+            sinks: Mutex::default(),
+        }))))
     }
 
     /// Records a finished call, or counts it if it was refused. When the queue is full its caller
@@ -194,6 +211,26 @@ impl Journal {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.0.as_ref().map_or(0, |opened| opened.queue.max_capacity() - opened.queue.capacity())
+    }
+
+    /// Returns true if records can be written; `None` if nothing is kept.
+    #[must_use]
+    pub fn is_writable(&self) -> Option<bool> {
+        self.0.as_ref().map(|opened| !opened.failing.load(Ordering::SeqCst))
+    }
+
+    /// The sinks that follow, as they are now.
+    #[must_use]
+    pub fn sinks(&self) -> Vec<SinkReport> {
+        let Some(opened) = &self.0 else { return Vec::new() };
+        opened.sinks().iter().map(|state| state.report()).collect()
+    }
+
+    /// Adds a sink to those that follow.
+    pub(super) fn followed_by(&self, sink: &Arc<SinkState>) {
+        if let Some(opened) = &self.0 {
+            opened.sinks().push(Arc::clone(sink));
+        }
     }
 
     /// The end of the chain of calls; `None` if nothing is kept.

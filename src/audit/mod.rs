@@ -33,7 +33,7 @@ mod writer;
 
 pub use chain::{Hash, Head, Link};
 pub use event::Event;
-pub use follow::{Sink, Stdout, follow};
+pub use follow::{Sink, SinkReport, Stdout, follow};
 pub use journal::{Chain, Journal, Unavailable};
 pub use line::write as write_line;
 pub use otlp::{Endpoint, Otlp};

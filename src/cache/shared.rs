@@ -159,6 +159,12 @@ fn counter_of_all() -> String {
 }
 
 impl SharedTier {
+    /// Returns true if Redis answered last time, or was not asked yet.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        self.state.is_well()
+    }
+
     /// A tier whose entries are sealed with a key made of `secret`, the same on every replica.
     #[must_use]
     pub fn new(state: Arc<SharedState>, secret: &[u8; 32]) -> Self {

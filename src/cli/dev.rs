@@ -60,12 +60,12 @@ async fn start(args: &Args) -> Result<(), CommandError> {
         .map_err(|error| format!("cannot write into {}: {error}", workspace.path().display()))?;
     let clock = Clock::system();
     let source = ConfigSource::new(&workspace.config(), Arc::new(|name| std::env::var(name).ok()));
-    let Loaded { config, policies, warnings, fingerprint } = source.load(clock.now())?;
+    let Loaded { config, policies, warnings, basis } = source.load(clock.now())?;
     for warning in &warnings.0 {
         tracing::warn!("{}", warning.message);
     }
     let app = App::build(&config, policies, clock, Some(page::graphiql()));
-    let app = app.map_err(|error| told(&error))?.reloading_from(source, fingerprint);
+    let app = app.map_err(|error| told(&error))?.reloading_from(source, basis);
     let bound = app.bind().map_err(|error| by_its_flag(&error))?;
     output::print(&announcement(bound.address, bound.admin_address, &workspace));
     bound.serve(interrupted).await.map_err(|error| told(&error))

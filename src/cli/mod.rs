@@ -24,14 +24,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::app::VERSION;
+
 /// Exit status of a start with a bad configuration (`EX_USAGE` of sysexits.h).
 pub const BAD_CONFIGURATION: u8 = 64;
-
-/// The version; with the commit, where the build says it (the Dockerfile does).
-const VERSION: &str = match option_env!("JOBS_GATEWAY_VERSION") {
-    Some(version) => version,
-    None => env!("CARGO_PKG_VERSION"),
-};
 
 /// Move AI's Jobs API for many tenants behind one key.
 #[derive(Debug, Parser)]

@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::config;
 use crate::model::Clock;
 use crate::reload::{ConfigSource, Loaded};
+use crate::settings::Severity;
 use crate::telemetry;
 
 /// The time that the collector gets for what is left.
@@ -28,7 +29,7 @@ pub struct Args {
 pub fn run(args: &Args) -> ExitCode {
     let origin = args.config.source();
     let clock = Clock::system();
-    let loaded = match origin.load(clock.now()) {
+    let loaded = match origin.load_for_start(clock.now()) {
         Ok(loaded) => loaded,
         Err(diagnostics) => {
             eprint!("{diagnostics}");
@@ -42,8 +43,21 @@ pub fn run(args: &Args) -> ExitCode {
             return ExitCode::FAILURE;
         }
         for warning in &loaded.warnings.0 {
-            let place = warning.span.as_ref().map(ToString::to_string);
-            tracing::warn!(place, "{}", warning.message);
+            if warning.severity == Severity::Warning {
+                let place = warning.span.as_ref().map(ToString::to_string);
+                tracing::warn!(place, "{}", warning.message);
+            }
+        }
+        for problem in loaded.basis.problems() {
+            problem.log("the policies are broken");
+        }
+        if let Some(in_force) = loaded.basis.stands_in() {
+            let policy_version = &**loaded.policies.version();
+            tracing::warn!(
+                policy_version,
+                %in_force,
+                "the last good copy of the policies stands in for those that are broken"
+            );
         }
         let status = match start(loaded, origin, clock, args.config.path()).await {
             Ok(()) => ExitCode::SUCCESS,
@@ -65,9 +79,9 @@ async fn start(
     path: &Path,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let interrupted = interrupted();
-    let Loaded { config, policies, fingerprint, .. } = loaded;
+    let Loaded { config, policies, basis, .. } = loaded;
     let (tenants, policy_version) = (policies.tenant_count(), Arc::clone(policies.version()));
-    let app = App::build(&config, policies, clock, None)?.reloading_from(origin, fingerprint);
+    let app = App::build(&config, policies, clock, None)?.reloading_from(origin, basis);
     let bound = app.bind()?;
     let upstream = &config.upstream.url;
     tracing::info!(

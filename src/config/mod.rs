@@ -155,12 +155,13 @@ settings! {
 
 settings! {
     /// The reload of changed files.
-    #[derive(Copy)]
     pub struct Reload: Default {
         /// The part of the tenants, or of the keys, that one reload may take away; one that takes more is refused, and so is one that takes all tenants. A key in the place of another counts as the same, a tenant in the place of another does not.
         allow_removal: Percent = 50,
         /// The effect of a broken policy on a reload: `keep_all` refuses it whole; `keep_tenant` leaves the policy of that tenant as it was and takes the rest.
         on_error: OneOf<OnError> = OnError::KeepAll,
+        /// A file for a copy of the policies in force, sealed with `cursor_key`: a start beside broken policies takes it, if it was in force within a day; see [operating](operating.md).
+        last_good: Optional<FilePath>,
     }
 }
 
@@ -281,7 +282,7 @@ impl Config {
     pub fn needing_restart(&self, running: &Self) -> Vec<String> {
         let mut reloaded = self.clone();
         reloaded.issuers.clone_from(&running.issuers);
-        reloaded.reload = running.reload;
+        reloaded.reload.clone_from(&running.reload);
         reloaded.limits.clone_from(&running.limits);
         reloaded.weights.clone_from(&running.weights);
         reloaded.upstream.url.clone_from(&running.upstream.url);
@@ -345,11 +346,8 @@ pub fn load_text(
 /// # Errors
 /// When it cannot be read, or is not UTF-8.
 pub fn read(path: &Path, sources: &Sources<'_>) -> Result<Arc<Source>, Diagnostics> {
-    match sources.text(path) {
-        Ok(text) => Ok(Arc::new(Source { name: path.display().to_string(), text })),
-        Err(error) => {
-            let message = format!("cannot read {}: {error}", path.display());
-            Err(Diagnostics(vec![Diagnostic::error(message, None)]))
-        }
-    }
+    sources.settings(path).map_err(|error| {
+        let message = format!("cannot read {}: {error}", path.display());
+        Diagnostics(vec![Diagnostic::error(message, None)])
+    })
 }

@@ -40,6 +40,12 @@ pub fn check(context: &Context<'_>, root: &Node, sources: &Sources<'_>) {
         context.error(&span(&[&["server", "proxy_protocol"]]), problem);
     }
     let is_set = |key: &str| root.at(&[key]).is_some_and(|node| !node.is_null());
+    if root.at(&["reload", "last_good"]).is_some_and(|node| !node.is_null())
+        && !is_set("cursor_key")
+    {
+        let problem = "the copy is sealed with `cursor_key`: set it";
+        context.error(&span(&[&["reload", "last_good"]]), problem);
+    }
     if is_set("shared_state") && !is_set("cursor_key") {
         let problem = "replicas that share state need the same `cursor_key`: set it";
         context.error(&span(&[&["shared_state"]]), problem);

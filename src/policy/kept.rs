@@ -64,8 +64,9 @@ fn kept_policy(
     sources: &Sources<'_>,
     before: &Snapshot,
 ) -> Option<Option<(Tenant, Vec<ApiKey>)>> {
-    let source = config::read(path, sources).ok()?;
-    let named = settings::parse(&source).ok().and_then(|root| match &root.at(&["tenant"])?.value {
+    let source = config::read(path, sources).ok();
+    let root = source.and_then(|source| settings::parse(&source).ok());
+    let named = root.and_then(|root| match &root.at(&["tenant"])?.value {
         Value::Scalar { text, .. } => TenantId::parse(text).ok(),
         _ => None,
     });

@@ -24,7 +24,7 @@ pub use tenant::Policy;
 use crate::config::{self, Config};
 use crate::model::{Account, AccountId, ApiKey, FieldCoordinate, KeyHash, Tenant, TenantId};
 use crate::settings::{
-    self, Context, Diagnostic, Diagnostics, Keys, Node, Section, Source, Sources,
+    self, Context, Diagnostic, Diagnostics, Keys, Node, Section, Source, Sources, Span,
 };
 use file::PolicyFile;
 
@@ -174,7 +174,13 @@ fn files(
         match config::read(&path, sources) {
             Ok(source) if name == DEFAULTS => defaults = Some(source),
             Ok(source) => tenants.push(source),
-            Err(problems) => problems.0.into_iter().for_each(|problem| context.report(problem)),
+            Err(problems) => {
+                // It has a place, so that it is known whose tenant's it is.
+                let source = Source { name: path.display().to_string(), text: String::new() };
+                let span = Span::start_of(&Arc::new(source));
+                let placed = |problem| Diagnostic { span: Some(span.clone()), ..problem };
+                problems.0.into_iter().map(placed).for_each(|problem| context.report(problem));
+            }
         }
     }
     (defaults, tenants)

@@ -3,20 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use notify::RecommendedWatcher;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
-use super::{ConfigSource, Loaded, fixed_files, rules, watch};
+use super::certificates::fixed_files;
+use super::last_good::{Copy, LastGood};
+use super::removal::refuse_removal;
+use super::report::{Problem, Report};
+use super::{Basis, ConfigSource, Loaded, rules, watch};
 use crate::config::Config;
 use crate::jobs::Jobs;
 use crate::pipeline::{ReloadableState, Service};
-use crate::policy::{Changes, Names, Snapshot};
-use crate::settings::{Diagnostic, Diagnostics, Fingerprint, Severity};
+use crate::policy::{Changes, Names};
+use crate::settings::{Diagnostic, Diagnostics, Fingerprint};
 use crate::supervision::{self, Supervisor};
-use crate::telemetry::metrics;
 
 /// The interval at which contents are compared. Twenty times as long as that takes, at least.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -24,6 +28,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The time for which contents have to stay the same before they are read: a change of several files takes a
 /// while, and half of one is not what anybody wrote.
 const SETTLE: Duration = Duration::from_millis(50);
+
+/// The interval at which the copy of the policies in force is written anew, which says that they still are.
+const COPY_EVERY: Duration = Duration::from_hours(1);
 
 /// The number of times they may change before they are read all the same.
 const RESTLESS: usize = 20;
@@ -37,6 +44,10 @@ pub struct Follower {
     hangups: Signal,
     hint: Arc<Notify>,
     watcher: Option<RecommendedWatcher>,
+    /// The policies in force, if they are to be copied.
+    copy: Option<Copy>,
+    /// The moment at which their copy is written anew.
+    copy_at: Instant,
 }
 
 /// The gateway that new rules are built for.
@@ -50,24 +61,36 @@ pub struct Gateway {
     pub http: reqwest::Client,
     /// Watches over the tasks that follow issuers.
     pub supervisor: Supervisor,
+    /// Tells operators of the rules.
+    pub report: Report,
+}
+
+/// What a reload made.
+struct Reloaded {
+    config: Config,
+    rules: ReloadableState,
+    changes: Changes,
+    problems: Vec<Problem>,
+    copy: Option<Copy>,
 }
 
 impl Follower {
-    /// Hears SIGHUP from now on. `running` is what the gateway was built from, as it was `known` then.
-    /// Needs a runtime.
+    /// Hears SIGHUP from now on. `running` is what the gateway was built from, on this basis. Needs a runtime.
     ///
     /// # Errors
     /// When signals cannot be heard.
     pub fn new(
         origin: ConfigSource,
         running: Config,
-        known: Fingerprint,
+        basis: Basis,
         gateway: Gateway,
     ) -> std::io::Result<Self> {
         let hangups = signal(SignalKind::hangup())?;
-        metrics::rules_in_force();
-        let (known, hint) = (Arc::new(known), Arc::new(Notify::new()));
-        Ok(Self { origin, running, known, gateway, hangups, hint, watcher: None })
+        let Basis { fingerprint, problems, copy, stands_in } = basis;
+        gateway.report.started(stands_in, problems);
+        let (known, hint) = (Arc::new(fingerprint), Arc::new(Notify::new()));
+        let copy_at = Instant::now();
+        Ok(Self { origin, running, known, gateway, hangups, hint, watcher: None, copy, copy_at })
     }
 
     /// Reloads at every change, until it is aborted.
@@ -83,6 +106,7 @@ impl Follower {
             };
             let began = Instant::now();
             let has_changed = self.has_changed().await;
+            self.gateway.report.looked(self.now());
             pause = LOOK_EVERY.max(began.elapsed() * 20);
             if has_changed || is_demanded {
                 self.settle().await;
@@ -90,6 +114,38 @@ impl Follower {
                 self.watch();
                 // What changed between the reading and the watching gave no hint.
                 pause = Duration::ZERO;
+            }
+            if Instant::now() >= self.copy_at {
+                self.write_copy().await;
+            }
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.gateway.service.clock.now()
+    }
+
+    /// Writes the copy of the policies in force, if there is to be one.
+    async fn write_copy(&mut self) {
+        self.copy_at = Instant::now() + COPY_EVERY;
+        let now = self.now();
+        let (Some(copy), Some(last_good)) = (&mut self.copy, LastGood::of(&self.running)) else {
+            return;
+        };
+        copy.in_force = now;
+        let copy = copy.clone();
+        let written = spawn_blocking(move || last_good.write(&copy)).await;
+        let problem = match written {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(panic) => Some(supervision::message(panic)),
+        };
+        if self.gateway.report.copied(problem.clone()) {
+            match problem {
+                Some(problem) => {
+                    tracing::warn!(problem, "the last good copy of the policies cannot be written");
+                }
+                None => tracing::info!("the last good copy of the policies is written again"),
             }
         }
     }
@@ -101,6 +157,7 @@ impl Follower {
                 tracing::warn!(%error, "files are not watched: a change counts within seconds");
             })
             .ok();
+        self.gateway.report.told(self.watcher.is_some());
     }
 
     async fn has_changed(&self) -> bool {
@@ -123,21 +180,17 @@ impl Follower {
     }
 
     async fn reload(&mut self) {
-        match self.read().await {
-            Ok((config, rules, changes, found)) => {
+        let read = self.read().await;
+        let now = self.now();
+        match read {
+            Ok(Reloaded { config, rules, changes, problems, copy }) => {
                 // Tenants whose file has errors keep what they had.
-                metrics::reloaded(!found.has_errors());
-                for error in found.0.iter().filter(|found| found.severity == Severity::Error) {
-                    let place = error.span.as_ref().map(ToString::to_string);
-                    tracing::error!(
-                        place,
-                        problem = error.message,
-                        "the policy of this tenant is not reloaded"
-                    );
-                }
+                problems
+                    .iter()
+                    .for_each(|own| own.log("the policy of this tenant is not reloaded"));
                 self.gateway.service.rules.store(Arc::new(rules));
-                let rules = self.gateway.service.rules.load();
-                tell(&rules, &changes);
+                self.gateway.report.reloaded(now, problems);
+                tell(&self.gateway.service.rules.load(), &changes);
                 let keys = config.needing_restart(&self.running);
                 if !keys.is_empty() {
                     tracing::warn!(
@@ -146,22 +199,22 @@ impl Follower {
                          next start"
                     );
                 }
-                self.running = config;
+                (self.running, self.copy, self.copy_at) = (config, copy, Instant::now());
             }
-            Err(problems) => {
-                metrics::reloaded(false);
-                refuse(&problems);
+            Err(found) => {
+                let problems = Problem::all(&found);
+                problems.iter().for_each(|own| own.log("the reload is refused"));
+                self.gateway.report.refused(now, problems);
             }
         }
     }
 
     /// Reads everything and builds rules. A panic on the way is a bug, and a reason to refuse.
-    async fn read(
-        &mut self,
-    ) -> Result<(Config, ReloadableState, Changes, Diagnostics), Diagnostics> {
-        let (origin, now) = (self.origin.clone(), self.gateway.service.clock.now());
+    async fn read(&mut self) -> Result<Reloaded, Diagnostics> {
+        let (origin, now, copy) = (self.origin.clone(), self.now(), self.copy.clone());
         let before = self.gateway.service.rules.load_full();
-        let read = spawn_blocking(move || origin.read(now, Some(&before.policies))).await;
+        let read =
+            spawn_blocking(move || origin.read(now, Some((&before.policies, copy.as_ref())))).await;
         let (fingerprint, loaded) = read.map_err(bug).inspect_err(|_| {
             // What made it panic is known now: it is not read again every second.
             self.known = Arc::new(self.known.taken_again());
@@ -172,57 +225,22 @@ impl Follower {
             }
         }
         self.known = Arc::new(fingerprint);
-        let Loaded { config, policies, warnings, .. } = loaded?;
-        let Gateway { service, jobs, http, supervisor } = self.gateway.clone();
+        let Loaded { config, policies, basis: Basis { problems, copy, .. }, .. } = loaded?;
+        let Gateway { service, jobs, http, supervisor, .. } = self.gateway.clone();
         let built = spawn_blocking(move || {
             let before = service.rules.load();
             let changes = Changes::between(&before.policies, &policies);
             refuse_removal(&before.policies, &changes, config.reload.allow_removal)?;
             let rules = rules(&config, policies, &jobs, Some(&before), &http, &supervisor)?;
-            Ok((config, rules, changes, warnings))
+            Ok(Reloaded { config, rules, changes, problems, copy })
         });
         built.await.map_err(bug)?
     }
 }
 
-/// Refuses to take away every tenant, or more of the tenants or keys than `allowed` percent: that is more
-/// often a mount that is not there, or another's, than what somebody wants. A key that takes another's place is not
-/// taken away; a tenant whose place another takes is.
-fn refuse_removal(before: &Snapshot, changes: &Changes, allowed: u32) -> Result<(), Diagnostics> {
-    let refuse = |message: String| Err(Diagnostics(vec![Diagnostic::error(message, None)]));
-    let Changes { tenants_removed, keys_added, keys_removed, .. } = changes;
-    let (tenants, keys) = (before.tenant_count(), before.key_count());
-    if tenants > 0 && tenants_removed.len() == tenants {
-        let message = "the reload would take away every tenant: to do that, start anew";
-        return refuse(message.to_owned());
-    }
-    let keys_lost = keys_removed.len().saturating_sub(keys_added.len());
-    for (what, all, removed, lost) in [
-        ("tenants", tenants, tenants_removed, tenants_removed.len()),
-        ("keys", keys, keys_removed, keys_lost),
-    ] {
-        if lost * 100 > all * allowed as usize {
-            return refuse(format!(
-                "the reload would take away {lost} of {all} {what} ({removed}): `reload.allow_removal` is \
-                 {allowed}%; to do that, raise it or start anew"
-            ));
-        }
-    }
-    Ok(())
-}
-
 fn bug(error: tokio::task::JoinError) -> Diagnostics {
     let message = format!("a bug of the gateway: {}", supervision::message(error));
     Diagnostics(vec![Diagnostic::error(message, None)])
-}
-
-/// One log line a finding; the running rules stay.
-fn refuse(problems: &Diagnostics) {
-    for problem in problems.0.iter().filter(|problem| problem.severity == Severity::Error) {
-        let place = problem.span.as_ref().map(ToString::to_string);
-        let help = problem.help.as_deref();
-        tracing::error!(place, problem = problem.message, help, "the reload is refused");
-    }
 }
 
 /// Says what a reload changed. Who lost something may call.

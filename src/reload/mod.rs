@@ -1,26 +1,35 @@
 //! Reload: a change of anything that rules are read from, or SIGHUP, swaps all rules at once.
 
+mod certificates;
 mod follow;
+mod last_good;
+mod removal;
+mod report;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 pub use follow::{Follower, Gateway};
+pub use report::{Facts, Problem, Report};
 
 use crate::auth::Issuers;
 use crate::cache::ResponseCache;
 use crate::config::{self, Config, OnError};
 use crate::graphql::{self, Schemas};
-use crate::http::Tls;
 use crate::jobs::Jobs;
 use crate::limit::Limits;
 use crate::model::{Kind, TenantId};
 use crate::pipeline::ReloadableState;
 use crate::policy::{self, Snapshot};
-use crate::settings::{Diagnostic, Diagnostics, Fingerprint, Node, Sources};
+use crate::settings::{Diagnostic, Diagnostics, Fingerprint, Node, Severity, Sources};
 use crate::supervision::Supervisor;
 use crate::telemetry::metrics;
+use certificates::check_certificates;
+use last_good::{Copy, LastGood, Unusable};
 
 /// Environment variables, as [`settings::Env`](crate::settings::Env), to keep.
 pub type OwnedEnv = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -46,11 +55,41 @@ pub struct Loaded {
     pub config: Config,
     /// The policies.
     pub policies: Snapshot,
-    /// Findings that are worth a look.
+    /// Findings that are worth a look. Errors are among them if policies are broken and others are in force.
     pub warnings: Diagnostics,
-    /// Everything that was read.
-    pub fingerprint: Fingerprint,
+    /// What was read, and where the policies come from.
+    pub basis: Basis,
 }
+
+/// What was read for rules, for those who follow it.
+#[derive(Debug)]
+pub struct Basis {
+    /// Everything that was read.
+    fingerprint: Fingerprint,
+    /// The errors in it.
+    problems: Vec<Problem>,
+    /// The policies in force, if they are to be copied.
+    copy: Option<Copy>,
+    /// If a copy stands in for policies that are broken, the last moment at which it was in force before.
+    stands_in: Option<Timestamp>,
+}
+
+impl Basis {
+    /// If a copy stands in for policies that are broken, returns the last moment at which it was in force before.
+    #[must_use]
+    pub const fn stands_in(&self) -> Option<Timestamp> {
+        self.stands_in
+    }
+
+    /// The errors in what was read.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+}
+
+/// Policies that are in force already, and their copy.
+type Before<'a> = (&'a Snapshot, Option<&'a Copy>);
 
 impl ConfigSource {
     /// Rules of this file, in this environment.
@@ -63,6 +102,12 @@ impl ConfigSource {
     #[must_use]
     pub fn with_policies(self, folder: &Path) -> Self {
         Self { policies: Some(folder.to_owned()), ..self }
+    }
+
+    /// The configuration file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// A tenant's policy with the place of every value; see [`policy::trace`].
@@ -78,23 +123,79 @@ impl ConfigSource {
     ///
     /// # Errors
     /// Everything that is wrong, at once.
-    pub fn load(&self, now: jiff::Timestamp) -> Result<Loaded, Diagnostics> {
+    pub fn load(&self, now: Timestamp) -> Result<Loaded, Diagnostics> {
         self.read(now, None).1
+    }
+
+    /// Reads and checks everything for a start. Where policies are broken, the last good copy of them stands in, if
+    /// there is one.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once, and why no copy stands in.
+    pub fn load_for_start(&self, now: Timestamp) -> Result<Loaded, Diagnostics> {
+        let mut refused = match self.load(now) {
+            Ok(loaded) => return Ok(loaded),
+            Err(refused) => refused,
+        };
+        match self.last_good(now) {
+            Ok(None) => Err(refused),
+            Ok(Some((config, policies, copy))) => {
+                let stands_in = Some(copy.in_force);
+                let (fingerprint, loaded) = self.read(now, Some((&policies, Some(&copy))));
+                let mut loaded = loaded.unwrap_or_else(|refused| {
+                    let problems = Problem::all(&refused);
+                    let basis = Basis { fingerprint, problems, copy: Some(copy), stands_in };
+                    Loaded { config, policies, warnings: refused, basis }
+                });
+                // None is broken if all were mended meanwhile.
+                loaded.basis.stands_in = stands_in.filter(|_| !loaded.basis.problems.is_empty());
+                Ok(loaded)
+            }
+            Err(problem) => {
+                let message = format!("the last good copy of the policies is not used: {problem}");
+                refused.0.push(Diagnostic::warning(message, None));
+                Err(refused)
+            }
+        }
+    }
+
+    /// Reads the last good copy of the policies; `None` if gateway.yaml names none, or is broken itself.
+    fn last_good(&self, now: Timestamp) -> Result<Option<(Config, Snapshot, Copy)>, Unusable> {
+        let sources = Sources::new(&*self.env);
+        let Ok((config, _)) = config::load(&self.path, &sources) else { return Ok(None) };
+        let Some(last_good) = LastGood::of(&config) else { return Ok(None) };
+        let folder = self.policies.as_ref().unwrap_or(&config.policies);
+        let copy = last_good.read(sources.fingerprint().digest_of(&self.path), now)?;
+        let sources = Sources::new(&*self.env).with_policies(folder, &copy.texts);
+        match self.load_from(&sources, now, None) {
+            Ok((config, policies, _)) => Ok(Some((config, policies, copy))),
+            Err(found) => Err(Unusable::Broken(found.count(Severity::Error))),
+        }
     }
 
     /// Reads and checks everything, and says what was read for it: also where that was in vain, so that
     /// a repair is noticed. Tenants may keep what they had `before`, if that is configured.
     fn read(
         &self,
-        now: jiff::Timestamp,
-        before: Option<&Snapshot>,
+        now: Timestamp,
+        before: Option<Before<'_>>,
     ) -> (Fingerprint, Result<Loaded, Diagnostics>) {
         let sources = Sources::new(&*self.env);
-        let loaded = self.load_from(&sources, now, before);
-        let fingerprint = sources.fingerprint();
+        let loaded = self.load_from(&sources, now, before.map(|(policies, _)| policies));
         let loaded = loaded.map(|(config, policies, warnings)| {
-            let fingerprint = fingerprint.clone();
-            Loaded { config, policies, warnings, fingerprint }
+            let texts = sources.policies_in(&config.policies);
+            (config, policies, warnings, texts)
+        });
+        let fingerprint = sources.fingerprint();
+        let loaded = loaded.map(|(config, policies, warnings, texts)| {
+            let kept = names_of_broken(&warnings);
+            let before = before.and_then(|(_, copy)| copy);
+            let digest =
+                fingerprint.digest_of(&self.path).filter(|_| config.reload.last_good.is_some());
+            let copy = digest.map(|digest| Copy::new(digest, &texts, &kept, before, now));
+            let (fingerprint, problems) = (fingerprint.clone(), Problem::all(&warnings));
+            let basis = Basis { fingerprint, problems, copy, stands_in: None };
+            Loaded { config, policies, warnings, basis }
         });
         (fingerprint, loaded)
     }
@@ -102,7 +203,7 @@ impl ConfigSource {
     fn load_from(
         &self,
         sources: &Sources<'_>,
-        now: jiff::Timestamp,
+        now: Timestamp,
         before: Option<&Snapshot>,
     ) -> Result<(Config, Snapshot, Diagnostics), Diagnostics> {
         let (mut config, mut warnings) = config::load(&self.path, sources)?;
@@ -132,41 +233,14 @@ impl ConfigSource {
     }
 }
 
-/// Reports certificates and authorities that a start could not use.
-fn check_certificates(config: &Config, sources: &Sources<'_>) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    if let Some(files) = &config.server.tls {
-        for path in
-            [Some(&files.cert), Some(&files.key), files.client_ca.as_ref()].into_iter().flatten()
-        {
-            // The listener reads them itself; here they are only noted as read.
-            let _ = sources.bytes(path);
-        }
-        if let Err(problem) = Tls::open(files.clone()) {
-            found.push(Diagnostic::error(format!("`server.tls`: {problem}"), None));
-        }
-    }
-    for (key, path) in fixed_files(config) {
-        let problem = match sources
-            .bytes(path)
-            .map(|pem| reqwest::Certificate::from_pem_bundle(&pem))
-        {
-            Ok(Ok(authorities)) if authorities.is_empty() => "it holds no certificate".to_owned(),
-            Ok(Ok(_)) => continue,
-            Ok(Err(_)) => "it is no PEM file of certificates".to_owned(),
-            Err(error) => error.to_string(),
-        };
-        found.push(Diagnostic::error(format!("`{key}`: {}: {problem}", path.display()), None));
-    }
-    found
-}
-
-/// The files that are read at start alone, and the keys that name them.
-fn fixed_files(config: &Config) -> impl Iterator<Item = (&'static str, &Path)> {
-    let collector = config.telemetry.otlp.as_ref().and_then(|otlp| otlp.ca.as_deref());
-    [("upstream.ca", config.upstream.ca.as_deref()), ("telemetry.otlp.ca", collector)]
-        .into_iter()
-        .filter_map(|(key, path)| Some((key, path?)))
+/// The names of the policies that have errors, if others are in force all the same.
+fn names_of_broken(found: &Diagnostics) -> BTreeSet<String> {
+    let errors = found.0.iter().filter(|found| found.severity == Severity::Error);
+    let name = |found: &Diagnostic| {
+        let path = Path::new(&found.span.as_ref()?.source.name);
+        Some(path.file_name()?.to_str()?.to_owned())
+    };
+    errors.filter_map(name).collect()
 }
 
 /// Builds rules. Keys of issuers that were followed before go on as they are.

@@ -2,13 +2,16 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+
+use super::Source;
 
 /// Reads environment variables; injected, so that tests need not change the process's own.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -24,13 +27,45 @@ pub struct Sources<'a> {
     env: Env<'a>,
     seen: RefCell<Fingerprint>,
     reserved: RefCell<BTreeSet<String>>,
+    settings: RefCell<BTreeMap<PathBuf, Arc<Source>>>,
+    instead: Option<Instead<'a>>,
+}
+
+/// Policies that are read in place of those that lie in a folder.
+#[derive(Clone, Copy)]
+struct Instead<'a> {
+    folder: &'a Path,
+    texts: &'a BTreeMap<String, String>,
+}
+
+impl Instead<'_> {
+    /// The text that is read in place of a file; `None` if the file itself is read.
+    fn text_of(self, path: &Path) -> Option<io::Result<Vec<u8>>> {
+        let name = path.file_name().filter(|name| is_policy(name))?;
+        let is_inside = path.parent() == Some(self.folder);
+        let text = || name.to_str().and_then(|name| self.texts.get(name));
+        is_inside
+            .then(|| text().map(|text| text.clone().into_bytes()).ok_or(ErrorKind::NotFound.into()))
+    }
 }
 
 impl<'a> Sources<'a> {
     /// Nothing read yet.
     #[must_use]
     pub fn new(env: Env<'a>) -> Self {
-        Self { env, seen: RefCell::default(), reserved: RefCell::default() }
+        Self {
+            env,
+            seen: RefCell::default(),
+            reserved: RefCell::default(),
+            settings: RefCell::default(),
+            instead: None,
+        }
+    }
+
+    /// Reads policies with these names and texts instead of those in `folder`. All else is read as it is.
+    #[must_use]
+    pub fn with_policies(self, folder: &'a Path, texts: &'a BTreeMap<String, String>) -> Self {
+        Self { instead: Some(Instead { folder, texts }), ..self }
     }
 
     /// Reads a file of UTF-8.
@@ -43,12 +78,35 @@ impl<'a> Sources<'a> {
         })
     }
 
+    /// Reads a file of settings.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not UTF-8.
+    pub fn settings(&self, path: &Path) -> io::Result<Arc<Source>> {
+        let source = Source { name: path.display().to_string(), text: self.text(path)? };
+        let source = Arc::new(source);
+        self.settings.borrow_mut().insert(path.to_owned(), Arc::clone(&source));
+        Ok(source)
+    }
+
+    /// The policies of a folder that were read so far, by the names of their files.
+    #[must_use]
+    pub fn policies_in(&self, folder: &Path) -> BTreeMap<String, Arc<Source>> {
+        let settings = self.settings.borrow();
+        let policies = settings.iter().filter_map(|(path, source)| {
+            let name = path.file_name().filter(|name| is_policy(name))?.to_str()?;
+            (path.parent() == Some(folder)).then(|| (name.to_owned(), Arc::clone(source)))
+        });
+        policies.collect()
+    }
+
     /// Reads a file.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn bytes(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let bytes = read(path);
+        let instead = self.instead.and_then(|instead| instead.text_of(path));
+        let bytes = instead.unwrap_or_else(|| read(path));
         self.note(path, Contents::of_file(bytes.as_ref().map(Vec::as_slice)));
         bytes
     }
@@ -58,7 +116,11 @@ impl<'a> Sources<'a> {
     /// # Errors
     /// When it cannot be read.
     pub fn folder(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
-        let names = list(path);
+        let instead = self.instead.filter(|instead| instead.folder == path);
+        let names = match instead {
+            Some(instead) => Ok(instead.texts.keys().map(OsString::from).collect()),
+            None => list(path),
+        };
         self.note(path, Contents::of_folder(names.as_ref().map(Vec::as_slice)));
         Ok(names?.into_iter().map(|name| path.join(name)).collect())
     }
@@ -116,13 +178,26 @@ impl Contents {
 
     /// Only policies count: another file beside them is no change.
     fn of_folder(names: Result<&[OsString], &io::Error>) -> Self {
-        let is_policy = |name: &&OsString| name.as_encoded_bytes().ends_with(b".yaml");
-        let policies = |names: &[OsString]| names.iter().filter(is_policy).cloned().collect();
+        let policies =
+            |names: &[OsString]| names.iter().filter(|name| is_policy(name)).cloned().collect();
         Self::Folder(names.map(policies).map_err(io::Error::kind))
     }
 }
 
+fn is_policy(name: &OsStr) -> bool {
+    name.as_encoded_bytes().ends_with(b".yaml")
+}
+
 impl Fingerprint {
+    /// Returns the SHA-256 of a file as it was read; `None` if it was not, or could not be.
+    #[must_use]
+    pub fn digest_of(&self, path: &Path) -> Option<[u8; 32]> {
+        match self.0.get(path)? {
+            Contents::File(digest) => digest.ok(),
+            Contents::Folder(_) => None,
+        }
+    }
+
     /// Reads everything again.
     #[must_use]
     pub fn taken_again(&self) -> Self {

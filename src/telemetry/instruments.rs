@@ -242,7 +242,11 @@ instruments! {
     reloads: Counter<u64> = "jobs_gateway_policy_reloads_total" ["outcome"]
         "Reloads of policies: `ok` or `error`.";
     reload_ok: Gauge<f64> = "jobs_gateway_policy_reload_ok" []
-        "1 if the last reload of policies succeeded, 0 if it was refused.";
+        "1 if all that was read last is in force, 0 if a reload was refused, or the last good copy stands in at a start.";
+    last_good: Gauge<f64> = "jobs_gateway_policy_last_good" []
+        "1 while the last good copy of the policies stands in for some that were broken at the start.";
+    rules_looked_at: Gauge<f64> = "jobs_gateway_policy_looked_timestamp_seconds" []
+        "When the files of the rules were last compared with what was read, which is every second, in seconds since 1970.";
     background_failures: Counter<u64> = "jobs_gateway_background_task_failures_total" ["task"]
         "Background tasks that panicked or ended and were started again; the sixth time in a row the process ends. `task` is `features`, `idempotency`, `issuer_keys`, `redis`, `reload`, `report`, `summaries`, `tls` or `volume`.";
     issuer_ok: GaugeSet = "jobs_gateway_issuer_keys_ok" ["issuer"]

@@ -217,7 +217,6 @@ pub fn reloaded(ok: bool) {
     if let Some(metrics) = metrics() {
         let outcome = if ok { "ok" } else { "error" };
         metrics.reloads.add(1, &[KeyValue::new("outcome", outcome)]);
-        metrics.reload_ok.record(one_if(ok), &[]);
     }
 }
 
@@ -259,10 +258,19 @@ pub fn background_task_failed(task: &'static str) {
     }
 }
 
-/// The rules that a start read are in force.
-pub fn rules_in_force() {
+/// Shows whether all that was read last is in force, and whether the last good copy of the policies stands in.
+pub fn rules_in_force(is_all: bool, is_copy: bool) {
     if let Some(metrics) = metrics() {
-        metrics.reload_ok.record(1.0, &[]);
+        metrics.reload_ok.record(one_if(is_all), &[]);
+        metrics.last_good.record(one_if(is_copy), &[]);
+    }
+}
+
+/// What rules are read from was compared with what was read, at this moment in seconds since 1970.
+#[expect(clippy::cast_precision_loss, reason = "seconds fit for millions of years")]
+pub fn rules_looked_at(at: i64) {
+    if let Some(metrics) = metrics() {
+        metrics.rules_looked_at.record(at as f64, &[]);
     }
 }
 

@@ -70,8 +70,9 @@ fn documented(section: &str) -> BTreeSet<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/logging.md");
     let page = std::fs::read_to_string(path).unwrap();
     let section = page.split("\n## ").find(|text| text.starts_with(section)).unwrap();
-    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
-    rows.map(|row| row.split('`').next().unwrap().to_owned()).collect()
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.map(|row| row.split('|').nth(1).unwrap());
+    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
 }
 
 fn members(line: &Value) -> BTreeSet<String> {
@@ -105,6 +106,29 @@ async fn the_line_of_a_call_has_the_documented_members_in_the_documented_words()
     let (known, common) = (documented("A call"), documented("Every line"));
     let shown = [refused, read, unknown].iter().flat_map(members).collect::<BTreeSet<_>>();
     assert_eq!(shown.difference(&common).cloned().collect::<BTreeSet<_>>(), known);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_takes_a_right_away_is_a_warning_and_one_that_is_refused_says_what_would_be_right()
+ {
+    let gateway = Logged::start("{ level: info }").await;
+    let policy = gateway.folder.path().join("policies/acme.yaml");
+    let text = std::fs::read_to_string(&policy).unwrap();
+    std::fs::write(&policy, text.replace("operations", "operatons")).unwrap();
+    let refused = gateway.line(|line| line["message"] == "the reload is refused").await;
+    assert_eq!(refused["level"], "ERROR");
+    assert!(refused["place"].as_str().unwrap().ends_with("acme.yaml:2:1"), "{refused}");
+    assert!(refused["help"].as_str().unwrap().contains("operations"), "{refused}");
+    std::fs::write(&policy, text.replace("[\"*\"]", "[getJob]")).unwrap();
+    let warned = gateway.line(|line| line["message"] == "reloaded").await;
+    assert_eq!(warned["level"], "WARN", "{warned}");
+    assert!(warned["rights_removed"].as_str().unwrap().contains("acme/updateJob"), "{warned}");
+    std::fs::write(&policy, &text).unwrap();
+    let told = |line: &Value| line["message"] == "reloaded" && line["level"] == "INFO";
+    let told = gateway.line(told).await;
+    let shown: BTreeSet<_> =
+        members(&told).difference(&documented("Every line")).cloned().collect();
+    assert_eq!(shown, documented("A reload"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -137,16 +137,23 @@ async fn a_broken_policy_takes_nothing_from_the_tenant_whose_file_it_is() {
     let config = "reload: { on_error: keep_tenant }\n".to_owned();
     let world = Setup::new().config(config).start().await;
     let acme = world.folder().join("policies/acme.yaml");
-    // As an editor leaves it for a moment: the others get their changes.
-    std::fs::write(&acme, "").unwrap();
-    world.write_policy("globex", "operations: [listJobs]\n");
-    let waiting = async {
-        while world.ask("globex", RENAME, json!({})).await.status != 403 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap();
-    assert_eq!(world.ask("acme", RENAME, json!({})).await.status, 200, "as it was");
+    // As an editor leaves it for a moment, or worse: the others get their changes.
+    for (broken, operations, status) in [
+        (&b""[..], "[listJobs]", 403),
+        (b"- tenant: acme\n", "[\"*\"]", 200),
+        (b"\xff\xfe", "[listJobs]", 403),
+    ] {
+        std::fs::write(&acme, broken).unwrap();
+        world.write_policy("globex", &format!("operations: {operations}\n"));
+        let waiting = async {
+            while world.ask("globex", RENAME, json!({})).await.status != status {
+                tokio::task::yield_now().await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(10), waiting).await;
+        assert!(in_time.is_ok(), "beside {broken:?}");
+        assert_eq!(world.ask("acme", RENAME, json!({})).await.status, 200, "as it was");
+    }
     // It says that it is another's: nothing is reloaded.
     let refused = "jobs_gateway_policy_reloads_total{outcome=\"error\"";
     let before = world.metric(refused).await;

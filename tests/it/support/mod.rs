@@ -173,7 +173,7 @@ impl World {
         let loaded = origin.load(clock.now()).unwrap_or_else(|problems| panic!("{problems}"));
         change(files.path());
         let app = App::build(&loaded.config, loaded.policies, clock, None).unwrap();
-        let bound = app.reloading_from(origin, loaded.fingerprint).bind().unwrap();
+        let bound = app.reloading_from(origin, loaded.basis).bind().unwrap();
         let (address, admin) = (bound.address, bound.admin_address);
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(bound.serve(async {

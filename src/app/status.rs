@@ -1,0 +1,180 @@
+//! `/status` of the operators' listener: what runs, by which rules, and how everything beside it is. No secrets.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::HeaderName;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::App;
+use crate::audit::SinkReport;
+use crate::cache::SharedTier;
+use crate::http::Readiness;
+use crate::jobs::Jobs;
+use crate::pipeline::Service;
+use crate::reload::{Facts, Problem, Report};
+use crate::upstream::BreakerReport;
+
+/// The version; with the commit, where the build says it (the Dockerfile does).
+pub const VERSION: &str = match option_env!("JOBS_GATEWAY_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
+/// Everything that a status is read from.
+#[derive(Debug, Clone)]
+struct Sources {
+    started: Timestamp,
+    config: Option<String>,
+    readiness: Arc<Readiness>,
+    service: Arc<Service>,
+    jobs: Jobs,
+    shared: Option<Arc<SharedTier>>,
+    report: Report,
+}
+
+/// The state of a gateway.
+#[derive(Serialize)]
+struct Status {
+    version: &'static str,
+    started: Timestamp,
+    uptime_s: i64,
+    ready: bool,
+    config: Option<String>,
+    policies: Policies,
+    reload: Reload,
+    accounts: Vec<Account>,
+    redis: Option<Redis>,
+    audit: Option<Audit>,
+}
+
+/// The policies in force.
+#[derive(Serialize)]
+struct Policies {
+    version: Arc<str>,
+    since: Timestamp,
+    /// The last moment at which the copy was in force before, if it stands in for broken policies.
+    last_good_of: Option<Timestamp>,
+    tenants: Vec<String>,
+    keys: usize,
+}
+
+/// The last reading of rules, and the watch for the next.
+#[derive(Serialize)]
+struct Reload {
+    at: Timestamp,
+    ok: bool,
+    problems: Vec<Problem>,
+    looked: Timestamp,
+    told_of_changes: bool,
+    copy_problem: Option<String>,
+}
+
+/// A Move account, or what one tenant meets there.
+#[derive(Serialize)]
+struct Account {
+    account: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<String>,
+    breaker: &'static str,
+}
+
+/// The state that replicas share.
+#[derive(Serialize)]
+struct Redis {
+    ok: bool,
+}
+
+/// The journal.
+#[derive(Serialize)]
+struct Audit {
+    writable: bool,
+    waiting: usize,
+    records: u64,
+    sinks: Vec<Sink>,
+}
+
+/// A place that records go to besides the file.
+#[derive(Serialize)]
+struct Sink {
+    sink: &'static str,
+    ok: bool,
+    behind: u64,
+}
+
+/// The route of `/status`.
+pub(super) fn router(app: &App, readiness: &Arc<Readiness>) -> Router {
+    let sources = Sources {
+        started: app.service.clock.now(),
+        config: app.origin.as_ref().map(|(origin, _)| origin.path().display().to_string()),
+        readiness: Arc::clone(readiness),
+        service: Arc::clone(&app.service),
+        jobs: app.jobs.clone(),
+        shared: app.shared.clone(),
+        report: app.reloads.clone(),
+    };
+    Router::new().route("/status", get(status)).with_state(sources)
+}
+
+#[expect(clippy::expect_used, reason = "texts and numbers are always JSON")]
+async fn status(State(sources): State<Sources>) -> ([(HeaderName, &'static str); 1], String) {
+    let text = serde_json::to_string(&Status::new(sources)).expect("always JSON");
+    ([(CONTENT_TYPE, "application/json")], text + "\n")
+}
+
+impl Status {
+    fn new(sources: Sources) -> Self {
+        let now = sources.service.clock.now();
+        let Facts { since, stands_in, read, problems, looked, is_told, copy_problem } =
+            sources.report.facts();
+        let rules = sources.service.rules.load();
+        let mut tenants: Vec<_> = rules.policies.tenants().map(|own| own.id.to_string()).collect();
+        tenants.sort_unstable();
+        let policies = Policies {
+            version: Arc::clone(rules.policies.version()),
+            since,
+            last_good_of: stands_in,
+            tenants,
+            keys: rules.policies.key_count(),
+        };
+        Self {
+            version: VERSION,
+            started: sources.started,
+            uptime_s: now.duration_since(sources.started).as_secs(),
+            ready: sources.readiness.get(),
+            config: sources.config,
+            policies,
+            reload: Reload {
+                at: read,
+                ok: problems.is_empty(),
+                problems,
+                looked,
+                told_of_changes: is_told,
+                copy_problem,
+            },
+            accounts: sources.jobs.breakers().into_iter().map(account).collect(),
+            redis: sources.shared.map(|shared| Redis { ok: shared.is_well() }),
+            audit: audit(&sources.service),
+        }
+    }
+}
+
+fn account(BreakerReport { account, tenant, state }: BreakerReport) -> Account {
+    let tenant = tenant.map(|tenant| tenant.to_string());
+    Account { account: account.to_string(), tenant, breaker: state.as_str() }
+}
+
+fn audit(service: &Service) -> Option<Audit> {
+    let journal = &service.journal;
+    let sink = |SinkReport { name, is_well, behind }| Sink { sink: name, ok: is_well, behind };
+    Some(Audit {
+        writable: journal.is_writable()?,
+        waiting: journal.waiting(),
+        records: journal.head()?.count,
+        sinks: journal.sinks().into_iter().map(sink).collect(),
+    })
+}
