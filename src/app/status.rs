@@ -47,7 +47,7 @@ struct Status {
     config: Option<String>,
     policies: Policies,
     reload: Reload,
-    accounts: Vec<Account>,
+    accounts: Vec<Breaker>,
     redis: Option<Redis>,
     audit: Option<Audit>,
 }
@@ -74,13 +74,14 @@ struct Reload {
     copy_problem: Option<String>,
 }
 
-/// A Move account, or what one tenant meets there.
+/// The breaker of a Move account, or of one tenant there.
 #[derive(Serialize)]
-struct Account {
+struct Breaker {
     account: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant: Option<String>,
-    breaker: &'static str,
+    #[serde(rename = "breaker")]
+    state: &'static str,
 }
 
 /// The state that replicas share.
@@ -95,12 +96,12 @@ struct Audit {
     writable: bool,
     waiting: usize,
     records: u64,
-    sinks: Vec<Sink>,
+    sinks: Vec<Follower>,
 }
 
 /// A place that records go to besides the file.
 #[derive(Serialize)]
-struct Sink {
+struct Follower {
     sink: &'static str,
     ok: bool,
     behind: u64,
@@ -156,21 +157,21 @@ impl Status {
                 told_of_changes: is_told,
                 copy_problem,
             },
-            accounts: sources.jobs.breakers().into_iter().map(account).collect(),
+            accounts: sources.jobs.breakers().into_iter().map(breaker).collect(),
             redis: sources.shared.map(|shared| Redis { ok: shared.is_well() }),
             audit: audit(&sources.service),
         }
     }
 }
 
-fn account(BreakerReport { account, tenant, state }: BreakerReport) -> Account {
+fn breaker(BreakerReport { account, tenant, state }: BreakerReport) -> Breaker {
     let tenant = tenant.map(|tenant| tenant.to_string());
-    Account { account: account.to_string(), tenant, breaker: state.as_str() }
+    Breaker { account: account.to_string(), tenant, state: state.as_str() }
 }
 
 fn audit(service: &Service) -> Option<Audit> {
     let journal = &service.journal;
-    let sink = |SinkReport { name, is_well, behind }| Sink { sink: name, ok: is_well, behind };
+    let sink = |SinkReport { name, is_well, behind }| Follower { sink: name, ok: is_well, behind };
     Some(Audit {
         writable: journal.is_writable()?,
         waiting: journal.waiting(),

@@ -141,11 +141,10 @@ impl Follower {
             Err(panic) => Some(supervision::message(panic)),
         };
         if self.gateway.report.copied(problem.clone()) {
-            match problem {
-                Some(problem) => {
-                    tracing::warn!(problem, "the last good copy of the policies cannot be written");
-                }
-                None => tracing::info!("the last good copy of the policies is written again"),
+            if let Some(problem) = problem {
+                tracing::warn!(problem, "the last good copy of the policies cannot be written");
+            } else {
+                tracing::info!("the last good copy of the policies is written again");
             }
         }
     }
@@ -185,9 +184,9 @@ impl Follower {
         match read {
             Ok(Reloaded { config, rules, changes, problems, copy }) => {
                 // Tenants whose file has errors keep what they had.
-                problems
-                    .iter()
-                    .for_each(|own| own.log("the policy of this tenant is not reloaded"));
+                for problem in &problems {
+                    problem.log("the policy of this tenant is not reloaded");
+                }
                 self.gateway.service.rules.store(Arc::new(rules));
                 self.gateway.report.reloaded(now, problems);
                 tell(&self.gateway.service.rules.load(), &changes);
@@ -203,7 +202,9 @@ impl Follower {
             }
             Err(found) => {
                 let problems = Problem::all(&found);
-                problems.iter().for_each(|own| own.log("the reload is refused"));
+                for problem in &problems {
+                    problem.log("the reload is refused");
+                }
                 self.gateway.report.refused(now, problems);
             }
         }

@@ -125,6 +125,7 @@ impl Report {
     }
 
     /// Notes why the last good copy cannot be written, or that it was, and returns true if that is news.
+    #[must_use]
     pub fn copied(&self, problem: Option<String>) -> bool {
         let mut facts = self.lock();
         let is_news = facts.copy_problem.is_some() != problem.is_some();
