@@ -11,7 +11,7 @@ fn comparable(reply: Reply) -> String {
 }
 
 /// The metadata of what a tenant made.
-fn of(tenant: &str) -> String {
+pub fn of(tenant: &str) -> String {
     format!(r#"{{"{tenant}":{{"n":1}},"_gateway":{{"v":1,"owner":"{tenant}","by":"k"}}}}"#)
 }
 
@@ -423,35 +423,4 @@ async fn reads_of_takes_files_and_volumes_come_from_memory_until_they_are_writte
     let read = world.ask("acme", query, json!({})).await;
     assert_eq!(read.data("/getTake/name"), "new");
     assert_eq!(world.sandbox.calls().len(), 1);
-}
-
-#[tokio::test]
-async fn takes_files_and_volumes_are_entities_of_a_federated_graph() {
-    let world = World::start().await;
-    world.sandbox.add_take("take-own", Some(&of("acme")));
-    world.sandbox.add_take("take-foreign", Some(&of("globex")));
-    world.sandbox.add_file("file-own", Some(&of("acme")));
-    world.sandbox.add_volume("volume-own", Some(&of("acme")));
-    let query = "query($all: [_Any!]!) { _entities(representations: $all) { __typename
-        ... on Take { id metadata } ... on File { id } ... on HumanVolume { id name } } }";
-    let one = |kind: &str, id: &str| json!({"__typename": kind, "id": id});
-    let all = [
-        one("Take", "take-own"),
-        one("File", "file-own"),
-        one("HumanVolume", "volume-own"),
-        one("Take", "take-foreign"),
-        one("Rig", "rig-1"),
-    ];
-    let json = world.ask("acme", query, json!({"all": all})).await.json();
-    let found = json["data"]["_entities"].as_array().unwrap();
-    let ids: Vec<_> = found.iter().map(|one| one["id"].as_str()).collect();
-    assert_eq!(ids, [Some("take-own"), Some("file-own"), Some("volume-own"), None, None], "{json}");
-    assert_eq!(found[2]["__typename"], "HumanVolume");
-    let codes: Vec<_> = json["errors"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|e| e["extensions"]["code"].clone())
-        .collect();
-    assert_eq!(codes, ["NOT_FOUND", "BAD_USER_INPUT"]);
 }
