@@ -7,7 +7,8 @@ use super::chain::Link;
 use super::event::Event;
 use super::ocsf::{self, ApiActivity, CLASS, RequestUid, Resources, Shown};
 use crate::model::{
-    Activity, CacheStatus, CallersRequestId, CredentialId, ErrorCode, FieldOutcome, KeyHash, Notes, TenantId,
+    Activity, CacheStatus, CallersRequestId, CredentialId, ErrorCode, FieldOutcome, KeyHash, Notes,
+    TenantId,
 };
 
 const PRODUCT: ocsf::Product = ocsf::Product {
