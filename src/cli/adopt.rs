@@ -235,6 +235,7 @@ impl Adoption<'_> {
     fn request(&self, id: &RequestId, trails: Arc<[Trail]>) -> RequestContext {
         RequestContext {
             id: *id,
+            callers_id: None,
             source: None,
             caller: self.caller.clone(),
             deadline: self.deadline(),
