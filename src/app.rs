@@ -4,7 +4,7 @@ mod background;
 mod build;
 mod status;
 
-pub use build::heart;
+pub use build::{heart, upstream};
 
 use std::future::Future;
 use std::io;

@@ -105,7 +105,11 @@ pub fn heart(config: &Config, clock: Clock, journal: Journal) -> Result<Jobs, Er
     })
 }
 
-fn upstream(config: &Config) -> Result<Upstream, Error> {
+/// Makes the client for Move.
+///
+/// # Errors
+/// When its authorities cannot be read, or it does not start.
+pub fn upstream(config: &Config) -> Result<Upstream, Error> {
     let authorities = config.upstream.ca.as_deref().map(read).transpose()?;
     let (calls, proxy) = (config.upstream.calls.clone(), config.upstream.proxy.as_ref());
     Ok(Upstream::new(calls, authorities.as_deref(), proxy)?)

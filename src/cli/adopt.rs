@@ -1,7 +1,6 @@
 //! `jobs-gateway adopt`
 
 use std::io::{self, BufRead, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +8,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::block_on;
+use super::config::ConfigFile;
+use super::output::CommandError;
 use crate::app;
 use crate::audit::Journal;
 use crate::auth::operator;
@@ -19,7 +20,7 @@ use crate::model::{
     CallRecord, Caller, Clock, EntityId, EntityKind, ErrorCode, Failure, Kind, RequestContext,
     RequestId, RootField, TenantId, Trail,
 };
-use crate::reload::{ConfigSource, Loaded};
+use crate::reload::Loaded;
 use crate::telemetry;
 
 /// The time that records and the collector get.
@@ -31,9 +32,8 @@ const DONE: u16 = 200;
 /// Makes takes, files and jobs that were made in Move directly a tenant's own. Asks before it writes.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The configuration.
-    #[arg(long, default_value = "gateway.yaml")]
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigFile,
     /// The tenant that they become.
     #[arg(long, value_parser = |text: &str| TenantId::parse(text))]
     tenant: TenantId,
@@ -57,11 +57,10 @@ fn adoptable(text: &str) -> Result<EntityId, String> {
 /// Adopts what is named; fails unless all of it is the tenant's afterwards.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
-    let origin = ConfigSource::new(&args.config, Arc::new(|name| std::env::var(name).ok()));
-    let loaded = match origin.load(Clock::system().now()) {
+    let loaded = match args.config.load() {
         Ok(loaded) => loaded,
         Err(found) => {
-            eprint!("{found}");
+            eprintln!("{}", CommandError::from(found));
             return ExitCode::FAILURE;
         }
     };

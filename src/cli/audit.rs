@@ -4,6 +4,7 @@ mod columns;
 mod filter;
 mod query;
 mod source;
+pub mod usage;
 mod verify;
 
 use std::io;

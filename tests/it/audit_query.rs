@@ -137,3 +137,35 @@ async fn a_folder_is_verified_with_all_chains_in_it() {
     let (status, _, told) = audit(&["verify", "--head", "4711:8c1f", shown(&folder)]);
     assert!(status == 2 && told.contains("must be COUNT:HASH"), "{told}");
 }
+
+#[tokio::test]
+async fn keys_are_listed_with_their_last_use_and_their_calls() {
+    let world = recorded().await;
+    // Two root fields are one call.
+    let both = "{ a: getJob(jobId: \"job-1\") { id } b: getJob(jobId: \"job-2\") { id } }";
+    world.ask("acme", both, json!({})).await;
+    records(&world, 4).await;
+    let keys = |audit: &Path| {
+        let ran = Command::new(env!("CARGO_BIN_EXE_jobs-gateway"))
+            .args(["keys", "--config", shown(&world.folder().join("gateway.yaml"))])
+            .args(["--audit", shown(audit)])
+            .env("MOVE_API_URL", world.sandbox.url().as_str())
+            .env("MOVE_API_KEY", "sandbox-move-key")
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (ran.status.success(), text(ran.stdout), text(ran.stderr))
+    };
+    let (ok, text, told) = keys(&world.folder().join("audit"));
+    assert!(ok, "{told}");
+    let cells = |tenant: &str| {
+        let line = text.lines().find(|line| line.starts_with(tenant)).unwrap();
+        line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(cells("tenant")[3..6], ["last", "used", "calls"]);
+    assert_eq!((cells("acme")[4].as_str(), cells("globex")[4].as_str()), ("2", "1"));
+    assert_eq!(cells("initech")[3..5], ["-", "0"]);
+    assert!(cells("acme")[3].ends_with('Z'), "{text}");
+    let (ok, _, told) = keys(&world.folder().join("nowhere.jsonl"));
+    assert!(!ok && told.contains("nowhere.jsonl: no such file"), "{told}");
+}

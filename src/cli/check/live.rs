@@ -7,13 +7,13 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
+use crate::app;
 use crate::audit::{Otlp, Sink as _};
 use crate::auth;
 use crate::config::{Config, KeySource};
 use crate::policy::Snapshot;
 use crate::shared_state::SharedState;
 use crate::telemetry::{self, causes};
-use crate::upstream::Upstream;
 
 /// The time for which an answer is waited for. All are asked at once.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -67,11 +67,7 @@ fn host(url: &url::Url) -> String {
 }
 
 fn accounts<'a>(config: &Config, policies: &Snapshot) -> Result<Vec<Asking<'a>>, String> {
-    let authorities = config.upstream.ca.as_deref().map(std::fs::read).transpose();
-    let authorities = authorities.map_err(|error| format!("cannot read `upstream.ca`: {error}"))?;
-    let calls = config.upstream.calls.clone();
-    let upstream = Upstream::new(calls, authorities.as_deref(), config.upstream.proxy.as_ref());
-    let upstream = Arc::new(upstream.map_err(|error| causes(&error))?);
+    let upstream = Arc::new(app::upstream(config).map_err(|error| causes(&error))?);
     let mut accounts = policies.accounts();
     accounts.sort_by(|one, other| one.id.cmp(&other.id));
     let asking = |account: Arc<crate::model::Account>| {
