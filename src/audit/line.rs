@@ -6,6 +6,7 @@ use super::actor::{Actor, SourceEndpoint};
 use super::chain::Link;
 use super::event::Event;
 use super::ocsf::{self, ApiActivity, CLASS, RequestUid, Resources, Shown};
+use super::print::print;
 use crate::model::{
     Activity, CacheStatus, CallersRequestId, CredentialId, ErrorCode, FieldOutcome, KeyHash, Notes,
     TenantId,
@@ -18,9 +19,8 @@ const PRODUCT: ocsf::Product = ocsf::Product {
 };
 
 /// Appends the line of an event at its place in the chain, without its end.
-#[expect(clippy::expect_used, reason = "memory takes everything, and flat structs are JSON")]
 pub fn write(event: &Event, place: Link, into: &mut Vec<u8>) {
-    serde_json::to_writer(into, &activity(event, place)).expect("a record is JSON");
+    print(&activity(event, place), into);
 }
 
 fn activity(event: &Event, place: Link) -> ApiActivity<'_> {
@@ -216,9 +216,12 @@ mod tests {
     const AT: Timestamp = Timestamp::UNIX_EPOCH;
 
     fn line(event: &Event) -> String {
+        let place = Link { seq: 7, prev: super::super::Hash::default() };
         let mut text = Vec::new();
-        write(event, Link { seq: 7, prev: super::super::Hash::default() }, &mut text);
-        String::from_utf8(text).expect("a line is text")
+        write(event, place, &mut text);
+        let text = String::from_utf8(text).expect("a line is text");
+        assert_eq!(text, serde_json::to_string(&activity(event, place)).expect("a record"));
+        text
     }
 
     fn outcome(alias: &str, subject: &str) -> CallOutcome {

@@ -25,6 +25,7 @@ mod ledger;
 mod line;
 mod ocsf;
 mod otlp;
+mod print;
 pub mod reader;
 mod segments;
 mod tally;
