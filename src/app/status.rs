@@ -16,7 +16,7 @@ use crate::cache::SharedTier;
 use crate::http::Readiness;
 use crate::jobs::Jobs;
 use crate::pipeline::Service;
-use crate::reload::{Facts, Problem, Report};
+use crate::reload::{Facts, Report, RulesProblem};
 use crate::upstream::BreakerReport;
 
 /// The version; with the commit, where the build says it (the Dockerfile does).
@@ -68,7 +68,7 @@ struct Policies {
 struct Reload {
     at: Timestamp,
     ok: bool,
-    problems: Vec<Problem>,
+    problems: Vec<RulesProblem>,
     looked: Timestamp,
     told_of_changes: bool,
     copy_problem: Option<String>,

@@ -145,7 +145,7 @@ fn unmapped(facts: &Unmapped<'_>, line: &mut Line<'_>) {
     line.json(r#","rule":"#).word(facts.rule);
     if let Some(given) = &facts.metadata {
         line.json(r#","metadata":{"bytes":"#).plain(given.bytes);
-        line.json(r#","sha256":""#).plain(&given.sha256.0).json("\"}");
+        line.json(r#","sha256":""#).plain(given.sha256.0).json("\"}");
     }
     line.maybe_text(r#","expires":"#, facts.expires);
     line.maybe_word(r#","cache":"#, facts.cache);

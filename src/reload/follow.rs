@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::certificates::fixed_files;
 use super::last_good::{Copy, LastGood};
 use super::removal::refuse_removal;
-use super::report::{Problem, Report};
+use super::report::{Report, RulesProblem};
 use super::{Basis, ConfigSource, Loaded, rules, watch};
 use crate::config::Config;
 use crate::jobs::Jobs;
@@ -65,12 +65,12 @@ pub struct Gateway {
     pub report: Report,
 }
 
-/// What a reload made.
+/// The work of a reload.
 struct Reloaded {
     config: Config,
     rules: ReloadableState,
     changes: Changes,
-    problems: Vec<Problem>,
+    problems: Vec<RulesProblem>,
     copy: Option<Copy>,
 }
 
@@ -201,7 +201,7 @@ impl Follower {
                 (self.running, self.copy, self.copy_at) = (config, copy, Instant::now());
             }
             Err(found) => {
-                let problems = Problem::all(&found);
+                let problems = RulesProblem::all(&found);
                 for problem in &problems {
                     problem.log("the reload is refused");
                 }

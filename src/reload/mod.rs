@@ -14,7 +14,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 pub use follow::{Follower, Gateway};
-pub use report::{Facts, Problem, Report};
+pub use report::{Facts, Report, RulesProblem};
 
 use crate::auth::Issuers;
 use crate::cache::ResponseCache;
@@ -57,17 +57,17 @@ pub struct Loaded {
     pub policies: Snapshot,
     /// Findings that are worth a look. Errors are among them if policies are broken and others are in force.
     pub warnings: Diagnostics,
-    /// What was read, and where the policies come from.
+    /// The files that were read, and the origin of the policies.
     pub basis: Basis,
 }
 
-/// What was read for rules, for those who follow it.
+/// The sources of rules as they were read, for those who follow them.
 #[derive(Debug)]
 pub struct Basis {
     /// Everything that was read.
     fingerprint: Fingerprint,
     /// The errors in it.
-    problems: Vec<Problem>,
+    problems: Vec<RulesProblem>,
     /// The policies in force, if they are to be copied.
     copy: Option<Copy>,
     /// If a copy stands in for policies that are broken, the last moment at which it was in force before.
@@ -83,7 +83,7 @@ impl Basis {
 
     /// The errors in what was read.
     #[must_use]
-    pub fn problems(&self) -> &[Problem] {
+    pub fn problems(&self) -> &[RulesProblem] {
         &self.problems
     }
 }
@@ -143,7 +143,7 @@ impl ConfigSource {
                 let stands_in = Some(copy.in_force);
                 let (fingerprint, loaded) = self.read(now, Some((&policies, Some(&copy))));
                 let mut loaded = loaded.unwrap_or_else(|refused| {
-                    let problems = Problem::all(&refused);
+                    let problems = RulesProblem::all(&refused);
                     let basis = Basis { fingerprint, problems, copy: Some(copy), stands_in };
                     Loaded { config, policies, warnings: refused, basis }
                 });
@@ -193,7 +193,7 @@ impl ConfigSource {
             let digest =
                 fingerprint.digest_of(&self.path).filter(|_| config.reload.last_good.is_some());
             let copy = digest.map(|digest| Copy::new(digest, &texts, &kept, before, now));
-            let (fingerprint, problems) = (fingerprint.clone(), Problem::all(&warnings));
+            let (fingerprint, problems) = (fingerprint.clone(), RulesProblem::all(&warnings));
             let basis = Basis { fingerprint, problems, copy, stands_in: None };
             Loaded { config, policies, warnings, basis }
         });

@@ -10,25 +10,25 @@ use crate::telemetry::metrics;
 
 /// Something that is wrong with what rules are read from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Problem {
+pub struct RulesProblem {
     /// File, line and column, if it has a place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
-    /// What is wrong.
+    /// The fault, in words.
     pub problem: String,
-    /// What would be right, if that is known.
+    /// A remedy, if one is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
 }
 
-impl From<&Diagnostic> for Problem {
+impl From<&Diagnostic> for RulesProblem {
     fn from(found: &Diagnostic) -> Self {
         let place = found.span.as_ref().map(ToString::to_string);
         Self { place, problem: found.message.clone(), help: found.help.clone() }
     }
 }
 
-impl Problem {
+impl RulesProblem {
     /// The errors among findings.
     #[must_use]
     pub fn all(found: &Diagnostics) -> Vec<Self> {
@@ -57,7 +57,7 @@ pub struct Facts {
     /// The moment of the last reading.
     pub read: Timestamp,
     /// The errors in what was read then; with some, rules that were in force before stay so.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<RulesProblem>,
     /// The last moment at which files were compared with what was read.
     pub looked: Timestamp,
     /// True if the system tells of changes.
@@ -88,14 +88,14 @@ impl Report {
     }
 
     /// Notes the start's reading.
-    pub fn started(&self, stands_in: Option<Timestamp>, problems: Vec<Problem>) {
+    pub fn started(&self, stands_in: Option<Timestamp>, problems: Vec<RulesProblem>) {
         let mut facts = self.lock();
         (facts.stands_in, facts.problems) = (stands_in, problems);
         metrics::rules_in_force(facts.problems.is_empty(), facts.stands_in.is_some());
     }
 
     /// Notes that rules were read and are in force; with problems, tenants whose policies are broken keep what they had.
-    pub fn reloaded(&self, now: Timestamp, problems: Vec<Problem>) {
+    pub fn reloaded(&self, now: Timestamp, problems: Vec<RulesProblem>) {
         let mut facts = self.lock();
         (facts.since, facts.read) = (now, now);
         // Who keeps what it had may have it from the copy.
@@ -106,7 +106,7 @@ impl Report {
     }
 
     /// Notes that what was read is refused.
-    pub fn refused(&self, now: Timestamp, problems: Vec<Problem>) {
+    pub fn refused(&self, now: Timestamp, problems: Vec<RulesProblem>) {
         let mut facts = self.lock();
         (facts.read, facts.problems) = (now, problems);
         metrics::reloaded(false);

@@ -266,7 +266,7 @@ pub fn rules_in_force(is_all: bool, is_copy: bool) {
     }
 }
 
-/// What rules are read from was compared with what was read, at this moment in seconds since 1970.
+/// Notes that the sources of rules were compared with what was read, at this moment in seconds since 1970.
 #[expect(clippy::cast_precision_loss, reason = "seconds fit for millions of years")]
 pub fn rules_looked_at(at: i64) {
     if let Some(metrics) = metrics() {
