@@ -29,7 +29,7 @@ use crate::jobs::Jobs;
 use crate::model::Clock;
 use crate::pipeline::{self, Service};
 use crate::policy::Snapshot;
-use crate::reload::{Basis, ConfigSource, Report};
+use crate::reload::{Basis, ConfigSource, RulesReport};
 use crate::settings::Diagnostics;
 use crate::supervision::{self, Supervisor};
 use crate::telemetry::{self, metrics};
@@ -100,7 +100,7 @@ pub struct App {
     tls: Option<Arc<Tls>>,
     config: Config,
     origin: Option<(ConfigSource, Basis)>,
-    reloads: Report,
+    reloads: RulesReport,
     supervisor: Supervisor,
 }
 

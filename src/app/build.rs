@@ -84,7 +84,7 @@ impl App {
             tls: tls(config)?,
             config: config.clone(),
             origin: None,
-            reloads: reload::Report::new(clock.now()),
+            reloads: reload::RulesReport::new(clock.now()),
             supervisor,
         })
     }

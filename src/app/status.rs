@@ -16,7 +16,7 @@ use crate::cache::SharedTier;
 use crate::http::Readiness;
 use crate::jobs::Jobs;
 use crate::pipeline::Service;
-use crate::reload::{Facts, Report, RulesProblem};
+use crate::reload::{Facts, RulesProblem, RulesReport};
 use crate::upstream::BreakerReport;
 
 /// The version; with the commit, where the build says it (the Dockerfile does).
@@ -34,7 +34,7 @@ struct Sources {
     service: Arc<Service>,
     jobs: Jobs,
     shared: Option<Arc<SharedTier>>,
-    report: Report,
+    report: RulesReport,
 }
 
 /// The state of a gateway.

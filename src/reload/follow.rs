@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::certificates::fixed_files;
 use super::last_good::{Copy, LastGood};
 use super::removal::refuse_removal;
-use super::report::{Report, RulesProblem};
+use super::report::{RulesProblem, RulesReport};
 use super::{Basis, ConfigSource, Loaded, rules, watch};
 use crate::config::Config;
 use crate::jobs::Jobs;
@@ -62,7 +62,7 @@ pub struct Gateway {
     /// Watches over the tasks that follow issuers.
     pub supervisor: Supervisor,
     /// Tells operators of the rules.
-    pub report: Report,
+    pub report: RulesReport,
 }
 
 /// The work of a reload.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 pub use follow::{Follower, Gateway};
-pub use report::{Facts, Report, RulesProblem};
+pub use report::{Facts, RulesProblem, RulesReport};
 
 use crate::auth::Issuers;
 use crate::cache::ResponseCache;

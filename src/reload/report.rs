@@ -45,7 +45,7 @@ impl RulesProblem {
 
 /// The state of the rules. Clones are the same.
 #[derive(Debug, Clone)]
-pub struct Report(Arc<Mutex<Facts>>);
+pub struct RulesReport(Arc<Mutex<Facts>>);
 
 /// The facts of the rules in force and of the last try to read others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub struct Facts {
     pub copy_problem: Option<String>,
 }
 
-impl Report {
+impl RulesReport {
     /// Rules that are in force from now on, all of them as they were read.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
