@@ -20,8 +20,8 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Tell what one folder of policies has that another has not: tenants, keys, rights, limits. Ends with 1 if
-    /// they differ.
+    /// Tell what one folder of policies has that another has not: tenants, keys, rights, limits, and every
+    /// other key with its figures. Ends with 1 if they differ.
     Diff {
         #[command(flatten)]
         config: ConfigFile,
@@ -63,6 +63,7 @@ fn diff(config: &ConfigFile, before: &Path, after: &Path) -> ExitCode {
         ('+', "right", &changes.rights_added),
         ('-', "right", &changes.rights_removed),
         ('~', "limit", &changes.limits),
+        ('~', "setting", &changes.settings),
     ] {
         names.iter().for_each(|name| text.push_str(&format!("{sign} {what} {name}\n")));
     }

@@ -1,10 +1,11 @@
 //! The difference between two states of the policies.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::Snapshot;
-use crate::model::{Rate, RateLimits, RootField};
+use super::figures::{self, Figures};
+use crate::model::RootField;
 
 /// The number of names a log line holds.
 const SHOWN: usize = 20;
@@ -28,6 +29,9 @@ pub struct Changes {
     pub limits_changed: Names,
     /// The limits of these, as `tenant/limit: before -> after`.
     pub limits: Names,
+    /// Every other key of tenants and API keys that stay, as `tenant/key: before -> after` or
+    /// `tenant/id/key: before -> after`.
+    pub settings: Names,
 }
 
 /// Names in their order.
@@ -91,6 +95,7 @@ impl Changes {
             rights_removed: rights_beyond(before, after),
             limits_changed: Names(limits.map(|tenant| tenant.id.to_string()).collect()),
             limits: limits_between(before, after),
+            settings: settings_between(before, after),
             tenants_added: tenants(after, before),
             tenants_removed: tenants(before, after),
             keys_added: keys(after, before),
@@ -125,35 +130,40 @@ fn limits_between(before: &Snapshot, after: &Snapshot) -> Names {
     let mut names = BTreeSet::new();
     for tenant in after.tenants() {
         let Some(known) = before.tenant(&tenant.id) else { continue };
-        let (old, new) = (figures(&known.rate_limit), figures(&tenant.rate_limit));
-        let all: BTreeSet<_> = old.keys().chain(new.keys()).collect();
-        for limit in all.into_iter().filter(|limit| old.get(*limit) != new.get(*limit)) {
-            let figure = |of: &BTreeMap<_, String>| {
-                of.get(limit).cloned().unwrap_or_else(|| "none".to_owned())
-            };
-            names.insert(format!("{}/{limit}: {} -> {}", tenant.id, figure(&old), figure(&new)));
-        }
+        let limits = [known, tenant].map(|state| figures::of_limits(&state.rate_limit));
+        names.extend(differing(&tenant.id.to_string(), limits));
     }
     Names(names)
 }
 
-/// Limits by the names of their keys below `rate_limit`.
-fn figures(limits: &RateLimits) -> BTreeMap<String, String> {
-    let rate = |rate: &Rate| format!("{rate} (burst {})", rate.burst);
-    let classes = [
-        ("queries", limits.queries),
-        ("mutations", limits.mutations),
-        ("introspection", limits.introspection),
-        ("per_credential.queries", limits.credential_queries),
-        ("per_credential.mutations", limits.credential_mutations),
-    ];
-    let classes =
-        classes.into_iter().filter_map(|(name, own)| Some((name.to_owned(), rate(&own?))));
-    let single = limits.operations.iter();
-    let single = single.map(|(field, own)| (format!("operations.{field}"), rate(own)));
-    let numbers = [("max_cost", limits.max_cost), ("max_in_flight", limits.max_in_flight)];
-    let numbers = numbers.map(|(name, number)| (name.to_owned(), number.to_string()));
-    classes.chain(single).chain(numbers).collect()
+/// The other keys that differ, of tenants and API keys that are in both states.
+fn settings_between(before: &Snapshot, after: &Snapshot) -> Names {
+    let mut names = BTreeSet::new();
+    for tenant in after.tenants() {
+        let Some(known) = before.tenant(&tenant.id) else { continue };
+        let settings = [known, tenant].map(|state| figures::of_tenant(state));
+        names.extend(differing(&tenant.id.to_string(), settings));
+        let are_shared = known.account.is_shared() && tenant.account.is_shared();
+        if !are_shared && known.account.api_key != tenant.account.api_key {
+            names.insert(format!("{}/upstream.api_key: replaced", tenant.id));
+        }
+    }
+    for (tenant, key) in after.keys() {
+        let Some((_, known)) = before.key(&key.hash) else { continue };
+        let owner = format!("{}/{}", tenant.id, key.id);
+        names.extend(differing(&owner, [known, key].map(figures::of_key)));
+    }
+    Names(names)
+}
+
+/// The keys of one owner that differ between two states.
+fn differing(owner: &str, [before, after]: [Figures; 2]) -> Vec<String> {
+    let all: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    let figure = |of: &Figures, key| of.get(key).cloned().unwrap_or_else(|| "none".to_owned());
+    all.into_iter()
+        .filter(|key| before.get(*key) != after.get(*key))
+        .map(|key| format!("{owner}/{key}: {} -> {}", figure(&before, key), figure(&after, key)))
+        .collect()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod changes;
 mod check;
+mod figures;
 mod file;
 mod forms;
 mod kept;

@@ -256,12 +256,13 @@ fn tell(rules: &ReloadableState, changes: &Changes) {
         rights_removed,
         limits_changed,
         limits: _,
+        settings: settings_changed,
     } = changes;
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
                 version, tenants, %tenants_added, %tenants_removed, %keys_added, %keys_removed,
-                %rights_added, %rights_removed, %limits_changed,
+                %rights_added, %rights_removed, %limits_changed, %settings_changed,
                 "reloaded"
             )
         };

@@ -261,15 +261,20 @@ fn explain_tells_what_a_token_would_grant() {
     for name in ["MOVE_API_URL", "MOVE_API_KEY", "GLOBEX_MOVE_API_KEY", "JWKS", "CURSOR_KEY"] {
         command.env(name, env(name).unwrap());
     }
-    let output = command
-        .current_dir(folder)
-        .args(["explain", "--tenant", "acme", "--claims"])
-        .arg(file.path())
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
+    command.current_dir(folder).args(["explain", "--tenant", "acme", "--claims"]).arg(file.path());
+    let text = String::from_utf8(command.output().unwrap().stdout).unwrap();
     let granted = text.lines().find(|line| line.starts_with("may call")).unwrap_or_default();
     assert!(granted.contains("getJob, listJobs ") && !granted.contains("updateJob"), "{text}");
+    for (claim, told) in [
+        (r#""aud": ["another-service"]"#, "audience"),
+        (r#""exp": 1577836800"#, "expired"),
+        (r#""nbf": 4102444800"#, "not valid yet"),
+    ] {
+        fs::write(file.path(), claims.replace('}', &format!(", {claim}}}"))).unwrap();
+        let output = command.output().unwrap();
+        let says = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && says.contains(told), "{claim}: {says}");
+    }
 }
 
 #[test]
@@ -301,15 +306,28 @@ fn what_two_folders_of_policies_differ_in_is_listed_and_ends_with_1() {
     let files = Files::new(GATEWAY, &[("acme.yaml", &acme), ("globex.yaml", &globex)]);
     let after = files.0.path().join("after");
     fs::create_dir(&after).unwrap();
-    let limits = "rate_limit: { queries: { rate: 9/s } }\noperations: [getJob, updateJob]\n";
-    fs::write(after.join("acme.yaml"), policy("acme", &[key("a", "1"), key("c", "4")], limits))
-        .unwrap();
+    let kept = format!(
+        "    - {{ id: a, sha256: {}, sources: [10.0.0.0/8], expires: 2030-01-01T00:00:00Z }}\n",
+        "1".repeat(64)
+    );
+    let rest = "scopes: { \"jobs:read\": [getJob] }
+rate_limit: { queries: { rate: 9/s } }
+operations: [getJob, updateJob]
+hidden_fields: [Job.inputs]
+introspection: false
+takes: { unclaimed: use }
+metadata: { unclaimed_jobs: read, stamp: { cost_center: R7 } }
+cache: { get_job: { unfinished: 5s } }
+upstream: { api_key: \"${ACME_KEY}\" }
+";
+    fs::write(after.join("acme.yaml"), policy("acme", &[kept, key("c", "4")], rest)).unwrap();
     fs::write(after.join("initech.yaml"), policy("initech", &[key("a", "5")], "")).unwrap();
     let diff = |one: &Path, other: &Path| {
         let output = Command::new(env!("CARGO_BIN_EXE_jobs-gateway"))
             .args(["policy", "diff", "--config"])
             .args([&files.0.path().join("gateway.yaml"), one, other])
             .env("MOVE_API_KEY", "a-move-key")
+            .env("ACME_KEY", "another-move-key")
             .output()
             .unwrap();
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
@@ -318,7 +336,7 @@ fn what_two_folders_of_policies_differ_in_is_listed_and_ends_with_1() {
     assert_eq!(diff(&before, &before), (Some(0), String::new()));
     let (status, text) = diff(&before, &after);
     assert_eq!(status, Some(1));
-    insta::assert_snapshot!(text, @r"
+    insta::assert_snapshot!(text, @r#"
     + tenant initech
     - tenant globex
     + key acme/c
@@ -328,7 +346,17 @@ fn what_two_folders_of_policies_differ_in_is_listed_and_ends_with_1() {
     + right acme/updateJob
     - right acme/createJob
     ~ limit acme/queries: 50/s (burst 100) -> 9/s (burst 100)
-    ");
+    ~ setting acme/a/expires: never -> 2030-01-01T00:00:00Z
+    ~ setting acme/a/sources: none -> 10.0.0.0/8
+    ~ setting acme/cache.get_job.unfinished: 2s -> 5s
+    ~ setting acme/hidden_fields: none -> Job.inputs
+    ~ setting acme/introspection: true -> false
+    ~ setting acme/metadata.stamp: none -> {"cost_center":"R7"}
+    ~ setting acme/metadata.unclaimed_jobs: hide -> read
+    ~ setting acme/scopes.jobs:read: none -> getJob
+    ~ setting acme/takes.unclaimed: hide -> use
+    ~ setting acme/upstream.api_key: replaced
+    "#);
 }
 
 #[test]
