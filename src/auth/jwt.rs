@@ -84,14 +84,38 @@ pub fn verify(
             _ => Error::Signature,
         })?
         .claims;
-    let expires = time(&all, "exp")?.ok_or(Error::Endless)?;
-    if now.as_second() >= expires.as_second().saturating_add(LEEWAY) {
+    let expires = in_time(&all, now)?.ok_or(Error::Endless)?;
+    Ok(Claims { all, expires })
+}
+
+/// Judges claims without a token: their audience and times, if they are there.
+pub fn judge(
+    claims: &Map<String, Value>,
+    audiences: &[String],
+    now: Timestamp,
+) -> Result<(), Error> {
+    let is_wanted = |value: &Value| audiences.iter().any(|own| value.as_str() == Some(own));
+    let is_right = match claims.get("aud") {
+        None => true,
+        Some(Value::Array(all)) => all.iter().any(is_wanted),
+        Some(one) => is_wanted(one),
+    };
+    if !is_right {
+        return Err(Error::Audience);
+    }
+    in_time(claims, now).map(drop)
+}
+
+/// Checks `exp` and `nbf`, if they are there. Returns the former.
+fn in_time(claims: &Map<String, Value>, now: Timestamp) -> Result<Option<Timestamp>, Error> {
+    let expires = time(claims, "exp")?;
+    if expires.is_some_and(|end| now.as_second() >= end.as_second().saturating_add(LEEWAY)) {
         return Err(Error::Expired);
     }
-    if time(&all, "nbf")?.is_some_and(|from| from.as_second() > now.as_second() + LEEWAY) {
+    if time(claims, "nbf")?.is_some_and(|from| from.as_second() > now.as_second() + LEEWAY) {
         return Err(Error::NotYetValid);
     }
-    Ok(Claims { all, expires })
+    Ok(expires)
 }
 
 /// A NumericDate (RFC 7519, section 2): seconds since 1970, maybe with a fraction.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::{Error, issuers};
+use super::{Error, issuers, jwt};
 use crate::config;
 use crate::model::{Caller, CredentialId, Tenant, TenantId};
 use crate::policy::Snapshot;
@@ -26,18 +26,22 @@ pub fn with_key(
         .map(|caller| Caller { tenant: Arc::clone(owner), ..caller })
 }
 
-/// Somebody with a good token of these claims.
+/// Somebody with a token of these claims, which its issuer signed; audience and times that are not among them are good.
 ///
 /// # Errors
-/// [`Error::Issuer`] if nobody issues such tokens, [`Error::NoTenant`] if no tenant takes them.
+/// [`Error::Issuer`] if nobody issues such tokens, [`Error::NoTenant`] if no tenant takes them; [`Error::Audience`],
+/// [`Error::Expired`] and [`Error::NotYetValid`] as the claims say.
 pub fn with_claims(
     configured: &[config::Issuer],
     policies: &Snapshot,
     claims: &Map<String, Value>,
+    now: Timestamp,
 ) -> Result<Caller, Error> {
     let iss = claims.get("iss").and_then(Value::as_str);
     let issuer = configured.iter().find(|issuer| Some(issuer.issuer.as_str()) == iss);
-    issuers::caller(issuer.ok_or(Error::Issuer)?, claims, policies)
+    let issuer = issuer.ok_or(Error::Issuer)?;
+    jwt::judge(claims, &issuer.audiences, now)?;
+    issuers::caller(issuer, claims, policies)
 }
 
 /// Anybody of a tenant, with the broadest credential it could have.

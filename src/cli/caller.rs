@@ -1,10 +1,11 @@
-//! The caller that a command asks about, and why there is no such caller.
+//! The caller that a command asks about, why there is no such caller, and whether limits admit what it asks for.
 
 use serde_json::{Map, Value};
 
 use super::output::CommandError;
 use crate::auth::{self, what_if};
-use crate::model::{Caller, Clock, TenantId};
+use crate::limit::{Charge, LimitError, Limiter, Limits};
+use crate::model::{Caller, Clock, ErrorCode, TenantId};
 use crate::policy::Snapshot;
 use crate::reload::Loaded;
 
@@ -29,12 +30,49 @@ pub fn caller(
     credential: Credential<'_>,
 ) -> Result<Caller, auth::Error> {
     let Loaded { config, policies, .. } = loaded;
+    let now = Clock::system().now();
     match credential {
-        Credential::Key(id) => what_if::with_key(policies, tenant, id, Clock::system().now()),
-        Credential::Token(claims) => what_if::with_claims(&config.issuers, policies, claims),
+        Credential::Key(id) => what_if::with_key(policies, tenant, id, now),
+        Credential::Token(claims) => what_if::with_claims(&config.issuers, policies, claims, now),
         Credential::Any => {
             policies.tenant(tenant).map(what_if::of_tenant).ok_or(auth::Error::Unknown)
         }
+    }
+}
+
+/// Charges limits of which nothing is used yet: for one request, and for all that come at one moment.
+///
+/// # Errors
+/// The code of a refusal, and why: `OPERATION_TOO_COMPLEX` for what is never admitted.
+pub fn admit(
+    loaded: &Loaded,
+    caller: &Caller,
+    one: &Charge,
+    all: &Charge,
+) -> Result<(), (ErrorCode, String)> {
+    let unused = || {
+        let tenant = std::iter::once(&*caller.tenant);
+        let limits = Limits::new(tenant, loaded.config.weights.clone(), None);
+        limits.get(&caller.tenant.id).cloned()
+    };
+    let (Some(for_one), Some(for_all)) = (unused(), unused()) else { return Ok(()) };
+    let (tenant, credential) = (&caller.tenant.id, &caller.credential);
+    let taken = async {
+        let never = |error: LimitError| (ErrorCode::OperationTooComplex, error);
+        let slot = for_one.enter().map_err(never)?;
+        Limiter::Local.admit(tenant, &for_one, credential, one, slot).await.map_err(never)?;
+        let charged = Limiter::Local.charge(tenant, &for_all, credential, all).await;
+        charged.map_err(|error| (ErrorCode::RateLimited, error))
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.map_err(|error| (ErrorCode::Internal, error.to_string()))?;
+    match runtime.block_on(taken) {
+        Ok(_) => Ok(()),
+        // All at once are more than there are units: one after the other they would be taken.
+        Err((code @ ErrorCode::RateLimited, _)) => {
+            Err((code, format!("so many at once cost {} units, more than there are", all.total())))
+        }
+        Err((code, error)) => Err((code, error.to_string())),
     }
 }
 

@@ -9,7 +9,8 @@ use super::caller::{self, Credential};
 use super::config::ConfigFile;
 use super::output::{self, CommandError};
 use crate::graphql;
-use crate::model::{Caller, Kind, Rate, RateLimits, RootField, RootFields, TenantId, Weights};
+use crate::limit::Charge;
+use crate::model::{Caller, Kind, Rate, RateLimits, RootField, RootFields, TenantId};
 use crate::operation::{Document, Documents, Operation};
 use crate::reload::Loaded;
 use crate::settings::{Node, Value};
@@ -199,16 +200,18 @@ fn describe_query(caller: &Caller, loaded: &Loaded, path: &Path) -> Result<Strin
             loaded.config.weights.of(field)
         ));
     }
+    let fields = operation.root_fields().map(|(_, field)| field);
+    let weights = &loaded.config.weights;
+    let charge = Charge::for_units(fields, |field| weights.of(field), operation.introspects());
     told.push_str(&format!(
         "  costs {} units in all, {}\n",
-        cost(&operation, &loaded.config.weights),
+        charge.total(),
         cacheability(&operation)
     ));
+    if let Err((code, why)) = caller::admit(loaded, caller, &charge, &charge) {
+        told.push_str(&format!("  is never admitted, {}: {why}\n", code.as_str()));
+    }
     Ok(told)
-}
-
-fn cost(operation: &Operation, weights: &Weights) -> u32 {
-    operation.root_fields().map(|(_, field)| weights.of(field)).sum()
 }
 
 /// Only what reads of one thing and introspection answer is ever kept.

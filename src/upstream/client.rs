@@ -236,17 +236,23 @@ fn report(error: &Error, request: &RequestContext, call: &Call, resends: u32) {
         return;
     }
     let tenant = &request.caller.tenant;
-    tracing::warn!(
-        request_id = %request.id,
-        tenant = %tenant.id,
-        account = %tenant.account.id,
-        host = tenant.account.url.host_str(),
-        operation = call.field,
-        kind = error.kind().as_str(),
-        cause = telemetry::causes(error),
-        resends,
-        "a call to Move failed"
-    );
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                request_id = %request.id,
+                tenant = %tenant.id,
+                account = %tenant.account.id,
+                host = tenant.account.url.host_str(),
+                operation = call.field,
+                kind = error.kind().as_str(),
+                cause = telemetry::causes(error),
+                resends,
+                "a call to Move failed"
+            )
+        };
+    }
+    // That Move refuses the account's key does not pass by itself.
+    if matches!(error.kind(), ErrorKind::KeyRefused(_)) { line!(error) } else { line!(warn) }
 }
 
 fn is_refused<T>(result: &Result<T, Error>) -> bool {

@@ -97,6 +97,23 @@ fn what_a_command_cannot_find_is_named_with_what_there_is() {
 }
 
 #[test]
+fn a_query_that_no_full_bucket_admits_is_told_beforehand() {
+    let files = files();
+    let reads = |count: usize| {
+        let all = (0..count).map(|n| format!("a{n}: getJob(jobId: \"x\") {{ id }} "));
+        format!("{{ {} }}", all.collect::<String>())
+    };
+    for (count, told) in [(10, None), (11, Some("is never admitted, OPERATION_TOO_COMPLEX: "))] {
+        fs::write(files.0.path().join("q.graphql"), reads(count)).unwrap();
+        let (status, text, _) =
+            run(&files, &["explain", "--tenant", "acme", "--query", "q.graphql"]);
+        assert!(status == 0 && text.contains(&format!("costs {count} units in all")), "{text}");
+        assert_eq!(text.contains("never admitted"), told.is_some(), "{text}");
+        assert!(told.is_none_or(|told| text.contains(told)), "{text}");
+    }
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_is_no_failure() {
     let files = files();
     for arguments in [&["completions", "bash"][..], &["tenants"], &["check"], &["schema"]] {
@@ -146,11 +163,13 @@ fn expectations_cover_fields_limits_costs_and_claims() {
          variables: {{ id: x }}, expect: allow }}\n\
          \x20 - {{ name: a token, caller: {{ tenant: acme, claims: {{ iss: 'https://sso.test', team: acme }} }}, \
          operation: getJob, expect: allow }}\n\
+         \x20 - {{ name: a token of before, caller: {{ tenant: acme, claims: {{ iss: 'https://sso.test', team: acme, \
+         exp: 1577836800 }} }}, operation: getJob, expect: deny, code: UNAUTHENTICATED }}\n\
          \x20 - {{ name: over, caller: {{ tenant: acme, key: old }}, operation: getJob, expect: deny, \
          code: UNAUTHENTICATED }}\n"
     );
     let (status, answer, says) = test(&files, &met, "text");
-    assert!(status == 0 && answer.ends_with("8 passed, 0 failed\n"), "{answer}{says}");
+    assert!(status == 0 && answer.ends_with("9 passed, 0 failed\n"), "{answer}{says}");
 
     let unmet = format!(
         "  - {{ name: \"<cost>\", {caller}, operation: listJobs, expect: allow, cost: 1 }}\n\

@@ -37,9 +37,11 @@ impl Chains {
         Ok(chains)
     }
 
-    /// Their names, as they were given.
+    /// Their names, as they were given, and of which records.
     pub fn names(&self) -> String {
-        self.file.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+        let names: Vec<_> = self.file.iter().map(|path| path.display().to_string()).collect();
+        let of = if self.strangers { "the summaries of strangers, written each minute, beside " } else { "" };
+        format!("{of}{}", names.join(", "))
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::cli::caller::{self, Credential};
 use crate::config;
 use crate::graphql::{self, ApiError};
-use crate::limit::{Charge, LimitError, Limiter, Limits};
+use crate::limit::Charge;
 use crate::model::{Caller, ErrorCode, RootField};
 use crate::operation::{self, Documents};
 use crate::policy::TenantName;
@@ -206,38 +206,9 @@ fn judge(loaded: &Loaded, caller: &Caller, expectation: &Expectation) -> Result<
         Charge::for_units(fields, |field| weights.of(field), introspects)
     };
     let one = charge(1);
-    admit(loaded, caller, &one, &charge(expectation.times))?;
+    caller::admit(loaded, caller, &one, &charge(expectation.times))
+        .map_err(|(code, why)| Refused { code, why })?;
     Ok(one.total())
-}
-
-/// Charges limits of which nothing is used yet: for one request, and for all that come at one moment.
-fn admit(loaded: &Loaded, caller: &Caller, one: &Charge, all: &Charge) -> Result<(), Refused> {
-    let unused = || {
-        let tenant = std::iter::once(&*caller.tenant);
-        let limits = Limits::new(tenant, loaded.config.weights.clone(), None);
-        limits.get(&caller.tenant.id).cloned()
-    };
-    let (Some(for_one), Some(for_all)) = (unused(), unused()) else { return Ok(()) };
-    let (tenant, credential) = (&caller.tenant.id, &caller.credential);
-    let taken = async {
-        let never = |error: LimitError| (ErrorCode::OperationTooComplex, error);
-        let slot = for_one.enter().map_err(never)?;
-        Limiter::Local.admit(tenant, &for_one, credential, one, slot).await.map_err(never)?;
-        let charged = Limiter::Local.charge(tenant, &for_all, credential, all).await;
-        charged.map_err(|error| (ErrorCode::RateLimited, error))
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
-    let runtime =
-        runtime.map_err(|error| Refused { code: ErrorCode::Internal, why: error.to_string() })?;
-    match runtime.block_on(taken) {
-        Ok(_) => Ok(()),
-        // All at once are more than there are units: one after the other they would be taken.
-        Err((code @ ErrorCode::RateLimited, _)) => {
-            let why = format!("so many at once cost {} units, more than there are", all.total());
-            Err(Refused { code, why })
-        }
-        Err((code, error)) => Err(Refused { code, why: error.to_string() }),
-    }
 }
 
 /// The root fields of a document, and true if it asks for the schema.
