@@ -40,7 +40,11 @@ impl Chains {
     /// Their names, as they were given, and of which records.
     pub fn names(&self) -> String {
         let names: Vec<_> = self.file.iter().map(|path| path.display().to_string()).collect();
-        let of = if self.strangers { "the summaries of strangers, written each minute, beside " } else { "" };
+        let of = if self.strangers {
+            "the summaries of strangers, written each minute, beside "
+        } else {
+            ""
+        };
         format!("{of}{}", names.join(", "))
     }
 }
