@@ -342,11 +342,7 @@ async fn a_complaint_about_a_named_id_reads_as_a_missing_one_and_an_outage_as_an
         let error = json!({"path": ["e0"], "message": "it limps", "errorType": "Odd"});
         *answer = json!({"data": null, "errors": [error]});
     });
-    let comparable = |mut reply: Reply| {
-        reply.headers.remove("x-request-id");
-        reply.headers.remove("date");
-        format!("{reply:?}")
-    };
+    let comparable = |reply: Reply| format!("{:?}", reply.comparable());
     for (kind, getter, query) in [
         ("take", "getTake", "mutation($id: String!) { createSingleCamJob(takeId: $id) { id } }"),
         ("take", "getTake", "query($id: String) { listJobs(takeId: $id) { items { id } } }"),
