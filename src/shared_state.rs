@@ -153,23 +153,25 @@ impl SharedState {
 
     /// Returns true if Redis answered: what it refuses is one caller's trouble.
     fn fail(&self, error: &RedisError, connection: u64) -> bool {
-        match Fault::from_error(error) {
-            Fault::Command => {
-                metrics::shared_state_error();
-                self.complain(error);
-                return true;
-            }
-            Fault::WrongServer => {
-                self.losses.fetch_add(1, Ordering::SeqCst);
-                self.reconnect(connection);
-                self.rest(&causes(error));
-            }
-            Fault::Connection => {
-                self.losses.fetch_add(1, Ordering::SeqCst);
-                self.rest(&causes(error));
-            }
+        if self.lose(error, connection) == Fault::Command {
+            metrics::shared_state_error();
+            self.complain(error);
+            return true;
         }
+        self.rest(&causes(error));
         false
+    }
+
+    /// Counts a loss, if an error is one, and leaves a connection that leads to the wrong server.
+    fn lose(&self, error: &RedisError, connection: u64) -> Fault {
+        let fault = Fault::from_error(error);
+        if fault != Fault::Command {
+            self.losses.fetch_add(1, Ordering::SeqCst);
+        }
+        if fault == Fault::WrongServer {
+            self.reconnect(connection);
+        }
+        fault
     }
 
     /// Leaves a connection, for a new one may lead to another server. Only the first of those who find
@@ -294,9 +296,7 @@ impl SharedState {
                 return Some(messages);
             }
             Ok(Err(error)) => {
-                if Fault::from_error(&error) == Fault::WrongServer {
-                    self.reconnect(connection.number);
-                }
+                self.lose(&error, connection.number);
                 causes(&error)
             }
             Err(_) => "no connection in time".to_owned(),

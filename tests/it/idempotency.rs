@@ -309,6 +309,26 @@ async fn entries_that_redis_lost_are_found_by_their_jobs() {
 }
 
 #[tokio::test]
+async fn entries_that_redis_lost_with_its_last_moments_are_found_by_their_jobs() {
+    let mut redis = Redis::start();
+    let (one, other) = two_replicas(&redis).await;
+    until_in_touch(&redis).await;
+    // Redis itself says that it has every entry.
+    let () = redis.command(&["SET", "jobs-gateway:v1:{idempotency}:complete-since", "1"]).await;
+    let () = redis.command(&["SAVE"]).await;
+    one.sandbox.fail_next(Some("createSingleCamJob"), Fault::LoseAnswer);
+    assert_eq!(create_keyed(&one, "k-1").await.code(), "OUTCOME_UNKNOWN");
+    let made = id(&create_keyed(&other, "k-2").await);
+    redis.kill();
+    redis.restart();
+    assert_eq!(entries(&redis).await, Vec::<String>::new(), "it is as it was saved");
+    until_in_touch(&redis).await;
+    id(&create_keyed(&one, "k-1").await);
+    assert_eq!(id(&create_keyed(&other, "k-2").await), made);
+    assert_eq!(one.sandbox.job_count(), 2);
+}
+
+#[tokio::test]
 async fn a_redis_that_may_evict_entries_is_not_believed_that_there_were_none() {
     let redis = Redis::start();
     let () = redis.command(&["CONFIG", "SET", "maxmemory", "100mb"]).await;

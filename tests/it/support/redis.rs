@@ -75,7 +75,7 @@ impl Redis {
         format!("shared_state: {{ redis: '{}' }}\ncursor_key: ${{CURSOR_KEY}}\n", self.url())
     }
 
-    /// Starts the server, empty, and waits until it takes connections.
+    /// Starts the server, with what it was last told to save, and waits until it takes connections.
     pub fn restart(&mut self) {
         let server = Command::new("redis-server")
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
