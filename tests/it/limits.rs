@@ -97,7 +97,7 @@ async fn single_operations_credentials_and_introspection_have_limits_of_their_ow
     let list = "{ listJobs { first } }";
     world.ask("a", list, json!({})).await.data("/listJobs");
     let refused = world.ask("b", list, json!({})).await;
-    assert!(refused.text.contains("The limit of listJobs (1/h)"), "{refused:?}");
+    assert!(refused.text.contains("The limit of listJobs (1 unit/h)"), "{refused:?}");
     for _ in 0..2 {
         assert_eq!(world.ask("a", MISSING, json!({})).await.code(), "NOT_FOUND");
     }
