@@ -69,7 +69,7 @@ impl App {
             proxies: Proxies::new(config.server.trusted_proxies.clone()),
             forward_headers: config.upstream.forward_headers.clone(),
             journal,
-            concurrency_limit: Semaphore::new(config.server.max_requests),
+            concurrency_limit: Arc::new(Semaphore::new(config.server.max_requests)),
             clock,
             max_body: config.server.max_body,
             request_timeout: config.server.request_timeout,

@@ -61,9 +61,10 @@ impl Refusal {
 impl From<LimitError> for Refusal {
     fn from(refused: LimitError) -> Self {
         let code = match refused {
-            LimitError::Rate { .. } | LimitError::InFlight { .. } | LimitError::Bodies { .. } => {
-                ErrorCode::RateLimited
-            }
+            LimitError::Rate { .. }
+            | LimitError::InFlight { .. }
+            | LimitError::Bodies { .. }
+            | LimitError::Answers { .. } => ErrorCode::RateLimited,
             LimitError::NeverEnough { .. } | LimitError::TooCostly { .. } => {
                 ErrorCode::OperationTooComplex
             }

@@ -43,6 +43,9 @@ const MAX_HEADERS: usize = 64;
 /// The number of requests one HTTP/2 connection may have under way.
 const MAX_STREAMS: u32 = 128;
 
+/// The bytes of one HTTP/2 answer that may wait to be sent without being counted: what compression has made of it.
+const MAX_STREAM_BUFFER: usize = 64 * 1024;
+
 /// The time to wait when the system has no more sockets to give.
 const BREATHER: Duration = Duration::from_millis(50);
 
@@ -151,6 +154,7 @@ fn builder(keep_alive: Duration) -> Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
+        .max_send_buf_size(MAX_STREAM_BUFFER)
         .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
         .keep_alive_interval(keep_alive)
         .keep_alive_timeout(FIRST_HEAD);

@@ -8,7 +8,7 @@ mod tenant;
 
 pub use bucket::{Bucket, BucketScope, Remaining};
 pub use shared::Limiter;
-pub use slot::{Slot, UNFINISHED_BODIES};
+pub use slot::{Slot, UNFINISHED_BODIES, UNWRITTEN_ANSWERS};
 pub use tenant::{Charge, Limits, TenantLimits};
 
 use std::sync::Arc;
@@ -16,13 +16,12 @@ use std::time::Duration;
 
 use crate::model::Decision;
 
-/// The right to do one request now. Only this module makes one; what it takes of the requests at
-/// once is given back when it is dropped.
+/// The right to do one request now. Only this module makes one.
 #[derive(Debug)]
 pub struct Permit {
     /// The buckets that were charged, and what is left in each.
-    pub levels: Vec<(Arc<Bucket>, Remaining)>,
-    _slot: Slot,
+    levels: Vec<(Arc<Bucket>, Remaining)>,
+    slot: Slot,
 }
 
 /// Why a request may not be done now.
@@ -78,6 +77,22 @@ pub enum LimitError {
         /// The number of bytes they may take.
         max: usize,
     },
+    /// The tenant's answers that are not written yet take too much memory together.
+    #[error(
+        "The answers that wait to be read take {max} bytes, which is as much as they may. Read the answers that are waiting."
+    )]
+    Answers {
+        /// The number of bytes they may take.
+        max: usize,
+    },
+}
+
+impl Permit {
+    /// Returns what is left in the buckets, and the request's place among its tenant's.
+    #[must_use]
+    pub fn into_parts(self) -> (Vec<(Arc<Bucket>, Remaining)>, Slot) {
+        (self.levels, self.slot)
+    }
 }
 
 impl LimitError {
@@ -87,7 +102,9 @@ impl LimitError {
         match self {
             Self::Rate { .. } | Self::NeverEnough { .. } => Decision::RateLimited,
             Self::TooCostly { .. } => Decision::TooCostly,
-            Self::InFlight { .. } | Self::Bodies { .. } => Decision::TooManyInFlight,
+            Self::InFlight { .. } | Self::Bodies { .. } | Self::Answers { .. } => {
+                Decision::TooManyInFlight
+            }
         }
     }
 
@@ -96,7 +113,9 @@ impl LimitError {
     pub const fn wait(&self) -> Option<Duration> {
         match self {
             Self::Rate { wait, .. } => Some(*wait),
-            Self::InFlight { .. } | Self::Bodies { .. } => Some(Duration::from_secs(1)),
+            Self::InFlight { .. } | Self::Bodies { .. } | Self::Answers { .. } => {
+                Some(Duration::from_secs(1))
+            }
             Self::NeverEnough { .. } | Self::TooCostly { .. } => None,
         }
     }

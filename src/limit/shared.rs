@@ -75,7 +75,7 @@ impl Limiter {
             return Err(LimitError::TooCostly { cost, max });
         }
         let levels = self.charge(tenant, limits, credential, charge).await?;
-        Ok(Permit { levels, _slot: slot })
+        Ok(Permit { levels, slot })
     }
 
     /// Charges a request that is not executed: it is answered from memory, or refused.

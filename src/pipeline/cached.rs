@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use super::{Authenticated, Service, admit};
 use crate::cache::{CachedResponse, ResponseKey, Root};
 use crate::http::{freshness, limits};
-use crate::limit::{Charge, LimitError};
-use crate::model::{CacheStatus, CallRecord, Caller, RequestMethod, Trail};
+use crate::limit::{Charge, LimitError, Slot};
+use crate::model::{CacheStatus, CallRecord, Caller, Kind, RequestMethod, Trail};
 
 /// The key under which the answer to a request is kept.
 pub fn key(request: &Authenticated<'_>, text: Bytes) -> ResponseKey {
@@ -44,20 +44,23 @@ fn is_for(stored: &CachedResponse, caller: &Caller) -> bool {
 /// Charges a request for the answer it gets from memory, and gives it.
 ///
 /// # Errors
-/// When its limits are used up.
+/// When its limits are used up, or its tenant does not read its answers.
 pub async fn serve(
     service: &Service,
     request: &Authenticated<'_>,
+    slot: Slot,
     stored: &CachedResponse,
     record: &mut CallRecord,
 ) -> Result<Response, LimitError> {
     let now = service.clock.now();
     record.served_from_cache(trails(stored, now));
+    let body = slot.answer(Kind::Query, stored.body.clone());
+    let body = body.inspect_err(|refused| record.decided(refused.decision()))?;
     let fields = stored.roots.iter().map(|root| root.field);
     let cached = request.rules.limits.weights.cached;
     let charge = Charge::for_units(fields, |_| cached, stored.introspects);
     let levels = admit::charge(service, request, &charge, record).await?;
-    let mut response = respond(stored, request, now);
+    let mut response = respond(stored, body, request, now);
     limits::announce(&levels, response.headers_mut());
     Ok(response)
 }
@@ -74,9 +77,14 @@ fn trails(stored: &CachedResponse, now: Timestamp) -> Arc<[Trail]> {
     stored.roots.iter().map(trail).collect()
 }
 
-/// Builds the response of an answer that is kept.
-pub fn respond(stored: &CachedResponse, request: &Authenticated<'_>, now: Timestamp) -> Response {
-    freshness::respond(request.head, request.media_type, stored.body.clone(), || {
+/// Builds the response of an answer that is kept; `body` is its own, holding the request's places.
+pub fn respond(
+    stored: &CachedResponse,
+    body: Bytes,
+    request: &Authenticated<'_>,
+    now: Timestamp,
+) -> Response {
+    freshness::respond(request.head, request.media_type, body, || {
         (stored.etag(), stored.max_age(now))
     })
 }

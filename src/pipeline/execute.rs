@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderName};
-use tokio::task::JoinHandle;
 use tokio::time::timeout_at;
 
 use super::claim::{self, Claimed, claim};
 use super::keep::Cacheability;
+use super::record::Running;
 use super::{Admitted, Authenticated, Service};
 use crate::graphql::{Answer, ApiError};
 use crate::http::error::Refusal;
 use crate::http::limits::Levels;
-use crate::limit::Permit;
+use crate::limit::Slot;
 use crate::model::{CallRecord, ErrorCode, KeyedMutation, Kind, RequestContext, RequestId};
 use crate::operation::Operation;
 use crate::telemetry;
@@ -20,12 +20,16 @@ use crate::telemetry;
 /// An operation that was executed.
 #[derive(Debug)]
 pub struct Executed {
+    /// A query, or a mutation.
+    pub kind: Kind,
     /// Its answer.
     pub answer: Answer,
     /// The facts that decide on keeping the answer.
     pub cacheability: Cacheability,
     /// The remains of the limits that it was charged to.
     pub levels: Levels,
+    /// Its place among its tenant's requests, for the answer to hold.
+    pub slot: Slot,
 }
 
 /// Executes an operation.
@@ -37,17 +41,17 @@ pub async fn execute(
     request: &Authenticated<'_>,
     admitted: Admitted,
     record: &mut CallRecord,
-    mutation: &mut Option<JoinHandle<Answer>>,
+    mutation: &mut Option<Running>,
 ) -> Result<Executed, Refusal> {
-    let Admitted { operation, mut permit } = admitted;
-    let levels = std::mem::take(&mut permit.levels);
-    let cacheability = Cacheability::new(&operation);
-    let answer = match operation.kind {
-        Kind::Query => Ok(query(service, request, operation, record).await),
-        Kind::Mutation => mutate(service, request, operation, permit, record, mutation).await,
+    let Admitted { operation, permit } = admitted;
+    let (levels, slot) = permit.into_parts();
+    let (kind, cacheability) = (operation.kind, Cacheability::new(&operation));
+    let answer = match kind {
+        Kind::Query => Ok((query(service, request, operation, record).await, slot)),
+        Kind::Mutation => mutate(service, request, operation, slot, record, mutation).await,
     };
     match answer {
-        Ok(answer) => Ok(Executed { answer, cacheability, levels }),
+        Ok((answer, slot)) => Ok(Executed { kind, answer, cacheability, levels, slot }),
         Err(refusal) => Err(refusal.announcing(&levels)),
     }
 }
@@ -74,10 +78,10 @@ async fn mutate(
     service: &Arc<Service>,
     request: &Authenticated<'_>,
     operation: Operation,
-    permit: Permit,
+    slot: Slot,
     record: &mut CallRecord,
-    running: &mut Option<JoinHandle<Answer>>,
-) -> Result<Answer, Refusal> {
+    running: &mut Option<Running>,
+) -> Result<(Answer, Slot), Refusal> {
     let key = claim::key(&request.head.headers, &request.caller.tenant.id)?;
     record.executing();
     let claimed = match claim(service, request, key, &operation).await {
@@ -92,13 +96,12 @@ async fn mutate(
     let context = context(service, request, record, claimed.keyed().cloned());
     let (service, rules) = (Arc::clone(service), Arc::clone(&request.rules));
     let to_its_end = async move {
-        // It counts as under way for as long as it lasts, whoever waits for it.
-        let _permit = permit;
         let trails = Arc::clone(&context.trails);
         // Without a deadline of its own: each call has one, and what belongs to a call must not be cut off half way.
         let answer = rules.gateways.execute(context, operation).await;
         claimed.end(&service, &trails).await;
-        answer
+        // It counted as under way for as long as it lasted, whoever waits for it.
+        (answer, slot)
     };
     let task = tokio::spawn(telemetry::within(record.trace.clone(), to_its_end));
     let executed = running.insert(task).await;

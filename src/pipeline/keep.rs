@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use super::{Authenticated, Executed, Service, cached};
 use crate::cache::{CachedResponse, ResponseKey, Root};
 use crate::graphql::Answer;
-use crate::http::{error, limits};
+use crate::http::error::{self, Refusal};
+use crate::http::limits;
 use crate::limit::seconds;
 use crate::model::{CacheStatus, CallRecord, Kind, RootFields, Trail};
 use crate::operation::Operation;
@@ -18,29 +19,36 @@ use crate::operation::Operation;
 const SCHEMA_FRESH: i64 = 3600;
 
 /// Keeps an answer if it may be given again, and builds the response.
+///
+/// # Errors
+/// When it is a query's and its tenant does not read its answers.
 pub fn keep(
     service: &Service,
     request: &Authenticated<'_>,
     key: ResponseKey,
     executed: Executed,
     record: &mut CallRecord,
-) -> Response {
-    let Executed { answer, cacheability, levels } = executed;
+) -> Result<Response, Refusal> {
+    let Executed { kind, mut answer, cacheability, levels, slot } = executed;
     let now = service.clock.now();
-    let mut response = match cacheability.keep(&answer, &record.trails, now) {
-        Some(stored) => {
-            record.kept();
-            let stored = Arc::new(stored);
-            request.rules.answers.put(key, Arc::clone(&stored));
-            cached::respond(&stored, request, now)
-        }
+    let stored = cacheability.keep(&answer, &record.trails, now).map(Arc::new);
+    if let Some(stored) = &stored {
+        record.kept();
+        request.rules.answers.put(key, Arc::clone(stored));
+    }
+    answer.body = slot.answer(kind, answer.body).map_err(|refused| {
+        record.decided(refused.decision());
+        Refusal::from(refused).announcing(&levels)
+    })?;
+    let mut response = match stored {
+        Some(stored) => cached::respond(&stored, answer.body, request, now),
         None => respond(request, answer, record),
     };
     limits::announce(&levels, response.headers_mut());
     if record.is_replay {
         response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
     }
-    response
+    Ok(response)
 }
 
 /// Builds the response of an answer that is not kept.

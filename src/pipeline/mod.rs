@@ -15,7 +15,7 @@
 //! | `authorize` | `acme` may call `getJob` | `Permitted` | `FORBIDDEN` |
 //! | `admit` | it costs one unit, and there is one | `Admitted`: the limiter's permit | `RATE_LIMITED`, `OPERATION_TOO_COMPLEX` |
 //! | `execute` | the job, fetched from Move | `Executed`: an answer | `IDEMPOTENCY_CONFLICT` |
-//! | `keep` | the answer has no errors and is fresh for a while | the response, kept for the same text | |
+//! | `keep` | the answer has no errors and is fresh for a while | the response, kept for the same text | `RATE_LIMITED` |
 
 mod admit;
 mod authenticate;
@@ -45,7 +45,7 @@ use authorize::{Permitted, authorize};
 use execute::{Executed, execute};
 use keep::keep;
 use parse::parse;
-use receive::receive;
+use receive::{Received, receive};
 use record::RecordGuard;
 
 use crate::http::body::Incoming;
@@ -60,7 +60,7 @@ pub fn router(service: Arc<Service>, endpoints: Endpoints) -> Router {
 /// Answers one GraphQL request.
 ///
 /// What is shared is taken last: until its caller is known a request holds its connection alone; until its body is
-/// whole, a place of its own tenant's; only then one of the whole gateway's.
+/// whole, a place of its own tenant's; only then one of the whole gateway's. Its answer holds both until it is written.
 ///
 /// # Errors
 /// When a stage refuses it.
@@ -72,18 +72,18 @@ async fn run(
 ) -> Result<Response, Refusal> {
     let (record, mutation) = guard.parts();
     let request = authenticate(service, head, record).await?;
-    let received = receive(service, &request, body, record).await?;
-    let key = cached::key(&request, received.text);
+    let Received { text, slot } = receive(service, &request, body, record).await?;
+    let key = cached::key(&request, text);
     if let Some(hit) = cached::find(service, &request, &key) {
-        return Ok(cached::serve(service, &request, &hit, record).await?);
+        return Ok(cached::serve(service, &request, slot, &hit, record).await?);
     }
     let operation = parse(&request, &key.text, record);
     let permitted = match operation.and_then(|operation| authorize(&request.caller, operation)) {
         Ok(permitted) => permitted,
         Err(refusal) => return Err(admit::charge_refused(service, &request, refusal, record).await),
     };
-    let admitted = admit(service, &request, received.slot, permitted, record).await?;
+    let admitted = admit(service, &request, slot, permitted, record).await?;
     // On the heap: a request that is answered from memory does not carry it about.
     let executed = Box::pin(execute(service, &request, admitted, record, mutation)).await?;
-    Ok(keep(service, &request, key, executed, record))
+    keep(service, &request, key, executed, record)
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::http::header;
 use bytes::Bytes;
-use tokio::sync::SemaphorePermit;
 
 use super::admit::charge_refused;
 use super::{Authenticated, Service};
@@ -17,25 +16,23 @@ use crate::model::{CallRecord, ErrorCode};
 
 /// A request whose text has come.
 #[derive(Debug)]
-pub struct Received<'a> {
+pub struct Received {
     /// Its body, or its parameters.
     pub text: Bytes,
-    /// Its place among its tenant's requests.
+    /// Its place among its tenant's requests, and among the whole gateway's.
     pub slot: Slot,
-    /// Its place among the whole gateway's.
-    _place: SemaphorePermit<'a>,
 }
 
 /// Takes a request in: a place of its tenant's, its body, and then one of the whole gateway's.
 ///
 /// # Errors
 /// When its tenant has too many under way, its body does not come as it should, or the gateway has too many.
-pub async fn receive<'a>(
-    service: &'a Service,
+pub async fn receive(
+    service: &Service,
     request: &Authenticated<'_>,
     body: &mut Incoming,
     record: &mut CallRecord,
-) -> Result<Received<'a>, Refusal> {
+) -> Result<Received, Refusal> {
     let refused = |refused: &LimitError| record.decided(refused.decision());
     let mut slot = request.limits.enter().inspect_err(refused)?;
     let connection = request.head.extensions.get::<Arc<Connection>>();
@@ -46,8 +43,9 @@ pub async fn receive<'a>(
         Ok(text) => text,
         Err(refusal) => return Err(charge_refused(service, request, refusal, record).await),
     };
-    let place = service.concurrency_limit.try_acquire().map_err(|_| overloaded())?;
-    Ok(Received { text, slot, _place: place })
+    let place = Arc::clone(&service.concurrency_limit).try_acquire_owned();
+    slot.enter_gateway(place.map_err(|_| overloaded())?);
+    Ok(Received { text, slot })
 }
 
 /// Sheds load before anything is executed: what was admitted before keeps its pace.

@@ -6,12 +6,16 @@ use tokio::task::JoinHandle;
 
 use super::Service;
 use crate::graphql::Answer;
+use crate::limit::Slot;
 use crate::model::{CallRecord, RequestId};
 use crate::telemetry;
 
 /// The status of a request whose caller did not wait for the answer. No caller sees it; nginx made
 /// the number known.
 pub const HUNG_UP: u16 = 499;
+
+/// A mutation that goes on whoever waits for it: its answer, and its place until then.
+pub type Running = JoinHandle<(Answer, Slot)>;
 
 /// A request's record until it is emitted. If its caller hangs up, the record is emitted nevertheless, after the
 /// mutation that was on its way.
@@ -20,8 +24,8 @@ pub struct RecordGuard {
     service: Arc<Service>,
     /// `None` once it is emitted, which ends the guard.
     record: Option<Box<CallRecord>>,
-    /// A mutation that goes on whoever waits for it.
-    mutation: Option<JoinHandle<Answer>>,
+    /// Set while a mutation is on its way.
+    mutation: Option<Running>,
 }
 
 impl RecordGuard {
@@ -33,7 +37,7 @@ impl RecordGuard {
 
     /// Returns the record, and the place for a mutation.
     #[expect(clippy::expect_used, reason = "only `emit` and `drop` take the record")]
-    pub fn parts(&mut self) -> (&mut CallRecord, &mut Option<JoinHandle<Answer>>) {
+    pub fn parts(&mut self) -> (&mut CallRecord, &mut Option<Running>) {
         (self.record.as_mut().expect("a guard has its record"), &mut self.mutation)
     }
 
@@ -59,7 +63,7 @@ impl Drop for RecordGuard {
         record.answered(HUNG_UP);
         tokio::spawn(async move {
             if let Some(mutation) = mutation
-                && let Ok(answer) = mutation.await
+                && let Ok((answer, _)) = mutation.await
             {
                 record.failed(answer.failures);
             }

@@ -1,5 +1,6 @@
 //! All that a request needs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -28,7 +29,7 @@ pub struct Service {
     /// The journal that records go to.
     pub journal: Journal,
     /// The requests that may be under way at once, all tenants together.
-    pub concurrency_limit: Semaphore,
+    pub concurrency_limit: Arc<Semaphore>,
     /// The time of day.
     pub clock: Clock,
     /// Whose word is taken on where a request came from.

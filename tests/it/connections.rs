@@ -165,6 +165,63 @@ async fn an_answer_that_nobody_reads_ends_its_connection() {
     assert!((1..400).contains(&answers), "{answers} answers");
 }
 
+/// A connection with little room that sent this request, once the first bytes of the answer are there.
+async fn unread(address: SocketAddr, request: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.peek(&mut [0]).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn a_tenant_that_reads_no_answers_is_refused_until_it_reads_them_or_hangs_up() {
+    let tenant = |max: u32| {
+        let limits = format!("{{ queries: ~, mutations: ~, max_in_flight: {max} }}");
+        let metadata = "metadata: { max_bytes: 250KiB }";
+        format!("operations: [\"*\"]\nrate_limit: {limits}\n{metadata}\n")
+    };
+    let world = Setup::new()
+        .tenant("acme", tenant(1000))
+        .tenant("globex", tenant(3))
+        .config("server: { listen: 127.0.0.1:0 }\n")
+        .start()
+        .await;
+    let ask = async |tenant| world.ask(tenant, MISSING, json!({})).await;
+    // Some 6 MB an answer, more than the system takes for a connection.
+    let aliases: Vec<_> = (0..28).map(|n| format!("m{n}: metadata")).collect();
+    let aliases = aliases.join(" ");
+    let metadata = json!({"x": "y".repeat(210_000)}).to_string();
+    // Globex uses up its requests at once, acme the memory.
+    for (one, other, most, refusal) in [
+        ("globex", "acme", 3, "3 requests are under way"),
+        ("acme", "globex", 64 * 1024 * 1024 / 5_880_000 + 1, "Read the answers that are waiting"),
+    ] {
+        let id = world.create(one, &metadata).await;
+        let whole = request(one, &format!("{{ getJob(jobId: \"{id}\") {{ {aliases} }} }}"), "");
+        let whole = whole.replacen("Host: x\r\n", "Host: x\r\nConnection: close\r\n", 1);
+        let mut streams = Vec::new();
+        while streams.len() < most {
+            assert_eq!(ask(one).await.code(), "NOT_FOUND", "{one} after {}", streams.len());
+            streams.push(unread(world.address, &whole).await);
+        }
+        let reply = ask(one).await;
+        assert_eq!((reply.status, reply.code().as_str()), (429, "RATE_LIMITED"), "{one}");
+        assert!(reply.text.contains(refusal), "{}", reply.text);
+        assert_eq!(ask(other).await.code(), "NOT_FOUND");
+        let answer = rest(streams.pop().unwrap()).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.to_lowercase().contains(&format!("content-length: {}", body.len())), "{head}");
+        assert_eq!(ask(one).await.code(), "NOT_FOUND", "{one} has read one");
+        streams.push(unread(world.address, &whole).await);
+        assert_eq!(ask(one).await.status, 429, "{one}");
+        // Those who hang up are seen as soon as the gateway looks.
+        drop(streams);
+        while ask(one).await.status == 429 {}
+    }
+}
+
 #[tokio::test]
 async fn a_caller_that_closes_its_side_gets_its_answer() {
     let world = World::start().await;
