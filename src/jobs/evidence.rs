@@ -56,13 +56,17 @@ fn leaves_open(error: &FieldError) -> bool {
         ["timeout", "timedout", "internal", "unavailable", "unhandled", "gateway", "http:5"];
     /// The beginnings of AppSync's names for errors in a resolver's code: it runs also after the data source was called.
     const EVALUATION: [&str; 2] = ["MappingTemplate", "Code"];
-    error.error_type.as_deref().is_some_and(|kind| {
-        let lower = kind.to_ascii_lowercase();
-        lower.starts_with("lambda:")
-            || lower.starts_with("dynamodb:")
-            || EVALUATION.contains(&kind)
-            || BROKEN.iter().any(|word| lower.contains(word))
-    })
+    /// The same in texts for people, which are all there is where an error has no type.
+    const BROKEN_TEXT: [&str; 3] = ["timed out", "timeout", "internal"];
+    let Some(kind) = error.error_type.as_deref() else {
+        let lower = error.message.to_ascii_lowercase();
+        return BROKEN_TEXT.iter().any(|word| lower.contains(word));
+    };
+    let lower = kind.to_ascii_lowercase();
+    lower.starts_with("lambda:")
+        || lower.starts_with("dynamodb:")
+        || EVALUATION.contains(&kind)
+        || BROKEN.iter().any(|word| lower.contains(word))
 }
 
 #[cfg(test)]
@@ -123,6 +127,10 @@ mod tests {
             "Code",
         ] {
             assert_eq!(of_answer(false, &[error(Some(kind), &[])]), Proof::Open, "{kind}");
+        }
+        for message in ["Execution timed out.", "Internal failure"] {
+            let error = FieldError { message: message.into(), ..error(None, &[]) };
+            assert_eq!(of_answer(false, &[error]), Proof::Open, "{message}");
         }
         assert_eq!(of_answer(false, &[]), Proof::Open);
     }

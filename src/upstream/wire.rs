@@ -30,8 +30,9 @@ pub fn read<T: Object>(field: &str, body: Vec<u8>) -> Result<Reply<T>, Error> {
     let size = body.len();
     let text = String::from_utf8(body).map_err(|_| Error::not_an_answer("not UTF-8"))?;
     let json = Json::parse(text).map_err(Error::unreadable)?;
-    let value = value(&json, (!T::IS_WHOLE).then_some(field))?.map(T::of);
-    let errors = errors(&json, usize::from(!T::IS_WHOLE))?;
+    let field = (!T::IS_WHOLE).then_some(field);
+    let value = value(&json, field)?.map(T::of);
+    let errors = errors(&json, field)?;
     if value.is_none() && errors.is_empty() {
         return Err(Error::not_an_answer("without data and without errors"));
     }
@@ -67,52 +68,55 @@ fn value(json: &Json, field: Option<&str>) -> Result<Option<Json>, Error> {
     }
 }
 
-fn errors(json: &Json, skip: usize) -> Result<Vec<FieldError>, Error> {
+fn errors(json: &Json, field: Option<&str>) -> Result<Vec<FieldError>, Error> {
     let Some(errors) = member(json.root(), "errors")? else { return Ok(Vec::new()) };
     if errors.kind() != Kind::Array {
         return Err(other_shape());
     }
-    errors.items().map(|error| read_error(json, error, skip)).collect()
+    errors.items().map(|error| read_error(json, error, field)).collect()
 }
 
-fn read_error(json: &Json, error: JsonRef<'_>, skip: usize) -> Result<FieldError, Error> {
+fn read_error(json: &Json, error: JsonRef<'_>, field: Option<&str>) -> Result<FieldError, Error> {
     if error.kind() != Kind::Object {
         return Err(other_shape());
     }
     let part = |name| member(error, name).map(|value| value.map(|value| json.part(value)));
     let text = |name| error.text_of(name).map(std::borrow::Cow::into_owned);
-    let path = member(error, "path")?;
+    let path = match member(error, "path")? {
+        Some(path) if path.kind() != Kind::Array => return Err(other_shape()),
+        path => path.filter(|path| path.items().next().is_some()),
+    };
+    let steps = path.map(read_path).transpose()?;
+    // A place in another root field, of which there is none, is no place.
+    let steps = steps.filter(|steps| match (field, steps.first()) {
+        (Some(field), Some(PathSegment::Field(first))) => first == field,
+        (Some(_), _) => false,
+        (None, _) => true,
+    });
+    let skip = usize::from(field.is_some());
     Ok(FieldError {
         message: text("message").unwrap_or_else(|| "Move gave no message.".to_owned()),
         error_type: text("errorType"),
         error_info: part("errorInfo")?,
         data: part("data")?,
-        has_path: path.is_some_and(|path| path.items().next().is_some()),
-        path: match path {
-            Some(path) if path.kind() == Kind::Array => read_path(path, skip)?,
-            Some(_) => return Err(other_shape()),
-            None => Vec::new(),
-        },
+        has_path: steps.is_some(),
+        path: steps.into_iter().flatten().skip(skip).collect(),
     })
 }
 
-/// A path without its first `skip` steps: the root field's, if the answer is about one.
-fn read_path(path: JsonRef<'_>, skip: usize) -> Result<Vec<PathSegment>, Error> {
+fn read_path(path: JsonRef<'_>) -> Result<Vec<PathSegment>, Error> {
     let mut steps = Vec::new();
     for (depth, step) in path.items().enumerate() {
         if depth >= LONGEST_PATH {
             return Err(Error::not_an_answer("an error with a path that is too long"));
         }
-        let step = match step.kind() {
+        steps.push(match step.kind() {
             Kind::Integer => {
                 let index = step.raw().parse().map_err(|_| other_shape())?;
                 PathSegment::Index(index)
             }
             _ => PathSegment::Field(step.text().ok_or_else(other_shape)?.into_owned()),
-        };
-        if depth >= skip {
-            steps.push(step);
-        }
+        });
     }
     Ok(steps)
 }
