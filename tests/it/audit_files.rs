@@ -160,9 +160,9 @@ async fn a_thousand_random_changes_are_all_found() {
 }
 
 /// The gateway as a process of its own.
-struct Process {
-    child: Child,
-    url: String,
+pub struct Process {
+    pub child: Child,
+    pub url: String,
 }
 
 impl Drop for Process {
@@ -176,7 +176,8 @@ fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn prepare(folder: &Path, sandbox: &Sandbox, more: &str) -> u16 {
+/// Writes a configuration for [`spawn`] with one tenant, `acme`.
+pub fn prepare(folder: &Path, sandbox: &Sandbox, more: &str) -> u16 {
     let (port, admin) = (free_port(), free_port());
     let policies = folder.join("policies");
     std::fs::create_dir_all(&policies).unwrap();
@@ -194,7 +195,8 @@ fn prepare(folder: &Path, sandbox: &Sandbox, more: &str) -> u16 {
     port
 }
 
-async fn spawn(folder: &Path, port: u16, prefix: &str) -> Process {
+/// Starts the gateway by a shell that does something first.
+pub async fn spawn(folder: &Path, port: u16, prefix: &str) -> Process {
     let binary = env!("CARGO_BIN_EXE_jobs-gateway");
     let config = folder.join("gateway.yaml");
     let child = Command::new("sh")

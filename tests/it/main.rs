@@ -61,6 +61,7 @@ mod upstream_shared;
 mod evidence;
 mod exactly_once;
 mod federation;
+mod full_disk;
 mod json_schemas;
 mod last_good;
 mod layers;

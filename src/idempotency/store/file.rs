@@ -2,9 +2,9 @@
 
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -46,9 +46,81 @@ pub enum OpenError {
 /// A file: one write at a time, each on disk before it counts.
 #[derive(Debug)]
 pub(in crate::idempotency) struct File {
-    database: Arc<Database>,
+    file: Arc<Opened>,
     max_keys: u64,
+}
+
+/// The database, and the mark beside it that says that no entry is missing in it.
+///
+/// While the file is in trouble nothing can be written into it, also not that something is missing. A mark can be
+/// removed from a volume that is full.
+#[derive(Debug)]
+struct Opened {
+    path: PathBuf,
+    /// `None` while it cannot be opened. After an error of the disk it answers nothing until it is opened again.
+    database: RwLock<Option<Database>>,
+    /// The number of times it did not answer.
     disturbances: AtomicU64,
+}
+
+impl Opened {
+    fn mark(&self) -> PathBuf {
+        self.path.with_added_extension("complete")
+    }
+
+    fn set_mark(&self) -> std::io::Result<()> {
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(self.mark())?;
+        self.sync_folder()
+    }
+
+    /// Notes that an entry may be missing. If that cannot be noted, it says so in the log.
+    fn disturb(&self) {
+        self.disturbances.fetch_add(1, Ordering::SeqCst);
+        let removed = match std::fs::remove_file(self.mark()) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            removed => removed.and_then(|()| self.sync_folder()),
+        };
+        if let Err(error) = removed {
+            tracing::error!(%error, "the mark beside the file of idempotency keys cannot be removed");
+        }
+    }
+
+    /// Makes what was made or removed outlive a power cut.
+    fn sync_folder(&self) -> std::io::Result<()> {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    }
+
+    /// Does something with the database; opens it again if the last time ended with an error.
+    fn run<T>(
+        &self,
+        task: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, redb::Error> {
+        if lock(self.database.read()).is_none() {
+            let mut database = lock(self.database.write());
+            if database.is_none() {
+                *database = Some(Database::create(&self.path)?);
+            }
+        }
+        let done = match &*lock(self.database.read()) {
+            Some(database) => task(database),
+            None => Err(redb::Error::DatabaseClosed),
+        };
+        if done.is_err() {
+            *lock(self.database.write()) = None;
+        }
+        done
+    }
+}
+
+/// A guard, also after a panic: what it guards is a handle.
+fn lock<T>(guard: Result<T, PoisonError<T>>) -> T {
+    guard.unwrap_or_else(PoisonError::into_inner)
 }
 
 impl File {
@@ -64,12 +136,15 @@ impl File {
             redb::DatabaseError::DatabaseAlreadyOpen => OpenError::Taken,
             error => OpenError::Database(error.into()),
         })?;
-        prepare(&database, now)?;
-        Ok(Self { database: Arc::new(database), max_keys, disturbances: AtomicU64::new(0) })
+        let (path, disturbances) = (path.to_owned(), AtomicU64::new(0));
+        let file = Opened { path, database: RwLock::new(Some(database)), disturbances };
+        file.run(|database| prepare(database, file.mark().exists(), now))?;
+        file.set_mark()?;
+        Ok(Self { file: Arc::new(file), max_keys })
     }
 
     pub fn disturbances(&self) -> u64 {
-        self.disturbances.load(Ordering::SeqCst)
+        self.file.disturbances.load(Ordering::SeqCst)
     }
 
     /// Does something with the file, where it may wait for the disk.
@@ -77,16 +152,21 @@ impl File {
         &self,
         task: impl FnOnce(&Database) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let database = Arc::clone(&self.database);
-        let done = tokio::task::spawn_blocking(move || task(&database)).await;
-        if let Ok(Ok(done)) = done {
-            return Ok(done);
+        let file = Arc::clone(&self.file);
+        let run = move || {
+            file.run(task).map_err(|error| {
+                tracing::error!(%error, "the file of idempotency keys is in trouble");
+                file.disturb();
+            })
+        };
+        match tokio::task::spawn_blocking(run).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(())) => Err(StoreError),
+            Err(_panic) => {
+                self.file.disturb();
+                Err(StoreError)
+            }
         }
-        if let Ok(Err(error)) = done {
-            tracing::error!(%error, "the file of idempotency keys is in trouble");
-        }
-        self.disturbances.fetch_add(1, Ordering::SeqCst);
-        Err(StoreError)
     }
 
     pub async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
@@ -125,14 +205,21 @@ impl File {
         now: Timestamp,
         raise: bool,
     ) -> Result<Timestamp, StoreError> {
+        let file = Arc::clone(&self.file);
         let since = self.run(move |database| {
             if !raise {
                 let times = database.begin_read()?.open_table(TIMES)?;
                 return Ok(times.get(COMPLETE_SINCE)?.map_or(i64::MAX, |time| time.value()));
             }
+            let before = file.disturbances.load(Ordering::SeqCst);
             let begun = database.begin_write()?;
             begun.open_table(TIMES)?.insert(COMPLETE_SINCE, now.as_millisecond())?;
             begun.commit()?;
+            // What was missing is noted in the file itself now.
+            file.set_mark().map_err(redb::Error::Io)?;
+            if file.disturbances.load(Ordering::SeqCst) != before {
+                file.disturb();
+            }
             Ok(now.as_millisecond())
         });
         Ok(Timestamp::from_millisecond(since.await?).unwrap_or(Timestamp::MAX))
@@ -159,14 +246,15 @@ impl File {
     }
 }
 
-/// Makes the tables, and forgets what an older version kept.
-fn prepare(database: &Database, now: Timestamp) -> Result<(), redb::Error> {
+/// Makes the tables, and forgets what an older version kept. Entries of before `now` may be missing unless it
+/// `is_complete`.
+fn prepare(database: &Database, is_complete: bool, now: Timestamp) -> Result<(), redb::Error> {
     let begun = database.begin_write()?;
     {
         begun.open_table(ENTRIES)?;
         begun.open_table(COUNTS)?;
         let mut times = begun.open_table(TIMES)?;
-        if times.get(COMPLETE_SINCE)?.is_none() {
+        if !is_complete || times.get(COMPLETE_SINCE)?.is_none() {
             times.insert(COMPLETE_SINCE, now.as_millisecond())?;
         }
         match begun.delete_table(ANSWERS) {
