@@ -1,6 +1,7 @@
 //! `jobs-gateway check`
 
 mod live;
+mod paths;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -55,6 +56,7 @@ fn check(args: &Args) -> Checked {
         Err(found) => return Checked { found, counts: None, notes: String::new() },
     };
     let counts = Some((policies.tenant_count(), policies.key_count()));
+    found.0.extend(paths::warnings(&config));
     let mut notes = added(&policies);
     let asked = if args.live { live::ask(&config, &policies) } else { Ok(Vec::new()) };
     if let Err(problem) = App::rehearse(&config, policies) {

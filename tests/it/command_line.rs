@@ -97,6 +97,23 @@ fn what_a_command_cannot_find_is_named_with_what_there_is() {
 }
 
 #[test]
+fn files_that_cannot_be_written_are_told_by_check() {
+    let files = files();
+    let path = files.0.path().join("gateway.yaml");
+    let text = fs::read_to_string(&path).unwrap();
+    let more = "audit: { sinks: [{ file: ./gateway.yaml/audit.jsonl }] }
+idempotency: { file: ./policies }\n";
+    fs::write(&path, format!("{text}{more}")).unwrap();
+    let (_, told, _) = run(&files, &["check"]);
+    assert!(
+        told.contains("`audit.sinks`: ") && told.contains("gateway.yaml is no folder"),
+        "{told}"
+    );
+    assert!(told.contains("`idempotency.file`: ") && told.contains("it is a folder"), "{told}");
+    assert!(!files.0.path().join("audit").exists());
+}
+
+#[test]
 fn a_query_that_no_full_bucket_admits_is_told_beforehand() {
     let files = files();
     let reads = |count: usize| {

@@ -76,7 +76,7 @@ const STAYS_IN: &[(&str, &[&str])] = &[
     ("redb", &["idempotency"]),
     ("redis", &["shared_state", "cache", "limit", "idempotency"]),
     ("reqwest", &["upstream", "auth", "audit", "telemetry", "app", "cli", "reload"]),
-    ("rustix", &["app", "audit", "http", "telemetry"]),
+    ("rustix", &["app", "audit", "cli", "http", "telemetry"]),
     ("rustls", &["http"]),
     ("strsim", &["settings", "operation"]),
     ("subtle", &["auth"]),
