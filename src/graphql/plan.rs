@@ -136,7 +136,7 @@ fn collect(object: &Object, into: &mut Selection) {
 
 /// Asks also for what tells the owner of an entity that stands inside another.
 fn ask_whose(object: &Object, into: &mut Selection) {
-    if !into.is_empty() && has_owner(&object.type_name) {
+    if has_owner(&object.type_name) {
         into.field("metadata");
     }
 }

@@ -209,7 +209,11 @@ async fn what_is_another_tenants_is_not_there_also_where_it_stands_inside_ones_o
         id
     };
     let (own, foreign) = (on("take-own", "acme"), on("take-foreign", "globex"));
-    for fields in ["take { id name }", "take { metadata sources { file { presignedUrl } } }"] {
+    for fields in [
+        "take { id name }",
+        "take { __typename }",
+        "take { metadata sources { file { presignedUrl } } }",
+    ] {
         let job = world.get("acme", &own, fields).await.data("/getJob");
         assert!(job["take"].is_object(), "{job}");
         let job = world.get("acme", &foreign, fields).await.data("/getJob");
