@@ -22,6 +22,11 @@ pub struct Versions {
     entities: Mutex<Counters>,
     tenants: Box<[AtomicU64]>,
     everybody: AtomicU64,
+    /// The number of moments so far: of writes, of reads that were told, and of fetches of what is everybody's.
+    moments: AtomicU64,
+    /// The latest of them of which tenants were told.
+    told: Box<[AtomicU64]>,
+    told_to_all: AtomicU64,
     hasher: RandomState,
 }
 
@@ -55,6 +60,9 @@ impl Default for Versions {
             entities: Mutex::new(Counters { live: HashMap::new(), sweep_at: SWEEP_AT }),
             tenants: (0..TENANTS).map(|_| AtomicU64::new(0)).collect(),
             everybody: AtomicU64::new(0),
+            moments: AtomicU64::new(0),
+            told: (0..TENANTS).map(|_| AtomicU64::new(0)).collect(),
+            told_to_all: AtomicU64::new(0),
             hasher: RandomState::new(),
         }
     }
@@ -82,12 +90,14 @@ impl Versions {
     #[must_use]
     pub fn land(&self, version: &Version) -> Option<Version> {
         let count = version.entity.fetch_add(1, Ordering::SeqCst);
+        self.tell_slot(version.tenant, self.moment());
         let is_alone = count == version.count && self.others(version.tenant) == version.others;
         is_alone.then(|| Version { count: count + 1, ..version.clone() })
     }
 
     /// The entity was written, or may have been, or somebody else told of it.
     pub fn forget_entity(&self, key: &Key) {
+        self.tell(&key.tenant, self.moment());
         if let Some(counter) = self.counters().live.get(key).and_then(Weak::upgrade) {
             counter.fetch_add(1, Ordering::SeqCst);
         }
@@ -95,6 +105,7 @@ impl Versions {
 
     /// Nothing that is known of what is the tenant's may be given any more.
     pub fn forget_tenant(&self, tenant: &TenantId) {
+        self.tell(tenant, self.moment());
         if let Some(counter) = self.tenants.get(self.slot(tenant) as usize) {
             counter.fetch_add(1, Ordering::SeqCst);
         }
@@ -103,6 +114,32 @@ impl Versions {
     /// Nothing that is known may be given any more: writes may have been missed.
     pub fn forget_all(&self) {
         self.everybody.fetch_add(1, Ordering::SeqCst);
+        self.told_to_all.fetch_max(self.moment(), Ordering::SeqCst);
+    }
+
+    /// A moment after all others. To be taken before something is fetched that is everybody's.
+    #[must_use]
+    pub fn moment(&self) -> u64 {
+        self.moments.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// Notes that a tenant is told of what was fetched at a moment.
+    pub fn tell(&self, tenant: &TenantId, moment: u64) {
+        self.tell_slot(self.slot(tenant), moment);
+    }
+
+    /// Returns true if nothing of a tenant's was written after a moment, and nothing newer told.
+    #[must_use]
+    pub fn is_newest(&self, tenant: &TenantId, moment: u64) -> bool {
+        let of_tenant = self.told.get(self.slot(tenant) as usize);
+        of_tenant.is_none_or(|told| told.load(Ordering::SeqCst) <= moment)
+            && self.told_to_all.load(Ordering::SeqCst) <= moment
+    }
+
+    fn tell_slot(&self, slot: u32, moment: u64) {
+        if let Some(told) = self.told.get(slot as usize) {
+            told.fetch_max(moment, Ordering::SeqCst);
+        }
     }
 
     #[expect(clippy::expect_used, reason = "there are 4,096 of them")]
@@ -172,6 +209,26 @@ mod tests {
             assert!(!versions.is_current(&before));
             assert_eq!(versions.land(&before), None);
         }
+    }
+
+    #[test]
+    fn what_is_everybodys_is_told_to_a_tenant_only_while_nothing_newer_of_its_own_is_known() {
+        let versions = Versions::default();
+        let (acme, page) = (key("job-1"), versions.moment());
+        let is_newest = |tenant: &TenantId| versions.is_newest(tenant, page);
+        assert!(is_newest(&acme.tenant));
+        versions.tell(&acme.tenant, page);
+        assert!(is_newest(&acme.tenant), "told before, and may be told again");
+        let others = (0..20).map(|n| TenantId::parse(&format!("tenant-{n}")).expect("a name"));
+        let others: Vec<_> = others.collect();
+        let _ = versions.land(&versions.of(&acme));
+        assert!(!is_newest(&acme.tenant), "one of its own was read since");
+        assert!(others.iter().filter(|other| is_newest(other)).count() > 15, "theirs were not");
+        versions.forget_tenant(&others[0]);
+        assert!(!is_newest(&others[0]));
+        assert!(versions.is_newest(&acme.tenant, versions.moment()));
+        versions.forget_all();
+        assert!(!others.iter().any(is_newest));
     }
 
     #[test]

@@ -168,7 +168,8 @@ impl ListCall<'_> {
         let (mut size, mut calls) = (MAX_FIRST, 0);
         let next = loop {
             let is_spent = |calls| calls >= MAX_CALLS || Instant::now() >= give_up;
-            let (moves, errors) = match self.page(size, position.page.as_deref()).await {
+            let asked = self.page_of_all(size, position.page.as_deref()).await;
+            let (moves, errors) = match asked {
                 Ok(Reply { value: Some(moves), errors, .. }) if is_whole(&moves, &errors) => {
                     (moves, errors)
                 }
@@ -202,11 +203,25 @@ impl ListCall<'_> {
         first: i32,
         after: Option<&str>,
     ) -> Result<Reply<EntityPage>, upstream::Error> {
+        let call = self.call(first, after);
+        self.jobs.upstream.call(self.request, self.trail, &call).await
+    }
+
+    /// A page of an account of all, which other tenants may have asked for too.
+    async fn page_of_all(
+        &self,
+        first: i32,
+        after: Option<&str>,
+    ) -> Result<Reply<EntityPage>, upstream::Error> {
+        let call = self.call(first, after);
+        self.jobs.page_of_all(self.request, self.trail, &call).await
+    }
+
+    fn call(&self, first: i32, after: Option<&str>) -> Call {
         let ListArguments { sort_direction, take, .. } = self.arguments;
         let listing =
             Listing { first, after, sort_direction: *sort_direction, take: take.as_ref() };
-        let call = Call::list(self.lister, &listing, self.needed);
-        self.jobs.upstream.call(self.request, self.trail, &call).await
+        Call::list(self.lister, &listing, self.needed)
     }
 }
 

@@ -30,6 +30,7 @@ mod list;
 mod look;
 mod needs;
 mod ownership;
+mod pages;
 pub mod present;
 mod sending;
 mod share;
@@ -45,6 +46,7 @@ use std::time::Duration;
 use moka::sync::Cache;
 
 use fetch::{CachedEntity, FetchResult};
+use pages::Pages;
 use writers::Writers;
 
 pub use adopt::{Standing, adopter};
@@ -76,6 +78,7 @@ pub struct Jobs {
     cache: Arc<EntityCache<CachedEntity>>,
     in_flight: Arc<InFlight<Key, FetchResult>>,
     versions: Arc<Versions>,
+    pages: Arc<Pages>,
     shared: Option<Arc<SharedTier>>,
     journal: Journal,
     /// Entities that were seen to be their tenant's. None changes its owner.
@@ -121,6 +124,7 @@ impl Jobs {
             cache: Arc::new(EntityCache::new(cache_bytes, Arc::clone(&versions))),
             in_flight: Arc::default(),
             versions,
+            pages: Arc::default(),
             shared: None,
             journal: Journal::none(),
             writers: Arc::default(),

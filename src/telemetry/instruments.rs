@@ -211,6 +211,8 @@ instruments! {
         "Calls that wait for their turn.";
     upstream_retries: Counter<u64> = "jobs_gateway_upstream_retries_total" []
         "Calls to Move that were made again.";
+    listing_pages: Counter<u64> = "jobs_gateway_listing_pages_total" ["field", "source"]
+        "Pages of Move's that listings in the shared account went through: `move` is a call, `joined` somebody else's that was under way, `memory` one that came less than two seconds ago.";
     unknown_owners: Counter<u64> = "jobs_gateway_unknown_owners_total" ["operation"]
         "Jobs in answers of Move whose metadata does not tell whose they are; nobody is shown them.";
     breaker_state: GaugeSet = "jobs_gateway_circuit_breaker_state" ["account", "tenant"]

@@ -163,6 +163,30 @@ pub fn upstream_call(field: &'static str, outcome: &'static str, took: Option<Du
     }
 }
 
+/// The source of a page of Move's that a listing went through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageSource {
+    /// A call of its own.
+    Move,
+    /// A call that somebody else had made.
+    Joined,
+    /// One that came a moment ago.
+    Memory,
+}
+
+/// A listing went through a page of Move's.
+pub fn listing_page(field: &'static str, source: PageSource) {
+    let source = match source {
+        PageSource::Move => "move",
+        PageSource::Joined => "joined",
+        PageSource::Memory => "memory",
+    };
+    if let Some(metrics) = metrics() {
+        let labels = [KeyValue::new("field", field), KeyValue::new("source", source)];
+        metrics.listing_pages.add(1, &labels);
+    }
+}
+
 /// Calls that are at Move.
 pub fn upstream_in_flight(more: i64) {
     if let Some(metrics) = metrics() {

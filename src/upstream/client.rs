@@ -170,6 +170,12 @@ impl Upstream {
         result
     }
 
+    /// Returns true if calls of a tenant wait for their turn: whoever joins one of them waits too.
+    #[must_use]
+    pub fn has_waiting(&self, tenant: &TenantId) -> bool {
+        self.queue.has_waiting(tenant)
+    }
+
     /// Returns the state of the circuit breaker of each account that was called.
     #[must_use]
     pub fn breakers(&self) -> Vec<BreakerReport> {

@@ -74,6 +74,12 @@ impl FairQueue {
         timeout_at(give_up, turn).await.ok()?.ok()
     }
 
+    /// Returns true if calls of a tenant wait for a slot.
+    #[must_use]
+    pub fn has_waiting(&self, tenant: &TenantId) -> bool {
+        self.state().waiting.contains_key(tenant)
+    }
+
     /// Returns how many slots are free and how many calls wait.
     #[cfg(test)]
     fn load(&self) -> QueueLoad {

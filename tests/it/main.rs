@@ -47,6 +47,7 @@ mod replaced_files;
 mod request_ids;
 mod root_fields;
 mod schema;
+mod shared_pages;
 mod status;
 mod stopping;
 mod style;

@@ -1,6 +1,8 @@
 //! Random histories in which Move omits, nulls, cuts, garbles and twice encodes metadata: nobody reads
 //! a byte of anybody else, no owner reads that its job is missing, and no record is lost.
 
+use std::time::Duration;
+
 use jobs_gateway::sandbox::{Job, SandboxOptions, State};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -221,6 +223,8 @@ impl History {
     }
 
     async fn list(&self, tenant: usize, spoiled: Option<Spoiled>, every: usize) {
+        // No page of an earlier listing is at hand any more.
+        self.world.pass(Duration::from_secs(2)).await;
         if let Some(spoiled) = spoiled {
             self.world.sandbox.fail_always(Some("listJobs"), Some(spoiled.fault(every)));
         }

@@ -70,6 +70,7 @@ async fn every_metric_of_the_table_is_shown_with_its_labels_and_no_other() {
     Tls::open(files).unwrap();
     let id = world.create("acme", "{}").await;
     world.get("acme", &id, "id").await;
+    world.ask("acme", "{ listJobs { first } }", json!({})).await;
     let create = json!({"query": format!(
         "mutation {{ createSingleCamJob(takeId: \"{SINGLECAM_TAKE}\") {{ id }} }}"
     )});
