@@ -260,7 +260,8 @@ fn place_all<'a>(writer: &mut Writer<'a>, root: &RootPlan, unit: &Unit, errors: 
     writer.begin_root(errors);
     if !errors.is_empty() {
         let base = place::root_path(&root.step, unit.entity);
-        let placed = place::placed(writer.tenant(), &root.step, &base, errors);
+        let type_name = unit.field.entity().type_name();
+        let placed = place::placed(writer.tenant(), &root.step, type_name, &base, errors);
         writer.errors.extend(placed);
     }
 }

@@ -11,18 +11,19 @@ use crate::model::Tenant;
 use crate::operation::{Pos, Shape};
 use crate::upstream::{FieldError, PathSegment};
 
-/// Places errors of Move's about a root field: one for every alias of the field that each is about. `base` is the
-/// way to the field's value.
+/// Places errors of Move's about a root field whose value is of a type: one for every alias of the field that each
+/// is about. `base` is the way to the field's value.
 #[must_use]
 pub fn placed(
     tenant: &Tenant,
     root: &Step,
+    type_name: &str,
     base: &[Segment],
     errors: &[FieldError],
 ) -> Vec<PlacedError> {
     let mut all = Vec::new();
     for error in errors {
-        for (below, step) in reached(root, &error.path) {
+        for (below, step) in reached(root, type_name, &error.path) {
             let data = error.data.as_ref().and_then(|data| selected(tenant, step, data.root()));
             let api = ApiError::of_field(error, data.as_ref());
             let path = [base, &below].concat();
@@ -38,7 +39,11 @@ pub fn placed(
 
 /// Finds where the caller sees what Move calls `path`, and by which step it is written. A path that leads to nothing
 /// the caller selected ends where the selection ends.
-fn reached<'a>(root: &'a Step, path: &[PathSegment]) -> Vec<(Vec<Segment>, &'a Step)> {
+fn reached<'a>(
+    root: &'a Step,
+    type_name: &str,
+    path: &[PathSegment],
+) -> Vec<(Vec<Segment>, &'a Step)> {
     let mut ends = Vec::new();
     let mut going = vec![(Vec::new(), root)];
     for segment in path {
@@ -53,7 +58,7 @@ fn reached<'a>(root: &'a Step, path: &[PathSegment]) -> Vec<(Vec<Segment>, &'a S
                 }
                 PathSegment::Field(name) => name,
             };
-            let below = step.objects().iter().flat_map(|object| &object.fields);
+            let below = of_its_type(step, type_name);
             let mut is_end = true;
             for own in below {
                 let is_short = own.source == Source::PercentageComplete && name == "progress";
@@ -72,6 +77,17 @@ fn reached<'a>(root: &'a Step, path: &[PathSegment]) -> Vec<(Vec<Segment>, &'a S
     }
     ends.extend(going);
     ends
+}
+
+/// The fields of an object that is of this type, if it may be of several.
+fn of_its_type<'a>(step: &'a Step, type_name: &str) -> &'a [Step] {
+    match step.objects() {
+        [object] => &object.fields,
+        objects => {
+            let own = objects.iter().find(|object| *object.type_name == *type_name);
+            own.map_or(&[], |object| &object.fields)
+        }
+    }
 }
 
 /// Picks what the caller selected of the data beside an error, in Move's names, as the tenant may see it. What does

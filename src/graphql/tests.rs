@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::execute::Answering;
-use super::plan::Plan;
+use super::plan::{Plan, RootPlan};
 use super::roots::{Failed, Outcome, Resolved};
 use super::schemas::schema_without;
 use crate::jobs::fixture::{Held, Place, tenant};
@@ -19,9 +19,9 @@ use crate::json::{Json, JsonRef};
 use crate::model::{
     Account, AccountId, Activity, EntityKind, FieldCoordinate, Group, RequestId, RootField, Tenant,
 };
-use crate::operation::{Documents, Limits, Operation, Schema, sdl_without};
+use crate::operation::{Documents, Limits, Operation, Schema, Unit, sdl_without};
 use crate::types::sdl;
-use crate::upstream::Entity;
+use crate::upstream::{Entity, FieldError, PathSegment};
 use random::{Dice, Random};
 
 /// A document to be judged.
@@ -68,7 +68,7 @@ struct Ours {
     documents: Documents,
     schemas: [Arc<Schema>; 2],
     tenant: Tenant,
-    entities: Vec<Arc<Owned>>,
+    entities: Vec<(Arc<Owned>, Option<FieldError>)>,
     code: Entity,
 }
 
@@ -86,9 +86,17 @@ impl Ours {
         let tenant = alone();
         let own = |entity: &Value| {
             let kind = entity["__typename"].as_str().and_then(EntityKind::from_type_name)?;
+            let failing = entity["_failing"].as_str().map(|field| FieldError {
+                message: "failing".to_owned(),
+                error_type: None,
+                error_info: None,
+                data: None,
+                path: vec![PathSegment::Field(field.into())],
+                has_path: true,
+            });
             let entity = Entity::parse(&entity.to_string()).expect("an object");
             let owned = Owned::verify(&tenant, kind, Held::ByNobody, entity, &[], Place::Root);
-            Some(Arc::new(owned.expect("the tenant's")))
+            Some((Arc::new(owned.expect("the tenant's")), failing))
         };
         let code = entities.iter().find(|entity| entity["__typename"] == "ShareCode");
         let code = code.and_then(|code| Entity::parse(&code.to_string())).expect("a code");
@@ -114,9 +122,7 @@ impl Ours {
         for unit in &operation.units {
             let is_over = outcomes.last().is_some_and(|last| !matches!(last, Some(Ok(_))));
             let is_done = operation.kind == crate::model::Kind::Query || !is_over;
-            outcomes.push(
-                is_done.then(|| self.outcome(&operation, unit.root, unit.entity, unit.field)),
-            );
+            outcomes.push(is_done.then(|| self.outcome(&operation, &plan.roots[unit.root], unit)));
         }
         let answering = Answering {
             plan: &plan,
@@ -133,16 +139,13 @@ impl Ours {
         Verdict { refused: None, data: raw(body.root().get("data")), paths }
     }
 
-    fn outcome(
-        &self,
-        operation: &Operation,
-        root: usize,
-        entity: Option<usize>,
-        field: RootField,
-    ) -> Outcome {
+    fn outcome(&self, operation: &Operation, plan: &RootPlan, unit: &Unit) -> Outcome {
+        let &Unit { root, entity, field, .. } = unit;
         let arguments = operation.arguments(root).expect("arguments");
         let kind = field.entity();
-        let mut own = self.entities.iter().filter(|entity| entity.kind() == kind);
+        let mut own = self.entities.iter().filter(|(entity, _)| entity.kind() == kind);
+        let first =
+            || (Resolved::Entity(Arc::clone(&own.clone().next().expect("one").0)), Vec::new());
         let missing = || Failed::from(jobs::Error::NotFound(kind.name()));
         let id = match (entity, field.activity()) {
             (Some(place), _) => {
@@ -159,22 +162,35 @@ impl Ours {
             (None, Activity::Read) => match kind.id_argument() {
                 Some(argument) => arguments[argument].clone(),
                 None => {
-                    return Ok((Resolved::Entity(own.next().cloned().expect("one")), Vec::new()));
+                    return Ok(first());
                 }
             },
             (None, Activity::Update) => arguments["id"].clone(),
             (None, Activity::List) => {
-                let items: Vec<_> = own.map(|entity| Owned::clone(entity)).collect();
+                let items: Vec<_> = own.map(|(entity, _)| Owned::clone(entity)).collect();
                 let first = i32::try_from(items.len()).expect("few");
                 return Ok((Resolved::Page(Page { after: None, first, items }), Vec::new()));
             }
             (None, Activity::Create) => {
-                return Ok((Resolved::Entity(own.next().cloned().expect("one")), Vec::new()));
+                return Ok(first());
             }
         };
-        let found = own.find(|entity| entity.json().text_of("id").as_deref() == id.as_str());
-        Ok((Resolved::Entity(found.cloned().ok_or_else(missing)?), Vec::new()))
+        let is_it = |entity: &Owned| entity.json().text_of("id").as_deref() == id.as_str();
+        let (entity, failing) = own.find(|(entity, _)| is_it(entity)).ok_or_else(missing)?;
+        // Move fails at nothing that it was not asked for.
+        let is_asked = |error: &&FieldError| match error.path.as_slice() {
+            [PathSegment::Field(name)] => asks(plan, kind, name),
+            _ => false,
+        };
+        let errors = failing.iter().filter(is_asked).cloned().collect();
+        Ok((Resolved::Entity(Arc::clone(entity)), errors))
     }
+}
+
+/// Returns true if this field is asked for of entities of a kind.
+fn asks(plan: &RootPlan, kind: EntityKind, field: &str) -> bool {
+    let own = plan.step.objects().iter().filter(|steps| *steps.type_name == *kind.type_name());
+    own.flat_map(|steps| &steps.fields).any(|step| *step.name == *field)
 }
 
 /// The folder of graphql-js, if `scripts/test` installed it.

@@ -63,7 +63,8 @@ impl Random {
         }
     }
 
-    /// An object as Move might send it: sometimes without what the schema promises.
+    /// An object as Move might send it: sometimes without what the schema promises. `_failing` names a field that
+    /// is null because of an error.
     pub fn entity(&mut self, type_name: &str, id: &str) -> Value {
         let mut entity = self.object(type_name);
         entity.insert("__typename".into(), type_name.into());
@@ -73,6 +74,14 @@ impl Random {
             }
         }
         entity.remove("percentageComplete");
+        let may_fail = ["name", "name", "created", "take", "sources", "type"];
+        let failing = self.dice.of(&may_fail);
+        if self.dice.is(2)
+            && let Some(value) = entity.get_mut(failing)
+        {
+            *value = Value::Null;
+            entity.insert("_failing".into(), failing.into());
+        }
         entity.into()
     }
 
@@ -173,6 +182,13 @@ impl Random {
     fn selection(&mut self, type_name: &str, depth: usize) -> String {
         let fields = self.fields(type_name);
         let mut text = "{".to_owned();
+        if type_name == "_Entity" && self.dice.is(2) {
+            // One name in several types, which Move may fail at.
+            let name = self.dice.of(&["name", "created"]);
+            for own in ["Job", "Take", "HumanVolume"] {
+                text += &format!(" ... on {own} {{ {name} }}");
+            }
+        }
         for _ in 0..=self.dice.roll(3) {
             match self.dice.roll(9) {
                 0 => text += " __typename",
@@ -192,7 +208,7 @@ impl Random {
         let within: Vec<String> = match (type_name, self.dice.roll(3)) {
             ("Query" | "Mutation", _) | (_, 0) => vec![type_name.into()],
             ("Volume", _) => vec!["HumanVolume".into()],
-            ("_Entity", _) => vec!["Job".into()],
+            ("_Entity", _) => ["Job", "Take", "File", "HumanVolume"].map(Into::into).into(),
             _ => ["Job", "Take", "File", "Client", "Identifier", "Timestamped", "ClientOwner"]
                 .map(Into::into)
                 .into(),
