@@ -67,6 +67,13 @@ impl Schemas {
         self.views.get(&tenant.hidden_fields)
     }
 
+    /// A document that was valid for the tenant before and takes no more work, if it is remembered.
+    #[must_use]
+    pub fn worked_out(&self, tenant: &Tenant, text: &str) -> Option<Arc<Document>> {
+        let document = self.documents.remembered(&self.view(tenant)?.schema, text)?;
+        document.is_worked_out().then_some(document)
+    }
+
     /// A document as it is valid for the tenant.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::sync::Cache;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::slot::Slots;
 use super::{Bucket, BucketScope, LimitError, Slot};
@@ -36,6 +37,8 @@ pub struct TenantLimits {
     /// again; `None` if they have no limits, as such a cache takes 30 KiB.
     credentials: Option<Cache<(CredentialId, Name), Arc<Bucket>>>,
     slots: Slots,
+    /// Held by the request of which a document is parsed.
+    parsing: Arc<Mutex<()>>,
 }
 
 /// The name of a bucket: what it limits.
@@ -167,6 +170,7 @@ impl TenantLimits {
                 Some(before) => before.slots.resized(limits.max_in_flight),
                 None => Slots::new(limits.max_in_flight),
             },
+            parsing: before.map_or_else(Arc::default, |before| Arc::clone(&before.parsing)),
         }
     }
 
@@ -182,6 +186,12 @@ impl TenantLimits {
     /// When all are taken.
     pub fn enter(&self) -> Result<Slot, LimitError> {
         self.slots.take()
+    }
+
+    /// Waits until none of the tenant's other documents is being parsed. Its requests take turns as they came, and
+    /// between two of them others' requests go on.
+    pub async fn turn_to_parse(&self) -> MutexGuard<'_, ()> {
+        self.parsing.lock().await
     }
 
     /// The buckets that a charge takes from, and how much from each; the narrowest first.
@@ -230,5 +240,33 @@ impl TenantLimits {
             Some(credentials) => credentials.get_with((credential.clone(), name), bucket),
             None => bucket(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn documents_of_one_tenant_are_parsed_in_turns_also_across_a_reload() {
+        let limits = |max_cost| RateLimits {
+            queries: None,
+            mutations: None,
+            operations: Vec::new(),
+            introspection: None,
+            credential_queries: None,
+            credential_mutations: None,
+            max_cost,
+            max_in_flight: 64,
+        };
+        let [before, other] = [1, 1].map(|cost| TenantLimits::new(&limits(cost), None));
+        let after = TenantLimits::new(&limits(2), Some(&before));
+        let turn = before.turn_to_parse().now_or_never().expect("nobody has it");
+        assert!(after.turn_to_parse().now_or_never().is_none());
+        assert!(other.turn_to_parse().now_or_never().is_some());
+        drop(turn);
+        assert!(after.turn_to_parse().now_or_never().is_some());
     }
 }

@@ -146,12 +146,18 @@ impl Documents {
         &self.limits
     }
 
+    /// A document that was valid in a schema before, if it is remembered.
+    #[must_use]
+    pub fn remembered(&self, schema: &Schema, text: &str) -> Option<Arc<Document>> {
+        self.valid.get(&Wanted { schema: schema.id, text })
+    }
+
     /// A document as it is valid in a schema.
     ///
     /// # Errors
     /// When it is not GraphQL, over a limit, or does not fit the schema.
     pub fn parse(&self, schema: &Arc<Schema>, text: &str) -> Result<Arc<Document>, Error> {
-        if let Some(document) = self.valid.get(&Wanted { schema: schema.id, text }) {
+        if let Some(document) = self.remembered(schema, text) {
             return Ok(document);
         }
         tokens::check(text, &self.limits)?;
@@ -184,6 +190,13 @@ fn parse(text: &str) -> Result<ast::Document, Error> {
 }
 
 impl Document {
+    /// Returns true if its operation takes no more work than fitting the variables: it has one form, which is made.
+    #[must_use]
+    pub fn is_worked_out(&self) -> bool {
+        let forms = self.forms.lock().unwrap_or_else(PoisonError::into_inner);
+        self.conditions.is_empty() && self.executable.operations.len() == forms.len()
+    }
+
     /// Picks the operation to execute and fits its variables to their types.
     ///
     /// # Errors

@@ -77,7 +77,7 @@ async fn run(
     if let Some(hit) = cached::find(service, &request, &key) {
         return Ok(cached::serve(service, &request, slot, &hit, record).await?);
     }
-    let operation = parse(&request, &key.text, record);
+    let operation = parse(&request, &key.text, record).await;
     let permitted = match operation.and_then(|operation| authorize(&request.caller, operation)) {
         Ok(permitted) => permitted,
         Err(refusal) => return Err(admit::charge_refused(service, &request, refusal, record).await),

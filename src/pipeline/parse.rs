@@ -10,11 +10,12 @@ use crate::http::request;
 use crate::model::{CallRecord, ErrorCode, Kind};
 use crate::operation::Operation;
 
-/// Parses a request's text.
+/// Parses a request's text. What is not worked out yet waits for its tenant's turn: parsing is the one stage that
+/// costs processor time before anything is charged for it, and so a tenant never has more than one processor of it.
 ///
 /// # Errors
 /// When it is no GraphQL request, its document cannot be executed, or it is a mutation by GET.
-pub fn parse(
+pub async fn parse(
     request: &Authenticated<'_>,
     text: &[u8],
     record: &mut CallRecord,
@@ -28,7 +29,13 @@ pub fn parse(
         error => error.into(),
     })?;
     let schemas = &request.rules.gateways;
-    let document = schemas.parse(&request.caller.tenant, &asked.query).map_err(of_document)?;
+    let tenant = &request.caller.tenant;
+    let (document, _turn) = if let Some(document) = schemas.worked_out(tenant, &asked.query) {
+        (document, None)
+    } else {
+        let turn = request.limits.turn_to_parse().await;
+        (schemas.parse(tenant, &asked.query).map_err(of_document)?, Some(turn))
+    };
     let operation = document
         .operation(asked.operation_name.as_deref(), asked.variables)
         .map_err(|error| of_document(vec![error.into()]))?;
