@@ -9,6 +9,7 @@ pub mod operation; // document -> operation: limited, validated, brought into it
 pub mod limit; // may it be done now: rates, requests at once
 pub mod idempotency; // was it done before: mutations that may be sent again
 pub mod graphql; // the one executor: plans, answers, and the one mapping of errors
+pub mod live; // who waits for a job hears of it: one question to Move for all
 pub mod jobs; // get, list, create, update: ownership, envelope, cursor. The heart
 pub mod cache; // what is known of jobs, and whole answers: for how long, and until which write
 pub mod seal; // what leaves for a store that others reach is encrypted and bound to its place

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::App;
 use crate::cache::CacheSize;
 use crate::jobs::Jobs;
+use crate::live::watch::Watcher;
 use crate::pipeline::Service;
 use crate::reload::{Follower, Gateway};
 use crate::supervision::Task;
@@ -54,6 +55,11 @@ pub(super) fn start(app: App) -> io::Result<Vec<Task>> {
             async move { shared.follow(&versions).await }
         }));
     }
+    let watcher = Watcher::new(&jobs, &config.watch);
+    tasks.push(supervisor.start("watch", move || {
+        let watcher = watcher.clone();
+        async move { watcher.run().await }
+    }));
     if let Some(tls) = tls {
         tasks.push(supervisor.start("tls", move || {
             let tls = Arc::clone(&tls);

@@ -17,19 +17,23 @@
 //! | 60 ms | the second fetch lands: D gets its job, and nobody else, as it began before the write | 9 | none |
 
 mod entities;
+mod hub;
 mod in_flight;
 mod lifetime;
 mod presigned;
 mod responses;
 mod shared;
+mod sightings;
 mod turn;
 mod versions;
 
 pub use entities::{EntityCache, Entry, Key};
+pub use hub::{Due, Hub, Listener, Pace};
 pub use in_flight::{InFlight, Terms};
 pub use lifetime::{Lifetime, Phase, State};
 pub use responses::{CachedResponse, ResponseCache, ResponseKey, Root};
 pub use shared::{SharedEntry, SharedTier, Stamp};
+pub use sightings::Sightings;
 pub use turn::SharedTurn;
 pub use versions::Versions;
 

@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::{Key, Versions};
-use crate::model::{EntityId, EntityKind, Selection, TenantId};
+use crate::model::{EntityId, EntityKind, Progress, Selection, TenantId};
 use crate::shared_state::{PATIENCE, PREFIX, REST, SharedState};
 
 /// The bytes of a nonce, which stands before the sealed text.
@@ -132,6 +132,9 @@ struct Message {
     /// Its kind and its id.
     #[serde(default)]
     entity: Option<(EntityKind, String)>,
+    /// The progress of the job, if it was read and not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seen: Option<Progress>,
 }
 
 fn forget_channel() -> String {
@@ -217,13 +220,14 @@ impl SharedTier {
 
     /// Tells all replicas that an entity was read from Move after its stamp was taken, and waits (20 ms at
     /// most) until they have forgotten what they knew, which is older. What was read is stored for as
-    /// long as it is of use, if it may be. Gives false if something else was told or written since the
+    /// long as it is of use, if it may be; `seen` is what others may tell of a job. Gives false if something else was told or written since the
     /// stamp was taken: nobody knows then what is newer, and nothing is kept.
     pub async fn land(
         &self,
         key: &Key,
         stamp: Option<Stamp>,
         known: Option<(SharedEntry, Duration)>,
+        seen: Option<Progress>,
     ) -> bool {
         let (entry, counter) = (entry_key(key), counter_of_entity(key));
         let landed = stamp.map(|Stamp([entity, tenant, all])| Stamp([entity + 1, tenant, all]));
@@ -238,7 +242,7 @@ impl SharedTier {
             Some((sealed, stays)) => pipeline.pset_ex(&entry, sealed, stays).ignore(),
             None => pipeline.del(&entry).ignore(),
         };
-        let told = self.tell(pipeline, Some(&key.tenant), Some(&key.id)).await;
+        let told = self.tell(pipeline, Some(&key.tenant), Some(&key.id), seen).await;
         if let Some([count, ..]) = told.as_deref() {
             return landed.is_none_or(|landed| landed.0[0] == *count);
         }
@@ -268,7 +272,7 @@ impl SharedTier {
             pipeline.incr(counter_of_tenant(tenant), 1).ignore();
         }
         let mut debt = Debt { owes: &self.owes, is_paid: false };
-        debt.is_paid = self.tell(pipeline, Some(tenant), id).await.is_some();
+        debt.is_paid = self.tell(pipeline, Some(tenant), id, None).await.is_some();
     }
 
     /// Publishes at the end of a pipeline, and waits for every other replica's word. Gives the numbers
@@ -278,8 +282,9 @@ impl SharedTier {
         mut pipeline: redis::Pipeline,
         tenant: Option<&TenantId>,
         entity: Option<&EntityId>,
+        seen: Option<Progress>,
     ) -> Option<Vec<u64>> {
-        let (id, message) = self.message(tenant, entity);
+        let (id, message) = self.message(tenant, entity, seen);
         pipeline.publish(forget_channel(), message);
         let forgotten = Arc::new(Semaphore::new(0));
         let _waiting = Waiting::begin(self, id, &forgotten);
@@ -296,11 +301,16 @@ impl SharedTier {
     }
 
     #[expect(clippy::expect_used, reason = "texts and numbers are always JSON")]
-    fn message(&self, tenant: Option<&TenantId>, entity: Option<&EntityId>) -> (u64, String) {
+    fn message(
+        &self,
+        tenant: Option<&TenantId>,
+        entity: Option<&EntityId>,
+        seen: Option<Progress>,
+    ) -> (u64, String) {
         let id = self.next_message.fetch_add(1, Ordering::Relaxed);
         let tenant = tenant.map(ToString::to_string);
         let entity = entity.map(|id| (id.kind(), id.to_string()));
-        let message = Message { from: self.replica.clone(), id, tenant, entity };
+        let message = Message { from: self.replica.clone(), id, tenant, entity, seen };
         (id, serde_json::to_string(&message).expect("it is JSON"))
     }
 
@@ -368,7 +378,7 @@ impl SharedTier {
         if !untold.is_empty() {
             let mut pipeline = redis::pipe();
             for key in &untold {
-                let (_, message) = self.message(Some(&key.tenant), Some(&key.id));
+                let (_, message) = self.message(Some(&key.tenant), Some(&key.id), None);
                 pipeline.incr(counter_of_entity(key), 1).ignore().del(entry_key(key)).ignore();
                 pipeline.publish(forget_channel(), message).ignore();
             }
@@ -379,7 +389,7 @@ impl SharedTier {
         }
         if self.owes.load(Ordering::SeqCst) {
             let mut pipeline = redis::pipe();
-            let (_, message) = self.message(None, None);
+            let (_, message) = self.message(None, None, None);
             pipeline.incr(counter_of_all(), 1).ignore();
             pipeline.publish(forget_channel(), message).ignore();
             let ask = async |redis: &mut _| pipeline.query_async::<()>(redis).await;
@@ -396,7 +406,13 @@ impl SharedTier {
         match (tenant, id) {
             // What this replica wrote or read itself, it has counted already.
             (Some(_), Some(_)) if message.from == self.replica => {}
-            (Some(tenant), Some(id)) => versions.forget_entity(&Key { tenant, id }),
+            (Some(tenant), Some(id)) => {
+                let key = Key { tenant, id };
+                match &message.seen {
+                    Some(progress) => versions.forget_seen(&key, progress),
+                    None => versions.forget_entity(&key),
+                }
+            }
             (Some(tenant), None) => versions.forget_tenant(&tenant),
             (None, _) => versions.forget_all(),
         }

@@ -5,8 +5,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::Key;
-use crate::model::{TenantId, Version};
+use super::{Hub, Key};
+use crate::model::{Progress, TenantId, Version};
 
 /// The number of counters tenants have. Two tenants that share one cost each other fetches after a write
 /// to all that is theirs, never a wrong answer.
@@ -28,6 +28,7 @@ pub struct Versions {
     told: Box<[AtomicU64]>,
     told_to_all: AtomicU64,
     hasher: RandomState,
+    hub: Arc<Hub>,
 }
 
 /// The counters of the entities of which somebody holds a version. Nobody can tell the difference if one
@@ -64,6 +65,7 @@ impl Default for Versions {
             told: (0..TENANTS).map(|_| AtomicU64::new(0)).collect(),
             told_to_all: AtomicU64::new(0),
             hasher: RandomState::new(),
+            hub: Arc::default(),
         }
     }
 }
@@ -95,10 +97,28 @@ impl Versions {
         is_alone.then(|| Version { count: count + 1, ..version.clone() })
     }
 
-    /// The entity was written, or may have been, or somebody else told of it.
+    /// Returns the hub of those who listen to jobs: it is told of what is forgotten here.
+    #[must_use]
+    pub const fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// The entity was written, or may have been.
     pub fn forget_entity(&self, key: &Key) {
+        self.count(key);
+        self.hub.changed(&key.tenant, &key.id);
+    }
+
+    /// Another replica read the job and told this of it.
+    pub fn forget_seen(&self, key: &Key, progress: &Progress) {
+        self.count(key);
+        self.hub.seen(key, progress);
+    }
+
+    fn count(&self, key: &Key) {
         self.tell(&key.tenant, self.moment());
-        if let Some(counter) = self.counters().live.get(key).and_then(Weak::upgrade) {
+        let counter = self.counters().live.get(key).and_then(Weak::upgrade);
+        if let Some(counter) = counter {
             counter.fetch_add(1, Ordering::SeqCst);
         }
     }
@@ -109,12 +129,14 @@ impl Versions {
         if let Some(counter) = self.tenants.get(self.slot(tenant) as usize) {
             counter.fetch_add(1, Ordering::SeqCst);
         }
+        self.hub.tenant_may_have_changed(tenant);
     }
 
     /// Nothing that is known may be given any more: writes may have been missed.
     pub fn forget_all(&self) {
         self.everybody.fetch_add(1, Ordering::SeqCst);
         self.told_to_all.fetch_max(self.moment(), Ordering::SeqCst);
+        self.hub.all_may_have_changed();
     }
 
     /// A moment after all others. To be taken before something is fetched that is everybody's.

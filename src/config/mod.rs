@@ -16,6 +16,7 @@ pub use audit::Audit;
 pub use forms::StoreFile;
 pub use issuers::{Issuer, KeySource};
 
+use crate::live;
 use crate::model::{OnTrouble, Secret, Weights};
 use crate::operation::Limits;
 use crate::settings;
@@ -63,6 +64,8 @@ settings! {
         cursor_key: Optional<SealingKey> | "made at start",
         /// The memory of mutations that carry an `Idempotency-Key`.
         idempotency: Sub<Idempotency>,
+        /// The questions to Move for those who wait for a job.
+        watch: Sub<live::watch::Settings>,
         /// The records of what tenants do.
         audit: Optional<AuditForm>,
         /// The log, and what a collector is sent.
@@ -272,6 +275,7 @@ impl Config {
             shared_state: None,
             cursor_key: None,
             idempotency: Idempotency { file: StoreFile::Memory, ..unset() },
+            watch: unset(),
             audit: None,
             telemetry: unset(),
         }

@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 
 use crate::cache::{Entry, Key, Lifetime, Phase, SharedEntry, Stamp, State, Terms};
 use crate::model::{
-    CachePolicy, CacheStatus, Caller, EntityId, EntityKind, RequestContext, Selection, Tenant,
-    Trail, Version,
+    CachePolicy, CacheStatus, Caller, EntityId, EntityKind, Progress, RequestContext, Selection,
+    Tenant, Trail, Version,
 };
 use crate::upstream::{self, Call, Entity, EntityDocument, FieldError, Reply};
 
@@ -71,26 +71,29 @@ impl Jobs {
         let (jobs, trail, id) = (self.clone(), trail.clone(), key.id.clone());
         let (selection, version) = (Arc::clone(&needed.selection), terms.version.clone());
         // On the heap: it is moved several times before it runs, and it is large.
-        let fetch =
-            Box::pin(
-                async move { jobs.fetch_entity(request, trail, id, needed, version, seat).await },
-            );
+        let fetch = Box::pin(async move {
+            let key = Key { tenant: request.caller.tenant.id.clone(), id };
+            let fetched = jobs.fetch_entity(request, trail, &key, needed, version, seat).await;
+            if let Ok(Fetched { entry, .. }) = &fetched {
+                jobs.tell_listeners(&key, &entry.value);
+            }
+            fetched
+        });
         self.in_flight.start(key, selection, terms, fetch)
     }
 
     async fn fetch_entity(
-        self,
+        &self,
         request: RequestContext,
         trail: Trail,
-        id: EntityId,
+        key: &Key,
         needed: Needed,
         version: Version,
         seat: Option<Seat>,
     ) -> FetchResult {
         let tenant = &request.caller.tenant;
-        let key = Key { tenant: tenant.id.clone(), id };
         let selection = Arc::clone(&needed.selection);
-        let stamp = match Box::pin(self.known_elsewhere(&request, &key, &selection, &version)).await
+        let stamp = match Box::pin(self.known_elsewhere(&request, key, &selection, &version)).await
         {
             ControlFlow::Break(fetched) => return Ok(fetched),
             ControlFlow::Continue(stamp) => stamp,
@@ -135,16 +138,27 @@ impl Jobs {
                         Duration::try_from(lifetime.end().duration_since(now)).unwrap_or_default();
                     (SharedEntry { fetched: asked_at, rules, selection, entity }, stays)
                 });
-                Box::pin(shared.land(&key, stamp, known)).await
+                Box::pin(shared.land(key, stamp, known, progress_of(key, &value))).await
             }
         };
         let version = self.versions.land(&version).filter(|_| is_newest).unwrap_or(version);
         let (tenant, weight) = (Arc::clone(tenant), 2 * size);
         let entry = Arc::new(Entry { value, selection, tenant, lifetime, version, weight });
         if is_kept {
-            self.cache.put(key, Arc::clone(&entry), now);
+            self.cache.put(key.clone(), Arc::clone(&entry), now);
         }
         Ok(Fetched { entry, errors: errors.into(), status: CacheStatus::Miss })
+    }
+
+    /// Tells those who listen to a job what is known of it now.
+    fn tell_listeners(&self, key: &Key, known: &CachedEntity) {
+        let hub = self.versions.hub();
+        if hub.is_listened() {
+            match progress_of(key, known) {
+                Some(progress) => hub.seen(key, &progress),
+                None => hub.changed(&key.tenant, &key.id),
+            }
+        }
     }
 
     /// Looks for what another replica fetched. If it does not do, returns the stamp under which what is fetched now
@@ -212,6 +226,16 @@ impl Jobs {
         document: &EntityDocument,
     ) -> Result<Reply<Entity>, upstream::Error> {
         self.upstream.call(request, trail, &Call::get(id, document)).await
+    }
+}
+
+/// Returns the progress of a job; `None` for what is no job, or is not there.
+fn progress_of(key: &Key, known: &CachedEntity) -> Option<Progress> {
+    match known {
+        CachedEntity::Owned(owned) if key.id.kind() == EntityKind::Job => {
+            Some(owned.entity().job_progress())
+        }
+        CachedEntity::Owned(_) | CachedEntity::NotFound => None,
     }
 }
 

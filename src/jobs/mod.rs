@@ -171,6 +171,11 @@ impl Jobs {
         }
     }
 
+    /// Resolves when a call to Move would keep nobody waiting.
+    pub async fn quiet(&self) {
+        self.upstream.quiet().await;
+    }
+
     /// Returns the state of the circuit breaker of each Move account.
     #[must_use]
     pub fn breakers(&self) -> Vec<upstream::BreakerReport> {

@@ -10,6 +10,7 @@ mod hex;
 mod ids;
 mod keyed;
 mod chunks;
+mod progress;
 mod record;
 mod request;
 mod root_field;
@@ -28,6 +29,7 @@ pub use hex::write_hex;
 pub use ids::{CallersRequestId, IdError, RequestId};
 pub use ids::{CredentialId, EntityId, Namespace, TenantId};
 pub use keyed::{Before, Effect, KeyedMutation, Look, OnTrouble};
+pub use progress::Progress;
 pub use record::{
     CallFacts, CallRecord, Decision, Execution, Failure, FieldOutcome, RefusedCaller,
 };

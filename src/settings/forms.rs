@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ scalars! {
     Bytes(usize): ValueKind::Size, values::bytes, |bytes: &usize| show_bytes(*bytes);
     /// A whole percentage up to 100.
     Percent(u32): ValueKind::Percentage, values::percentage, |value: &u32| format!("{value}%");
+    /// Units in a time, such as `1/s`.
+    UnitsPerTime((NonZeroU32, Duration)): ValueKind::Rate, values::rate, show_rate;
     /// An address and a port.
     Address(SocketAddr): ValueKind::Word, values::parsed("an address such as 127.0.0.1:4000"), shown;
     /// A network, or one address.
@@ -66,6 +69,15 @@ fn shown(value: &impl ToString) -> String {
 #[must_use]
 pub fn hidden<T>(_: &T) -> Option<String> {
     None
+}
+
+fn show_rate((units, per): &(NonZeroU32, Duration)) -> String {
+    let unit = match per.as_secs() {
+        1 => "s",
+        60 => "min",
+        _ => "h",
+    };
+    format!("{units}/{unit}")
 }
 
 /// The largest unit that shows all of it.

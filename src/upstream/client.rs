@@ -176,6 +176,11 @@ impl Upstream {
         self.queue.has_waiting(tenant)
     }
 
+    /// Resolves when nobody waits for a turn and there is room beside what is kept for those who hold few.
+    pub async fn quiet(&self) {
+        self.queue.quiet().await;
+    }
+
     /// Returns the state of the circuit breaker of each account that was called.
     #[must_use]
     pub fn breakers(&self) -> Vec<BreakerReport> {

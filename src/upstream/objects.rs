@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::field_error::{FieldError, PathSegment};
 use crate::json::{Json, JsonRef, Kind, Member};
+use crate::model::Progress;
 
 /// An object that a root field of Move's can be read as.
 pub trait Object: Sized {
@@ -137,6 +138,16 @@ impl Entity {
     #[must_use]
     pub fn progress(&self) -> Option<Cow<'_, str>> {
         self.0.root().get("progress")?.text_of("state")
+    }
+
+    /// The progress of the job, as far as Move was asked for it.
+    #[must_use]
+    pub fn job_progress(&self) -> Progress {
+        let state = self.state().or_else(|| self.progress());
+        let percent =
+            self.json().root().get("progress").and_then(|own| own.get("percentageComplete"));
+        let percent = percent.and_then(|percent| percent.raw().parse().ok());
+        Progress { state: state.map(|state| state.into_owned().into()), percent }
     }
 
     /// The ids of the files that it holds itself: not those of what it refers to.

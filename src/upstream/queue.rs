@@ -33,6 +33,8 @@ struct State {
     /// Whose turn it is next; every tenant who waits is in it once.
     turns: VecDeque<TenantId>,
     waiting: HashMap<TenantId, VecDeque<oneshot::Sender<Slot>>>,
+    /// Those who go on when nobody waits.
+    patient: Vec<oneshot::Sender<()>>,
 }
 
 /// The right to make one call; given back when it is dropped.
@@ -59,6 +61,7 @@ impl FairQueue {
             held: HashMap::new(),
             turns: VecDeque::new(),
             waiting: HashMap::new(),
+            patient: Vec::new(),
         })))
     }
 
@@ -80,6 +83,22 @@ impl FairQueue {
         self.state().waiting.contains_key(tenant)
     }
 
+    /// Resolves when nobody waits and slots are free beside those that are kept.
+    pub async fn quiet(&self) {
+        let told = {
+            let mut state = self.state();
+            if state.is_quiet() {
+                return;
+            }
+            let (tell, told) = oneshot::channel();
+            state.patient.retain(|patient| !patient.is_closed());
+            state.patient.push(tell);
+            told
+        };
+        // The sender is used before it is dropped.
+        let _ = told.await;
+    }
+
     /// Returns how many slots are free and how many calls wait.
     #[cfg(test)]
     fn load(&self) -> QueueLoad {
@@ -97,6 +116,10 @@ impl State {
     fn may_take(&self, tenant: &TenantId) -> bool {
         let holds = self.held.get(tenant).copied().unwrap_or_default();
         self.free > self.reserved || (self.free > 0 && holds < self.reserved)
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.turns.is_empty() && self.free > self.reserved
     }
 
     fn take(&mut self, queue: &FairQueue, tenant: &TenantId) -> Slot {
@@ -163,6 +186,11 @@ impl State {
             }
         }
         passed_over.into_iter().rev().for_each(|tenant| self.turns.push_front(tenant));
+        if self.is_quiet() {
+            for patient in self.patient.drain(..) {
+                let _ = patient.send(());
+            }
+        }
     }
 }
 
@@ -246,6 +274,30 @@ mod tests {
         gone.abort();
         let _ = gone.await;
         assert_eq!(queue.load(), QueueLoad { free: 1, waiting: 0 });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_patient_goes_on_when_nobody_waits_any_more() {
+        let queue = FairQueue::new(1);
+        queue.quiet().await;
+        let held = queue.slot(&tenant("a"), later()).await.expect("a slot");
+        let patient = tokio::spawn({
+            let queue = queue.clone();
+            async move { queue.quiet().await }
+        });
+        let caller = tokio::spawn({
+            let queue = queue.clone();
+            async move { queue.slot(&tenant("b"), later()).await }
+        });
+        while queue.load().waiting == 0 {
+            tokio::task::yield_now().await;
+        }
+        drop(held);
+        let held = caller.await.expect("it ends").expect("its turn");
+        tokio::task::yield_now().await;
+        assert!(!patient.is_finished());
+        drop(held);
+        patient.await.expect("it ends");
     }
 
     #[tokio::test(start_paused = true)]

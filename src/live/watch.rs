@@ -1,0 +1,155 @@
+//! One poller for all who wait, of all tenants. What callers, webhooks and other replicas tell of a job postpones the
+//! question about it: Move is asked for what nobody told.
+//!
+//! The jobs of an account that are due go up together, 25 a document and one document at a time, within the account's
+//! budget and behind what callers ask.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::pace::pace;
+use crate::cache::{Due, Hub};
+use crate::jobs::{Jobs, Wanted};
+use crate::model::{
+    AccountId, Caller, EntityKind, RequestContext, RequestId, RootField, Selection, Trail,
+};
+use crate::settings;
+use crate::settings::forms::UnitsPerTime;
+
+/// The most jobs in one document.
+const MOST: usize = 25;
+
+/// The time after which a question is in vain.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The time to look again where nothing is due.
+const IDLE: Duration = Duration::from_mins(1);
+
+settings! {
+    /// The questions to Move for those who wait for a job.
+    pub struct Settings: Default {
+        /// Documents that each Move account is asked in a time for those who wait, up to 25 jobs each; see [live updates](live-updates.md).
+        max_rate: UnitsPerTime = (NonZeroU32::MIN, Duration::from_secs(1)),
+    }
+}
+
+/// Asks Move for the jobs that somebody waits for.
+#[derive(Debug, Clone)]
+pub struct Watcher {
+    jobs: Jobs,
+    hub: Arc<Hub>,
+    wanted: Arc<Wanted>,
+    /// The least time between two documents of one account.
+    interval: Duration,
+}
+
+/// Jobs that are being asked for; each is due again at its pace when this is dropped.
+struct Asking {
+    hub: Arc<Hub>,
+    due: Vec<Due>,
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.due.iter().for_each(|due| self.hub.asked(&due.key));
+    }
+}
+
+impl Watcher {
+    /// Asks at most so often.
+    #[must_use]
+    pub fn new(jobs: &Jobs, settings: &Settings) -> Self {
+        let mut wanted = Selection::of_leaves(["state"]);
+        wanted.field("progress").merge(&Selection::of_leaves(["state", "percentageComplete"]));
+        let (documents, per) = settings.max_rate;
+        Self {
+            jobs: jobs.clone(),
+            hub: Arc::clone(jobs.versions().hub()),
+            wanted: Arc::new(Wanted::of(EntityKind::Job, wanted)),
+            interval: per / documents.get(),
+        }
+    }
+
+    /// Asks for what is due, until it is aborted.
+    pub async fn run(&self) {
+        let mut rests: HashMap<AccountId, Instant> = HashMap::new();
+        let mut busy: HashMap<tokio::task::Id, AccountId> = HashMap::new();
+        let mut questions: JoinSet<()> = JoinSet::new();
+        loop {
+            let now = Instant::now();
+            rests.retain(|_, until| *until > now);
+            let is_busy = |account: &AccountId| {
+                rests.contains_key(account) || busy.values().any(|own| own == account)
+            };
+            let taken = self.hub.take_due(pace, MOST, is_busy);
+            for (account, due) in taken {
+                rests.insert(account.clone(), now + self.interval);
+                let asking = Asking { hub: Arc::clone(&self.hub), due };
+                let question = questions.spawn(self.clone().ask(asking));
+                busy.insert(question.id(), account);
+            }
+            let next = self.hub.next_due(pace).unwrap_or(now + IDLE);
+            // What is due already waits for its account.
+            let wake = match rests.values().min() {
+                Some(rested) if next <= now => *rested,
+                Some(rested) => next.min(*rested),
+                None if next <= now => now + self.interval,
+                None => next,
+            };
+            tokio::select! {
+                () = sleep_until(wake) => {}
+                () = self.hub.stirred() => {}
+                Some(ended) = questions.join_next_with_id() => {
+                    let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+                    busy.remove(&id);
+                }
+            }
+        }
+    }
+
+    /// Asks for several jobs of one account in one document. What comes of it, whoever listens hears from the hub.
+    async fn ask(self, asking: Asking) {
+        let Some(first) = asking.due.first() else { return };
+        // Before the question is asked, so that no caller joins one that waits behind all others.
+        self.jobs.quiet().await;
+        let mut seat = (asking.due.len() > 1).then(|| self.jobs.together(&request(&first.caller)));
+        let (jobs, wanted) = (&self.jobs, &self.wanted);
+        let reads: Vec<_> = asking
+            .due
+            .iter()
+            .map(|Due { key, caller }| {
+                let (own, trail) = (seat.clone(), Trail::unread(RootField::GetJob));
+                let request = request(caller);
+                async move {
+                    // What Move is told to answer and does not, its callers are told: nobody waits for this one.
+                    let _ = jobs.get(&request, &trail, &key.id, wanted, own).await;
+                }
+            })
+            .collect();
+        // The others wait for every seat.
+        seat.take();
+        join_all(reads).await;
+    }
+}
+
+/// A request in the name of somebody who waits.
+fn request(caller: &Caller) -> RequestContext {
+    RequestContext {
+        id: RequestId::new(),
+        callers_id: None,
+        source: None,
+        caller: caller.clone(),
+        deadline: Instant::now() + PATIENCE,
+        fresh: true,
+        trace: None,
+        forward: None,
+        keyed: None,
+        trails: Arc::default(),
+    }
+}
