@@ -17,6 +17,8 @@ use std::time::Duration;
 
 pub use status::VERSION;
 
+use futures_util::FutureExt;
+use futures_util::future::join;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
 
@@ -34,6 +36,7 @@ use crate::settings::Diagnostics;
 use crate::supervision::{self, Supervisor};
 use crate::telemetry::{self, metrics};
 use crate::upstream::Upstream;
+use crate::webhooks::{self, Webhooks};
 
 /// The time for which the audit file, and then its sinks, get to write what is left.
 const FLUSH: Duration = Duration::from_secs(5);
@@ -43,6 +46,12 @@ const ADMIN_CONNECTIONS: usize = 128;
 
 /// The longest time one of theirs may be idle.
 const ADMIN_KEEP_ALIVE: Duration = Duration::from_secs(100);
+
+/// The number of connections senders of events may have at once.
+const WEBHOOK_CONNECTIONS: usize = 256;
+
+/// The longest time one of theirs may be idle.
+const SENDERS_KEEP_ALIVE: Duration = Duration::from_secs(100);
 
 /// Why a gateway could not be built or bound.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +74,9 @@ pub enum Error {
     /// The file of idempotency keys cannot be used.
     #[error("`idempotency.file` cannot be opened: {0}")]
     Idempotency(#[from] idempotency::OpenError),
+    /// The file of events cannot be used.
+    #[error("the file of events, beside `idempotency.file`, cannot be opened: {0}")]
+    Webhooks(#[from] webhooks::EventFileError),
     /// A file that the configuration names cannot be read.
     #[error("cannot read {path}: {source}")]
     File {
@@ -98,6 +110,7 @@ pub struct App {
     http: reqwest::Client,
     surface: Endpoints,
     tls: Option<Arc<Tls>>,
+    webhooks: Option<Arc<Webhooks>>,
     config: Config,
     origin: Option<(ConfigSource, Basis)>,
     reloads: RulesReport,
@@ -110,10 +123,13 @@ pub struct Bound {
     app: App,
     listener: TcpListener,
     admin_listener: TcpListener,
+    webhooks_listener: Option<TcpListener>,
     /// The address that internal apps call.
     pub address: SocketAddr,
     /// The address that operators look at.
     pub admin_address: SocketAddr,
+    /// The address that senders of events call, if there is one.
+    pub webhooks_address: Option<SocketAddr>,
 }
 
 impl App {
@@ -151,14 +167,25 @@ impl App {
         pipeline::router(Arc::clone(&self.service), self.surface.clone())
     }
 
-    /// Listens on both addresses.
+    /// Listens on all addresses.
     ///
     /// # Errors
     /// When one of them is taken or not this machine's.
     pub fn bind(self) -> Result<Bound, Error> {
         let (listener, address) = listen(self.config.server.listen, "server.listen")?;
         let (admin_listener, admin_address) = listen(self.config.admin.listen, "admin.listen")?;
-        Ok(Bound { app: self, listener, admin_listener, address, admin_address })
+        let webhooks = self.config.webhooks.as_ref();
+        let webhooks = webhooks.map(|own| listen(own.listen, "webhooks.listen")).transpose()?;
+        let (webhooks_listener, webhooks_address) = webhooks.unzip();
+        Ok(Bound {
+            app: self,
+            listener,
+            admin_listener,
+            webhooks_listener,
+            address,
+            admin_address,
+            webhooks_address,
+        })
     }
 }
 
@@ -213,7 +240,7 @@ impl Bound {
     /// # Errors
     /// When a listener breaks, or a background task fails again and again.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
-        let Self { app, listener, admin_listener, .. } = self;
+        let Self { app, listener, admin_listener, webhooks_listener, .. } = self;
         let Server { shutdown_grace: grace, drain_delay, max_connections, keep_alive, .. } =
             app.config.server;
         let (service, journal) = (Arc::clone(&app.service), app.service.journal.clone());
@@ -229,6 +256,7 @@ impl Bound {
         let Server { proxy_protocol, ref trusted_proxies, .. } = app.config.server;
         let balancers = proxy_protocol.then(|| Proxies::new(trusted_proxies.clone()));
         let surface = app.surface.clone();
+        let webhooks = webhooks_listener.zip(app.webhooks.clone());
         let supervisor = app.supervisor.clone();
         // What goes on beside the requests ends with this function. Signals are heard from here on.
         let _background = background::start(app)?;
@@ -248,18 +276,20 @@ impl Bound {
                 draining.notify_one();
                 tokio::time::sleep(drain_delay).await;
             }
+            .shared()
         };
         let router = pipeline::router(service, surface);
         let serving = Serving {
             max_connections: possible(max_connections),
             keep_alive,
             tls,
-            readiness,
+            readiness: Arc::clone(&readiness),
             balancers,
             gauge: metrics::connections,
             evicted: metrics::connection_evicted,
         };
-        let serving = http::serve(listener, router, serving, stopped);
+        let serving = http::serve(listener, router, serving, stopped.clone());
+        let taking_events = take_events(webhooks, readiness, stopped);
         let unrecorded = journal.broken();
         let mut outcome = Ok(());
         let out_of_grace = async {
@@ -267,7 +297,7 @@ impl Bound {
             tokio::time::sleep(grace).await;
         };
         tokio::select! {
-            () = serving => {}
+            ((), ()) = join(serving, taking_events) => {}
             () = out_of_grace => {
                 tracing::warn!("requests were still under way when the grace was over");
             }
@@ -280,6 +310,27 @@ impl Bound {
         outcome
             .and_then(|()| failure.get().map_or(Ok(()), |failure| Err(io::Error::other(*failure))))
     }
+}
+
+/// Takes events until `stop` resolves, if any are to be taken. Behind a proxy that speaks TLS, as the internet must
+/// not meet it without one.
+async fn take_events(
+    webhooks: Option<(TcpListener, Arc<Webhooks>)>,
+    readiness: Arc<Readiness>,
+    stop: impl Future<Output = ()>,
+) {
+    let Some((listener, webhooks)) = webhooks else { return };
+    let serving = Serving {
+        max_connections: WEBHOOK_CONNECTIONS,
+        keep_alive: SENDERS_KEEP_ALIVE,
+        tls: None,
+        balancers: None,
+        readiness,
+        // Callers' connections are counted, these are not.
+        gauge: |_| {},
+        evicted: || {},
+    };
+    http::serve(listener, webhooks::router(webhooks), serving, stop).await;
 }
 
 /// Starts what follows the audit file.

@@ -4,6 +4,7 @@
 
 pub mod http; // bytes in, bytes out: connections, bodies, statuses
 pub mod pipeline; // the whole way of one request, a stage a file
+pub mod webhooks; // Move's events: taken in for certain, then looked into by asking Move
 pub mod auth; // credential -> caller
 pub mod operation; // document -> operation: limited, validated, brought into its normal form, remembered
 pub mod limit; // may it be done now: rates, requests at once

@@ -35,10 +35,13 @@ const LEARN_AGAIN: Duration = Duration::from_secs(15);
 
 /// Starts what goes on beside the requests; it ends when what is returned is dropped.
 pub(super) fn start(app: App) -> io::Result<Vec<Task>> {
+    let mut tasks = Vec::new();
+    if let Some(webhooks) = app.webhooks.clone() {
+        tasks.push(app.supervisor.start("webhooks", move || Arc::clone(&webhooks).run()));
+    }
     let App {
         service, upstream, jobs, shared, http, tls, config, origin, reloads, supervisor, ..
     } = app;
-    let mut tasks = Vec::new();
     tasks.push(supervisor.start("features", {
         let (service, upstream) = (Arc::clone(&service), Arc::clone(&upstream));
         move || learn_features(Arc::clone(&service), Arc::clone(&upstream))

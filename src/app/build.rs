@@ -22,6 +22,10 @@ use crate::seal::Seal;
 use crate::shared_state::SharedState;
 use crate::supervision::Supervisor;
 use crate::upstream::Upstream;
+use crate::webhooks::{self, Store, Webhooks};
+
+/// The name of the file of events.
+const EVENTS_FILE: &str = "webhooks.redb";
 
 /// The parts of a gateway that replicas share.
 struct SharedParts {
@@ -74,8 +78,10 @@ impl App {
             max_body: config.server.max_body,
             request_timeout: config.server.request_timeout,
         });
+        let webhooks = webhooks(config, &service, &jobs, shared.as_ref())?;
         Ok(Self {
             service,
+            webhooks,
             upstream,
             jobs,
             shared: shared.map(|shared| shared.tier),
@@ -164,6 +170,34 @@ fn idempotency(
         }
         opened => Ok(opened?),
     }
+}
+
+/// Opens the store of events, if any are to be taken: in Redis, in a file beside that of idempotency keys, or in this
+/// process.
+fn webhooks(
+    config: &Config,
+    service: &Arc<Service>,
+    jobs: &Jobs,
+    shared: Option<&SharedParts>,
+) -> Result<Option<Arc<Webhooks>>, Error> {
+    if config.webhooks.is_none() {
+        return Ok(None);
+    }
+    let beside = |file: &Path| file.with_file_name(EVENTS_FILE);
+    let store = match (shared, &config.idempotency.file) {
+        (Some(shared), _) => Store::redis(Arc::clone(&shared.state)),
+        (None, StoreFile::Memory) => Store::memory(),
+        (None, StoreFile::Named(file)) => Store::file(&beside(file))?,
+        (None, StoreFile::Usual(file)) => match Store::file(&beside(file)) {
+            Err(error) if !matches!(error, webhooks::EventFileError::Taken) => {
+                let file = beside(file).display().to_string();
+                tracing::warn!(%error, file, "events that wait are lost with this process");
+                Store::memory()
+            }
+            opened => opened?,
+        },
+    };
+    Ok(Some(Arc::new(Webhooks::new(Arc::clone(service), jobs.clone(), store))))
 }
 
 fn journal(config: &Config) -> Result<Journal, Error> {

@@ -12,8 +12,8 @@ use opentelemetry::trace::TraceId;
 
 use super::actor::{Actor, SourceEndpoint};
 use crate::model::{
-    CallRecord, CallersRequestId, ErrorCode, FieldOutcome, Notes, RequestContext, RequestId,
-    RootField, Trail,
+    CallRecord, Caller, CallersRequestId, ErrorCode, FieldOutcome, Notes, RequestContext,
+    RequestId, RootField, Trail,
 };
 
 /// One record before it has its place in the chain.
@@ -27,6 +27,17 @@ pub enum Event {
     Refusals(Refusals),
     /// The journal itself; no call at all.
     Journal(JournalNote),
+    /// An event of Move's that was looked into; no call of anybody's.
+    Notification(Box<Notification>),
+}
+
+/// An event of Move's, and what became of it.
+#[derive(Debug, Clone)]
+pub struct Notification {
+    pub(super) call: RecordedCall,
+    pub(super) field: RecordedField,
+    /// The end of it, in a word of the code's own.
+    pub(super) outcome: &'static str,
 }
 
 /// One root field of a mutation, before it is sent.
@@ -128,6 +139,29 @@ impl Intent {
     }
 }
 
+impl Notification {
+    /// An event, by the id that its sender gave it, that came at a moment. `caller` is the gateway itself, for the
+    /// tenant that it turned out to be about, and the trail that of its question to Move.
+    #[must_use]
+    pub fn new(
+        caller: Option<&Caller>,
+        trail: &Trail,
+        event: &str,
+        outcome: &'static str,
+        at: Timestamp,
+    ) -> Self {
+        let call = RecordedCall {
+            at,
+            request_id: RequestId::new(),
+            callers_id: CallersRequestId::parse(event),
+            actor: caller.map_or(Actor::Stranger, Actor::from),
+            source: None,
+            trace_id: None,
+        };
+        Self { call, field: trail.into(), outcome }
+    }
+}
+
 impl From<&CallRecord> for RecordedCall {
     fn from(record: &CallRecord) -> Self {
         Self {
@@ -179,6 +213,7 @@ impl Event {
             Self::Intent(Intent { call, .. }) | Self::Outcome(CallOutcome { call, .. }) => call.at,
             Self::Refusals(refusals) => refusals.last,
             Self::Journal(note) => note.at,
+            Self::Notification(event) => event.call.at,
         }
     }
 
@@ -188,6 +223,7 @@ impl Event {
             Self::Intent(Intent { call, .. }) | Self::Outcome(CallOutcome { call, .. }) => {
                 Some(call)
             }
+            Self::Notification(event) => Some(&event.call),
             Self::Refusals(_) | Self::Journal(_) => None,
         }
     }
@@ -197,6 +233,7 @@ impl Event {
         match self {
             Self::Intent(intent) => Some(&intent.field),
             Self::Outcome(outcome) => outcome.field.as_ref(),
+            Self::Notification(event) => Some(&event.field),
             Self::Refusals(_) | Self::Journal(_) => None,
         }
     }
@@ -207,6 +244,7 @@ impl Event {
             Self::Intent(Intent { call, .. }) | Self::Outcome(CallOutcome { call, .. }) => {
                 Some(call.request_id)
             }
+            Self::Notification(event) => Some(event.call.request_id),
             Self::Refusals(refusals) => Some(refusals.request_id),
             Self::Journal(_) => None,
         }
@@ -218,6 +256,7 @@ impl Event {
             Self::Intent(Intent { call, .. }) | Self::Outcome(CallOutcome { call, .. }) => {
                 &call.actor
             }
+            Self::Notification(event) => &event.call.actor,
             Self::Refusals(refusals) => &refusals.actor,
             Self::Journal(_) => &Actor::Stranger,
         }
@@ -229,6 +268,7 @@ impl Event {
             Self::Intent(Intent { call, .. }) | Self::Outcome(CallOutcome { call, .. }) => {
                 call.source.into()
             }
+            Self::Notification(event) => event.call.source.into(),
             Self::Refusals(refusals) => refusals.source,
             Self::Journal(_) => SourceEndpoint::Unknown,
         }
@@ -240,7 +280,7 @@ impl Event {
             Self::Outcome(CallOutcome { ending, .. }) | Self::Refusals(Refusals { ending, .. }) => {
                 Some(*ending)
             }
-            Self::Intent(_) | Self::Journal(_) => None,
+            Self::Intent(_) | Self::Journal(_) | Self::Notification(_) => None,
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::chain::Head;
-use super::event::Intent;
+use super::event::{Intent, Notification};
 use super::follow::{SinkReport, SinkState};
 use super::ledger::{Ledger, Rotation, compress_aside};
 use super::segments::Segments;
@@ -171,6 +171,14 @@ impl Journal {
             written.await.map_err(|_| Unavailable)
         };
         tokio::time::timeout(PATIENCE, recorded).await.unwrap_or(Err(Unavailable))
+    }
+
+    /// Records an event of Move's that was looked into. It waits while the queue is full.
+    pub async fn notify(&self, event: Notification) {
+        let Some(opened) = &self.0 else { return };
+        if opened.queue.send(Message::Notification(Box::new(event))).await.is_err() {
+            metrics::audit_dropped();
+        }
     }
 
     /// Tells refused requests that were only counted, every minute, for as long as it is polled.

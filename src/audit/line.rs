@@ -84,6 +84,7 @@ fn activity(event: &Event, place: Link) -> ApiActivity<'_> {
             activity.message = Some(&note.message);
             activity.unmapped.retired = note.retired;
         }
+        Event::Notification(event) => activity.status_detail = Some(event.outcome),
     }
     activity
 }
@@ -153,13 +154,14 @@ const fn phase(event: &Event) -> &'static str {
         Event::Outcome(_) => "outcome",
         Event::Refusals(_) => "refusals",
         Event::Journal(_) => "journal",
+        Event::Notification(_) => "event",
     }
 }
 
 /// Returns the status, its id, the severity and its id.
 fn status(event: &Event, decision: &str) -> (&'static str, u8, &'static str, u8) {
     let outcome = match (event, event.ending()) {
-        (Event::Journal(_), _) => FieldOutcome::Succeeded,
+        (Event::Journal(_) | Event::Notification(_), _) => FieldOutcome::Succeeded,
         (_, Some(ending)) => ending.outcome,
         (_, None) => FieldOutcome::Unknown,
     };
@@ -173,7 +175,7 @@ fn status(event: &Event, decision: &str) -> (&'static str, u8, &'static str, u8)
 
 /// The decision on a request, and the rule that made it.
 fn decision(event: &Event) -> (&'static str, &'static str) {
-    if matches!(event, Event::Journal(_)) {
+    if matches!(event, Event::Journal(_) | Event::Notification(_)) {
         return ("none", "none");
     }
     match event.ending().and_then(|ending| ending.code()) {
@@ -209,7 +211,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::Value;
 
-    use super::super::event::{CallOutcome, Ending, Intent, JournalNote, Refusals};
+    use super::super::event::{CallOutcome, Ending, Intent, JournalNote, Notification, Refusals};
     use super::*;
     use crate::model::{CallRecord, EntityId, EntityKind, Kind, RequestId, RootField, Trail};
 
@@ -258,7 +260,7 @@ mod tests {
     }
 
     /// One of each kind of which little is known.
-    fn bare() -> [Event; 3] {
+    fn bare() -> [Event; 4] {
         let nothing = CallRecord::begin(RequestId::new(), AT);
         let refusals = Refusals {
             requests: 3,
@@ -274,7 +276,12 @@ mod tests {
             },
         };
         let note = JournalNote { at: AT, message: "\"quoted\"".to_owned(), retired: Some(9) };
-        [Event::of_call(&nothing).remove(0), Event::Refusals(refusals), Event::Journal(note)]
+        let trail = Trail::new("event", RootField::GetJob);
+        trail.note(|notes| notes.entity = EntityId::job("job-1").ok());
+        let event = Notification::new(None, &trail, "msg_1", "unclaimed", AT);
+        let event = Event::Notification(Box::new(event));
+        let call = Event::of_call(&nothing).remove(0);
+        [call, Event::Refusals(refusals), Event::Journal(note), event]
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub mod verify;
 mod writer;
 
 pub use chain::{Hash, Head, Link};
-pub use event::Event;
+pub use event::{Event, Notification};
 pub use follow::{Sink, SinkReport, Stdout, follow};
 pub use journal::{Chain, Journal, Unavailable};
 pub use line::write as write_line;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::event::{Event, Intent};
+use super::event::{Event, Intent, Notification};
 use super::ledger::Ledger;
 use super::tally::{Summaries, Tally};
 use crate::model::CallRecord;
@@ -37,6 +37,8 @@ pub enum Message {
     Call(Box<CallRecord>),
     /// A mutation that is about to be sent; its caller waits until that is on disk.
     Intent(Box<Intent>, oneshot::Sender<()>),
+    /// An event of Move's that was looked into.
+    Notification(Box<Notification>),
     /// Somebody waits until everything before this is on disk.
     Flush(oneshot::Sender<()>),
     /// It is time to tell what was counted.
@@ -143,6 +145,7 @@ impl Writer {
                 self.work.calls.push(Event::Intent(*intent));
                 self.work.waiting.push(done);
             }
+            Message::Notification(event) => self.work.calls.push(Event::Notification(event)),
             Message::Flush(done) => {
                 self.summarize();
                 self.work.waiting.push(done);

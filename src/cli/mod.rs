@@ -19,6 +19,7 @@ pub mod sandbox;
 pub mod schema;
 pub mod serve;
 pub mod tenants;
+pub mod webhooks;
 
 use std::process::ExitCode;
 
@@ -59,6 +60,8 @@ enum Command {
     Audit(audit::Args),
     /// Make what was made in Move directly a tenant's own.
     Adopt(adopt::Args),
+    /// Have Move send events, and check that they come.
+    Webhooks(webhooks::Args),
     /// Test policies against expectations.
     Policy(policy::Args),
     /// Make, rotate and hash API keys.
@@ -90,6 +93,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Keys(args) => tenants::keys(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Adopt(args) => adopt::run(&args),
+        Command::Webhooks(args) => webhooks::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Key(args) => key::run(&args),
         Command::Schema(args) => schema::run(&args),

@@ -5,6 +5,7 @@ mod forms;
 mod issuers;
 pub mod secrets;
 mod together;
+mod webhooks;
 mod weights;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,6 +16,7 @@ use std::time::Duration;
 pub use audit::Audit;
 pub use forms::StoreFile;
 pub use issuers::{Issuer, KeySource};
+pub use webhooks::{WebhookAccount, Webhooks, account_name};
 
 use crate::live;
 use crate::model::{OnTrouble, Secret, Weights};
@@ -70,6 +72,8 @@ settings! {
         audit: Optional<AuditForm>,
         /// The log, and what a collector is sent.
         telemetry: Sub<Telemetry>,
+        /// The listener that Move's events come in at; without it there is none.
+        webhooks: Optional<Sub<Webhooks>>,
     }
 }
 
@@ -252,6 +256,12 @@ impl Server {
 }
 
 impl Config {
+    /// The Move accounts that send events.
+    #[must_use]
+    pub fn webhook_accounts(&self) -> &[WebhookAccount] {
+        self.webhooks.as_ref().map_or(&[], |webhooks| &webhooks.accounts)
+    }
+
     /// Everything at its default, for an upstream and its key, and nothing kept on disk.
     #[must_use]
     pub fn new(url: url::Url, api_key: Secret) -> Self {
@@ -278,6 +288,7 @@ impl Config {
             watch: unset(),
             audit: None,
             telemetry: unset(),
+            webhooks: None,
         }
     }
 
@@ -293,6 +304,9 @@ impl Config {
         reloaded.upstream.api_key.clone_from(&running.upstream.api_key);
         // Policies take it over with the reload.
         reloaded.server.public_url.clone_from(&running.server.public_url);
+        if let (Some(own), Some(running)) = (&mut reloaded.webhooks, &running.webhooks) {
+            own.accounts.clone_from(&running.accounts);
+        }
         let mut keys = Vec::new();
         reloaded.differences(running, "", &mut keys);
         keys

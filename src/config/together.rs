@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::{Admin, Server};
-use crate::settings::{Context, Node, Section, Settings, Sources};
+use super::{Admin, Server, Webhooks};
+use crate::settings::{Context, Node, Section, Settings, Sources, unset};
 use crate::upstream;
 
 /// Reports what is wrong, or in vain, only beside another key: also where other keys are wrong.
@@ -13,15 +13,23 @@ pub fn check(context: &Context<'_>, root: &Node, sources: &Sources<'_>) {
         let set = paths.iter().find_map(|path| root.at(path));
         set.map_or_else(|| root.span.clone(), |node| node.span.clone())
     };
-    let server: Server = alone(root, "server", sources);
-    let admin: Admin = alone(root, "admin", sources);
-    let calls: upstream::Settings = alone(root, "upstream", sources);
-    let is_any = |address: &SocketAddr| address.ip().is_unspecified();
+    let server: Server = alone(root, "server", sources).unwrap_or_default();
+    let admin: Admin = alone(root, "admin", sources).unwrap_or_default();
+    let calls: upstream::Settings = alone(root, "upstream", sources).unwrap_or_default();
     let (callers, operators) = (server.listen, admin.listen);
-    let overlap = callers.ip() == operators.ip() || is_any(&callers) || is_any(&operators);
-    if callers.port() == operators.port() && callers.port() != 0 && overlap {
+    if are_one(callers, operators) {
         let span = span(&[&["admin", "listen"], &["server", "listen"]]);
         context.error(&span, "`admin.listen` and `server.listen` cannot be one address");
+    }
+    if root.at(&["webhooks"]).is_some_and(|node| !node.is_null()) {
+        let span = span(&[&["webhooks", "listen"], &["webhooks"]]);
+        let webhooks: Webhooks = alone(root, "webhooks", sources).unwrap_or_else(unset);
+        for (other, key) in [(callers, "server"), (operators, "admin")] {
+            if are_one(webhooks.listen, other) {
+                let problem = format!("`webhooks.listen` and `{key}.listen` cannot be one address");
+                context.error(&span, problem);
+            }
+        }
     }
     if server.request_timeout < calls.timeout {
         let span = span(&[&["server", "request_timeout"], &["upstream", "timeout"]]);
@@ -53,8 +61,14 @@ pub fn check(context: &Context<'_>, root: &Node, sources: &Sources<'_>) {
 }
 
 /// Reads one mapping, silently: its findings were reported before.
-fn alone<S: Settings + Default>(root: &Node, key: &str, sources: &Sources<'_>) -> S {
+fn alone<S: Settings>(root: &Node, key: &str, sources: &Sources<'_>) -> Option<S> {
     let context = Context::new(sources);
-    let node = root.at(&[key]);
-    node.and_then(|node| S::read(&mut Section::new(&context, key, node))).unwrap_or_default()
+    S::read(&mut Section::new(&context, key, root.at(&[key])?))
+}
+
+/// Returns true if two listeners would take each other's connections.
+fn are_one(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_any = |address: SocketAddr| address.ip().is_unspecified();
+    let overlap = one.ip() == other.ip() || is_any(one) || is_any(other);
+    one.port() == other.port() && one.port() != 0 && overlap
 }

@@ -158,7 +158,7 @@ impl Jobs {
     }
 
     /// The terms of a fetch that begins now.
-    fn terms(&self, request: &RequestContext, key: &Key) -> Terms {
+    pub(super) fn terms(&self, request: &RequestContext, key: &Key) -> Terms {
         Terms { tenant: Arc::clone(&request.caller.tenant), version: self.versions.of(key) }
     }
 }

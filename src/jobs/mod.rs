@@ -29,6 +29,7 @@ mod get;
 mod list;
 mod look;
 mod needs;
+mod news;
 mod ownership;
 mod pages;
 pub mod present;
@@ -55,6 +56,7 @@ pub use cursor::CursorKey;
 pub use error::Error;
 pub use list::{ListArguments, Page};
 pub use needs::Wanted;
+pub use news::Whose;
 pub use ownership::Owned;
 #[cfg(test)]
 pub use ownership::fixture;

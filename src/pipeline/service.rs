@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use crate::audit::Journal;
 use crate::auth::Issuers;
 use crate::cache::ResponseCache;
+use crate::config::WebhookAccount;
 use crate::graphql::Schemas;
 use crate::http::Proxies;
 use crate::idempotency::Idempotency;
@@ -55,4 +56,6 @@ pub struct ReloadableState {
     pub limits: Limits,
     /// Whole answers, given by these rules.
     pub answers: ResponseCache,
+    /// The accounts whose events are taken, and the secrets that sign them.
+    pub webhooks: Vec<WebhookAccount>,
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use jiff::{Timestamp, ToSpan};
 
 use super::tenant::Policy;
-use crate::config::Config;
-use crate::model::{FieldCoordinate, KeyHash, Kind, Namespace, Tenant, TenantId};
+use crate::config::{Config, WebhookAccount};
+use crate::model::{AccountId, FieldCoordinate, KeyHash, Kind, Namespace, Tenant, TenantId};
 use crate::settings::{Context, Diagnostic, Span};
 
 /// The time before its end at which a key is warned about, in days.
@@ -73,6 +73,18 @@ pub fn all(
         if !is_used {
             let message = format!("no tenant lists issuer `{}`", issuer.name);
             context.report(Diagnostic::warning(message, Some(issuer.span.clone())));
+        }
+    }
+}
+
+/// Reports accounts that events are to come from and that no tenant's calls go to.
+pub fn accounts_of_webhooks(context: &Context<'_>, config: &Config, policies: &[Policy]) {
+    if context.has_errors() {
+        return;
+    }
+    for WebhookAccount { id, span, .. } in config.webhook_accounts() {
+        if *id != AccountId::Shared && policies.iter().all(|own| own.tenant.account.id != *id) {
+            context.error(span, format!("no tenant has the account `{id}`"));
         }
     }
 }

@@ -69,6 +69,9 @@ fn load_without(
         })
         .collect();
     check::all(&context, config, &policies, now, problems_of_hiding);
+    if left_out.is_empty() {
+        check::accounts_of_webhooks(&context, config, &policies);
+    }
     let found = context.finish();
     if found.has_errors() {
         return Err(found);

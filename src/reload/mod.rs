@@ -279,6 +279,7 @@ pub fn rules(
             before.map(|rules| &rules.limits),
         ),
         policies,
+        webhooks: config.webhook_accounts().to_vec(),
         answers: ResponseCache::new(config.cache.answers as u64, Arc::clone(jobs.versions())),
     })
 }

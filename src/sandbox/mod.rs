@@ -9,6 +9,7 @@
 mod answer;
 mod call;
 mod direct;
+mod events;
 mod faults;
 mod http;
 mod objects;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -87,6 +89,8 @@ pub struct Sandbox {
     shared: Arc<Shared>,
     address: SocketAddr,
     server: Arc<AbortOnDrop>,
+    /// The sender of events.
+    _sender: Arc<AbortOnDrop>,
     /// The API key of the account that entities are added to.
     account: Arc<str>,
 }
@@ -110,6 +114,8 @@ struct Shared {
     accounts: Mutex<HashMap<String, RefCell<Account>>>,
     calls: Mutex<Vec<Call>>,
     faults: Mutex<Faults>,
+    /// Told when an endpoint is made that events are sent to.
+    endpoint_made: Notify,
     /// Wall clock and tokio's clock at one moment.
     started: (Timestamp, Instant),
 }
@@ -149,11 +155,14 @@ impl Sandbox {
             accounts: Mutex::new(accounts),
             calls: Mutex::default(),
             faults: Mutex::default(),
+            endpoint_made: Notify::new(),
             started,
         });
         let account = shared.options.api_keys.first().map_or("", String::as_str).into();
         let server = tokio::spawn(http::serve(listener, Arc::clone(&shared)));
-        Ok(Self { shared, address, server: Arc::new(AbortOnDrop(server)), account })
+        let sender = tokio::spawn(events::send(Arc::clone(&shared)));
+        let [server, sender] = [server, sender].map(|task| Arc::new(AbortOnDrop(task)));
+        Ok(Self { shared, address, server, _sender: sender, account })
     }
 
     /// Stops listening and ends all connections.

@@ -250,13 +250,23 @@ instruments! {
     rules_looked_at: Gauge<f64> = "jobs_gateway_policy_looked_timestamp_seconds" []
         "When the files of the rules were last compared with what was read, which is every second, in seconds since 1970.";
     background_failures: Counter<u64> = "jobs_gateway_background_task_failures_total" ["task"]
-        "Background tasks that panicked or ended and were started again; the sixth time in a row the process ends. `task` is `features`, `idempotency`, `issuer_keys`, `redis`, `reload`, `report`, `summaries`, `tls` or `volume`.";
+        "Background tasks that panicked or ended and were started again; the sixth time in a row the process ends. `task` is `features`, `idempotency`, `issuer_keys`, `redis`, `reload`, `report`, `summaries`, `tls`, `volume` or `webhooks`.";
     issuer_ok: GaugeSet = "jobs_gateway_issuer_keys_ok" ["issuer"]
         "1 if the issuer's keys were fetched last time, 0 if not.";
     key_expiry: GaugeSet = "jobs_gateway_api_key_expiry_timestamp_seconds" ["tenant", "key"]
         "When an API key expires, in seconds since 1970; keys without an end have none.";
     certificate_expiry: Gauge<f64> = "jobs_gateway_tls_certificate_expiry_timestamp_seconds" []
         "When the certificate of `server.tls` expires, in seconds since 1970.";
+    webhook_events: Counter<u64> = "jobs_gateway_webhook_events_total" ["type", "outcome"]
+        "Events of Move's that were signed: `type` is `started`, `completed`, `failed` or `other`. `outcome` is `renewed` (what is known of the job is what Move answers now), `behind` (the same, but Move's answer was not as far as the event after half a minute), `missing` (no such job or volume), `unclaimed` (nobody's), `owner_unknown`, `no_account`, `given_up` (no answer for a day), `panicked`; at once: `seen` (it came before), `no_job`, `not_json`.";
+    webhook_refused: Counter<u64> = "jobs_gateway_webhook_refused_total" ["reason"]
+        "Requests on `webhooks.listen` that were not taken for events: `headers`, `time`, `signature` (no secret of the account's made it), `account`, `too_large`, `slow`, `busy`, `store` (it could not be stored, and comes again).";
+    webhook_last: GaugeSet = "jobs_gateway_webhook_last_event_timestamp_seconds" ["account"]
+        "When the last event of an account came to this replica, in seconds since 1970; the start before the first.";
+    webhook_waiting: Gauge<f64> = "jobs_gateway_webhook_waiting" []
+        "Events that are stored and not looked into yet; of all replicas with Redis.";
+    webhook_lag: Histogram<f64> = "jobs_gateway_webhook_lag_seconds" []
+        "From an event's coming until it was looked into.";
     telemetry_failures: Counter<u64> = "jobs_gateway_telemetry_failures_total" ["signal"]
         "Batches that the collector of `telemetry.otlp` did not take, which are lost: `traces`, `metrics` or `logs`.";
     process_cpu: ObservableCounter<f64> = "process_cpu_seconds_total" []

@@ -1,6 +1,8 @@
 //! Counts of what happens. Metrics are OpenTelemetry's, shown to Prometheus; `instruments` has them
 //! all.
 
+mod events;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -10,6 +12,8 @@ use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::metrics::{Instrument, MeterProviderBuilder, SdkMeterProvider, Stream};
 use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, Registry, TextEncoder};
+
+pub use events::{webhook_came, webhook_event, webhook_lag, webhook_refused, webhooks_waiting};
 
 use super::instruments::{ALL, Instruments};
 use super::process;
@@ -36,7 +40,7 @@ const NOBODY: &str = "none";
 const SERIES: usize = 200_000;
 
 /// The tasks that run beside the requests.
-const BACKGROUND_TASKS: [&str; 9] = [
+const BACKGROUND_TASKS: [&str; 10] = [
     "features",
     "idempotency",
     "issuer_keys",
@@ -46,6 +50,7 @@ const BACKGROUND_TASKS: [&str; 9] = [
     "summaries",
     "tls",
     "volume",
+    "webhooks",
 ];
 
 static METRICS: OnceLock<Option<Metrics>> = OnceLock::new();

@@ -192,6 +192,20 @@ impl Upstream {
         self.accounts.forget_others(accounts, is_tenant);
     }
 
+    /// Asks an account something that is nobody's question but the gateway's own, once: no tenant's turn is
+    /// taken for it.
+    ///
+    /// # Errors
+    /// Those of [`Upstream::call`].
+    pub async fn ask<T: Object>(
+        &self,
+        account: &Account,
+        call: &Call,
+        deadline: Instant,
+    ) -> Result<Reply<T>, Error> {
+        self.call_once(account, None, call, HeaderMap::new(), deadline).await
+    }
+
     /// Makes a call, once, if the account's breaker lets it through. It ends at `deadline`, its
     /// caller's, or when Move has had its time: only the latter is Move's failure.
     pub(super) async fn call_once<T: Object>(

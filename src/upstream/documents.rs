@@ -164,6 +164,18 @@ impl Call {
             .call(RootField::GenerateShareCode, selection)
     }
 
+    /// Makes an endpoint that Move sends events to; one that has the name changes but for its secret.
+    #[must_use]
+    pub fn register_webhook(uid: &str, url: &str, events: &[&str], secret: &str) -> Self {
+        Arguments::default()
+            .add("uid", "String!", uid)
+            .add("url", "String!", url)
+            .add("events", "[String!]", events)
+            .add("description", "String", "The Jobs Gateway.")
+            .add("secret", "String", secret)
+            .call(RootField::UpsertWebhookEndpoint, Selection::of_leaves(["uid", "url", "secret"]))
+    }
+
     /// Asks which mutations Move has, those included that it would rather not be asked for.
     #[must_use]
     pub fn mutation_names() -> Self {

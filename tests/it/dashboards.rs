@@ -173,9 +173,10 @@ async fn a_prometheus_that_scrapes_a_busy_gateway_answers_every_query() {
          rate_limit: {{ queries: {{ rate: 20/s, burst: 20 }} }}\ncache: {{ get_job: {{ unfinished: 1s }} }}\n"
     );
     let config = format!(
-        "{}{}audit: {{ sinks: [{{ file: ./audit/audit.jsonl }}, {{ stdout: true }}] }}\n",
+        "{}{}{}audit: {{ sinks: [{{ file: ./audit/audit.jsonl }}, {{ stdout: true }}] }}\n",
         redis.config(),
-        issuer.config()
+        issuer.config(),
+        crate::webhooks::CONFIG
     );
     let world = Setup::new().tenant("acme", policy).config(config).start().await;
     let folder = tempfile::tempdir().unwrap();
@@ -210,6 +211,7 @@ async fn a_prometheus_that_scrapes_a_busy_gateway_answers_every_query() {
         world.sandbox.fail_next(Some("listJobs"), Fault::empty(500));
         world.ask("acme", "{ listJobs { first } }", json!({})).await;
         world.ask("nobody", "{ listJobs { first } }", json!({})).await;
+        crate::webhooks::send(&world, &format!("msg_{round}"), &id).await;
         let mut left = Vec::new();
         for (place, query) in missing {
             if prometheus.series(&world.http, &query).await == 0 {

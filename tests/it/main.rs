@@ -59,6 +59,7 @@ mod traces;
 mod upstream;
 mod upstream_health;
 mod upstream_shared;
+mod webhooks;
 mod evidence;
 mod exactly_once;
 mod federation;

@@ -132,6 +132,9 @@ fn carry_out(shared: &Shared, request: &GraphqlRequest) -> (StatusCode, Value) {
         let world = World { options, signer, now: shared.now(), account };
         shared.schema.execute(&world, &document, name, &request.variables)
     });
+    if !account.borrow().endpoints.is_empty() {
+        shared.endpoint_made.notify_one();
+    }
     let answer = match result {
         Ok(response) => answer::executed(&response),
         Err(problems) => answer::invalid(&problems),

@@ -3,7 +3,7 @@
 use apollo_compiler::resolvers::ResolvedValue;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::objects::{EndpointObject, Items, PageObject, Resolved, World};
 use super::arguments::Arguments;
@@ -70,13 +70,15 @@ pub fn upsert_endpoint<'a>(world: &'a World<'a>, arguments: Arguments<'_>) -> Re
     let is_new = known.is_none();
     account.endpoints.insert(uid.to_owned(), endpoint.clone());
     if is_new {
-        endpoint["secret"] = arguments.name("secret").map_or_else(new_secret, Value::from);
+        let secret = arguments.name("secret").unwrap_or_else(new_secret);
+        endpoint["secret"] = secret.clone().into();
+        account.endpoint_secrets.insert(uid.to_owned(), secret);
     }
     Ok(ResolvedValue::object(EndpointObject { world, endpoint }))
 }
 
 /// A secret in the form of Svix, who delivers Move's webhooks.
-fn new_secret() -> Value {
+fn new_secret() -> String {
     let secret = [uuid::Uuid::new_v4().into_bytes(), uuid::Uuid::new_v4().into_bytes()].concat();
-    format!("whsec_{}", STANDARD.encode(secret)).into()
+    format!("whsec_{}", STANDARD.encode(secret))
 }

@@ -37,6 +37,8 @@ pub struct Account {
     pub share_codes: ShareCodes,
     /// `WebhookEndpoint`s by their `uid`, as JSON, without `client`.
     pub endpoints: HashMap<String, Value>,
+    /// The secrets that sign what is sent to them, by their `uid`.
+    pub endpoint_secrets: HashMap<String, String>,
     jobs: Table<Job>,
     uploads: Uploads,
 }
@@ -52,6 +54,7 @@ impl Account {
             volumes: Table::default(),
             share_codes: ShareCodes::default(),
             endpoints: HashMap::new(),
+            endpoint_secrets: HashMap::new(),
             jobs: Table::default(),
             uploads: Uploads::default(),
         }

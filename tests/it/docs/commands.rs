@@ -15,11 +15,12 @@ use crate::support::key;
 use crate::support::process::{Process, prepare};
 
 /// Commands that are not run here: how they begin, and why.
-const ELSEWHERE: [(&str, &str); 12] = [
+const ELSEWHERE: [(&str, &str); 13] = [
     ("cargo run --release -- dev", "builds; tests/it/stopping.rs runs `dev`"),
     ("scripts/test", "runs this"),
     ("jobs-gateway serve", "runs until it is stopped; the gateway of this test is one"),
     ("MOVE_API_KEY=… jobs-gateway serve", "as above"),
+    ("jobs-gateway webhooks ", "asks Move, and from there; tests/it/webhooks.rs runs it"),
     ("docker ", "needs Docker and a registry"),
     ("helm ", "needs a cluster; scripts/ship renders the chart"),
     ("kubectl create ", "needs a cluster"),

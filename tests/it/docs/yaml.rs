@@ -6,6 +6,7 @@ use jobs_gateway::settings::{self, Node, Source, Value};
 
 use super::{blocks, spans};
 use crate::documents::pages;
+use crate::support::WEBHOOK_SECRET;
 
 fn parse(text: &str) -> Result<Node, String> {
     let source = Source { name: "example".to_owned(), text: text.to_owned() };
@@ -47,7 +48,11 @@ fn load(policy: &str, more: &str) -> Result<(), String> {
     std::fs::write(&path, gateway).unwrap();
     // Every reference that an example makes has a value.
     let env = |name: &str| {
-        Some(if name == "CURSOR_KEY" { "07".repeat(32) } else { "a-value".to_owned() })
+        Some(match name {
+            "CURSOR_KEY" => "07".repeat(32),
+            "MOVE_WEBHOOK_SECRET" => WEBHOOK_SECRET.to_owned(),
+            _ => "a-value".to_owned(),
+        })
     };
     let loaded = ConfigSource::new(&path, Arc::new(env)).load(jiff::Timestamp::UNIX_EPOCH);
     loaded.map(|_| ()).map_err(|problems| problems.to_string())

@@ -24,11 +24,16 @@ pub fn key(tenant: &str) -> String {
     format!("key-of-{tenant}-0001")
 }
 
+/// The secret that signs events in tests: `MOVE_WEBHOOK_SECRET`.
+pub const WEBHOOK_SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3";
+
 /// A gateway in front of a sandbox.
 pub struct World {
     pub sandbox: Sandbox,
     pub address: SocketAddr,
     pub admin: SocketAddr,
+    /// The address for events, if `webhooks` is configured.
+    pub webhooks: Option<SocketAddr>,
     pub http: reqwest::Client,
     files: TempDir,
     /// The gateway stops when this is dropped.
@@ -175,6 +180,7 @@ impl World {
         let app = App::build(&loaded.config, loaded.policies, clock, None).unwrap();
         let bound = app.reloading_from(origin, loaded.basis).bind().unwrap();
         let (address, admin) = (bound.address, bound.admin_address);
+        let webhooks = bound.webhooks_address;
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(bound.serve(async {
             let _ = stopped.await;
@@ -189,7 +195,7 @@ impl World {
         sandbox.clear_calls();
         // Time may pass for the gateway that does not pass for the client's pool.
         let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
-        Self { sandbox, address, admin, http, files, _stop: stop }
+        Self { sandbox, address, admin, webhooks, http, files, _stop: stop }
     }
 
     /// Writes a tenant's policy anew; the gateway notices by itself.
@@ -316,6 +322,7 @@ fn write_files(
         "MOVE_API_URL" => Some(url.clone()),
         "MOVE_API_KEY" => Some("sandbox-move-key".to_owned()),
         "CURSOR_KEY" => Some("07".repeat(32)),
+        "MOVE_WEBHOOK_SECRET" => Some(WEBHOOK_SECRET.to_owned()),
         "OTHER_MOVE_API_KEY" => Some("other-move-key".to_owned()),
         "PANIC" => panic!("asked for a variable that nobody may ask for"),
         "TOKEN_SECRET" => Some("a secret of thirty-two bytes or more".replace(' ', "-")),
