@@ -113,7 +113,7 @@ pub fn identified<B>(mut response: axum::http::Response<B>) -> axum::http::Respo
 
 /// Names the request in the head of its answer.
 pub fn identify<B>(id: RequestId, response: &mut axum::http::Response<B>) {
-    if let Ok(id) = HeaderValue::try_from(id.to_string()) {
+    if let Ok(id) = HeaderValue::from_str(id.encode(&mut [0; 36])) {
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
 }

@@ -202,6 +202,12 @@ impl RequestId {
     pub fn new() -> Self {
         Self(uuid::Uuid::new_v4())
     }
+
+    /// Writes it as text, as `Display` does.
+    #[must_use]
+    pub fn encode(self, into: &mut [u8; uuid::fmt::Hyphenated::LENGTH]) -> &str {
+        self.0.hyphenated().encode_lower(into)
+    }
 }
 
 impl fmt::Display for RequestId {
