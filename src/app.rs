@@ -2,6 +2,7 @@
 
 mod background;
 mod build;
+mod records;
 mod status;
 
 pub use build::{heart, upstream};
@@ -248,7 +249,8 @@ impl Bound {
         let readiness = Arc::new(Readiness::default());
         let admin_router =
             http::admin_router(Arc::clone(&readiness), app.jobs.clone(), journal.clone());
-        let admin_router = admin_router.merge(status::router(&app, &readiness));
+        let admin_router =
+            admin_router.merge(status::router(&app, &readiness)).merge(records::router(&app));
         let admin = serve_admin(admin_listener, admin_router)?;
         let stopped_sinks = Arc::new(AtomicBool::new(false));
         let sinks = follow_audit(&app, &stopped_sinks)?;

@@ -10,6 +10,8 @@ use crate::model::{CallRecord, Caller, CredentialId, TenantId};
 pub enum Actor {
     /// Nobody who is known.
     Stranger,
+    /// An operator, by the name of a key for the records.
+    Operator(CredentialId),
     /// Holders of a tenant's credentials, too many to be told apart.
     Several(TenantId),
     /// Whoever showed a credential, be it good or not.
@@ -75,7 +77,7 @@ impl Actor {
     /// The tenant whose credential was shown.
     pub const fn tenant(&self) -> Option<&TenantId> {
         match self {
-            Self::Stranger => None,
+            Self::Stranger | Self::Operator(_) => None,
             Self::Several(tenant) | Self::Holder(tenant, _) | Self::Caller { tenant, .. } => {
                 Some(tenant)
             }
@@ -86,7 +88,9 @@ impl Actor {
     pub const fn credential(&self) -> Option<&CredentialId> {
         match self {
             Self::Stranger | Self::Several(_) => None,
-            Self::Holder(_, credential) | Self::Caller { credential, .. } => Some(credential),
+            Self::Operator(credential)
+            | Self::Holder(_, credential)
+            | Self::Caller { credential, .. } => Some(credential),
         }
     }
 
@@ -94,7 +98,7 @@ impl Actor {
     pub fn subject(&self) -> Option<&str> {
         match self {
             Self::Caller { subject, .. } => subject.as_deref(),
-            Self::Stranger | Self::Several(_) | Self::Holder(..) => None,
+            Self::Stranger | Self::Operator(_) | Self::Several(_) | Self::Holder(..) => None,
         }
     }
 
@@ -102,7 +106,7 @@ impl Actor {
     pub fn policy_version(&self) -> Option<&str> {
         match self {
             Self::Caller { policy_version, .. } => Some(policy_version),
-            Self::Stranger | Self::Several(_) | Self::Holder(..) => None,
+            Self::Stranger | Self::Operator(_) | Self::Several(_) | Self::Holder(..) => None,
         }
     }
 }

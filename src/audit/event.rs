@@ -75,10 +75,13 @@ pub struct Refusals {
     pub(super) ending: Ending,
 }
 
-/// Something about the files themselves.
+/// Something about the files themselves: what became of them, or that somebody read them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalNote {
     pub(super) at: Timestamp,
+    /// Who read them.
+    pub(super) actor: Actor,
+    pub(super) source: SourceEndpoint,
     /// In words.
     pub(super) message: String,
     /// The last record that retention removed.
@@ -111,6 +114,14 @@ pub struct Ending {
     /// Why a credential was refused.
     pub(super) reason: Option<&'static str>,
     pub(super) http_status: u16,
+}
+
+impl JournalNote {
+    /// A note of the journal's own, at this moment.
+    pub(super) fn new(message: String, retired: Option<u64>) -> Self {
+        let (actor, source) = (Actor::Stranger, SourceEndpoint::Unknown);
+        Self { at: Timestamp::now(), actor, source, message, retired }
+    }
 }
 
 impl From<&Trail> for RecordedField {
@@ -250,7 +261,7 @@ impl Event {
         }
     }
 
-    /// Who asked; the journal itself is a stranger.
+    /// Who asked; the journal itself is nobody.
     pub(super) const fn actor(&self) -> &Actor {
         match self {
             Self::Intent(Intent { call, .. }) | Self::Outcome(CallOutcome { call, .. }) => {
@@ -258,7 +269,7 @@ impl Event {
             }
             Self::Notification(event) => &event.call.actor,
             Self::Refusals(refusals) => &refusals.actor,
-            Self::Journal(_) => &Actor::Stranger,
+            Self::Journal(note) => &note.actor,
         }
     }
 
@@ -270,7 +281,7 @@ impl Event {
             }
             Self::Notification(event) => event.call.source.into(),
             Self::Refusals(refusals) => refusals.source,
-            Self::Journal(_) => SourceEndpoint::Unknown,
+            Self::Journal(note) => note.source,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
@@ -12,15 +13,16 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
+use super::actor::Actor;
 use super::chain::Head;
-use super::event::{Intent, Notification};
+use super::event::{Intent, JournalNote, Notification};
 use super::follow::{SinkReport, SinkState};
 use super::ledger::{Ledger, Rotation, compress_aside};
 use super::segments::Segments;
 use super::tally::Tally;
 use super::writer::{Ledgers, Message, Open, Writer};
 use super::{OnFull, Settings};
-use crate::model::{CallRecord, RequestContext, Trail};
+use crate::model::{CallRecord, CredentialId, RequestContext, Trail};
 use crate::telemetry::metrics;
 
 /// The number of records that may wait for the writer.
@@ -177,6 +179,17 @@ impl Journal {
     pub async fn notify(&self, event: Notification) {
         let Some(opened) = &self.0 else { return };
         if opened.queue.send(Message::Notification(Box::new(event))).await.is_err() {
+            metrics::audit_dropped();
+        }
+    }
+
+    /// Records that an operator reads the records, without waiting: who looks for the reason why nothing can be
+    /// written may read them all the same, and the drop is counted.
+    pub fn note_reading(&self, operator: &CredentialId, source: Option<IpAddr>, message: String) {
+        let Some(opened) = &self.0 else { return };
+        let (actor, source) = (Actor::Operator(operator.clone()), source.into());
+        let note = JournalNote { actor, source, ..JournalNote::new(message, None) };
+        if opened.queue.try_send(Message::Note(Box::new(note))).is_err() {
             metrics::audit_dropped();
         }
     }

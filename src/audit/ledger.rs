@@ -7,7 +7,6 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use jiff::Timestamp;
 
 use super::chain::{Head, link_of};
 use super::event::{Event, JournalNote};
@@ -207,15 +206,14 @@ impl Ledger {
         let retired = first - 1;
         tracing::info!(files = outdated.len(), retired, "audit files were retired");
         let message = format!("records up to {retired} were retired: their time was over");
-        let note = JournalNote { at: Timestamp::now(), message, retired: Some(retired) };
-        self.notes.push(Event::Journal(note));
+        self.notes.push(Event::Journal(JournalNote::new(message, Some(retired))));
         self.shown.store(Arc::new(self.head));
         told.or_else(|_| self.segments.write_head(&self.head))
     }
 }
 
 fn note(message: String) -> Event {
-    Event::Journal(JournalNote { at: Timestamp::now(), message, retired: None })
+    Event::Journal(JournalNote::new(message, None))
 }
 
 /// The end of a chain whose last line this is.

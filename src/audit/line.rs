@@ -185,6 +185,8 @@ fn decision(event: &Event) -> (&'static str, &'static str) {
         Some(ErrorCode::Overloaded) => ("limited", "load"),
         Some(ErrorCode::OperationTooComplex) => ("limited", "complexity"),
         Some(ErrorCode::AuditUnavailable) => ("denied", "audit"),
+        // As HTTP, before anybody looked at the policies.
+        Some(_) if matches!(event, Event::Refusals(_)) => ("denied", "request"),
         _ => ("allowed", "policy"),
     }
 }
@@ -275,7 +277,7 @@ mod tests {
                 http_status: 401,
             },
         };
-        let note = JournalNote { at: AT, message: "\"quoted\"".to_owned(), retired: Some(9) };
+        let note = JournalNote { at: AT, ..JournalNote::new("\"quoted\"".to_owned(), Some(9)) };
         let trail = Trail::new("event", RootField::GetJob);
         trail.note(|notes| notes.entity = EntityId::job("job-1").ok());
         let event = Notification::new(None, &trail, "msg_1", "unclaimed", AT);

@@ -86,6 +86,12 @@ impl Segments {
         self.named("refused")
     }
 
+    /// Returns true if these are the files of refused requests, by their name.
+    #[must_use]
+    pub fn are_of_strangers(&self) -> bool {
+        self.stem().ends_with(".refused")
+    }
+
     /// Files of another chain, beside these.
     pub(super) fn named(&self, chain: &str) -> Self {
         let extension = self.file.extension().unwrap_or_default().to_string_lossy();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::event::{Event, Intent, Notification};
+use super::event::{Event, Intent, JournalNote, Notification};
 use super::ledger::Ledger;
 use super::tally::{Summaries, Tally};
 use crate::model::CallRecord;
@@ -39,6 +39,8 @@ pub enum Message {
     Intent(Box<Intent>, oneshot::Sender<()>),
     /// An event of Move's that was looked into.
     Notification(Box<Notification>),
+    /// Something about the files.
+    Note(Box<JournalNote>),
     /// Somebody waits until everything before this is on disk.
     Flush(oneshot::Sender<()>),
     /// It is time to tell what was counted.
@@ -146,6 +148,7 @@ impl Writer {
                 self.work.waiting.push(done);
             }
             Message::Notification(event) => self.work.calls.push(Event::Notification(event)),
+            Message::Note(note) => self.work.calls.push(Event::Journal(*note)),
             Message::Flush(done) => {
                 self.summarize();
                 self.work.waiting.push(done);

@@ -3,6 +3,7 @@
 mod columns;
 mod filter;
 mod query;
+mod replicas;
 mod source;
 pub mod usage;
 mod verify;
@@ -17,6 +18,7 @@ use crate::audit::{Hash, Head};
 use crate::settings::values;
 use columns::Printing;
 use filter::Filter;
+use replicas::Replicas;
 use source::Chains;
 
 /// Verifies, searches and follows audit records.
@@ -41,10 +43,10 @@ enum Command {
     Query {
         #[command(flatten)]
         filter: Filter,
-        /// Not older than this: 15m, 1h, 7d, or a time such as 2030-01-01T00:00:00Z.
+        /// Not older than this: 15m, 1h, 7d (so long ago), or a time such as 2030-01-01T00:00:00Z.
         #[arg(long, value_parser = moment)]
         since: Option<Timestamp>,
-        /// Not younger than this, written like `--since`.
+        /// Not younger than this, written like `--since`: 1d is a day ago.
         #[arg(long, value_parser = moment)]
         until: Option<Timestamp>,
         /// At most so many, the newest.
@@ -54,6 +56,8 @@ enum Command {
         printing: Printing,
         #[command(flatten)]
         chains: Chains,
+        #[command(flatten)]
+        replicas: Replicas,
     },
     /// Print records as they are written, until interrupted. Times are UTC.
     Tail {
@@ -90,9 +94,9 @@ fn head(text: &str) -> Result<Head, String> {
 pub fn run(args: &Args) -> ExitCode {
     let outcome = match &args.command {
         Command::Verify { paths, head } => verify::verify(paths, *head),
-        Command::Query { filter, since, until, limit, printing, chains } => {
+        Command::Query { filter, since, until, limit, printing, chains, replicas } => {
             let window = query::SearchWindow { since: *since, until: *until, limit: *limit };
-            query::query(filter, window, printing, chains)
+            query::query(filter, window, printing, chains, replicas)
         }
         Command::Tail { filter, printing, chains } => query::tail(filter, printing, chains),
     };

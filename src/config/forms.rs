@@ -1,9 +1,10 @@
-//! Forms that `gateway.yaml` alone has.
+//! Forms that `gateway.yaml` has, and those of keys, which policies have too.
 
 use std::path::PathBuf;
 
 use http::{HeaderName, HeaderValue};
 
+use crate::model::{CredentialId, KeyHash};
 use crate::scalars;
 use crate::settings::forms::hidden;
 use crate::settings::{Form, List, Section, Value, ValueKind, values};
@@ -17,10 +18,24 @@ scalars! {
     ForwardedHeader(HeaderName): ValueKind::Word, forwarded_header, hidden;
     /// The path of an endpoint.
     EndpointPath(String): ValueKind::Word, endpoint_path, String::clone;
+    /// The name of a key.
+    KeyName(CredentialId): ValueKind::Word, key_name, hidden;
+    /// The hash of a key.
+    Hash(KeyHash): ValueKind::Hash, hash, hidden;
     /// The URL of an HTTP proxy, without a name and a password.
     ProxyUrl(url::Url): ValueKind::Word, proxy_url, hidden;
     /// A filter of log lines.
     LogFilter(String): ValueKind::Word, log_filter, String::clone;
+}
+
+fn key_name(text: &str) -> Result<CredentialId, String> {
+    CredentialId::parse(text).map_err(|error| error.to_string())
+}
+
+fn hash(text: &str) -> Result<KeyHash, String> {
+    KeyHash::parse(text).ok_or_else(|| {
+        "must be 64 hexadecimal digits: `jobs-gateway key new` prints them".to_owned()
+    })
 }
 
 fn endpoint_path(text: &str) -> Result<String, String> {

@@ -1,6 +1,7 @@
 //! `gateway.yaml`: read whole, checked whole, and then a [`Config`] of types.
 
 mod audit;
+mod audit_keys;
 mod forms;
 mod issuers;
 pub mod secrets;
@@ -14,7 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use audit::Audit;
-pub use forms::StoreFile;
+pub use audit_keys::AuditKey;
+pub use forms::{Hash, KeyName, StoreFile};
 pub use issuers::{Issuer, KeySource};
 pub use webhooks::{WebhookAccount, Webhooks, account_name};
 
@@ -32,6 +34,7 @@ use crate::settings::{
 use crate::telemetry::{Format, Otlp};
 use crate::upstream;
 use audit::AuditForm;
+use audit_keys::AuditKeys;
 use forms::{EndpointPaths, ForwardedHeader, Header, IdempotencyFile, LogFilter, Origin, ProxyUrl};
 use issuers::Issuers;
 use secrets::{HeaderSecret, RedisUrl, SealingKey};
@@ -139,6 +142,8 @@ settings! {
     pub struct Admin: Default {
         /// The address of `/livez`, `/readyz` and `/metrics`; never expose it to tenants.
         listen: Address = SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
+        /// The keys by which operators read audit records at `/audit`; without one they are not served. See [audit](audit.md).
+        audit_keys: AuditKeys | "none",
     }
 }
 
@@ -296,6 +301,7 @@ impl Config {
     #[must_use]
     pub fn needing_restart(&self, running: &Self) -> Vec<String> {
         let mut reloaded = self.clone();
+        reloaded.admin.audit_keys.clone_from(&running.admin.audit_keys);
         reloaded.issuers.clone_from(&running.issuers);
         reloaded.reload.clone_from(&running.reload);
         reloaded.limits.clone_from(&running.limits);

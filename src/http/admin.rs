@@ -49,7 +49,7 @@ struct Admin {
     journal: Journal,
 }
 
-/// `/livez`, `/readyz`, `/metrics`, `/cache/invalidate` and `/audit/head`; `app` adds `/status`.
+/// `/livez`, `/readyz`, `/metrics`, `/cache/invalidate` and `/audit/head`; `app` adds `/status` and `/audit`.
 pub fn router(readiness: Arc<Readiness>, jobs: Jobs, journal: Journal) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))

@@ -34,6 +34,7 @@ use tower_http::compression::predicate::SizeAbove;
 
 pub use admin::{Readiness, router as admin_router};
 pub use cors::Cors;
+pub use credential::presented;
 pub use proxies::Proxies;
 pub use serve::{Serving, connections_possible, serve};
 pub use site::{Site, SiteFile};

@@ -4,10 +4,10 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::forms::{
-    Coordinate, Expiry, Hash, KeyName, Limit, NamespaceName, OperationLimits, Operations, Scopes,
-    TenantName,
+    Coordinate, Expiry, Limit, NamespaceName, OperationLimits, Operations, Scopes, TenantName,
 };
 use crate::config::secrets::HeaderSecret;
+use crate::config::{Hash, KeyName};
 use crate::model::{CachePolicy, Rate, RootField, UnclaimedJobs, UnclaimedTakes};
 use crate::settings;
 use crate::settings::forms::{Boolean, Bytes, Count, JsonMapping, Network, Text, WebUrl};

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::model::{
-    CredentialId, FieldCoordinate, Group, KeyHash, Namespace, Rate, RootField, RootFields, TenantId,
-};
+use crate::model::{FieldCoordinate, Group, Namespace, Rate, RootField, RootFields, TenantId};
 use crate::scalars;
 use crate::settings::forms::hidden;
 use crate::settings::{
@@ -18,12 +16,8 @@ use crate::settings::{
 scalars! {
     /// The name of a tenant.
     TenantName(TenantId): ValueKind::Word, |text| named(TenantId::parse(text)), hidden;
-    /// The name of a key.
-    KeyName(CredentialId): ValueKind::Word, |text| named(CredentialId::parse(text)), hidden;
     /// The name of a namespace.
     NamespaceName(Namespace): ValueKind::Word, |text| named(Namespace::parse(text)), hidden;
-    /// The hash of a key.
-    Hash(KeyHash): ValueKind::Hash, hash, hidden;
     /// A point in time (RFC 3339).
     Expiry(Timestamp): ValueKind::Word, values::parsed("a time such as 2030-01-01T00:00:00Z"), hidden;
     /// A type and its field.
@@ -32,12 +26,6 @@ scalars! {
 
 fn named<T, E: ToString>(name: Result<T, E>) -> Result<T, String> {
     name.map_err(|error| error.to_string())
-}
-
-fn hash(text: &str) -> Result<KeyHash, String> {
-    KeyHash::parse(text).ok_or_else(|| {
-        "must be 64 hexadecimal digits: `jobs-gateway key new` prints them".to_owned()
-    })
 }
 
 fn coordinate(text: &str) -> Result<FieldCoordinate, String> {

@@ -21,7 +21,7 @@ use opentelemetry_sdk::trace::SpanProcessor;
 pub use causes::{causes, http_causes};
 pub use current::within;
 pub use otlp::{Otlp, flush};
-pub use refusals::report as report_refused;
+pub use refusals::{may_log_stranger, report as report_refused};
 pub use subscriber::{Error, Format, init};
 
 use crate::model::{CallRecord, TraceContext};

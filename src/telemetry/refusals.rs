@@ -55,6 +55,11 @@ pub fn may_log(record: &CallRecord) -> bool {
     window.lock().unwrap_or_else(PoisonError::into_inner).takes(record.began + record.took)
 }
 
+/// Returns true if a stranger who was refused at the operators' listener gets a line of its own.
+pub fn may_log_stranger() -> bool {
+    STRANGERS.lock().unwrap_or_else(PoisonError::into_inner).takes(Instant::now())
+}
+
 /// Logs how many refused calls had no line since the last time. To be called now and then.
 pub fn report() {
     for (callers, window) in [("strangers", &STRANGERS), ("tenants", &HOLDERS)] {

@@ -57,10 +57,12 @@ async fn a_search_that_finds_nothing_says_which_filter_left_nothing() {
             "none has --outcome limited, nor --job job-1",
         ),
         (&["--request-id", "x"], "none has --request-id x"),
-        (&["--until", "1d"], "there is no record of that time"),
+        (&["--until", "1d"], "there is no record until 20"),
+        (&["--since", "1h", "--until", "5m"], "there is no record from 20"),
     ] {
         let says = query(arguments);
         assert!(says.contains("nothing matches in ") && says.contains(told), "{says}");
+        assert!(says.contains("--strangers shows them"), "{says}");
     }
     let both = query(&["--tenant", "acme", "--outcome", "success"]);
     assert!(both.contains("none has --outcome Success"), "{both}");
@@ -87,7 +89,10 @@ async fn columns_are_chosen_and_csv_is_for_spreadsheets() {
     assert_eq!(table, "tenant       code\nacme         NOT_FOUND\n");
     assert!(query(&[]).lines().next().unwrap().starts_with("time "), "a header says what is what");
     let (status, _, told) = audit(&["query", "--columns", "nope"]);
-    assert!(status == 2 && told.contains("possible values: time, number, tenant"), "{told}");
+    assert!(
+        status == 2 && told.contains("possible values: time, origin, number, tenant"),
+        "{told}"
+    );
 }
 
 #[tokio::test]

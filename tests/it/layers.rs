@@ -98,6 +98,7 @@ const STAYS_IN: &[(&str, &[&str])] = &[
     ("standardwebhooks", &["sandbox", "webhooks"]),
     ("strsim", &["settings", "operation"]),
     ("subtle", &["auth", "webhooks"]),
+    ("tempfile", &["cli"]),
     ("tokio_rustls", &["http"]),
     ("x509_parser", &["http"]),
 ];

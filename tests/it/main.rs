@@ -9,6 +9,7 @@ mod audit;
 mod audit_files;
 mod batches;
 mod audit_query;
+mod audit_replicas;
 mod cache;
 mod cache_model;
 mod checks;

@@ -11,15 +11,23 @@ pub struct Printing {
     /// The form of records.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-    /// The columns of a table or of CSV, separated by commas.
-    #[arg(
-        long,
-        value_enum,
-        value_delimiter = ',',
-        default_value = "time,tenant,credential,operation,phase,decision,code,about"
-    )]
+    /// The columns of a table or of CSV, separated by commas; without it time, tenant, credential, operation, phase,
+    /// decision, code and about, and after the time the origin where there are several.
+    #[arg(long, value_enum, value_delimiter = ',')]
     columns: Vec<Column>,
 }
+
+/// The columns that are shown if none are named, where all records are of one origin.
+const USUAL: [Column; 8] = [
+    Column::Time,
+    Column::Tenant,
+    Column::Credential,
+    Column::Operation,
+    Column::Phase,
+    Column::Decision,
+    Column::Code,
+    Column::About,
+];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
@@ -31,11 +39,13 @@ enum Format {
     Csv,
 }
 
-/// A column. `time` and `about` are made for people; the others are members of the record.
+/// A column. `time`, `about` and `origin` are made for people; the others are members of the record.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Column {
     /// The time, in UTC.
     Time,
+    /// The replica or the file that it was read from.
+    Origin,
     /// The number in its chain.
     Number,
     /// The tenant.
@@ -75,6 +85,7 @@ impl Column {
     const fn heading(self) -> (&'static str, usize) {
         match self {
             Self::Time => ("time", 24),
+            Self::Origin => ("origin", 24),
             Self::Number => ("number", 8),
             Self::Tenant => ("tenant", 12),
             Self::Credential => ("credential", 20),
@@ -95,11 +106,12 @@ impl Column {
     }
 
     /// Its cell for a record; `None` if that says nothing of it.
-    fn of(self, record: &Value) -> Option<String> {
+    fn of(self, record: &Value, origin: &str) -> Option<String> {
         let own = &record["unmapped"];
         let value = match self {
             Self::Time => return time(record),
             Self::About => return about(record),
+            Self::Origin => return Some(origin.to_owned()),
             Self::Number => &own["chain"]["seq"],
             Self::Tenant => &own["tenant"],
             Self::Credential => &record["actor"]["user"]["credential_uid"],
@@ -145,39 +157,48 @@ fn about(record: &Value) -> Option<String> {
     };
     let requests = if count == 1 { "request" } else { "requests" };
     let from = address(record).unwrap_or_else(|| "-".to_owned());
-    Some(format!("{count} {requests} from {from}: {}", reason.unwrap_or("-")))
+    let why = reason.or_else(|| record["status_code"].as_str()).unwrap_or("-");
+    Some(format!("{count} {requests} from {from}: {why}"))
 }
 
 /// Standard output, where records are printed.
-pub struct Printer<'a> {
+pub struct Printer {
     to: io::StdoutLock<'static>,
-    printing: &'a Printing,
+    format: Format,
+    columns: Vec<Column>,
     /// Set until the first record is printed.
     needs_header: bool,
 }
 
-impl<'a> Printer<'a> {
-    /// A printer that has printed nothing yet.
-    pub fn new(printing: &'a Printing) -> Self {
-        let needs_header = printing.format != Format::Json;
-        Self { to: io::stdout().lock(), printing, needs_header }
+impl Printer {
+    /// A printer that has printed nothing yet, for records of one origin or of several.
+    pub fn new(printing: &Printing, has_several: bool) -> Self {
+        let (format, mut columns) = (printing.format, printing.columns.clone());
+        if columns.is_empty() {
+            columns = USUAL.to_vec();
+            if has_several {
+                columns.insert(1, Column::Origin);
+            }
+        }
+        Self { to: io::stdout().lock(), format, columns, needs_header: format != Format::Json }
     }
 
     /// Prints a record: its line, or what the columns show of it.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn print(&mut self, line: &[u8], record: &Value) -> io::Result<()> {
-        let columns = &self.printing.columns;
+    pub fn print(&mut self, line: &[u8], record: &Value, origin: &str) -> io::Result<()> {
         if std::mem::take(&mut self.needs_header) {
-            let names = columns.iter().map(|column| Some(column.heading().0.to_owned()));
-            self.row(names.collect())?;
+            let names = self.columns.iter().map(|column| Some(column.heading().0.to_owned()));
+            let names = names.collect();
+            self.row(names)?;
         }
-        if self.printing.format == Format::Json {
+        if self.format == Format::Json {
             self.to.write_all(line)?;
             return self.to.write_all(b"\n");
         }
-        self.row(columns.iter().map(|column| column.of(record)).collect())
+        let cells = self.columns.iter().map(|column| column.of(record, origin)).collect();
+        self.row(cells)
     }
 
     /// Hands over what was printed.
@@ -189,12 +210,12 @@ impl<'a> Printer<'a> {
     }
 
     fn row(&mut self, cells: Vec<Option<String>>) -> io::Result<()> {
-        if self.printing.format == Format::Csv {
+        if self.format == Format::Csv {
             let cells: Vec<_> = cells.iter().map(|cell| quoted(cell.as_deref())).collect();
             return write!(self.to, "{}\r\n", cells.join(","));
         }
         let mut line = String::new();
-        for (column, cell) in self.printing.columns.iter().zip(cells) {
+        for (column, cell) in self.columns.iter().zip(cells) {
             let (cell, width) = (cell.unwrap_or_else(|| "-".to_owned()), column.heading().1);
             line.push_str(&format!("{cell:<width$} "));
         }

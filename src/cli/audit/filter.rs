@@ -122,6 +122,11 @@ impl Condition<'_> {
 }
 
 impl Filter {
+    /// Texts that each record which is taken holds, as members of their own.
+    pub fn texts(&self) -> Vec<&str> {
+        [&self.job, &self.request_id].into_iter().filter_map(Option::as_deref).collect()
+    }
+
     /// Begins to look through records.
     pub fn search(&self) -> Search<'_> {
         let conditions = [
@@ -176,10 +181,17 @@ impl Search<'_> {
         takes
     }
 
-    /// Tells why nothing was taken: the conditions that no record meets, with values that records have.
-    pub fn why_nothing(&self) -> String {
+    /// Tells why nothing was taken: the conditions that no record meets, with values that records have. `times` are
+    /// those that were looked at; `saw_all` is false if only records that hold the texts were shown.
+    pub fn why_nothing(&self, times: &str, saw_all: bool) -> String {
         if self.records == 0 {
-            return "there is no record of that time".to_owned();
+            let is_text = |condition: &&(Condition<'_>, Seen)| {
+                matches!(condition.0, Condition::Job(_) | Condition::Request(_))
+            };
+            let texts = self.conditions.iter().filter(is_text).filter(|_| !saw_all);
+            let texts: Vec<_> = texts.map(|(condition, _)| condition.shown()).collect();
+            let with = if texts.is_empty() { "" } else { " with " };
+            return format!("there is no record {times}{with}{}", texts.join(" and "));
         }
         let unmet = self.conditions.iter().filter(|(_, seen)| seen.taken == 0);
         let unmet: Vec<_> =

@@ -7,45 +7,48 @@ use std::path::{Path, PathBuf};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::audit::Segments;
+use crate::audit::reader::Files;
+
+/// The file of records that is looked for where none is named.
+const USUAL: &str = "audit/audit.jsonl";
 
 /// The chains to read.
 #[derive(Debug, clap::Args)]
 pub struct Chains {
-    /// The file that is written, or a folder for all chains in it; several for several replicas.
-    #[arg(long, env = "JOBS_GATEWAY_AUDIT", default_value = "audit/audit.jsonl", num_args = 1..)]
+    /// The file that is written, or a folder for all chains in it; several for several replicas. Without it the one that
+    /// the variable JOBS_GATEWAY_AUDIT names, or else audit/audit.jsonl.
+    #[arg(long, num_args = 1..)]
     file: Vec<PathBuf>,
     /// Print summaries of strangers' requests instead: those that showed no credential that is
     /// known, or were refused as HTTP before it was looked at (405, 406, 413, 415, ...).
     #[arg(long)]
-    strangers: bool,
+    pub strangers: bool,
 }
 
 impl Chains {
+    fn paths(&self) -> Vec<PathBuf> {
+        if !self.file.is_empty() {
+            return self.file.clone();
+        }
+        let usual = || PathBuf::from(USUAL);
+        vec![std::env::var_os("JOBS_GATEWAY_AUDIT").map_or_else(usual, PathBuf::from)]
+    }
+
     /// The chains, calls or strangers', each with a file at least.
     ///
     /// # Errors
     /// When a file is not there, or a folder cannot be read or holds none.
     pub fn open(&self) -> io::Result<Vec<Segments>> {
         let mut chains = Vec::new();
-        for path in &self.file {
-            for segments in named(path)? {
-                let segments = if self.strangers { segments.refused() } else { segments };
+        for path in self.paths() {
+            for segments in named(&path)? {
+                let is_asked_for = !self.strangers || segments.are_of_strangers();
+                let segments = if is_asked_for { segments } else { segments.refused() };
                 files(&segments)?;
                 chains.push(segments);
             }
         }
         Ok(chains)
-    }
-
-    /// Their names, as they were given, and of which records.
-    pub fn names(&self) -> String {
-        let names: Vec<_> = self.file.iter().map(|path| path.display().to_string()).collect();
-        let of = if self.strangers {
-            "the summaries of strangers, written each minute, beside "
-        } else {
-            ""
-        };
-        format!("{of}{}", names.join(", "))
     }
 }
 
@@ -69,13 +72,14 @@ pub fn named(path: &Path) -> io::Result<Vec<Segments>> {
 ///
 /// # Errors
 /// When there are none, or they cannot be looked at.
-pub fn files(segments: &Segments) -> io::Result<Vec<PathBuf>> {
+pub fn files(segments: &Segments) -> io::Result<Files> {
     let missing = || io::Error::new(io::ErrorKind::NotFound, "no such file");
-    let files = segments
-        .files()
+    let files = Files::open(segments)
         .and_then(|files| if files.is_empty() { Err(missing()) } else { Ok(files) })
         // One that may not be read is told now, with its name.
-        .and_then(|files| files.iter().try_for_each(|path| readable(path)).map(|()| files));
+        .and_then(|files| {
+            files.closed().iter().try_for_each(|path| readable(path)).map(|()| files)
+        });
     files.map_err(|error| {
         let text = format!("{}: {error}; --file names it", segments.current().display());
         io::Error::new(error.kind(), text)
@@ -95,16 +99,14 @@ pub fn at(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// A bar over bytes, where somebody looks.
+/// A bar over so many bytes, where somebody looks.
 ///
 /// # Errors
-/// When a file cannot be looked at.
-pub fn progress(files: &[PathBuf]) -> io::Result<ProgressBar> {
+/// When its form is none.
+pub fn progress(total: u64) -> io::Result<ProgressBar> {
     if !io::stderr().is_terminal() {
         return Ok(ProgressBar::hidden());
     }
-    let sizes = files.iter().map(|path| path.metadata().map(|metadata| metadata.len()));
-    let total = sizes.sum::<io::Result<u64>>()?;
     let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {eta}");
     Ok(ProgressBar::new(total).with_style(style.map_err(io::Error::other)?))
 }

@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::source::{files, named};
-use crate::audit::reader;
 
 /// The use of one credential.
 #[derive(Debug)]
@@ -32,7 +31,7 @@ pub fn read(paths: &[PathBuf]) -> io::Result<Usages> {
     let mut usages = Usages::new();
     for path in paths {
         for segments in named(path)? {
-            for line in reader::all_lines(files(&segments)?) {
+            for line in files(&segments)?.lines() {
                 if let Ok(record) = serde_json::from_slice(&line?) {
                     note(&mut usages, &record);
                 }

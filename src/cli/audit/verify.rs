@@ -35,7 +35,8 @@ pub fn verify(paths: &[PathBuf], head: Option<Head>) -> io::Result<bool> {
 fn verify_one(segments: &Segments, head: Option<Head>) -> io::Result<bool> {
     let path = segments.current().display();
     let files = segments.files().map_err(|error| at(segments.current(), &error))?;
-    let bar = progress(&files)?;
+    let sizes = files.iter().map(|path| path.metadata().map(|metadata| metadata.len()));
+    let bar = progress(sizes.sum::<io::Result<u64>>()?)?;
     let report = verify::verify(segments, head, |bytes| bar.inc(bytes));
     bar.finish_and_clear();
     match report {

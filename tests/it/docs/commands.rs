@@ -51,6 +51,9 @@ const MEANWHILE: [(&str, &str, &str); 2] = [
     ),
 ];
 
+/// The key for audit records.
+const AUDIT_KEY: &str = "jgw_of-the-night-shift";
+
 /// `kubectl` for one pod, which is this gateway: `/` is where its commands run, and its files are
 /// elsewhere.
 const KUBECTL: &str = r#"#!/bin/bash
@@ -103,7 +106,10 @@ impl Workplace {
         let addresses = prepare(folder.path(), &sandbox, more);
         let path = folder.path().join("gateway.yaml");
         let config = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, config.replace("level: warn", "level: info")).unwrap();
+        let hash = KeyHash::of(AUDIT_KEY.as_bytes());
+        let keys = format!(", audit_keys: [{{ id: night-shift, sha256: {hash} }}] }}\npolicies:");
+        let config = config.replace("level: warn", "level: info");
+        std::fs::write(&path, config.replacen(" }\npolicies:", &keys, 1)).unwrap();
         for (tenant, rest) in [
             ("globex", "rate_limit: { queries: { rate: 1/s, burst: 5 } }\n"),
             // Nothing listens there.
@@ -177,6 +183,7 @@ impl Workplace {
             ("jgw_…", key("acme")),
             ("dev-key-of-acme", key("acme")),
             ("4711:8c1f…", head.trim().to_owned()),
+            ("JOBS_GATEWAY_AUDIT_KEY=…", format!("JOBS_GATEWAY_AUDIT_KEY={AUDIT_KEY}")),
             ("MOVE_API_KEY=…", "MOVE_API_KEY=sandbox-move-key".to_owned()),
             ("\"job-…\"", format!("\"{job}\"")),
             ("take-…", "take-of-atlas".to_owned()),

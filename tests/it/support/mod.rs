@@ -310,7 +310,10 @@ fn write_files(
         std::fs::write(folder.join(format!("{name}.yaml")), policy_text(name, rest)).unwrap();
     }
     let path = files.path().join("gateway.yaml");
-    let mut base = "policies: ./policies\nadmin: { listen: 127.0.0.1:0 }\n".to_owned();
+    let mut base = "policies: ./policies\n".to_owned();
+    if !more.contains("admin:") {
+        base += "admin: { listen: 127.0.0.1:0 }\n";
+    }
     if !more.contains("upstream:") {
         // Most tests count calls: those about retries say so.
         base += "upstream: { url: '${MOVE_API_URL}', api_key: '${MOVE_API_KEY}', retries: { max: 0 } }\n";
