@@ -181,7 +181,7 @@ impl Wanted {
         Ok(wanted)
     }
 
-    /// Tells what is read, for the record of it.
+    /// Names what is read, for the record of it.
     fn told(&self) -> String {
         let mut text = "audit records are read".to_owned();
         if self.strangers {

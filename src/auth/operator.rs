@@ -9,11 +9,11 @@ use crate::config::AuditKey;
 use crate::model::{Caller, CredentialId, KeyHash, RootFields, Tenant};
 use crate::policy::Snapshot;
 
-/// The keys by which operators read audit records.
+/// The operators who may read audit records, by their keys.
 #[derive(Debug, Default)]
-pub struct AuditKeys(Vec<AuditKey>);
+pub struct AuditReaders(Vec<AuditKey>);
 
-impl AuditKeys {
+impl AuditReaders {
     /// The keys of a configuration.
     #[must_use]
     pub fn new(keys: &[AuditKey]) -> Self {

@@ -7,6 +7,7 @@ mod replicas;
 mod source;
 pub mod usage;
 mod verify;
+mod window;
 
 use std::io;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use columns::Printing;
 use filter::Filter;
 use replicas::Replicas;
 use source::Chains;
+use window::SearchWindow;
 
 /// Verifies, searches and follows audit records.
 #[derive(Debug, clap::Args)]
@@ -95,7 +97,7 @@ pub fn run(args: &Args) -> ExitCode {
     let outcome = match &args.command {
         Command::Verify { paths, head } => verify::verify(paths, *head),
         Command::Query { filter, since, until, limit, printing, chains, replicas } => {
-            let window = query::SearchWindow { since: *since, until: *until, limit: *limit };
+            let window = SearchWindow { since: *since, until: *until, limit: *limit };
             query::query(filter, window, printing, chains, replicas)
         }
         Command::Tail { filter, printing, chains } => query::tail(filter, printing, chains),

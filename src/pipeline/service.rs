@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use crate::audit::Journal;
 use crate::auth::Issuers;
-use crate::auth::operator::AuditKeys;
+use crate::auth::operator::AuditReaders;
 use crate::cache::ResponseCache;
 use crate::config::WebhookAccount;
 use crate::graphql::Schemas;
@@ -50,7 +50,7 @@ pub struct ReloadableState {
     /// The tenants and their keys.
     pub policies: Snapshot,
     /// The keys by which operators read audit records.
-    pub audit_keys: AuditKeys,
+    pub audit_keys: AuditReaders,
     /// The issuers of tokens.
     pub issuers: Issuers,
     /// The schemas as each tenant may see them, and what executes operations in them.

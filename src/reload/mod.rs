@@ -17,7 +17,7 @@ pub use follow::{Follower, Gateway};
 pub use report::{Facts, RulesProblem, RulesReport};
 
 use crate::auth::Issuers;
-use crate::auth::operator::AuditKeys;
+use crate::auth::operator::AuditReaders;
 use crate::cache::ResponseCache;
 use crate::config::{self, Config, OnError};
 use crate::graphql::{self, Schemas};
@@ -267,7 +267,7 @@ pub fn rules(
         limits.filter_map(|(kind, rate)| Some((&tenant.id, kind, rate?)))
     }));
     Ok(ReloadableState {
-        audit_keys: AuditKeys::new(&config.admin.audit_keys),
+        audit_keys: AuditReaders::new(&config.admin.audit_keys),
         issuers,
         gateways: Schemas::new(
             jobs,

@@ -6,50 +6,18 @@ use std::iter::Peekable;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use jiff::Timestamp;
 use serde_json::Value;
 
 use super::columns::{Printer, Printing};
 use super::filter::Filter;
 use super::replicas::{Fetched, Question, Replicas};
 use super::source::{Chains, files, progress};
+use super::window::SearchWindow;
 use crate::audit::Segments;
 use crate::audit::reader::{self, Files};
 
 /// The pause after which new records are looked for.
 const PAUSE: Duration = Duration::from_millis(200);
-
-/// The records that are looked at, and how many of them are printed.
-#[derive(Debug, Clone, Copy)]
-pub struct SearchWindow {
-    /// The oldest time.
-    pub since: Option<Timestamp>,
-    /// The youngest time.
-    pub until: Option<Timestamp>,
-    /// The greatest number of records, the newest.
-    pub limit: Option<usize>,
-}
-
-impl SearchWindow {
-    fn holds(&self, record: &Value) -> bool {
-        let time = record["time"].as_i64().unwrap_or_default();
-        self.since.is_none_or(|since| time >= since.as_millisecond())
-            && self.until.is_none_or(|until| time <= until.as_millisecond())
-    }
-
-    /// The times, in words.
-    fn told(&self) -> String {
-        let to_the_second = |time: Timestamp| time.strftime("%Y-%m-%dT%H:%M:%SZ");
-        match (self.since, self.until) {
-            (None, None) => "yet".to_owned(),
-            (Some(since), None) => format!("since {}", to_the_second(since)),
-            (None, Some(until)) => format!("until {}", to_the_second(until)),
-            (Some(since), Some(until)) => {
-                format!("from {} until {}", to_the_second(since), to_the_second(until))
-            }
-        }
-    }
-}
 
 /// A record and its line.
 struct Record {
@@ -107,7 +75,7 @@ fn next(origins: &mut [Origin]) -> Option<io::Result<(usize, Record)>> {
 struct Origins {
     all: Vec<Origin>,
     bar: ProgressBar,
-    /// What is missing of it.
+    /// The reasons why something of it is missing.
     problems: Vec<String>,
 }
 

@@ -9,7 +9,7 @@ use reqwest::blocking::{Client, Response};
 use reqwest::redirect::Policy;
 use url::Url;
 
-use super::query::SearchWindow;
+use super::window::SearchWindow;
 use crate::telemetry;
 
 /// The variable with the key that is shown: in an argument, everybody on the machine could read it.
@@ -50,7 +50,7 @@ pub struct Fetched {
     pub problem: Option<String>,
 }
 
-/// What replicas are asked for.
+/// The records that replicas are asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
     /// The times of the records.
