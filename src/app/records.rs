@@ -104,7 +104,7 @@ impl Records {
         let source_ip = source.map(tracing::field::display);
         tracing::info!(%operator, source_ip, wanted = message, "audit records are read");
         service.journal.note_reading(&operator, source, message);
-        let pieces = reading(segments, wanted, place).map_err(|error| {
+        let pieces = reading(&segments, wanted, place).map_err(|error| {
             tracing::error!(%error, "audit records cannot be read");
             refused(StatusCode::INTERNAL_SERVER_ERROR, "they cannot be read: the log says why")
         })?;
@@ -221,11 +221,11 @@ type Piece = Result<Vec<u8>, io::Error>;
 
 /// Reads files on a thread of its own, as far as whoever reads the answer has come.
 fn reading(
-    segments: Segments,
+    segments: &Segments,
     wanted: Wanted,
     place: OwnedSemaphorePermit,
 ) -> io::Result<mpsc::Receiver<Piece>> {
-    let mut files = reader::Files::open(&segments)?;
+    let mut files = reader::Files::open(segments)?;
     if let Some(since) = wanted.since {
         files = files.since(since.into());
     }

@@ -90,9 +90,9 @@ impl Files {
     /// Their lines, oldest first, without newlines: whole ones, so that neither what a crash cut short nor what is
     /// being written is among them. A closed file that retention has removed meanwhile is passed over.
     pub fn lines(self) -> impl Iterator<Item = io::Result<Vec<u8>>> {
-        let closed = self.closed.into_iter().flat_map(|path| match segments::open(&path) {
+        let closed = self.closed.into_iter().filter_map(|path| match segments::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            source => Some(WholeLines(source.map(|source| BufReader::new(source)).map_err(Some))),
+            source => Some(WholeLines(source.map(BufReader::new).map_err(Some))),
         });
         let current: Option<Box<dyn Read + Send>> = match self.current {
             Some(file) => Some(Box::new(file)),
