@@ -15,7 +15,7 @@ use crate::app::{self, App};
 use crate::model::Clock;
 use crate::reload::{ConfigSource, Loaded};
 use crate::telemetry::{self, Format};
-use folder::{TENANTS, Workspace};
+use folder::{TENANTS, WEBHOOK_SECRET, Workspace};
 
 /// From a film to its motion, with curl.
 const JOURNEY: &str = include_str!("journey.sh");
@@ -67,6 +67,9 @@ async fn start(args: &Args) -> Result<(), CommandError> {
     let app = App::build(&config, policies, clock, Some(page::graphiql()));
     let app = app.map_err(|error| told(&error))?.reloading_from(source, basis);
     let bound = app.bind().map_err(|error| by_its_flag(&error))?;
+    if let Some(address) = bound.webhooks_address {
+        sandbox.send_events(&format!("http://{address}/webhooks/move/shared"), WEBHOOK_SECRET);
+    }
     output::print(&announcement(bound.address, bound.admin_address, &workspace));
     bound.serve(interrupted).await.map_err(|error| told(&error))
 }

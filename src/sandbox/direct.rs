@@ -57,6 +57,18 @@ impl Sandbox {
         }
     }
 
+    /// Sends the account's events to a URL from now on, signed with a secret, as an endpoint does that
+    /// `upsertWebhookEndpoint` makes.
+    pub fn send_events(&self, url: &str, secret: &str) {
+        self.with_account(|account| {
+            let uid = account.endpoints.len().to_string();
+            let endpoint = serde_json::json!({"uid": uid, "url": url, "events": []});
+            account.endpoints.insert(uid.clone(), endpoint);
+            account.endpoint_secrets.insert(uid, secret.to_owned());
+        });
+        self.shared.endpoint_made.notify_one();
+    }
+
     /// Pins the state of a job or volume, of any account.
     pub fn set_state(&self, id: &str, state: State) {
         for account in lock(&self.shared.accounts).values_mut() {

@@ -7,6 +7,7 @@
 mod listener;
 mod notice;
 mod store;
+mod subjects;
 mod verify;
 mod worker;
 
@@ -21,6 +22,7 @@ use crate::jobs::Jobs;
 use crate::pipeline::Service;
 use crate::telemetry::metrics;
 use notice::News;
+use subjects::Subjects;
 
 /// The calls to Move that are made at once because of events: callers' own come first.
 const CALLS: usize = 8;
@@ -34,6 +36,7 @@ pub struct Webhooks {
     /// Told when an event was stored.
     arrived: Notify,
     calls: Semaphore,
+    subjects: Subjects,
 }
 
 impl Webhooks {
@@ -48,6 +51,6 @@ impl Webhooks {
             metrics::webhook_came(&account.id.to_string(), service.clock.now().as_second());
         }
         let (arrived, calls) = (Notify::new(), Semaphore::new(CALLS));
-        Self { service, jobs, store, arrived, calls }
+        Self { service, jobs, store, arrived, calls, subjects: Subjects::default() }
     }
 }

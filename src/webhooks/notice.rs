@@ -171,6 +171,12 @@ impl Notice {
         &self.account
     }
 
+    /// The name of what it is about, among those of all accounts.
+    #[must_use]
+    pub fn subject_name(&self) -> String {
+        format!("{} {}", self.account, self.subject)
+    }
+
     /// The tenant that may be asked first.
     #[must_use]
     pub fn guess(&self) -> Option<TenantId> {

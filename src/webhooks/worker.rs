@@ -13,11 +13,13 @@ use tokio::time::{Instant, sleep};
 use super::Webhooks;
 use super::notice::{News, Notice};
 use super::store::{Store, Taken};
+use super::subjects::{LastAnswer, Subject};
 use crate::audit::Notification;
 use crate::auth::operator;
 use crate::jobs::{Error, Whose};
 use crate::model::{
-    Account, AccountId, EntityId, EntityKind, RequestContext, RequestId, RootField, Tenant, Trail,
+    Account, AccountId, EntityId, EntityKind, Progress, RequestContext, RequestId, RootField,
+    Tenant, Trail,
 };
 use crate::policy::Snapshot;
 use crate::supervision::panic_text;
@@ -89,13 +91,15 @@ impl Outcome {
 /// A look into an event: what came of it, and for whom.
 struct Looked {
     outcome: Outcome,
-    /// Who was asked for, and the trail of that.
-    asked: Option<(RequestContext, Trail)>,
+    /// As whom Move was asked, and the trail of that.
+    by: Option<(RequestContext, Trail)>,
+    /// The progress that it showed.
+    progress: Option<Progress>,
 }
 
 impl From<Outcome> for Looked {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, asked: None }
+        Self { outcome, by: None, progress: None }
     }
 }
 
@@ -108,8 +112,10 @@ impl Webhooks {
             let free = AT_ONCE.saturating_sub(under_way.len());
             if free > 0 {
                 // Without an answer there is nothing to do, and the log says so.
-                for taken in self.store.take(free).await.unwrap_or_default() {
-                    under_way.spawn(Arc::clone(&self).work_off(taken));
+                let all = self.store.take(free).await.unwrap_or_default();
+                let now = Instant::now();
+                for taken in all {
+                    under_way.spawn(Arc::clone(&self).work_off(taken, now));
                 }
                 self.show().await;
             }
@@ -131,9 +137,10 @@ impl Webhooks {
         }
     }
 
-    /// Looks into an event to its end, and removes it then.
-    async fn work_off(self: Arc<Self>, taken: Taken) {
-        let looked = AssertUnwindSafe(self.see_through(&taken.notice)).catch_unwind().await;
+    /// Looks into an event, which was there by a moment, to its end, and removes it then.
+    async fn work_off(self: Arc<Self>, taken: Taken, there_by: Instant) {
+        let seeing = AssertUnwindSafe(self.see_through(&taken.notice, there_by));
+        let looked = seeing.catch_unwind().await;
         let looked = looked.unwrap_or_else(|panic| {
             tracing::error!(problem = panic_text(panic), "a bug: an event is let go of");
             Outcome::Panicked.into()
@@ -145,13 +152,14 @@ impl Webhooks {
     }
 
     /// Looks until Move's answer is as far as the event, or is not going to be.
-    async fn see_through(&self, notice: &Notice) -> Looked {
+    async fn see_through(&self, notice: &Notice, there_by: Instant) -> Looked {
+        let subject = self.subjects.of(notice);
         let mut catching_up = CATCH_UP.into_iter();
         let mut pause = CATCH_UP[0];
         loop {
             let is_last = catching_up.len() == 0;
             let is_first = catching_up.len() == CATCH_UP.len();
-            match self.look(notice, is_first || is_last).await {
+            match self.look_in_turn(&subject, notice, there_by, is_first || is_last).await {
                 Ok(looked) if !looked.outcome.may_change() => return looked,
                 Ok(looked) => match catching_up.next() {
                     Some(pause) => sleep(pause).await,
@@ -168,6 +176,28 @@ impl Webhooks {
                 }
             }
         }
+    }
+
+    /// Looks once, after whoever looks into the same. What that brought may be the answer.
+    async fn look_in_turn(
+        &self,
+        subject: &Subject,
+        notice: &Notice,
+        there_by: Instant,
+        also_volumes: bool,
+    ) -> Result<Looked, Error> {
+        let mut last = subject.lock().await;
+        if let Some(answer) = last.as_ref().filter(|last| last.answers(notice.news, there_by)) {
+            let by = Some(answer.by.clone());
+            return Ok(Looked { by, ..Outcome::Renewed.into() });
+        }
+        let asked = Instant::now();
+        let looked = self.look(notice, also_volumes).await?;
+        if let (Some(progress), Some(by)) = (&looked.progress, &looked.by) {
+            let (progress, by) = (progress.clone(), by.clone());
+            *last = Some(LastAnswer { asked, progress, by });
+        }
+        Ok(looked)
     }
 
     /// Looks once. Volumes are looked for if `also_volumes`: nothing else says that an event is about one.
@@ -263,20 +293,20 @@ impl Webhooks {
             keyed: None,
             trails: [].into(),
         };
-        let outcome = match self.jobs.renew(&request, &trail, id).await {
+        let (outcome, progress) = match self.jobs.renew(&request, &trail, id).await {
             Ok(None) => return Ok(None),
-            Ok(Some(progress)) if news.is_known_by(&progress) => Outcome::Renewed,
-            Ok(Some(_)) => Outcome::Behind,
+            Ok(Some(progress)) if news.is_known_by(&progress) => (Outcome::Renewed, Some(progress)),
+            Ok(Some(progress)) => (Outcome::Behind, Some(progress)),
             Err(Error::Upstream(error)) => return Err(error.into()),
-            Err(Error::OwnerUnknown) => Outcome::OwnerUnknown,
+            Err(Error::OwnerUnknown) => (Outcome::OwnerUnknown, None),
             // Move complains about what is the tenant's: a failed job may come so.
-            Err(_) => Outcome::Renewed,
+            Err(_) => (Outcome::Renewed, None),
         };
-        Ok(Some(Looked { outcome, asked: Some((request, trail)) }))
+        Ok(Some(Looked { outcome, by: Some((request, trail)), progress }))
     }
 
     /// Tells metrics, records and the log what became of an event.
-    async fn tell(&self, notice: &Notice, Looked { outcome, asked }: Looked) {
+    async fn tell(&self, notice: &Notice, Looked { outcome, by, .. }: Looked) {
         let now = self.now();
         let lag = Duration::try_from(now.duration_since(notice.received)).unwrap_or_default();
         metrics::webhook_event(notice.news.as_str(), outcome.as_str(), 1);
@@ -286,8 +316,8 @@ impl Webhooks {
             outcome = outcome.as_str(),
             "an event was looked into"
         );
-        let caller = asked.as_ref().map(|(request, _)| &request.caller);
-        let trail = asked.as_ref().map_or_else(
+        let caller = by.as_ref().map(|(request, _)| &request.caller);
+        let trail = by.as_ref().map_or_else(
             || {
                 let trail = Trail::new("event", RootField::GetJob);
                 trail.note(|notes| notes.entity = notice.job());

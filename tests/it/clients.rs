@@ -56,7 +56,7 @@ fn root() -> PathBuf {
 }
 
 /// A tool of target/test-tools.
-fn tool(path: &str) -> Option<PathBuf> {
+pub fn tool(path: &str) -> Option<PathBuf> {
     let tool = root().join("target/test-tools").join(path);
     if tool.exists() {
         return Some(tool);

@@ -13,6 +13,9 @@ use crate::model::KeyHash;
 pub const TENANTS: [(&str, &str); 2] =
     [("acme", "dev-key-of-acme"), ("globex", "dev-key-of-globex")];
 
+/// The secret that signs the sandbox's events: as well known.
+pub const WEBHOOK_SECRET: &str = "whsec_c2FuZGJveC1zYW5kYm94LXNhbmRib3g=";
+
 /// The folder that `dev` runs in.
 #[derive(Debug)]
 pub struct Workspace {
@@ -76,10 +79,13 @@ impl Workspace {
              # As secret as the demo keys.\n\
              cursor_key: '${{file:cursor.key}}'\n\
              audit: {{ sinks: [{{ file: ./audit/audit.jsonl }}] }}\n\
-             telemetry: {{ log: {{ format: text }} }}\n"
+             telemetry: {{ log: {{ format: text }} }}\n\
+             # The sandbox sends events of its jobs, as Move does.\n\
+             webhooks: {{ listen: '127.0.0.1:0', accounts: {{ shared: {{ secrets: ['${{file:webhook.secret}}'] }} }} }}\n"
         );
         fs::write(self.config(), config)?;
         fs::write(self.path.join("sandbox.key"), SANDBOX_KEY)?;
+        fs::write(self.path.join("webhook.secret"), WEBHOOK_SECRET)?;
         fs::write(self.path.join("cursor.key"), "00".repeat(32))?;
         fs::create_dir_all(self.policies())?;
         for (tenant, key) in TENANTS {

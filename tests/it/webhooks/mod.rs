@@ -1,5 +1,8 @@
 //! Events of Move's: taken in for certain, looked into by asking Move, and never believed.
 
+mod killed;
+mod set_up;
+
 use std::time::{Duration, Instant};
 
 use jobs_gateway::sandbox::{Job, State};
@@ -152,6 +155,30 @@ async fn an_event_that_comes_again_is_taken_again_and_nothing_happens() {
     until(&world, &counted("failed", "seen"), 2.0).await;
     assert_eq!(world.sandbox.count("getJob"), 1);
     assert_eq!(world.metric("jobs_gateway_webhook_waiting").await, Some(0.0));
+}
+
+#[tokio::test]
+async fn the_two_events_of_a_change_do_not_void_what_each_other_brings() {
+    let world = start().await;
+    for n in 0..5 {
+        let id = world.create("acme", "{}").await;
+        world.sandbox.set_state(&id, State::Finished);
+        world.sandbox.set_latency(Duration::from_millis(20));
+        world.sandbox.clear_calls();
+        let (one, two) = (format!("a_{n}"), format!("b_{n}"));
+        let one = Sent { id: &one, ..Sent::GOOD };
+        let two = Sent { id: &two, ..Sent::GOOD };
+        let (newer, older) = (event("completed", &id, Some("acme")), older("completed", &id));
+        let sent =
+            futures_util::future::join(one.status(&world, &newer), two.status(&world, &older));
+        assert_eq!(sent.await, (204, 204));
+        until(&world, &counted("completed", "renewed"), f64::from(2 * (n + 1))).await;
+        assert!(world.sandbox.count("getJob") <= 3, "{}", world.sandbox.count("getJob"));
+        assert_eq!(
+            state(&world.get("acme", &id, "state").await),
+            (json!("FINISHED"), "HIT".into())
+        );
+    }
 }
 
 #[tokio::test]
@@ -365,6 +392,48 @@ async fn replicas_share_the_events_and_one_that_cannot_be_stored_comes_again() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     until(&one, &counted("completed", "renewed"), 2.0).await;
+}
+
+#[tokio::test]
+async fn svix_own_library_signs_what_is_taken() {
+    let Some(python) = crate::clients::tool("python/bin/python") else { return };
+    let world = start().await;
+    let id = world.create("acme", "{}").await;
+    world.sandbox.set_state(&id, State::Finished);
+    let url = format!("http://{}/webhooks/move/shared", world.webhooks.unwrap());
+    let body = String::from_utf8(event("completed", &id, Some("acme"))).unwrap();
+    let mut python = std::process::Command::new(python);
+    python.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/svix_events.py"));
+    python.args([&url, WEBHOOK_SECRET, &body]);
+    tokio::task::spawn_blocking(move || crate::clients::passes(&mut python)).await.unwrap();
+    until(&world, &counted("completed", "renewed"), 1.0).await;
+    until(&world, &counted("completed", "seen"), 1.0).await;
+}
+
+#[tokio::test]
+async fn each_event_has_a_record_with_its_id_and_nothing_of_its_content() {
+    let audit = "audit: { sinks: [{ file: ./audit/audit.jsonl }] }\n";
+    let setup = Setup::new().tenant("acme", CACHING).config(CONFIG.to_owned() + audit);
+    let world = setup.start().await;
+    let id = world.create("acme", "{\"secret\": \"plan\"}").await;
+    world.sandbox.set_state(&id, State::Finished);
+    let body = event("completed", &id, Some("acme"));
+    assert_eq!(Sent::GOOD.status(&world, &body).await, 204);
+    until(&world, &counted("completed", "renewed"), 1.0).await;
+    let give_up = Instant::now() + Duration::from_secs(20);
+    let record = loop {
+        let text = std::fs::read_to_string(world.folder().join("audit/audit.jsonl")).unwrap();
+        if let Some(line) = text.lines().find(|line| line.contains("\"phase\":\"event\"")) {
+            break serde_json::from_str::<Value>(line).unwrap();
+        }
+        assert!(Instant::now() < give_up, "{text}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    assert_eq!(record["metadata"]["correlation_uid"], "msg_1");
+    assert_eq!(record["resources"][0]["uid"], id);
+    assert_eq!(record["actor"]["user"]["org"]["uid"], "acme");
+    assert_eq!(record["status_detail"], "renewed");
+    assert!(!record.to_string().contains("plan") && !record.to_string().contains("2026-01-01"));
 }
 
 #[tokio::test]

@@ -1,0 +1,142 @@
+//! A gateway that is killed between its word that it has an event and what it does with it.
+
+use std::time::{Duration, Instant};
+
+use jobs_gateway::sandbox::{Job, Sandbox, SandboxOptions, State};
+use serde_json::{Value, json};
+use standardwebhooks::Webhook;
+
+use super::{CONFIG, counted, event};
+use crate::support::process::{Process, free_address, prepare};
+use crate::support::redis::Redis;
+use crate::support::{WEBHOOK_SECRET, key};
+
+/// Kills a gateway between the 204 of an event and its end, so often; the next one does what was left.
+async fn killed_after_its_word(rounds: usize) {
+    let (sandbox, folder) =
+        (Sandbox::start(SandboxOptions::default()).await.unwrap(), tempfile::tempdir().unwrap());
+    let webhooks = free_address();
+    let config = CONFIG.replace("127.0.0.1:0", &webhooks.to_string());
+    let addresses = prepare(folder.path(), &sandbox, &config);
+    let environment = [("MOVE_WEBHOOK_SECRET", WEBHOOK_SECRET)];
+    let start = async || {
+        Process::start_with(folder.path(), addresses, &environment, std::process::Stdio::null())
+            .await
+    };
+    let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
+    for round in 0..rounds {
+        let metadata = "{\"acme\":{\"shot\":1},\"_gateway\":{\"v\":1,\"owner\":\"acme\"}}";
+        let job = Job {
+            metadata: Some(metadata.to_owned()),
+            pinned: Some(if round % 2 == 0 { State::Finished } else { State::Failed }),
+            ..Job::new(sandbox.now())
+        };
+        sandbox.add_job(job.clone());
+        let process = start().await;
+        // Whatever it asks Move is not answered before it is killed.
+        sandbox.set_latency(Duration::from_mins(1));
+        sandbox.clear_calls();
+        let body = event("completed", &job.id, (round % 3 != 0).then_some("acme"));
+        let at = sandbox.now().as_second();
+        let own = format!("msg_{round}");
+        let request = |at: i64| {
+            let signature = Webhook::new(WEBHOOK_SECRET).unwrap().sign(&own, at, &body).unwrap();
+            let url = format!("http://{webhooks}/webhooks/move/shared");
+            let request = http.post(url).header("svix-id", &own).header("svix-timestamp", at);
+            request.header("svix-signature", signature).body(body.clone())
+        };
+        assert_eq!(request(at).send().await.unwrap().status(), 204);
+        if round % 2 == 1 {
+            while sandbox.count("getJob") == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        drop(process);
+        sandbox.set_latency(Duration::ZERO);
+        let process = start().await;
+        let give_up = Instant::now() + Duration::from_secs(20);
+        let metrics = async || {
+            let asked = http.get(format!("http://{}/metrics", process.admin)).send().await;
+            asked.unwrap().text().await.unwrap()
+        };
+        let renewed = counted("completed", "renewed") + " 1\n";
+        while !metrics().await.contains(&renewed) {
+            assert!(Instant::now() < give_up, "round {round}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let query = json!({"query": format!("{{ getJob(jobId: \"{}\") {{ state }} }}", job.id)});
+        let read = http.post(process.url()).header("authorization", key("acme")).json(&query);
+        let read = read.send().await.unwrap();
+        assert_eq!(read.headers()["x-cache"], "HIT", "round {round}");
+        let read: Value = read.json().await.unwrap();
+        assert_eq!(read["data"]["getJob"]["state"], job.pinned.unwrap().name(), "round {round}");
+        // Its sender did not hear of it, perhaps: it comes again, and was there.
+        assert_eq!(request(at).send().await.unwrap().status(), 204);
+        assert!(
+            metrics().await.contains(&(counted("completed", "seen") + " 1\n")),
+            "round {round}"
+        );
+        drop(process);
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_killed_after_its_204_looks_into_the_event_when_it_starts_again() {
+    killed_after_its_word(2).await;
+}
+
+#[tokio::test]
+#[ignore = "takes a minute: 50 times"]
+async fn an_event_outlives_the_gateway_killed_fifty_times() {
+    killed_after_its_word(50).await;
+}
+
+#[tokio::test]
+#[ignore = "takes half a minute: the time after which another replica takes over"]
+async fn an_event_whose_replica_is_killed_is_another_ones() {
+    let redis = Redis::start();
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let webhooks = [free_address(), free_address()];
+    let mut processes = Vec::new();
+    for (folder, webhooks) in folders.iter().zip(&webhooks) {
+        let config = CONFIG.replace("127.0.0.1:0", &webhooks.to_string()) + &redis.config();
+        let addresses = prepare(folder.path(), &sandbox, &config);
+        let environment = [("MOVE_WEBHOOK_SECRET", WEBHOOK_SECRET)];
+        let log = std::process::Stdio::null();
+        processes.push(Process::start_with(folder.path(), addresses, &environment, log).await);
+    }
+    let metadata = "{\"acme\":{},\"_gateway\":{\"v\":1,\"owner\":\"acme\"}}";
+    let job = Job { metadata: Some(metadata.to_owned()), ..Job::new(sandbox.now()) };
+    sandbox.add_job(Job { pinned: Some(State::Finished), ..job.clone() });
+    sandbox.set_latency(Duration::from_mins(1));
+    sandbox.clear_calls();
+    let (http, at) = (reqwest::Client::new(), sandbox.now().as_second());
+    let body = event("completed", &job.id, Some("acme"));
+    let signature = Webhook::new(WEBHOOK_SECRET).unwrap().sign("msg", at, &body).unwrap();
+    let url = format!("http://{}/webhooks/move/shared", webhooks[0]);
+    let sent = http.post(url).header("svix-id", "msg").header("svix-timestamp", at);
+    let sent = sent.header("svix-signature", signature).body(body).send().await.unwrap();
+    assert_eq!(sent.status(), 204);
+    while sandbox.count("getJob") == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // Whichever took it: the one that asks Move at the moment.
+    let asked = async |process: &Process| {
+        let text = http.get(format!("http://{}/metrics", process.admin)).send().await.unwrap();
+        text.text().await.unwrap().contains("jobs_gateway_upstream_in_flight 1")
+    };
+    let taker = usize::from(!asked(&processes[0]).await);
+    drop(processes.remove(taker));
+    sandbox.set_latency(Duration::ZERO);
+    let renewed = counted("completed", "renewed") + " 1\n";
+    let give_up = Instant::now() + Duration::from_secs(40);
+    loop {
+        let url = format!("http://{}/metrics", processes[0].admin);
+        if http.get(url).send().await.unwrap().text().await.unwrap().contains(&renewed) {
+            break;
+        }
+        assert!(Instant::now() < give_up, "the other replica does not take over");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
