@@ -93,6 +93,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- uniq $ports | join " " -}}
 {{- end }}
 
+{{/* The keys of the Secret that hold secrets of Move's events, each once. */}}
+{{- define "jobs-gateway.webhookSecrets" -}}
+{{- $keys := list -}}
+{{- range .Values.webhooks.accounts }}{{- $keys = concat $keys . -}}{{- end -}}
+{{- uniq $keys | sortAlpha | join " " -}}
+{{- end }}
+
 {{/* The GraphQL endpoints, as JSON. */}}
 {{- define "jobs-gateway.paths" -}}
 {{- dig "server" "paths" (list "/graphql" "/ugc/graphql") .Values.config | toJson -}}
@@ -165,6 +172,15 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $own = merge $own (dict "shared_state" (dict "redis" "${REDIS_URL}")) -}}
 {{- else -}}
 {{- $own = merge $own (dict "idempotency" (dict "file" "/var/lib/jobs-gateway/state/idempotency.redb")) -}}
+{{- end -}}
+{{- if .Values.webhooks.enabled -}}
+{{- $accounts := dict -}}
+{{- range $account, $keys := .Values.webhooks.accounts -}}
+{{- $secrets := list -}}
+{{- range $keys }}{{- $secrets = append $secrets (printf "${%s}" .) -}}{{- end -}}
+{{- $accounts = merge $accounts (dict $account (dict "secrets" $secrets)) -}}
+{{- end -}}
+{{- $own = merge $own (dict "webhooks" (dict "listen" "0.0.0.0:4001" "accounts" $accounts)) -}}
 {{- end -}}
 {{- if .Values.audit.enabled -}}
 {{- $file := dict "file" "/var/lib/jobs-gateway/audit/audit.jsonl" "rotate" .Values.audit.rotate "rotate_after" .Values.audit.rotateAfter "keep" .Values.audit.keep "keep_for" .Values.audit.keepFor -}}

@@ -37,6 +37,17 @@ same("the HTTPRoute's paths", [match["path"]["value"] for match in matches], ["/
 ingress = manifest("values-production", "Ingress")["spec"]["rules"][0]["http"]["paths"]
 same("default paths", [path["path"] for path in ingress], ["/graphql", "/ugc/graphql"])
 
+ports = [rule["ports"][0]["port"] for rule in manifest("everything", "NetworkPolicy")["spec"]["ingress"]]
+same("the ports that are open", ports, [4000, 4001, 9090])
+ports = [rule["ports"][0]["port"] for rule in manifest("values", "NetworkPolicy")["spec"]["ingress"]]
+same("the ports that are open by default", ports, [4000, 9090])
+hooks = manifest("everything", "Ingress", "-webhooks")["spec"]["rules"][0]["http"]["paths"]
+same("the path of events", [path["path"] for path in hooks], ["/webhooks/move/"])
+same("where it leads to", hooks[0]["backend"]["service"]["port"]["name"], "webhooks")
+manifest("everything", "HTTPRoute", "-webhooks")
+names = [env["name"] for env in manifest("everything", "StatefulSet")["spec"]["template"]["spec"]["containers"][0]["env"]]
+same("the secrets of events", [name for name in names if "WEBHOOK" in name], ["MOVE_WEBHOOK_SECRET", "NEXT_WEBHOOK_SECRET"])
+
 same("replicas by default", manifest("values", "StatefulSet")["spec"]["replicas"], 1)
 for name, wanted in {"openshift": 1, "values-production": 3}.items():
     rules = manifest(name, "PrometheusRule")["spec"]["groups"][1]["rules"]
