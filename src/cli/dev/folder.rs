@@ -14,7 +14,7 @@ pub const TENANTS: [(&str, &str); 2] =
     [("acme", "dev-key-of-acme"), ("globex", "dev-key-of-globex")];
 
 /// The secret that signs the sandbox's events: as well known.
-pub const WEBHOOK_SECRET: &str = "whsec_c2FuZGJveC1zYW5kYm94LXNhbmRib3g=";
+pub const WEBHOOK_SECRET: &str = "whsec_c2FuZGJveC1zYW5kYm94LXNhbmRib3gtc2FuZGJveCE=";
 
 /// The folder that `dev` runs in.
 #[derive(Debug)]

@@ -64,9 +64,10 @@ async fn what_the_sandbox_sends_comes_into_the_cache_and_nobody_had_to_ask() {
     let id = world.create("acme", "{\"shot\": 1}").await;
     let give_up = Instant::now() + Duration::from_secs(20);
     world.sandbox.clear_calls();
-    for news in ["started", "completed"] {
+    // Move sends two events of an end.
+    for (news, events) in [("started", 1.0), ("completed", 2.0)] {
         let seen = counted(news, "renewed");
-        while world.metric(&seen).await.unwrap_or_default() < 1.0 {
+        while world.metric(&seen).await.unwrap_or_default() < events {
             assert!(Instant::now() < give_up, "{news}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
