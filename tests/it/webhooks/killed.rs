@@ -1,15 +1,26 @@
 //! A gateway that is killed between its word that it has an event and what it does with it.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use jobs_gateway::sandbox::{Job, Sandbox, SandboxOptions, State};
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
+use tokio::net::TcpStream;
 
 use super::{CONFIG, counted, event};
 use crate::support::process::{Process, free_address, prepare};
 use crate::support::redis::Redis;
 use crate::support::{WEBHOOK_SECRET, key};
+
+/// Waits until a gateway takes connections for events, too.
+async fn listens(address: SocketAddr) {
+    let give_up = Instant::now() + Duration::from_secs(20);
+    while TcpStream::connect(address).await.is_err() {
+        assert!(Instant::now() < give_up, "the gateway takes no events");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
 
 /// Kills a gateway between the 204 of an event and its end, so often; the next one does what was left.
 async fn killed_after_its_word(rounds: usize) {
@@ -20,8 +31,10 @@ async fn killed_after_its_word(rounds: usize) {
     let addresses = prepare(folder.path(), &sandbox, &config);
     let environment = [("MOVE_WEBHOOK_SECRET", WEBHOOK_SECRET)];
     let start = async || {
-        Process::start_with(folder.path(), addresses, &environment, std::process::Stdio::null())
-            .await
+        let log = std::process::Stdio::null();
+        let process = Process::start_with(folder.path(), addresses, &environment, log).await;
+        listens(webhooks).await;
+        process
     };
     let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
     for round in 0..rounds {
@@ -105,6 +118,7 @@ async fn an_event_whose_replica_is_killed_is_another_ones() {
         let environment = [("MOVE_WEBHOOK_SECRET", WEBHOOK_SECRET)];
         let log = std::process::Stdio::null();
         processes.push(Process::start_with(folder.path(), addresses, &environment, log).await);
+        listens(*webhooks).await;
     }
     let metadata = "{\"acme\":{},\"_gateway\":{\"v\":1,\"owner\":\"acme\"}}";
     let job = Job { metadata: Some(metadata.to_owned()), ..Job::new(sandbox.now()) };
