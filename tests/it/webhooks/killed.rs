@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use jobs_gateway::sandbox::{Job, Sandbox, SandboxOptions, State};
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{CONFIG, counted, event};
@@ -96,6 +97,44 @@ async fn killed_after_its_word(rounds: usize) {
 #[tokio::test]
 async fn a_gateway_that_is_killed_after_its_204_looks_into_the_event_when_it_starts_again() {
     killed_after_its_word(2).await;
+}
+
+#[tokio::test]
+async fn an_event_that_is_on_its_way_when_the_gateway_stops_is_taken() {
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let webhooks = free_address();
+    let config = CONFIG.replace("127.0.0.1:0", &webhooks.to_string());
+    let addresses = prepare(folder.path(), &sandbox, &config);
+    let environment = [("MOVE_WEBHOOK_SECRET", WEBHOOK_SECRET)];
+    let log = std::process::Stdio::null();
+    let mut process = Process::start_with(folder.path(), addresses, &environment, log).await;
+    listens(webhooks).await;
+    let body = event("completed", "job-00000000-0000-4000-8000-000000000001", None);
+    let at = sandbox.now().as_second();
+    let signature = Webhook::new(WEBHOOK_SECRET).unwrap().sign("msg", at, &body).unwrap();
+    let head = format!(
+        "POST /webhooks/move/shared HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\nsvix-id: msg\r\n\
+         svix-timestamp: {at}\r\nsvix-signature: {signature}\r\n\r\n",
+        body.len()
+    );
+    let (first, rest) = body.split_at(10);
+    let mut sender = TcpStream::connect(webhooks).await.unwrap();
+    sender.write_all(&[head.as_bytes(), first].concat()).await.unwrap();
+    process.signal("TERM");
+    // Nobody new is taken any more; who is on its way is.
+    let give_up = Instant::now() + Duration::from_secs(20);
+    while TcpStream::connect(webhooks).await.is_ok() {
+        assert!(Instant::now() < give_up, "the listener does not close");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    sender.write_all(rest).await.unwrap();
+    let mut answer = vec![0; 12];
+    sender.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 204");
+    drop(sender);
+    let ended = tokio::task::spawn_blocking(move || process.child.wait().unwrap().success());
+    assert!(ended.await.unwrap());
 }
 
 #[tokio::test]
