@@ -245,7 +245,7 @@ impl Bound {
         let Server { shutdown_grace: grace, drain_delay, max_connections, keep_alive, .. } =
             app.config.server;
         let (service, journal) = (Arc::clone(&app.service), app.service.journal.clone());
-        let leaving = Arc::clone(&service);
+        let (leaving, departing) = (Arc::clone(&service), Arc::clone(&service));
         let readiness = Arc::new(Readiness::default());
         let admin_router =
             http::admin_router(Arc::clone(&readiness), app.jobs.clone(), journal.clone());
@@ -275,6 +275,7 @@ impl Bound {
                     gave_up = supervisor.gave_up() => drop(failure.set(gave_up)),
                 }
                 readiness.set(false);
+                departing.drain();
                 draining.notify_one();
                 tokio::time::sleep(drain_delay).await;
             }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::{App, Error};
 use crate::audit::Journal;
@@ -15,7 +15,7 @@ use crate::idempotency::{self, Idempotency};
 use crate::jobs::{CursorKey, Jobs};
 use crate::limit::Limiter;
 use crate::model::Clock;
-use crate::pipeline::Service;
+use crate::pipeline::{Service, Streaming};
 use crate::policy::Snapshot;
 use crate::reload;
 use crate::seal::Seal;
@@ -74,6 +74,13 @@ impl App {
             forward_headers: config.upstream.forward_headers.clone(),
             journal,
             concurrency_limit: Arc::new(Semaphore::new(config.server.max_requests)),
+            streams: Arc::new(Semaphore::new(config.subscriptions.max_connections)),
+            streaming: Streaming {
+                heartbeat: config.subscriptions.heartbeat,
+                max_age: config.subscriptions.max_age,
+            },
+            standing: watch::Sender::default(),
+            hub: Arc::clone(jobs.versions().hub()),
             clock,
             max_body: config.server.max_body,
             request_timeout: config.server.request_timeout,

@@ -54,6 +54,8 @@ pub struct CallOutcome {
     pub(super) field: Option<RecordedField>,
     pub(super) ending: Ending,
     pub(super) is_replay: bool,
+    /// True if a stream has ended that an earlier record told of.
+    pub(super) closes: bool,
     /// In units of the tenant's limits.
     pub(super) cost: u32,
     pub(super) latency: Duration,
@@ -201,12 +203,14 @@ impl Event {
     #[must_use]
     pub fn of_call(record: &CallRecord) -> Vec<Self> {
         let event = |field: Option<RecordedField>, outcome: FieldOutcome| {
-            let (reason, http_status) = (record.refused_because, record.status);
+            let closing = record.closing.map(|closing| closing.reason);
+            let (reason, http_status) = (record.refused_because.or(closing), record.status);
             Self::Outcome(CallOutcome {
                 call: record.into(),
                 field,
                 ending: Ending { outcome, reason, http_status },
                 is_replay: record.is_replay,
+                closes: record.closing.is_some(),
                 cost: record.cost,
                 latency: record.took,
             })

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::actor::{Actor, SourceEndpoint};
 use super::chain::Link;
-use super::event::Event;
+use super::event::{CallOutcome, Event};
 use super::ocsf::{self, ApiActivity, CLASS, RequestUid, Resources, Shown};
 use super::print::print;
 use crate::model::{
@@ -151,6 +151,7 @@ fn upstream(notes: &Notes) -> ocsf::Upstream<'_> {
 const fn phase(event: &Event) -> &'static str {
     match event {
         Event::Intent(_) => "intent",
+        Event::Outcome(CallOutcome { closes: true, .. }) => "close",
         Event::Outcome(_) => "outcome",
         Event::Refusals(_) => "refusals",
         Event::Journal(_) => "journal",

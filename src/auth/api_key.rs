@@ -23,6 +23,7 @@ pub fn authenticate(hash: &KeyHash, policies: &Snapshot, now: Timestamp) -> Resu
         tenant: Arc::clone(tenant),
         credential: api_key.id.clone(),
         subject: None,
+        expires: api_key.expires,
         grants: tenant.operations.intersect(api_key.operations),
         policy_version: Arc::clone(policies.version()),
     })

@@ -178,8 +178,9 @@ impl Issuers {
             let keys_version = issuer.keys_version();
             match issuer.verify(token, head.alg, head.kid.as_deref(), now).await {
                 Ok(claims) => {
-                    let caller = caller(&issuer.config, &claims.all, policies)?;
                     let expires = claims.expires;
+                    let caller = caller(&issuer.config, &claims.all, policies)?;
+                    let caller = Caller { expires: Some(expires), ..caller };
                     let remembered =
                         Remembered { caller: caller.clone(), expires, issuer: at, keys_version };
                     self.remembered.insert(*hash, Arc::new(remembered));
@@ -253,6 +254,7 @@ pub(super) fn caller(
         tenant: Arc::clone(tenant),
         credential: CredentialId::of_token(&issuer.name, subject.unwrap_or("-")),
         subject: subject.map(Arc::from),
+        expires: None,
         grants: tenant.operations.intersect(scoped(issuer, claims, tenant)),
         policy_version: Arc::clone(policies.version()),
     })

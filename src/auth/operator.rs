@@ -41,6 +41,7 @@ pub fn caller(tenant: &Arc<Tenant>, policies: &Snapshot, command: &str) -> Calle
         tenant: Arc::clone(tenant),
         credential: CredentialId::of_token("operator", command),
         subject: None,
+        expires: None,
         grants: RootFields::NONE,
         policy_version: Arc::clone(policies.version()),
     }

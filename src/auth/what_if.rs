@@ -51,6 +51,7 @@ pub fn of_tenant(tenant: &Arc<Tenant>) -> Caller {
         tenant: Arc::clone(tenant),
         credential: CredentialId::of_token("any", "credential"),
         subject: None,
+        expires: None,
         grants: tenant.operations,
         // It makes no request that a record could tell of.
         policy_version: Arc::default(),

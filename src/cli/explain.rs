@@ -124,6 +124,11 @@ fn describe(caller: &Caller, node: &Node, key: Option<&Node>) -> String {
             format!("{} requests", limits.max_in_flight),
             at(&["rate_limit", "max_in_flight"]),
         ),
+        (
+            "open at once",
+            format!("{} streams and long polls", limits.max_streams),
+            at(&["subscriptions", "max"]),
+        ),
         ("one request", format!("{} units", limits.max_cost), at(&["rate_limit", "max_cost"])),
         ("unfinished jobs", fresh(cache.unfinished), at(&["cache", "get_job", "unfinished"])),
         ("finished jobs", fresh(cache.finished), at(&["cache", "get_job", "finished"])),

@@ -69,6 +69,8 @@ settings! {
         cursor_key: Optional<SealingKey> | "made at start",
         /// The memory of mutations that carry an `Idempotency-Key`.
         idempotency: Sub<Idempotency>,
+        /// Long polls and streams.
+        subscriptions: Sub<Subscriptions>,
         /// The questions to Move for those who wait for a job.
         watch: Sub<live::watch::Settings>,
         /// The records of what tenants do.
@@ -210,6 +212,18 @@ settings! {
 }
 
 settings! {
+    /// Long polls and streams.
+    pub struct Subscriptions: Default {
+        /// Long polls and streams at once, all tenants together; one more is refused with `OVERLOADED`.
+        max_connections: Count<usize> = 10_000,
+        /// The interval at which a stream without news says that it is there; shorter than what proxies on the way allow.
+        heartbeat: PositiveTime = Duration::from_secs(10),
+        /// The time after which a stream ends and its caller subscribes again, a tenth more or less.
+        max_age: PositiveTime = Duration::from_hours(1),
+    }
+}
+
+settings! {
     /// The memory of mutations that carry an `Idempotency-Key`.
     pub struct Idempotency: Default {
         /// The file of what is remembered, unless there is `shared_state`; one process's alone.
@@ -290,6 +304,7 @@ impl Config {
             shared_state: None,
             cursor_key: None,
             idempotency: Idempotency { file: StoreFile::Memory, ..unset() },
+            subscriptions: unset(),
             watch: unset(),
             audit: None,
             telemetry: unset(),

@@ -10,7 +10,7 @@ use super::plan::{Plan, RootPlan};
 use super::roots::{self, Failed, Outcome, Resolved};
 use super::write::{Nulled, Path, Writer};
 use crate::jobs::{Jobs, Seat};
-use crate::model::{Failure, Kind, RequestContext, RequestId, RootField, Tenant, Trail};
+use crate::model::{Failure, Kind, Progress, RequestContext, RequestId, RootField, Tenant, Trail};
 use crate::operation::{self, Introspected, Operation, RootKind, Unit};
 use crate::upstream::FieldError;
 
@@ -22,11 +22,41 @@ pub async fn execute(
     operation: &Operation,
     service: &str,
 ) -> Answer {
+    match answering(jobs, request, plan, operation, service).await {
+        Ok(answering) => answering.write(request.id, &request.caller.tenant, &request.trails),
+        Err(refusal) => refusal,
+    }
+}
+
+/// Executes the read of one job, and tells besides how far it has come.
+pub async fn observe(
+    jobs: &Jobs,
+    request: &RequestContext,
+    plan: &Plan,
+    operation: &Operation,
+    service: &str,
+) -> (Answer, Option<Progress>) {
+    match answering(jobs, request, plan, operation, service).await {
+        Ok(own) => {
+            let answer = own.write(request.id, &request.caller.tenant, &request.trails);
+            (answer, own.progress())
+        }
+        Err(refusal) => (refusal, None),
+    }
+}
+
+async fn answering<'a>(
+    jobs: &Jobs,
+    request: &RequestContext,
+    plan: &'a Plan,
+    operation: &'a Operation,
+    service: &'a str,
+) -> Result<Answering<'a>, Answer> {
     let asks = |root: &RootPlan| root.asked == RootKind::Introspection;
     let introspected = if plan.roots.iter().any(asks) {
         match operation::introspect(operation.schema(), operation) {
             Ok(introspected) => introspected,
-            Err(error) => return Answer::refusal(request.id, ApiError::all_of(error)),
+            Err(error) => return Err(Answer::refusal(request.id, ApiError::all_of(error))),
         }
     } else {
         Vec::new()
@@ -34,11 +64,12 @@ pub async fn execute(
     let outcomes = match (operation.kind, operation.units.as_slice()) {
         (_, []) => Vec::new(),
         (_, [unit]) => vec![Some(run(jobs, request, plan, operation, (0, unit), None).await)],
-        (Kind::Query, units) => side_by_side(jobs, request, plan, operation, units).await,
+        (Kind::Query | Kind::Subscription, units) => {
+            side_by_side(jobs, request, plan, operation, units).await
+        }
         (Kind::Mutation, units) => one_by_one(jobs, request, plan, operation, units).await,
     };
-    let answering = Answering { plan, operation, service, introspected, outcomes };
-    answering.write(request.id, &request.caller.tenant, &request.trails)
+    Ok(Answering { plan, operation, service, introspected, outcomes })
 }
 
 /// Queries side by side; what is read of single things goes up together.
@@ -161,6 +192,17 @@ impl Answering<'_> {
         Answer::executed(request, out, &errors, skipped, has_values, extensions)
     }
 
+    /// The progress of the job that was read, as far as its caller asked for it: what somebody else asked for besides
+    /// is no news to this one.
+    fn progress(&self) -> Option<Progress> {
+        let Some(Some(Ok((Resolved::Entity(job), _)))) = self.outcomes.first() else { return None };
+        let Progress { state, percent } = job.progress();
+        let fields = self.plan.roots.first()?.step.objects().iter().flat_map(|own| &own.fields);
+        let is_asked = |name: &str| matches!(name, "progress" | "percentageComplete");
+        let has_percent = fields.into_iter().any(|field| is_asked(&field.name));
+        Some(Progress { state, percent: percent.filter(|_| has_percent) })
+    }
+
     /// Writes the value of a root field; `Err` if it has none.
     fn root<'a>(
         &'a self,
@@ -174,6 +216,7 @@ impl Answering<'_> {
             RootKind::Typename => writer.text(match self.operation.kind {
                 Kind::Query => "Query",
                 Kind::Mutation => "Mutation",
+                Kind::Subscription => "Subscription",
             }),
             RootKind::Service => {
                 writer.raw(b"{")?;

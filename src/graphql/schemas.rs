@@ -9,7 +9,7 @@ use super::errors::ApiError;
 use super::plan::Plan;
 use super::{Answer, execute};
 use crate::jobs::Jobs;
-use crate::model::{EntityKind, FieldCoordinate, RequestContext, Tenant};
+use crate::model::{EntityKind, FieldCoordinate, Progress, RequestContext, Tenant};
 use crate::operation::{Document, Documents, Form, FormId, Limits, Operation, Schema, sdl_without};
 use crate::types::sdl;
 
@@ -90,6 +90,20 @@ impl Schemas {
         };
         let plan = self.plan(&operation.form);
         execute::execute(&self.jobs, &request, &plan, &operation, &view.service).await
+    }
+
+    /// Executes the read of one job, and tells besides how far it has come, as far as that was asked for; `None` if it
+    /// was not read.
+    pub async fn observe(
+        &self,
+        request: &RequestContext,
+        operation: &Operation,
+    ) -> (Answer, Option<Progress>) {
+        let Some(view) = self.view(&request.caller.tenant) else {
+            return (Answer::refusal(request.id, [ApiError::internal()]), None);
+        };
+        let plan = self.plan(&operation.form);
+        execute::observe(&self.jobs, request, &plan, operation, &view.service).await
     }
 
     fn plan(&self, form: &Form) -> Arc<Plan> {

@@ -30,6 +30,11 @@ pub enum BadRequest {
     /// No media type in common.
     #[error("Answers are `application/json` or `application/graphql-response+json`: accept one.")]
     NotAcceptable,
+    /// A subscription whose caller takes no stream.
+    #[error(
+        "A subscription is answered by a stream: accept `text/event-stream`, or `multipart/mixed;subscriptionSpec=1.0`."
+    )]
+    NoStream,
     /// A body over the limit.
     #[error("The body is larger than {0} bytes.")]
     TooLarge(usize),
@@ -83,7 +88,7 @@ impl From<BadRequest> for Refusal {
             E::ContentEncoding => refusal
                 .with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE)
                 .with_header(header::ACCEPT_ENCODING, "gzip, identity"),
-            E::NotAcceptable => refusal.with_status(StatusCode::NOT_ACCEPTABLE),
+            E::NotAcceptable | E::NoStream => refusal.with_status(StatusCode::NOT_ACCEPTABLE),
             E::TooLarge(_) => refusal.with_status(StatusCode::PAYLOAD_TOO_LARGE),
             E::Slow => refusal.with_status(StatusCode::REQUEST_TIMEOUT),
             E::Interrupted

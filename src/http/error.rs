@@ -48,6 +48,12 @@ impl Refusal {
         }
     }
 
+    /// Its errors.
+    #[must_use]
+    pub fn into_errors(self) -> Vec<ApiError> {
+        self.errors
+    }
+
     /// Returns its first error's code.
     pub fn code(&self) -> Option<ErrorCode> {
         self.errors.first().map(|error| error.code)

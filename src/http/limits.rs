@@ -63,8 +63,10 @@ impl From<LimitError> for Refusal {
         let code = match refused {
             LimitError::Rate { .. }
             | LimitError::InFlight { .. }
+            | LimitError::Streams { .. }
             | LimitError::Bodies { .. }
             | LimitError::Answers { .. } => ErrorCode::RateLimited,
+            LimitError::AllStreams => ErrorCode::Overloaded,
             LimitError::NeverEnough { .. } | LimitError::TooCostly { .. } => {
                 ErrorCode::OperationTooComplex
             }

@@ -19,6 +19,7 @@ mod proxy_protocol;
 pub(crate) mod request;
 mod serve;
 mod site;
+pub(crate) mod stream;
 mod tls;
 mod wire;
 
@@ -30,7 +31,7 @@ use tower::ServiceBuilder;
 use tower::util::{MapRequestLayer, MapResponseLayer};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::SizeAbove;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
 pub use admin::{Readiness, router as admin_router};
 pub use cors::Cors;
@@ -69,8 +70,14 @@ pub fn router(surface: Endpoints, graphql: &MethodRouter) -> Router {
         .layer(CatchPanicLayer::custom(|_| internal_error()))
         // Before the handler, so that nothing is done for an answer that would be refused.
         .layer(MapRequestLayer::new(encoding::decide))
-        // What is small is sent sooner as it is.
-        .layer(CompressionLayer::new().compress_when(SizeAbove::new(1024)))
+        // What is small is sent sooner as it is, and a stream part by part: a coding would hold them back.
+        .layer(
+            CompressionLayer::new().compress_when(
+                SizeAbove::new(1024)
+                    .and(NotForContentType::SSE)
+                    .and(NotForContentType::const_new("multipart/mixed")),
+            ),
+        )
         // Outside authentication: a preflight carries no credential.
         .option_layer(surface.cors.layer());
     router.fallback(async move || error::not_found(&paths)).layer(layers)

@@ -81,6 +81,21 @@ pub fn time_for(headers: &HeaderMap, longest: Duration) -> Result<Duration, BadR
     }
 }
 
+/// The header in which a caller says how it would like to be answered (RFC 7240).
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+
+/// Returns the time for which a caller would wait for a change (RFC 7240, section 4.3): that of the first `wait` there
+/// is. One that cannot be read is none, as the RFC has it.
+pub fn wish_to_wait(headers: &HeaderMap) -> Option<Duration> {
+    let texts = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+    let (_, seconds) = texts
+        .flat_map(|text| text.split(','))
+        .filter_map(|preference| preference.split(';').next()?.split_once('='))
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"))?;
+    let seconds: u32 = seconds.trim().trim_matches('"').parse().ok()?;
+    (seconds > 0).then(|| Duration::from_secs(seconds.into()))
+}
+
 /// Headers of which two would leave open what is meant. (Credentials are looked at by themselves.)
 static SINGLE: [HeaderName; 3] = [header::CONTENT_TYPE, IDEMPOTENCY_KEY, X_REQUEST_TIMEOUT];
 
@@ -229,6 +244,29 @@ mod tests {
         assert!(problem(r#"{"query":"{a}","extensions":1}"#).contains("`extensions`"));
         assert!(problem(r#"["{a}"]"#).contains("batches are not taken"));
         assert!(problem("7").contains("expected an object with a `query`"));
+    }
+
+    #[test]
+    fn a_wish_to_wait_is_read_as_rfc_7240_has_it_and_one_that_is_none_is_passed_over() {
+        let wish = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(PREFER, axum::http::HeaderValue::from_static(value));
+            }
+            wish_to_wait(&headers).map(|time| time.as_secs())
+        };
+        for thirty in [
+            &["wait=30"][..],
+            &["respond-async, WAIT = 30"],
+            &["wait=\"30\"; x=1"],
+            &["handling=lenient", "wait=30, wait=5"],
+        ] {
+            assert_eq!(wish(thirty), Some(30), "{thirty:?}");
+        }
+        for none in [&[][..], &["wait"], &["wait=0"], &["wait=-1"], &["wait=1.5"], &["waiting=30"]]
+        {
+            assert_eq!(wish(none), None, "{none:?}");
+        }
     }
 
     #[test]

@@ -232,9 +232,7 @@ impl Jobs {
 /// Returns the progress of a job; `None` for what is no job, or is not there.
 fn progress_of(key: &Key, known: &CachedEntity) -> Option<Progress> {
     match known {
-        CachedEntity::Owned(owned) if key.id.kind() == EntityKind::Job => {
-            Some(owned.entity().job_progress())
-        }
+        CachedEntity::Owned(owned) if key.id.kind() == EntityKind::Job => Some(owned.progress()),
         CachedEntity::Owned(_) | CachedEntity::NotFound => None,
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::json::{self, JsonRef};
-use crate::model::{EntityId, EntityKind, Tenant, UnclaimedJobs, UnclaimedTakes};
+use crate::model::{EntityId, EntityKind, Progress, Tenant, UnclaimedJobs, UnclaimedTakes};
 use crate::telemetry::metrics;
 use crate::upstream::{Entity, FieldError, PathSegment};
 
@@ -172,6 +172,12 @@ impl Owned {
     /// The entity without the rest of the answer that it came in.
     pub(super) fn alone(self) -> Self {
         Self { entity: self.entity.alone(), ..self }
+    }
+
+    /// The progress of a job, as far as Move was asked for it.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.entity.job_progress()
     }
 
     /// The entity as Move sent it.

@@ -4,11 +4,13 @@
 mod bucket;
 mod shared;
 mod slot;
+mod streams;
 mod tenant;
 
 pub use bucket::{Bucket, BucketScope, Remaining};
 pub use shared::Limiter;
 pub use slot::{Slot, UNFINISHED_BODIES, UNWRITTEN_ANSWERS};
+pub use streams::StreamPlace;
 pub use tenant::{Charge, Limits, TenantLimits};
 
 use std::sync::Arc;
@@ -69,6 +71,17 @@ pub enum LimitError {
         /// The number that there may be.
         max: u32,
     },
+    /// The tenant's long polls and streams are all open.
+    #[error(
+        "{max} streams and long polls are open, which is as many as there may be at once. End one first."
+    )]
+    Streams {
+        /// The number that there may be.
+        max: u32,
+    },
+    /// Everybody's are.
+    #[error("The gateway has as many streams and long polls open as it may. Come back in 1 s.")]
+    AllStreams,
     /// The tenant's unfinished request bodies take too much memory together.
     #[error(
         "The request bodies under way take {max} bytes, which is as much as they may. Come back in 1 s."
@@ -102,9 +115,11 @@ impl LimitError {
         match self {
             Self::Rate { .. } | Self::NeverEnough { .. } => Decision::RateLimited,
             Self::TooCostly { .. } => Decision::TooCostly,
-            Self::InFlight { .. } | Self::Bodies { .. } | Self::Answers { .. } => {
-                Decision::TooManyInFlight
-            }
+            Self::InFlight { .. }
+            | Self::Streams { .. }
+            | Self::AllStreams
+            | Self::Bodies { .. }
+            | Self::Answers { .. } => Decision::TooManyInFlight,
         }
     }
 
@@ -113,9 +128,11 @@ impl LimitError {
     pub const fn wait(&self) -> Option<Duration> {
         match self {
             Self::Rate { wait, .. } => Some(*wait),
-            Self::InFlight { .. } | Self::Bodies { .. } | Self::Answers { .. } => {
-                Some(Duration::from_secs(1))
-            }
+            Self::InFlight { .. }
+            | Self::Streams { .. }
+            | Self::AllStreams
+            | Self::Bodies { .. }
+            | Self::Answers { .. } => Some(Duration::from_secs(1)),
             Self::NeverEnough { .. } | Self::TooCostly { .. } => None,
         }
     }

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use super::LimitError;
 use crate::model::Kind;
@@ -79,9 +81,20 @@ impl Slots {
     pub(super) fn take(&self) -> Result<Slot, LimitError> {
         room_beside(self.memory.unwritten.load(Ordering::Relaxed))?;
         let place = Arc::clone(&self.in_flight).try_acquire_owned();
-        let place = place.map_err(|_| LimitError::InFlight { max: self.max })?;
+        Ok(self.slot(place.map_err(|_| LimitError::InFlight { max: self.max })?))
+    }
+
+    pub(super) async fn take_within(&self, time: Duration) -> Result<Slot, LimitError> {
+        room_beside(self.memory.unwritten.load(Ordering::Relaxed))?;
+        match timeout(time, Arc::clone(&self.in_flight).acquire_owned()).await {
+            Ok(Ok(place)) => Ok(self.slot(place)),
+            _ => Err(LimitError::InFlight { max: self.max }),
+        }
+    }
+
+    fn slot(&self, place: OwnedSemaphorePermit) -> Slot {
         let memory = Arc::clone(&self.memory);
-        Ok(Slot { _place: place, gateways: None, memory, body: 0, answer: 0 })
+        Slot { _place: place, gateways: None, memory, body: 0, answer: 0 }
     }
 }
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::sync::Cache;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
 use super::slot::Slots;
+use super::streams::{StreamPlace, Streams};
 use super::{Bucket, BucketScope, LimitError, Slot};
 use crate::model::{CredentialId, Kind, Rate, RateLimits, RootField, Tenant, TenantId, Weights};
 
@@ -37,6 +38,7 @@ pub struct TenantLimits {
     /// again; `None` if they have no limits, as such a cache takes 30 KiB.
     credentials: Option<Cache<(CredentialId, Name), Arc<Bucket>>>,
     slots: Slots,
+    streams: Streams,
     /// Held by the request of which a document is parsed.
     parsing: Arc<Mutex<()>>,
 }
@@ -170,6 +172,10 @@ impl TenantLimits {
                 Some(before) => before.slots.resized(limits.max_in_flight),
                 None => Slots::new(limits.max_in_flight),
             },
+            streams: match before {
+                Some(before) => before.streams.resized(limits.max_streams),
+                None => Streams::new(limits.max_streams),
+            },
             parsing: before.map_or_else(Arc::default, |before| Arc::clone(&before.parsing)),
         }
     }
@@ -186,6 +192,22 @@ impl TenantLimits {
     /// When all are taken.
     pub fn enter(&self) -> Result<Slot, LimitError> {
         self.slots.take()
+    }
+
+    /// Takes a place among the tenant's requests at once, waiting for one if need be.
+    ///
+    /// # Errors
+    /// When none becomes free in time.
+    pub async fn enter_within(&self, time: Duration) -> Result<Slot, LimitError> {
+        self.slots.take_within(time).await
+    }
+
+    /// Takes a place among the tenant's long polls and streams, and one of `everybodys`.
+    ///
+    /// # Errors
+    /// When all are taken.
+    pub fn listen(&self, everybodys: &Arc<Semaphore>) -> Result<StreamPlace, LimitError> {
+        self.streams.take(everybodys)
     }
 
     /// Waits until none of the tenant's other documents is being parsed. Its requests take turns as they came, and

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::{CredentialId, RootField, RootFields, Tenant};
 
 /// An authenticated caller. Only `auth` makes one, so holding a `Caller` is the proof that a
@@ -16,6 +18,8 @@ pub struct Caller {
     pub subject: Option<Arc<str>>,
     /// The root fields that tenant and credential together allow.
     pub grants: RootFields,
+    /// The moment at which its credential ends.
+    pub expires: Option<Timestamp>,
     /// The policies it was judged by: see `policy::Snapshot::version`.
     pub policy_version: Arc<str>,
 }

@@ -208,6 +208,13 @@ impl RequestId {
     pub fn encode(self, into: &mut [u8; uuid::fmt::Hyphenated::LENGTH]) -> &str {
         self.0.hyphenated().encode_lower(into)
     }
+
+    /// A number from 0 to 1, which differs from one id to the next.
+    #[must_use]
+    pub fn chance(self) -> f64 {
+        let [first, second, ..] = *self.0.as_bytes();
+        f64::from(u16::from_be_bytes([first, second])) / f64::from(u16::MAX)
+    }
 }
 
 impl fmt::Display for RequestId {

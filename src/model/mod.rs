@@ -31,7 +31,7 @@ pub use ids::{CredentialId, EntityId, Namespace, TenantId};
 pub use keyed::{Before, Effect, KeyedMutation, Look, OnTrouble};
 pub use progress::Progress;
 pub use record::{
-    CallFacts, CallRecord, Decision, Execution, Failure, FieldOutcome, RefusedCaller,
+    CallFacts, CallRecord, Closing, Decision, Execution, Failure, FieldOutcome, RefusedCaller,
 };
 pub use request::{MediaType, RequestContext, RequestMethod};
 pub use root_field::{Activity, Group, Kind, RootField, RootFields, Weights};

@@ -66,8 +66,19 @@ pub struct CallFacts {
     pub failures: Vec<Failure>,
     /// The HTTP status of the answer.
     pub status: u16,
-    /// The time from its head to its answer.
+    /// The time from its head to its answer; of a stream that has ended, to its end.
     pub took: Duration,
+    /// The end of a stream, in the record of its end.
+    pub closing: Option<Closing>,
+}
+
+/// The end of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Closing {
+    /// Why, in a word.
+    pub reason: &'static str,
+    /// The number of answers that were told.
+    pub events: u64,
 }
 
 /// An execution in time.
@@ -176,6 +187,7 @@ impl CallRecord {
             failures: Vec::new(),
             status: 0,
             took: Duration::ZERO,
+            closing: None,
         })
     }
 
@@ -276,6 +288,12 @@ impl CallRecord {
     /// Notes the HTTP status of the answer.
     pub fn answered(&mut self, status: u16) {
         self.0.status = status;
+    }
+
+    /// Makes the record of a stream's opening that of its end.
+    pub fn closed(&mut self, reason: &'static str, events: u64) {
+        self.0.status = 200;
+        self.0.closing = Some(Closing { reason, events });
     }
 
     /// Notes that nothing more happens.

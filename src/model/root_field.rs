@@ -5,13 +5,15 @@ use std::fmt;
 
 use super::EntityKind;
 
-/// The two kinds of root field: those that read and those that change.
+/// The kinds of operation: those that read, those that change, and those that go on reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A field of `Query`.
     Query,
     /// A field of `Mutation`.
     Mutation,
+    /// A field of `Subscription`: it reads what a query reads, again and again.
+    Subscription,
 }
 
 impl Kind {
@@ -21,6 +23,7 @@ impl Kind {
         match self {
             Self::Query => "query",
             Self::Mutation => "mutation",
+            Self::Subscription => "subscription",
         }
     }
 }

@@ -263,6 +263,8 @@ pub struct RateLimits {
     pub max_cost: u32,
     /// Requests at once.
     pub max_in_flight: u32,
+    /// Long polls and streams at once.
+    pub max_streams: u32,
 }
 
 settings! {

@@ -70,8 +70,8 @@ pub enum Error {
     /// Several operations and no name.
     #[error("the document has several operations: say which one in `operationName`")]
     OperationNameNeeded,
-    /// The Jobs API has no subscriptions.
-    #[error("the Jobs API has no subscriptions")]
+    /// There are no subscriptions in this schema.
+    #[error("this schema has no subscriptions")]
     Subscription,
     /// A required variable is missing or null.
     #[error("variable \"${name}\" of type \"{ty}\" must be given a value")]

@@ -29,7 +29,8 @@ pub fn form(
     let merging = Merging { schema, document, condition };
     let kind = match operation.operation_type {
         OperationType::Mutation => Kind::Mutation,
-        OperationType::Query | OperationType::Subscription => Kind::Query,
+        OperationType::Query => Kind::Query,
+        OperationType::Subscription => Kind::Subscription,
     };
     let root_type = operation.object_type();
     let collected = merging.collect(root_type, [&operation.selection_set]);
@@ -51,6 +52,8 @@ impl<'a> Merging<'a> {
             "__schema" | "__type" => RootKind::Introspection,
             "_service" => RootKind::Service,
             "_entities" => RootKind::Entities,
+            // It is the same read, and the same right.
+            "jobUpdated" => RootKind::Operation(RootField::GetJob),
             name => RootKind::Operation(RootField::from_name(name)?),
         };
         let mut field = self.field(root_type, key, fields)?;

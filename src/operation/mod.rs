@@ -21,7 +21,7 @@ mod values;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use apollo_compiler::executable::{ExecutableDocument, Operation as Definition, OperationType};
+use apollo_compiler::executable::{ExecutableDocument, Operation as Definition};
 use apollo_compiler::validation::Valid;
 use apollo_compiler::{Name, ast};
 use equivalent::Equivalent;
@@ -35,7 +35,7 @@ pub use introspect::{Introspected, introspect};
 pub use measure::Limits;
 pub use schema::{Schema, SchemaId, sdl_without};
 
-use crate::model::{EntityKind, Kind, RootField, Trail};
+use crate::model::{EntityId, EntityKind, Kind, RootField, Trail};
 
 /// The approximate memory that remembered documents may take, in bytes.
 const REMEMBERED: u64 = 32 * 1024 * 1024;
@@ -103,7 +103,7 @@ impl fmt::Debug for Document {
 /// One operation of a document with its variables: ready to be decided on and executed.
 #[derive(Debug)]
 pub struct Operation {
-    /// Query or mutation.
+    /// Query, mutation or subscription.
     pub kind: Kind,
     /// Its normal form.
     pub form: Arc<Form>,
@@ -268,9 +268,6 @@ impl Document {
                 _ => return Err(Error::OperationNameNeeded),
             },
         };
-        if picked.operation_type == OperationType::Subscription {
-            return Err(Error::Subscription);
-        }
         Ok(picked)
     }
 
@@ -359,6 +356,18 @@ impl Operation {
     /// Returns the root fields of the Jobs API, in order.
     pub fn root_fields(&self) -> impl Iterator<Item = (&str, RootField)> {
         self.units.iter().map(|unit| (&*unit.response_key, unit.field))
+    }
+
+    /// Returns the job that it reads, if it reads one job and nothing else.
+    #[must_use]
+    pub fn single_job(&self) -> Option<EntityId> {
+        let ([unit], [_]) = (&*self.units, &*self.form.roots) else { return None };
+        let is_job = unit.field == RootField::GetJob && unit.entity.is_none();
+        let argument = EntityKind::Job.id_argument().filter(|_| is_job)?;
+        match self.arguments(unit.root).ok()?.get(argument)? {
+            Value::String(id) => EntityId::job(id).ok(),
+            _ => None,
+        }
     }
 
     /// A trail for each of its units, in their order.

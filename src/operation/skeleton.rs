@@ -13,7 +13,10 @@ const WIDEST: usize = 64;
 /// key twice.
 #[must_use]
 pub fn of(document: &ExecutableDocument) -> Option<ExecutableDocument> {
-    if !document.fragments.is_empty() {
+    let mut operations = document.operations.iter();
+    // A subscription has one root field (GraphQL specification, section 5.2.4.1): none may be left out.
+    let has_subscription = operations.any(|operation| operation.is_subscription());
+    if has_subscription || !document.fragments.is_empty() {
         return None;
     }
     let mut skeleton = document.clone();

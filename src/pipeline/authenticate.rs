@@ -1,6 +1,7 @@
 //! The caller of a request, from its head alone: a stranger cannot make the gateway read a body.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -12,6 +13,7 @@ use crate::graphql::ApiError;
 use crate::http::bad_request::BadRequest;
 use crate::http::connection::Connection;
 use crate::http::error::Refusal;
+use crate::http::stream::StreamType;
 use crate::http::{credential, request};
 use crate::limit::TenantLimits;
 use crate::model::{CallRecord, Caller, MediaType, RequestHead, Tenant};
@@ -32,8 +34,12 @@ pub struct Authenticated<'a> {
     pub deadline: Instant,
     /// True if cached answers are passed over.
     pub wants_fresh: bool,
+    /// The time for which its caller would wait for a change, if it says so.
+    pub waits: Option<Duration>,
     /// The media type of its answer.
     pub media_type: MediaType,
+    /// True if its caller takes an answer at once; one that takes streams alone can only subscribe.
+    pub takes_answers: bool,
     _only_made_here: (),
 }
 
@@ -47,7 +53,13 @@ pub async fn authenticate<'a>(
     record: &mut CallRecord,
 ) -> Result<Authenticated<'a>, Refusal> {
     let deadline = record.began + request::time_for(&head.headers, service.request_timeout)?;
-    let media_type = MediaType::accepted(&head.headers).ok_or(BadRequest::NotAcceptable)?;
+    let accepted = MediaType::accepted(&head.headers);
+    // Who takes streams alone is told of errors in JSON all the same.
+    let takes_answers = accepted.is_some();
+    if !takes_answers && !StreamType::is_named(&head.headers) {
+        return Err(BadRequest::NotAcceptable.into());
+    }
+    let media_type = accepted.unwrap_or(MediaType::Json);
     request::check_head(head, service.max_body)?;
 
     let rules = service.rules.load_full();
@@ -62,12 +74,14 @@ pub async fn authenticate<'a>(
     let limits = limits.ok_or_else(|| Refusal::from_error(ApiError::internal()))?;
     Ok(Authenticated {
         wants_fresh: wants_fresh(&head.headers, &caller.tenant),
+        waits: request::wish_to_wait(&head.headers),
         head,
         rules,
         caller,
         limits,
         deadline,
         media_type,
+        takes_answers,
         _only_made_here: (),
     })
 }

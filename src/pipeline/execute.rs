@@ -47,7 +47,9 @@ pub async fn execute(
     let (levels, slot) = permit.into_parts();
     let (kind, cacheability) = (operation.kind, Cacheability::new(&operation));
     let answer = match kind {
-        Kind::Query => Ok((query(service, request, operation, record).await, slot)),
+        Kind::Query | Kind::Subscription => {
+            Ok((query(service, request, operation, record).await, slot))
+        }
         Kind::Mutation => mutate(service, request, operation, slot, record, mutation).await,
     };
     match answer {
@@ -116,7 +118,7 @@ async fn mutate(
 }
 
 /// Makes what the resolvers of a request share.
-fn context(
+pub fn context(
     service: &Service,
     request: &Authenticated<'_>,
     record: &CallRecord,
@@ -145,7 +147,7 @@ fn forwarded(names: &[HeaderName], headers: &HeaderMap) -> Option<Arc<HeaderMap>
     (!forwarded.is_empty()).then(|| Arc::new(forwarded))
 }
 
-fn too_late(request: RequestId) -> Answer {
+pub fn too_late(request: RequestId) -> Answer {
     let message = "Move did not answer in time. Try again later.";
     Answer::refusal(request, [ApiError::new(ErrorCode::UpstreamTimeout, message)])
 }

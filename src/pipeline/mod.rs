@@ -29,6 +29,9 @@ mod parse;
 mod receive;
 mod record;
 mod service;
+mod stream;
+mod subscribe;
+mod wait;
 
 use std::sync::Arc;
 
@@ -37,7 +40,7 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use axum::routing::any;
 
-pub use service::{ReloadableState, Service};
+pub use service::{ReloadableState, Service, Standing, Streaming};
 
 use admit::{Admitted, admit};
 use authenticate::{Authenticated, authenticate};
@@ -47,10 +50,12 @@ use keep::keep;
 use parse::parse;
 use receive::{Received, receive};
 use record::RecordGuard;
+use subscribe::subscribe;
 
 use crate::http::body::Incoming;
 use crate::http::error::Refusal;
 use crate::http::{self, Endpoints};
+use crate::model::RequestContext;
 
 /// Makes the router that internal apps meet.
 pub fn router(service: Arc<Service>, endpoints: Endpoints) -> Router {
@@ -74,7 +79,10 @@ async fn run(
     let request = authenticate(service, head, record).await?;
     let Received { text, slot } = receive(service, &request, body, record).await?;
     let key = cached::key(&request, text);
-    if let Some(hit) = cached::find(service, &request, &key) {
+    // What is kept is how things were, and whoever waits wants to hear of what they are.
+    if request.waits.is_none()
+        && let Some(hit) = cached::find(service, &request, &key)
+    {
         return Ok(cached::serve(service, &request, slot, &hit, record).await?);
     }
     let operation = parse(&request, &key.text, record).await;
@@ -83,6 +91,16 @@ async fn run(
         Err(refusal) => return Err(admit::charge_refused(service, &request, refusal, record).await),
     };
     let admitted = admit(service, &request, slot, permitted, record).await?;
+    if stream::is_subscription(&admitted.operation) {
+        let opening = subscribe(service, &request, key.text, admitted, record);
+        return Box::pin(opening).await;
+    }
+    if let Some(wish) = wait::Wish::of(&request, &admitted.operation) {
+        let executed = Box::pin(wait::execute(service, &request, admitted, &wish, record)).await?;
+        let mut response = keep(service, &request, key, executed, record)?;
+        wish.announce(response.headers_mut());
+        return Ok(response);
+    }
     // On the heap: a request that is answered from memory does not carry it about.
     let executed = Box::pin(execute(service, &request, admitted, record, mutation)).await?;
     keep(service, &request, key, executed, record)

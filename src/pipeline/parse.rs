@@ -2,7 +2,7 @@
 
 use axum::http::Method;
 
-use super::Authenticated;
+use super::{Authenticated, subscribe};
 use crate::graphql::ApiError;
 use crate::http::bad_request::BadRequest;
 use crate::http::error::Refusal;
@@ -40,6 +40,13 @@ pub async fn parse(
         .operation(asked.operation_name.as_deref(), asked.variables)
         .map_err(|error| of_document(vec![error.into()]))?;
     record.parsed(operation.kind, operation.trails());
+    match operation.kind {
+        Kind::Subscription => drop(subscribe::stream_type(request)?),
+        Kind::Query | Kind::Mutation if !request.takes_answers => {
+            return Err(BadRequest::NotAcceptable.into());
+        }
+        Kind::Query | Kind::Mutation => {}
+    }
     if request.head.method == Method::GET && operation.kind == Kind::Mutation {
         return Err(BadRequest::MutationByGet.into());
     }

@@ -49,7 +49,7 @@ pub async fn receive(
 }
 
 /// Sheds load before anything is executed: what was admitted before keeps its pace.
-fn overloaded() -> Refusal {
+pub fn overloaded() -> Refusal {
     let message = "The gateway has as many requests under way as it may. Come back in 1 s.";
     Refusal::from_error(ApiError::new(ErrorCode::Overloaded, message))
         .with_header(header::RETRY_AFTER, "1")

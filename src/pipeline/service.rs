@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::http::HeaderName;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::audit::Journal;
 use crate::auth::Issuers;
 use crate::auth::operator::AuditReaders;
-use crate::cache::ResponseCache;
+use crate::cache::{Hub, ResponseCache};
 use crate::config::WebhookAccount;
 use crate::graphql::Schemas;
 use crate::http::Proxies;
@@ -32,6 +32,14 @@ pub struct Service {
     pub journal: Journal,
     /// The requests that may be under way at once, all tenants together.
     pub concurrency_limit: Arc<Semaphore>,
+    /// The long polls and streams that may be open at once, all tenants together.
+    pub streams: Arc<Semaphore>,
+    /// The times of streams.
+    pub streaming: Streaming,
+    /// The state of the gateway, for long polls and streams.
+    pub standing: watch::Sender<Standing>,
+    /// The jobs that somebody listens to.
+    pub hub: Arc<Hub>,
     /// The time of day.
     pub clock: Clock,
     /// Whose word is taken on where a request came from.
@@ -61,4 +69,43 @@ pub struct ReloadableState {
     pub answers: ResponseCache,
     /// The accounts whose events are taken, and the secrets that sign them.
     pub webhooks: Vec<WebhookAccount>,
+}
+
+/// The times of streams.
+#[derive(Debug, Clone, Copy)]
+pub struct Streaming {
+    /// The interval at which one without news says that it is there.
+    pub heartbeat: Duration,
+    /// The time after which one ends.
+    pub max_age: Duration,
+}
+
+/// The state of the gateway, as whoever stays longer than a request has to know it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The number of times its rules were swapped.
+    pub rules: u64,
+    /// True once it sends its callers away.
+    pub is_draining: bool,
+}
+
+impl Service {
+    /// Swaps the rules. Whoever stays longer than a request is judged by them anew.
+    pub fn replace_rules(&self, rules: ReloadableState) {
+        self.rules.store(Arc::new(rules));
+        self.standing.send_modify(|standing| standing.rules += 1);
+    }
+
+    /// Sends away whoever stays longer than a request.
+    pub fn drain(&self) {
+        self.standing.send_modify(|standing| standing.is_draining = true);
+    }
+}
+
+/// Resolves when the gateway sends its callers away.
+pub async fn draining(standing: &mut watch::Receiver<Standing>) {
+    if standing.wait_for(|standing| standing.is_draining).await.is_err() {
+        // The service holds the sender for as long as there are requests.
+        std::future::pending::<()>().await;
+    }
 }

@@ -152,7 +152,7 @@ fn check_costs(context: &Context<'_>, config: &Config, policy: &Policy) {
     let limits = &tenant.rate_limit;
     for field in tenant.operations.iter() {
         let (class, own) = match field.kind() {
-            Kind::Query => (limits.queries, limits.credential_queries),
+            Kind::Query | Kind::Subscription => (limits.queries, limits.credential_queries),
             Kind::Mutation => (limits.mutations, limits.credential_mutations),
         };
         let bursts = [class, own].into_iter().flatten().map(|rate| rate.burst.get());

@@ -24,6 +24,7 @@ pub fn of_limits(limits: &RateLimits) -> Figures {
         credential_mutations,
         max_cost,
         max_in_flight,
+        max_streams,
     } = limits;
     let rate = |rate: &Rate| format!("{rate} (burst {})", rate.burst);
     let classes = [
@@ -37,7 +38,11 @@ pub fn of_limits(limits: &RateLimits) -> Figures {
         classes.into_iter().filter_map(|(name, own)| Some((name.to_owned(), rate(&(*own)?))));
     let single = operations.iter();
     let single = single.map(|(field, own)| (format!("operations.{field}"), rate(own)));
-    let numbers = [("max_cost", max_cost), ("max_in_flight", max_in_flight)];
+    let numbers = [
+        ("max_cost", max_cost),
+        ("max_in_flight", max_in_flight),
+        ("subscriptions.max", max_streams),
+    ];
     let numbers = numbers.map(|(name, number)| (name.to_owned(), number.to_string()));
     classes.chain(single).chain(numbers).collect()
 }

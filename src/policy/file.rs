@@ -40,6 +40,8 @@ settings! {
         upstream: Optional<Sub<OwnAccount>>,
         /// The requests that the tenant may make.
         rate_limit: Sub<RateLimit>,
+        /// The long polls and streams that the tenant may have open.
+        subscriptions: Sub<Subscriptions>,
         /// The time for which answers stay fresh.
         cache: Sub<Cache>,
     }
@@ -148,6 +150,14 @@ settings! {
         queries: Limit,
         /// The same for the mutations of each.
         mutations: Limit,
+    }
+}
+
+settings! {
+    /// The long polls and streams that the tenant may have open.
+    pub struct Subscriptions {
+        /// Long polls (`Prefer: wait`) and streams at once; see [live updates](live-updates.md).
+        max: Count<u32> = 50,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::file::{Auth, Client, KeyFile, Metadata, PolicyFile, RateLimit, Takes};
+use super::file::{Auth, Client, KeyFile, Metadata, PolicyFile, RateLimit, Subscriptions, Takes};
 use crate::config::Config;
 use crate::model::{
     Account, AccountId, ApiKey, ClientView, FieldCoordinate, Kind, MetadataPolicy, Namespace, Rate,
@@ -53,7 +53,7 @@ pub fn read(
     // In order, so that the same set is the same schema.
     hidden_fields.sort();
     hidden_fields.dedup();
-    let rate_limit = rate_limits(file.rate_limit);
+    let rate_limit = rate_limits(file.rate_limit, &file.subscriptions);
     check_bursts(context, &limits_span, &rate_limit, &config.weights);
     let namespace_span = match &file.metadata.namespace {
         Some((_, span)) => span.clone(),
@@ -160,7 +160,7 @@ fn metadata(metadata: Metadata, tenant: &TenantId) -> Option<MetadataPolicy> {
     Some(MetadataPolicy { namespace, stamp, max_bytes, unclaimed_jobs })
 }
 
-fn rate_limits(limits: RateLimit) -> RateLimits {
+fn rate_limits(limits: RateLimit, subscriptions: &Subscriptions) -> RateLimits {
     RateLimits {
         queries: limits.queries,
         mutations: limits.mutations,
@@ -170,6 +170,7 @@ fn rate_limits(limits: RateLimit) -> RateLimits {
         credential_mutations: limits.per_credential.mutations,
         max_cost: limits.max_cost,
         max_in_flight: limits.max_in_flight,
+        max_streams: subscriptions.max,
     }
 }
 

@@ -187,7 +187,7 @@ impl Follower {
                 for problem in &problems {
                     problem.log("the policy of this tenant is not reloaded");
                 }
-                self.gateway.service.rules.store(Arc::new(rules));
+                self.gateway.service.replace_rules(rules);
                 self.gateway.report.reloaded(now, problems);
                 tell(&self.gateway.service.rules.load(), &changes);
                 let keys = config.needing_restart(&self.running);

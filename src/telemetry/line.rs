@@ -52,6 +52,22 @@ pub(super) fn call(record: &CallRecord) {
     );
 }
 
+/// Logs a stream that has ended.
+pub(super) fn stream_ended(record: &CallRecord) {
+    let entity = record.trails.first().and_then(|trail| trail.note(|notes| notes.entity.clone()));
+    tracing::info!(
+        target: "call",
+        request_id = %record.request_id,
+        tenant = record.tenant.as_ref().map(tracing::field::display),
+        credential = record.credential.as_ref().map(tracing::field::display),
+        entity_ids = %json!(entity.as_ref().map(EntityId::as_str).into_iter().collect::<Vec<_>>()),
+        reason = record.closing.map(|closing| closing.reason),
+        events = record.closing.map(|closing| closing.events),
+        duration_us = microseconds(record.took),
+        "a stream has ended",
+    );
+}
+
 fn microseconds(time: std::time::Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -43,6 +43,11 @@ pub fn wishes_trace(headers: &HeaderMap) -> Option<bool> {
     TraceContext::from_headers(headers).map(|trace| trace.sampled)
 }
 
+/// Tells the end of a stream.
+pub fn stream_ended(record: &CallRecord) {
+    current::scope(record.trace.as_ref(), || line::stream_ended(record));
+}
+
 /// Tells a finished call, once.
 pub fn emit(record: &CallRecord) {
     metrics::call(record);

@@ -11,9 +11,10 @@ mod job;
 mod mutation;
 mod query;
 mod scalars;
+mod subscription;
 mod take;
 
-use async_graphql::{EmptySubscription, Error, SDLExportOptions, Schema};
+use async_graphql::{Error, SDLExportOptions, Schema};
 
 pub use account::{CameraSettingsPage, RigsPage, ShareCode, WebhookEndpoint};
 pub use input::{
@@ -28,6 +29,7 @@ pub use job::{
 pub use mutation::Mutation;
 pub use query::Query;
 pub use scalars::{AwsDateTime, AwsJson, AwsUrl};
+pub use subscription::Subscription;
 pub use take::{
     AreaType, CameraSettings, ClapWindow, HumanVolume, JobState, Source, SourceFormat, SyncMethod,
     Take, TakeType, TakesPage, TimeCodeSync, Volume, VolumePage,
@@ -47,7 +49,7 @@ pub fn sdl(federation: bool) -> String {
         .sorted_enum_items()
         .prefer_single_line_descriptions();
     let options = if federation { options.federation() } else { options };
-    Schema::build(Query, Mutation, EmptySubscription)
+    Schema::build(Query, Mutation, Subscription)
         .register_output_type::<Identifier>()
         .register_output_type::<Timestamped>()
         .register_output_type::<InternalFileSchema>()

@@ -228,7 +228,7 @@ impl Arguments {
 
     fn build(self, kind: Kind, field: &'static str, selection: impl Display) -> Call {
         let keyword = match kind {
-            Kind::Query => "query",
+            Kind::Query | Kind::Subscription => "query",
             Kind::Mutation => "mutation",
         };
         let Self { declared, passed, values } = self;

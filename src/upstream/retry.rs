@@ -39,7 +39,7 @@ pub const fn is_worthwhile(kind: Kind, error: ErrorKind) -> bool {
     match (kind, error) {
         (_, ErrorKind::Unreachable) => true,
         (Kind::Mutation, _) => false,
-        (Kind::Query, error) => matches!(
+        (Kind::Query | Kind::Subscription, error) => matches!(
             error,
             ErrorKind::Interrupted
                 | ErrorKind::Timeout

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use jobs_gateway::config::TlsFiles;
 use jobs_gateway::http::Tls;
 use jobs_gateway::model::KeyHash;
-use jobs_gateway::sandbox::{Fault, SINGLECAM_TAKE};
+use jobs_gateway::sandbox::{Fault, SINGLECAM_TAKE, State};
 use jobs_gateway::telemetry::instruments::ALL;
 use serde_json::{Value, json};
 
@@ -189,7 +189,10 @@ async fn a_prometheus_that_scrapes_a_busy_gateway_answers_every_query() {
     let create = json!({"query": format!(
         "mutation {{ createSingleCamJob(takeId: \"{SINGLECAM_TAKE}\") {{ id }} }}"
     )});
-    let id = world.create("acme", "{}").await;
+    let (id, done) = (world.create("acme", "{}").await, world.create("acme", "{}").await);
+    world.sandbox.set_state(&done, State::Finished);
+    let follow =
+        json!({"query": format!("subscription {{ jobUpdated(jobId: \"{done}\") {{ id }} }}")});
 
     let mut missing: Vec<_> = queries()
         .into_iter()
@@ -210,6 +213,7 @@ async fn a_prometheus_that_scrapes_a_busy_gateway_answers_every_query() {
         send(keyed.header("idempotency-key", format!("k-{round}")).json(&create)).await;
         world.sandbox.fail_next(Some("listJobs"), Fault::empty(500));
         world.ask("acme", "{ listJobs { first } }", json!({})).await;
+        world.post("acme", &follow).await;
         world.ask("nobody", "{ listJobs { first } }", json!({})).await;
         crate::webhooks::send(&world, &format!("msg_{round}"), &id).await;
         let mut left = Vec::new();

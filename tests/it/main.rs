@@ -30,6 +30,7 @@ mod jobs;
 mod keys;
 mod limits;
 mod links;
+mod live;
 mod listing;
 mod logging;
 mod model;

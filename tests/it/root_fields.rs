@@ -37,7 +37,7 @@ fn use_of(field: RootField) -> String {
         | RootField::Client => String::new(),
     };
     let keyword = match field.kind() {
-        Kind::Query => "query",
+        Kind::Query | Kind::Subscription => "query",
         Kind::Mutation => "mutation",
     };
     format!("{keyword} {{ {field}{arguments} {{ __typename }} }}")
@@ -61,7 +61,7 @@ async fn every_root_field_is_allowed_and_denied_by_tenant_and_key_and_can_be_hid
             others(field)
         );
         let root = match field.kind() {
-            Kind::Query => "Query",
+            Kind::Query | Kind::Subscription => "Query",
             Kind::Mutation => "Mutation",
         };
         let hidden = format!("hidden_fields: [{root}.{name}]\n");

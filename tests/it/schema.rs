@@ -78,6 +78,7 @@ fn the_gateways_schema_is_moves_but_for_what_is_stated() {
             "Job percentageComplete(): Int ",
             "Query _entities(representations: [_Any!]!): [_Entity]! ",
             "Query _service(): _Service! ",
+            "Subscription jobUpdated(jobId: ID!): Job! ",
             "_Any scalar",
             "_Entity = File",
             "_Entity = HumanVolume",

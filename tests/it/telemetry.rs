@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jobs_gateway::config::TlsFiles;
 use jobs_gateway::http::Tls;
 use jobs_gateway::model::KeyHash;
-use jobs_gateway::sandbox::{Fault, SINGLECAM_TAKE};
+use jobs_gateway::sandbox::{Fault, SINGLECAM_TAKE, State};
 use jobs_gateway::telemetry::instruments::{ALL, markdown};
 use serde_json::json;
 
@@ -71,6 +71,10 @@ async fn every_metric_of_the_table_is_shown_with_its_labels_and_no_other() {
     let id = world.create("acme", "{}").await;
     world.get("acme", &id, "id").await;
     world.ask("acme", "{ listJobs { first } }", json!({})).await;
+    world.sandbox.set_state(&id, State::Finished);
+    let follow =
+        json!({"query": format!("subscription {{ jobUpdated(jobId: \"{id}\") {{ id }} }}")});
+    world.post("acme", &follow).await;
     let create = json!({"query": format!(
         "mutation {{ createSingleCamJob(takeId: \"{SINGLECAM_TAKE}\") {{ id }} }}"
     )});

@@ -41,6 +41,7 @@ pub fn tenant(name: &str) -> Tenant {
             credential_mutations: None,
             max_cost: 200,
             max_in_flight: 64,
+            max_streams: 50,
         },
         cache: CachePolicy {
             unfinished: Duration::ZERO,

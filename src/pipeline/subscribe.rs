@@ -1,0 +1,124 @@
+//! The opening of a subscription: admitted and read for the first time like any request, and then a stream.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::stream::unfold;
+use tokio::time::timeout_at;
+
+use super::execute::{context, too_late};
+use super::stream::{Asked, Judged, Stream, is_lasting, leaving};
+use super::{Admitted, Authenticated, Service};
+use crate::auth;
+use crate::cache::Key;
+use crate::graphql::ApiError;
+use crate::http::bad_request::BadRequest;
+use crate::http::credential;
+use crate::http::error::Refusal;
+use crate::http::limits;
+use crate::http::stream::StreamType;
+use crate::model::{CallRecord, ErrorCode, RequestMethod, Secret};
+use crate::operation::Operation;
+use crate::telemetry;
+
+/// Returns the way in which a subscription is written.
+///
+/// # Errors
+/// When its caller takes none.
+pub fn stream_type(request: &Authenticated<'_>) -> Result<StreamType, Refusal> {
+    let accepted = StreamType::accepted(&request.head.headers);
+    Ok(accepted.ok_or(BadRequest::NoStream)?)
+}
+
+/// Opens a subscription.
+///
+/// # Errors
+/// When its credential is about to end, its tenant or the gateway has as many open as may be, or the gateway stops.
+pub async fn subscribe(
+    service: &Arc<Service>,
+    request: &Authenticated<'_>,
+    text: Bytes,
+    admitted: Admitted,
+    record: &mut CallRecord,
+) -> Result<Response, Refusal> {
+    let own = stream_type(request)?;
+    let Admitted { operation, permit } = admitted;
+    let (levels, slot) = permit.into_parts();
+    let opened = open(service, request, text, operation, record).await;
+    // From here on it holds a place among the streams alone.
+    drop(slot);
+    let stream = opened.map_err(|refusal| refusal.announcing(&levels))?;
+    let mut response = own.respond(body(own, stream));
+    limits::announce(&levels, response.headers_mut());
+    if RequestMethod::from(&request.head.method) == RequestMethod::Get {
+        response.headers_mut().append(header::VARY, HeaderValue::from_static("accept"));
+    }
+    Ok(response)
+}
+
+async fn open(
+    service: &Arc<Service>,
+    request: &Authenticated<'_>,
+    text: Bytes,
+    operation: Operation,
+    record: &mut CallRecord,
+) -> Result<Stream, Refusal> {
+    if service.standing.borrow().is_draining {
+        return Err(leaving());
+    }
+    if !is_lasting(&request.caller, service.clock.now()) {
+        return Err(auth::Error::Expired.into());
+    }
+    let place = request.limits.listen(&service.streams).map_err(|refused| {
+        record.decided(refused.decision());
+        Refusal::from(refused)
+    })?;
+    let job = operation.single_job().ok_or_else(no_job)?;
+    let key = Key { tenant: request.caller.tenant.id.clone(), id: job };
+    // Before the first look, so that nothing happens between it and the listening.
+    let listener = service.hub.listen(key, request.caller.clone());
+    record.executing();
+    let context = context(service, request, record, None);
+    let reading = request.rules.gateways.observe(&context, &operation);
+    let reading = telemetry::within(record.trace.clone(), reading);
+    let first = timeout_at(request.deadline, Box::pin(reading)).await;
+    record.executed(false);
+    let first = first.unwrap_or_else(|_| (too_late(record.request_id), None));
+    let credential = credential::presented(&request.head.headers)?;
+    let asked = Asked {
+        credential: Secret::new(credential),
+        source: record.source,
+        method: request.head.method.clone(),
+        // What came in is part of a connection's buffer, which is larger than it.
+        text: Bytes::copy_from_slice(&text),
+    };
+    record.failed(first.0.failures.clone());
+    let caller = request.caller.clone();
+    let (rules, operation) = (Arc::clone(&request.rules), Arc::new(operation));
+    let judged = Judged { rules, caller, operation };
+    Ok(Stream::open(service, (asked, judged), listener, first, place, record))
+}
+
+/// The id is none that a job could have.
+fn no_job() -> Refusal {
+    let message = "Bad argument \"jobId\": expected the id of a job.";
+    Refusal::from_error(ApiError::new(ErrorCode::BadUserInput, message))
+}
+
+/// The body of a stream: made as it is read.
+fn body(own: StreamType, stream: Stream) -> Body {
+    let beginning = Some(own.beginning()).filter(|bytes| !bytes.is_empty());
+    let parts = unfold((beginning, stream), move |(beginning, mut stream)| async move {
+        let part = stream.next().await?;
+        let written = own.write(&part);
+        let bytes = match beginning {
+            Some(beginning) => Bytes::from([beginning, &*written].concat()),
+            None => written,
+        };
+        Some((Ok::<_, std::convert::Infallible>(bytes), (None, stream)))
+    });
+    Body::from_stream(parts)
+}

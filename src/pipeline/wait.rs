@@ -1,0 +1,168 @@
+//! `Prefer: wait=30` (RFC 7240, section 4.3) on a read of one job: the answer waits until the job is not as it was.
+//!
+//! While it waits it holds a place among its tenant's streams, and none among the requests at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+
+use super::execute::{context, too_late};
+use super::keep::Cacheability;
+use super::service::draining;
+use super::{Admitted, Authenticated, Executed, Service};
+use crate::cache::Key;
+use crate::graphql::Answer;
+use crate::http::error::Refusal;
+use crate::limit::Slot;
+use crate::model::{CallRecord, ErrorCode, Progress};
+use crate::operation::Operation;
+use crate::telemetry;
+
+/// The time that the answer of a long poll waits for a place among the requests at once.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The header that says which preferences were heeded.
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// A read of one job that may wait.
+#[derive(Debug)]
+pub struct Wish {
+    /// The time for which its caller would wait.
+    pub time: Duration,
+    /// The job.
+    pub key: Key,
+}
+
+impl Wish {
+    /// A wish to wait, if the operation is the read of one job.
+    pub fn of(request: &Authenticated<'_>, operation: &Operation) -> Option<Self> {
+        let (time, job) = (request.waits?, operation.single_job()?);
+        Some(Self { time, key: Key { tenant: request.caller.tenant.id.clone(), id: job } })
+    }
+
+    /// Says that it was heeded.
+    pub fn announce(&self, headers: &mut HeaderMap) {
+        let applied = format!("wait={}", self.time.as_secs());
+        if let Ok(applied) = HeaderValue::try_from(applied) {
+            headers.insert(PREFERENCE_APPLIED, applied);
+            headers.append(header::VARY, HeaderValue::from_static("prefer"));
+        }
+    }
+}
+
+/// Executes a read of one job as soon as the job differs from what it is now, is over, or the time is.
+///
+/// # Errors
+/// When as many wait as may, or there is no place for the answer.
+pub async fn execute(
+    service: &Arc<Service>,
+    request: &Authenticated<'_>,
+    admitted: Admitted,
+    wish: &Wish,
+    record: &mut CallRecord,
+) -> Result<Executed, Refusal> {
+    let Admitted { operation, permit } = admitted;
+    let (levels, slot) = permit.into_parts();
+    let place = request.limits.listen(&service.streams).map_err(|refused| {
+        record.decided(refused.decision());
+        Refusal::from(refused).announcing(&levels)
+    })?;
+    let (kind, cacheability) = (operation.kind, Cacheability::new(&operation));
+    record.executing();
+    let reader = Reader { service, request, operation: &operation };
+    let waited = Box::pin(reader.wait(wish, slot, record)).await;
+    record.executed(false);
+    drop(place);
+    let (answer, slot) = waited.map_err(|refusal| refusal.announcing(&levels))?;
+    Ok(Executed { kind, answer, cacheability, levels, slot })
+}
+
+/// Reads a job again and again.
+struct Reader<'a> {
+    service: &'a Arc<Service>,
+    request: &'a Authenticated<'a>,
+    operation: &'a Operation,
+}
+
+impl Reader<'_> {
+    async fn wait(
+        &self,
+        wish: &Wish,
+        slot: Slot,
+        record: &CallRecord,
+    ) -> Result<(Answer, Slot), Refusal> {
+        let request = self.request;
+        // Before the first look, so that nothing happens between it and the listening.
+        let mut listener = self.service.hub.listen(wish.key.clone(), request.caller.clone());
+        let Some((mut answer, first)) = self.read(record, request.deadline).await else {
+            return Ok((too_late(record.request_id), slot));
+        };
+        let Some(mut first) = first.filter(|progress| !progress.is_over()) else {
+            return Ok((answer, slot));
+        };
+        drop(slot);
+        let until = (Instant::now() + wish.time).min(request.deadline);
+        let mut standing = self.service.standing.subscribe();
+        loop {
+            tokio::select! {
+                () = sleep_until(until) => break,
+                () = draining(&mut standing) => break,
+                () = listener.changed() => {}
+            }
+            match self.read(record, until).await {
+                None => break,
+                // Move's trouble may pass before the time is over; what was read before is true until then.
+                Some((failed, None)) if is_passing(&failed) => {}
+                Some((last, None)) => {
+                    answer = last;
+                    break;
+                }
+                Some((_, Some(seen))) if seen.is_before(&first) => {}
+                Some((newer, Some(seen))) => {
+                    answer = newer;
+                    if seen.differs_from(&first) {
+                        break;
+                    }
+                    first.update(&seen);
+                }
+            }
+        }
+        Ok((answer, self.slot().await?))
+    }
+
+    /// Reads the job; `None` if that takes too long.
+    async fn read(
+        &self,
+        record: &CallRecord,
+        until: Instant,
+    ) -> Option<(Answer, Option<Progress>)> {
+        for trail in record.trails.iter() {
+            // Of several reads the last one decides for how long the answer is fresh.
+            trail.note(|notes| notes.freshness.clear());
+        }
+        let context = context(self.service, self.request, record, None);
+        let reading = self.request.rules.gateways.observe(&context, self.operation);
+        timeout_at(until, telemetry::within(record.trace.clone(), reading)).await.ok()
+    }
+
+    /// A place for the answer.
+    async fn slot(&self) -> Result<Slot, Refusal> {
+        let mut slot = self.request.limits.enter_within(PATIENCE).await?;
+        let all = Arc::clone(&self.service.concurrency_limit).acquire_owned();
+        match timeout(PATIENCE, all).await {
+            Ok(Ok(place)) => slot.enter_gateway(place),
+            _ => return Err(super::receive::overloaded()),
+        }
+        Ok(slot)
+    }
+}
+
+/// Returns true for an answer that says nothing of the job but that Move is in trouble.
+pub fn is_passing(answer: &Answer) -> bool {
+    use ErrorCode::{Overloaded, UpstreamError, UpstreamTimeout, UpstreamUnavailable};
+    answer.failures.first().is_some_and(|failure| {
+        matches!(failure.code, Overloaded | UpstreamTimeout | UpstreamUnavailable | UpstreamError)
+    })
+}
