@@ -282,6 +282,7 @@ mod tests {
             credential_mutations: None,
             max_cost,
             max_in_flight: 64,
+            max_streams: 50,
         };
         let [before, other] = [1, 1].map(|cost| TenantLimits::new(&limits(cost), None));
         let after = TenantLimits::new(&limits(2), Some(&before));
