@@ -40,7 +40,7 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use axum::routing::any;
 
-pub use service::{ReloadableState, Service, Standing, Streaming};
+pub use service::{GatewayState, ReloadableState, Service, Streaming};
 
 use admit::{Admitted, admit};
 use authenticate::{Authenticated, authenticate};

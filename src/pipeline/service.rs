@@ -37,7 +37,7 @@ pub struct Service {
     /// The times of streams.
     pub streaming: Streaming,
     /// The state of the gateway, for long polls and streams.
-    pub standing: watch::Sender<Standing>,
+    pub standing: watch::Sender<GatewayState>,
     /// The jobs that somebody listens to.
     pub hub: Arc<Hub>,
     /// The time of day.
@@ -82,7 +82,7 @@ pub struct Streaming {
 
 /// The state of the gateway, as whoever stays longer than a request has to know it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct GatewayState {
     /// The number of times its rules were swapped.
     pub rules: u64,
     /// True once it sends its callers away.
@@ -103,7 +103,7 @@ impl Service {
 }
 
 /// Resolves when the gateway sends its callers away.
-pub async fn draining(standing: &mut watch::Receiver<Standing>) {
+pub async fn draining(standing: &mut watch::Receiver<GatewayState>) {
     if standing.wait_for(|standing| standing.is_draining).await.is_err() {
         // The service holds the sender for as long as there are requests.
         std::future::pending::<()>().await;

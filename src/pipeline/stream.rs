@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::service::{Standing, draining};
+use super::service::{GatewayState, draining};
 use super::wait::is_passing;
 use super::{ReloadableState, RequestContext, Service};
 use crate::auth;
@@ -33,7 +33,7 @@ use crate::telemetry::{self, metrics};
 
 /// A subscription as it was asked for, to be judged again.
 #[derive(Debug)]
-pub struct Asked {
+pub struct FollowRequest {
     /// The credential that was shown.
     pub credential: Secret,
     /// The address it came from.
@@ -51,13 +51,13 @@ pub struct Judged {
     pub rules: Arc<ReloadableState>,
     /// Its caller.
     pub caller: Caller,
-    /// What it asks for.
+    /// The operation that it is.
     pub operation: Arc<Operation>,
 }
 
 /// The end of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum StreamEnd {
     /// The job is over.
     Finished,
     /// The job cannot be read any more.
@@ -72,7 +72,7 @@ pub enum Ending {
     HungUp,
 }
 
-impl Ending {
+impl StreamEnd {
     /// As records and metrics name it.
     const fn as_str(self) -> &'static str {
         match self {
@@ -91,9 +91,9 @@ impl Ending {
 enum Next {
     Part(Part),
     /// The last part.
-    Last(Part, Ending),
+    Last(Part, StreamEnd),
     /// Nothing more, and no word of it: its caller comes again.
-    Broken(Ending),
+    Broken(StreamEnd),
 }
 
 /// A job that is being read: its answer, and how far the job has come; nothing if that takes too long.
@@ -102,10 +102,10 @@ type Reading = BoxFuture<'static, Option<(Answer, Option<Progress>)>>;
 /// An open subscription to one job.
 pub struct Stream {
     service: Arc<Service>,
-    asked: Asked,
+    asked: FollowRequest,
     judged: Judged,
     listener: Listener,
-    standing: watch::Receiver<Standing>,
+    standing: watch::Receiver<GatewayState>,
     /// The read that is under way.
     reading: Option<Reading>,
     /// The answer that was told last.
@@ -113,7 +113,7 @@ pub struct Stream {
     progress: Progress,
     ends: Instant,
     heartbeat: Instant,
-    ending: Option<Ending>,
+    ending: Option<StreamEnd>,
     events: u64,
     /// The record of its opening, to be told again with its end.
     record: Box<CallRecord>,
@@ -123,7 +123,7 @@ pub struct Stream {
 
 impl Judged {
     /// Judges a subscription anew, by the rules of now.
-    async fn again(service: &Service, asked: &Asked) -> Result<Self, Refusal> {
+    async fn again(service: &Service, asked: &FollowRequest) -> Result<Self, Refusal> {
         let rules = service.rules.load_full();
         let (credential, now) = (asked.credential.expose(), service.clock.now());
         let ReloadableState { policies, issuers, gateways, .. } = &*rules;
@@ -144,7 +144,7 @@ impl Stream {
     /// Opens a subscription whose job was read for the first time.
     pub fn open(
         service: &Arc<Service>,
-        (asked, judged): (Asked, Judged),
+        (asked, judged): (FollowRequest, Judged),
         listener: Listener,
         first: (Answer, Option<Progress>),
         place: StreamPlace,
@@ -195,17 +195,17 @@ impl Stream {
 
     async fn wait(&mut self) -> Next {
         if self.progress.is_over() {
-            return Next::Last(Part::Complete, Ending::Finished);
+            return Next::Last(Part::Complete, StreamEnd::Finished);
         }
         loop {
             let mut gateway = self.standing.clone();
             tokio::select! {
                 biased;
-                () = draining(&mut gateway) => return Next::Broken(Ending::Draining),
+                () = draining(&mut gateway) => return Next::Broken(StreamEnd::Draining),
                 () = until(self.expiry()) => return self.refused(auth::Error::Expired.into()),
                 changed = self.standing.changed() => {
                     if changed.is_err() {
-                        return Next::Broken(Ending::Draining);
+                        return Next::Broken(StreamEnd::Draining);
                     }
                     match Judged::again(&self.service, &self.asked).await {
                         Ok(judged) => {
@@ -218,7 +218,7 @@ impl Stream {
                         Err(refusal) => return self.refused(refusal),
                     }
                 }
-                () = sleep_until(self.ends) => return Next::Broken(Ending::TooOld),
+                () = sleep_until(self.ends) => return Next::Broken(StreamEnd::TooOld),
                 read = done(&mut self.reading) => {
                     if let Some((answer, progress)) = read
                         && let Some(next) = self.tell(answer, progress)
@@ -241,7 +241,7 @@ impl Stream {
             if self.events > 0 && is_passing(&answer) {
                 return None;
             }
-            return Some(Next::Last(Part::Refused(answer.body), Ending::Failed));
+            return Some(Next::Last(Part::Refused(answer.body), StreamEnd::Failed));
         };
         if progress.is_before(&self.progress) || answer.body == self.told {
             return None;
@@ -277,7 +277,7 @@ impl Stream {
 
     fn refused(&self, refusal: Refusal) -> Next {
         let answer = Answer::refusal(self.record.request_id, refusal.into_errors());
-        Next::Last(Part::Refused(answer.body), Ending::Refused)
+        Next::Last(Part::Refused(answer.body), StreamEnd::Refused)
     }
 
     /// The moment at which its credential ends.
@@ -289,7 +289,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let ending = self.ending.unwrap_or(Ending::HungUp).as_str();
+        let ending = self.ending.unwrap_or(StreamEnd::HungUp).as_str();
         metrics::stream_ended(ending);
         let mut record = self.record.clone();
         record.closed(ending, self.events);

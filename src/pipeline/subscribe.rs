@@ -10,7 +10,7 @@ use futures_util::stream::unfold;
 use tokio::time::timeout_at;
 
 use super::execute::{context, too_late};
-use super::stream::{Asked, Judged, Stream, is_lasting, leaving};
+use super::stream::{FollowRequest, Judged, Stream, is_lasting, leaving};
 use super::{Admitted, Authenticated, Service};
 use crate::auth;
 use crate::cache::Key;
@@ -88,7 +88,7 @@ async fn open(
     record.executed(false);
     let first = first.unwrap_or_else(|_| (too_late(record.request_id), None));
     let credential = credential::presented(&request.head.headers)?;
-    let asked = Asked {
+    let asked = FollowRequest {
         credential: Secret::new(credential),
         source: record.source,
         method: request.head.method.clone(),

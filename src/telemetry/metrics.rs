@@ -2,6 +2,7 @@
 //! all.
 
 mod events;
+mod streams;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{OnceLock, PoisonError, RwLock};
@@ -14,6 +15,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, Registry, TextEncoder};
 
 pub use events::{webhook_came, webhook_event, webhook_lag, webhook_refused, webhooks_waiting};
+pub use streams::{stream_ended, stream_event, streams};
 
 use super::instruments::{ALL, Instruments};
 use super::process;
@@ -410,27 +412,6 @@ impl GaugeGuard {
 impl Drop for GaugeGuard {
     fn drop(&mut self) {
         (self.0)(-1);
-    }
-}
-
-/// Open streams.
-pub fn streams(more: i64) {
-    if let Some(metrics) = metrics() {
-        metrics.streams.add(more, &[]);
-    }
-}
-
-/// A stream was given an answer.
-pub fn stream_event() {
-    if let Some(metrics) = metrics() {
-        metrics.stream_events.add(1, &[]);
-    }
-}
-
-/// A stream has ended.
-pub fn stream_ended(reason: &'static str) {
-    if let Some(metrics) = metrics() {
-        metrics.streams_ended.add(1, &[KeyValue::new("reason", reason)]);
     }
 }
 
