@@ -17,7 +17,7 @@ pub enum StreamType {
 
 /// A part of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
+pub enum StreamPart {
     /// A GraphQL answer, JSON.
     Answer(Bytes),
     /// Nothing new: proxies close streams that are silent.
@@ -115,7 +115,7 @@ impl StreamType {
 
     /// Writes a part.
     #[must_use]
-    pub fn write(self, part: &Part) -> Bytes {
+    pub fn write(self, part: &StreamPart) -> Bytes {
         let mut out = Vec::new();
         match self {
             Self::EventStream => event(part, &mut out),
@@ -125,14 +125,14 @@ impl StreamType {
     }
 }
 
-fn event(part: &Part, out: &mut Vec<u8>) {
+fn event(part: &StreamPart, out: &mut Vec<u8>) {
     match part {
-        Part::Heartbeat => out.extend_from_slice(b":\n\n"),
-        Part::Complete => out.extend_from_slice(b"event: complete\ndata:\n\n"),
-        Part::Answer(answer) => next(answer, out),
-        Part::Refused(errors) => {
+        StreamPart::Heartbeat => out.extend_from_slice(b":\n\n"),
+        StreamPart::Complete => out.extend_from_slice(b"event: complete\ndata:\n\n"),
+        StreamPart::Answer(answer) => next(answer, out),
+        StreamPart::Refused(errors) => {
             next(errors, out);
-            event(&Part::Complete, out);
+            event(&StreamPart::Complete, out);
         }
     }
 }
@@ -144,21 +144,21 @@ fn next(answer: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\n\n");
 }
 
-fn multipart(part: &Part, out: &mut Vec<u8>) {
+fn multipart(part: &StreamPart, out: &mut Vec<u8>) {
     let texts: [&[u8]; 3] = match part {
-        Part::Complete => return out.extend_from_slice(b"--\r\n"),
-        Part::Heartbeat => [b"{}", b"", b""],
-        Part::Answer(answer) => [b"{\"payload\":", answer, b"}"],
+        StreamPart::Complete => return out.extend_from_slice(b"--\r\n"),
+        StreamPart::Heartbeat => [b"{}", b"", b""],
+        StreamPart::Answer(answer) => [b"{\"payload\":", answer, b"}"],
         // An answer of errors alone is `{"errors":[...]}`.
-        Part::Refused(errors) => {
+        StreamPart::Refused(errors) => {
             [b"{\"payload\":null,", errors.strip_prefix(b"{").unwrap_or(errors), b""]
         }
     };
     out.extend_from_slice(PART);
     texts.iter().for_each(|text| out.extend_from_slice(text));
     out.extend_from_slice(DELIMITER);
-    if matches!(part, Part::Refused(_)) {
-        multipart(&Part::Complete, out);
+    if matches!(part, StreamPart::Refused(_)) {
+        multipart(&StreamPart::Complete, out);
     }
 }
 
@@ -203,14 +203,14 @@ mod tests {
 
     #[test]
     fn a_part_is_written_as_its_protocol_has_it() {
-        let text = |own: StreamType, part: Part| {
+        let text = |own: StreamType, part: StreamPart| {
             String::from_utf8(own.write(&part).to_vec()).expect("UTF-8")
         };
-        let answer = || Part::Answer(Bytes::from("{\"data\":\n{}}"));
-        let errors = || Part::Refused(Bytes::from("{\"errors\":[{}]}"));
+        let answer = || StreamPart::Answer(Bytes::from("{\"data\":\n{}}"));
+        let errors = || StreamPart::Refused(Bytes::from("{\"errors\":[{}]}"));
         let own = StreamType::EventStream;
         assert_eq!(text(own, answer()), "event: next\ndata: {\"data\": {}}\n\n");
-        assert_eq!(text(own, Part::Heartbeat), ":\n\n");
+        assert_eq!(text(own, StreamPart::Heartbeat), ":\n\n");
         assert_eq!(
             text(own, errors()),
             "event: next\ndata: {\"errors\":[{}]}\n\nevent: complete\ndata:\n\n"
@@ -222,7 +222,7 @@ mod tests {
             text(own, answer()),
             format!("{head}{{\"payload\":{{\"data\":\n{{}}}}}}\r\n--graphql")
         );
-        assert_eq!(text(own, Part::Heartbeat), format!("{head}{{}}\r\n--graphql"));
+        assert_eq!(text(own, StreamPart::Heartbeat), format!("{head}{{}}\r\n--graphql"));
         assert_eq!(
             text(own, errors()),
             format!("{head}{{\"payload\":null,\"errors\":[{{}}]}}\r\n--graphql--\r\n")

@@ -25,7 +25,7 @@ use crate::cache::Listener;
 use crate::graphql::{Answer, ApiError};
 use crate::http::error::Refusal;
 use crate::http::request;
-use crate::http::stream::Part;
+use crate::http::stream::StreamPart;
 use crate::limit::StreamPlace;
 use crate::model::{CallRecord, Caller, ErrorCode, Kind, MediaType, Progress, Secret};
 use crate::operation::Operation;
@@ -89,9 +89,9 @@ impl StreamEnd {
 /// The next thing to be told.
 #[derive(Debug)]
 enum Next {
-    Part(Part),
+    Part(StreamPart),
     /// The last part.
-    Last(Part, StreamEnd),
+    Last(StreamPart, StreamEnd),
     /// Nothing more, and no word of it: its caller comes again.
     Broken(StreamEnd),
 }
@@ -174,7 +174,7 @@ impl Stream {
     }
 
     /// Gives the next part; `None` after the last one. May be dropped and called again.
-    pub async fn next(&mut self) -> Option<Part> {
+    pub async fn next(&mut self) -> Option<StreamPart> {
         if self.ending.is_some() {
             return None;
         }
@@ -195,7 +195,7 @@ impl Stream {
 
     async fn wait(&mut self) -> Next {
         if self.progress.is_over() {
-            return Next::Last(Part::Complete, StreamEnd::Finished);
+            return Next::Last(StreamPart::Complete, StreamEnd::Finished);
         }
         loop {
             let mut gateway = self.standing.clone();
@@ -229,7 +229,7 @@ impl Stream {
                 () = self.listener.changed(), if self.reading.is_none() => {
                     self.reading = Some(self.read());
                 }
-                () = sleep_until(self.heartbeat) => return Next::Part(Part::Heartbeat),
+                () = sleep_until(self.heartbeat) => return Next::Part(StreamPart::Heartbeat),
             }
         }
     }
@@ -241,7 +241,7 @@ impl Stream {
             if self.events > 0 && is_passing(&answer) {
                 return None;
             }
-            return Some(Next::Last(Part::Refused(answer.body), StreamEnd::Failed));
+            return Some(Next::Last(StreamPart::Refused(answer.body), StreamEnd::Failed));
         };
         if progress.is_before(&self.progress) || answer.body == self.told {
             return None;
@@ -250,7 +250,7 @@ impl Stream {
         self.told = answer.body.clone();
         self.events += 1;
         metrics::stream_event();
-        Some(Next::Part(Part::Answer(answer.body)))
+        Some(Next::Part(StreamPart::Answer(answer.body)))
     }
 
     /// Begins to read the job.
@@ -277,7 +277,7 @@ impl Stream {
 
     fn refused(&self, refusal: Refusal) -> Next {
         let answer = Answer::refusal(self.record.request_id, refusal.into_errors());
-        Next::Last(Part::Refused(answer.body), StreamEnd::Refused)
+        Next::Last(StreamPart::Refused(answer.body), StreamEnd::Refused)
     }
 
     /// The moment at which its credential ends.
