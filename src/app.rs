@@ -21,7 +21,7 @@ pub use status::VERSION;
 use futures_util::FutureExt;
 use futures_util::future::join;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::audit::{self, Journal, Sink};
 use crate::cache::SharedTier;
@@ -264,11 +264,10 @@ impl Bound {
         let _background = background::start(app)?;
         readiness.set(true);
 
-        let draining = Arc::new(tokio::sync::Notify::new());
-        let failure = Arc::new(OnceLock::new());
+        let (draining, failure) = (Arc::<Notify>::default(), Arc::new(OnceLock::new()));
         let stopped = {
-            let (draining, readiness) = (Arc::clone(&draining), Arc::clone(&readiness));
-            let failure = Arc::clone(&failure);
+            let (draining, failure) = (Arc::clone(&draining), Arc::clone(&failure));
+            let readiness = Arc::clone(&readiness);
             async move {
                 tokio::select! {
                     () = stop => {}

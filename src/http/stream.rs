@@ -155,7 +155,7 @@ fn multipart(part: &StreamPart, out: &mut Vec<u8>) {
         }
     };
     out.extend_from_slice(PART);
-    texts.iter().for_each(|text| out.extend_from_slice(text));
+    out.extend(texts.concat());
     out.extend_from_slice(DELIMITER);
     if matches!(part, StreamPart::Refused(_)) {
         multipart(&StreamPart::Complete, out);

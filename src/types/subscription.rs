@@ -1,10 +1,5 @@
 //! What can be followed: the root fields of `Subscription`.
 
-#![expect(
-    clippy::unused_async,
-    reason = "async-graphql wants resolvers; none of these is ever called"
-)]
-
 use async_graphql::{ID, Result, Subscription as Defined};
 use futures_util::stream::{Empty, empty};
 
