@@ -61,11 +61,7 @@ async fn a_document_that_cannot_be_executed_is_named_with_its_place() {
         (json!({"query": format!("{{ {job} }}")}), "GRAPHQL_VALIDATION_FAILED", "getJob"),
         (json!({"query": "{ getJob { id } }"}), "GRAPHQL_VALIDATION_FAILED", "jobId"),
         (json!({"query": "{ getJob(jobId: true) { id } }"}), "GRAPHQL_VALIDATION_FAILED", "jobId"),
-        (
-            json!({"query": "subscription { a }"}),
-            "GRAPHQL_VALIDATION_FAILED",
-            "on type \\\"Subscription",
-        ),
+        (json!({"query": "subscription { a }"}), "GRAPHQL_VALIDATION_FAILED", "Subscription"),
         (
             json!({"query": "{ ...F } fragment F on Query { ...F }"}),
             "GRAPHQL_VALIDATION_FAILED",

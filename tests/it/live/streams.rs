@@ -54,7 +54,7 @@ impl Follower {
 
     /// The answer in the next event.
     async fn answer(&mut self) -> Value {
-        let event = self.event().await.expect("an event");
+        let event = self.event().await.unwrap();
         let data = event.strip_prefix("event: next\ndata: ").unwrap_or_else(|| panic!("{event}"));
         serde_json::from_str(data).unwrap()
     }
@@ -262,7 +262,7 @@ async fn a_stream_ends_with_its_credential_and_with_its_time() {
     let mut stream = Follower::open(&world, "acme", &job, SSE).await;
     let mut last = stream.event().await.unwrap();
     while !last.contains("UNAUTHENTICATED") {
-        last = passing(&world, stream.event()).await.expect("told why");
+        last = passing(&world, stream.event()).await.unwrap();
     }
     assert!(last.contains("has expired"), "{last}");
     assert_eq!(stream.event().await.unwrap(), "event: complete\ndata:\n\n");
