@@ -73,8 +73,13 @@ pub enum Error {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The file of idempotency keys cannot be used.
-    #[error("`idempotency.file` cannot be opened: {0}")]
-    Idempotency(#[from] idempotency::OpenError),
+    #[error("`idempotency.file`, {path}, cannot be opened: {source}")]
+    Idempotency {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: idempotency::OpenError,
+    },
     /// The file of events cannot be used.
     #[error("the file of events, beside `idempotency.file`, cannot be opened: {0}")]
     Webhooks(#[from] webhooks::EventFileError),

@@ -163,19 +163,19 @@ fn idempotency(
     if let Some(shared) = shared {
         return Ok(Idempotency::shared(Arc::clone(&shared.state), remember, seal, clock));
     }
-    let file = match &config.idempotency.file {
+    let (file, is_named) = match &config.idempotency.file {
         StoreFile::Memory => return Ok(Idempotency::in_memory(remember, seal, clock)),
-        StoreFile::Named(file) => return Ok(Idempotency::in_file(file, remember, seal, clock)?),
-        StoreFile::Usual(file) => file,
+        StoreFile::Named(file) => (file, true),
+        StoreFile::Usual(file) => (file, false),
     };
     match Idempotency::in_file(file, remember, seal.clone(), clock) {
         // Two gateways with one file: one of them would forget keys that it believes it keeps.
-        Err(error) if !matches!(error, idempotency::OpenError::Taken) => {
+        Err(error) if !is_named && !matches!(error, idempotency::OpenError::Taken) => {
             let file = file.display();
             tracing::warn!(%error, %file, "idempotency keys are forgotten with this process");
             Ok(Idempotency::in_memory(remember, seal, clock))
         }
-        opened => Ok(opened?),
+        opened => opened.map_err(|source| Error::Idempotency { path: file.clone(), source }),
     }
 }
 

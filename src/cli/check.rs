@@ -32,17 +32,17 @@ pub struct Args {
 /// The findings of a check, and what is told besides in text.
 struct Checked {
     found: Diagnostics,
-    /// The numbers of tenants and of keys, if they could be read.
-    counts: Option<(usize, usize)>,
+    /// What is told of the policies, if they could be read: their version, and how much they hold.
+    policies: Option<(Arc<str>, String)>,
     notes: String,
 }
 
 /// Prints all findings and a summary; fails if any of them is an error.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
-    let Checked { found, counts, notes } = check(args);
+    let Checked { found, policies, notes } = check(args);
     print(&match args.format {
-        Form::Text => format!("{notes}{}", summary(&found, counts)),
+        Form::Text => format!("{notes}{}", summary(&found, policies)),
         Form::Json => format!("{:#}\n", findings::json(&found)),
         Form::Sarif => format!("{:#}\n", findings::sarif(&found)),
         Form::Junit => findings::junit(&found),
@@ -53,9 +53,14 @@ pub fn run(args: &Args) -> ExitCode {
 fn check(args: &Args) -> Checked {
     let (config, policies, mut found) = match args.config.load() {
         Ok(Loaded { config, policies, warnings, .. }) => (config, policies, warnings),
-        Err(found) => return Checked { found, counts: None, notes: String::new() },
+        Err(found) => return Checked { found, policies: None, notes: String::new() },
     };
-    let counts = Some((policies.tenant_count(), policies.key_count()));
+    let counts = format!(
+        "{}, {}, ",
+        counted(policies.tenant_count(), "tenant"),
+        counted(policies.key_count(), "key")
+    );
+    let told = Some((Arc::clone(policies.version()), counts));
     found.0.extend(paths::warnings(&config));
     let mut notes = added(&policies);
     let asked = if args.live { live::ask(&config, &policies) } else { Ok(Vec::new()) };
@@ -73,7 +78,7 @@ fn check(args: &Args) -> Checked {
         }
         Err(problem) => found.0.push(Diagnostic::error(problem, None)),
     }
-    Checked { found, counts, notes }
+    Checked { found, policies: told, notes }
 }
 
 /// The version in which `"*"` began to mean more than jobs.
@@ -97,18 +102,14 @@ fn added(policies: &Snapshot) -> String {
     )
 }
 
-/// All findings, and how many of what there are.
-fn summary(found: &Diagnostics, counts: Option<(usize, usize)>) -> String {
+/// All findings, the version of the policies as metrics have it, and how many there are of what.
+fn summary(found: &Diagnostics, policies: Option<(Arc<str>, String)>) -> String {
     let mut text = found.to_string();
     let (errors, warnings) = (found.count(Severity::Error), found.count(Severity::Warning));
-    let counts = counts.map_or_else(String::new, |(tenants, keys)| {
-        format!("{}, {}, ", counted(tenants, "tenant"), counted(keys, "key"))
-    });
-    text.push_str(&format!(
-        "{counts}{}, {}\n",
-        counted(errors, "error"),
-        counted(warnings, "warning")
-    ));
+    if let Some((version, counts)) = policies {
+        text.push_str(&format!("policy version {version}\n{counts}"));
+    }
+    text.push_str(&format!("{}, {}\n", counted(errors, "error"), counted(warnings, "warning")));
     text
 }
 

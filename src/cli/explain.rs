@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use ipnet::IpNet;
 use serde_json::{Map, Value as Json};
 
 use super::caller::{self, Credential};
@@ -10,7 +11,7 @@ use super::config::ConfigFile;
 use super::output::{self, CommandError};
 use crate::graphql;
 use crate::limit::Charge;
-use crate::model::{Caller, Kind, Rate, RateLimits, RootField, RootFields, TenantId};
+use crate::model::{ApiKey, Caller, Kind, Rate, RateLimits, RootField, RootFields, TenantId};
 use crate::operation::{Document, Documents, Operation};
 use crate::reload::Loaded;
 use crate::settings::{Node, Value};
@@ -45,8 +46,16 @@ fn explain(args: &Args) -> Result<String, CommandError> {
     let caller = caller(args, &loaded)?;
     let node = args.config.source().trace(&loaded.config, &caller.tenant.id);
     let node = node.ok_or("the tenant's file went away")?;
-    let key = args.key_id.as_deref().and_then(|id| key_node(&node, id));
-    let mut text = describe(&caller, &node, key);
+    let credential = args.key_id.as_deref().and_then(|id| {
+        let (_, key) = loaded.policies.key_by_id(&caller.tenant.id, id)?;
+        Some(CredentialShown::Key(key, key_node(&node, id)?))
+    });
+    let credential = match credential {
+        None if args.claims.is_some() => Some(CredentialShown::Token),
+        credential => credential,
+    };
+    let mut text: String = who(&caller, &node, credential.as_ref()).into_iter().map(line).collect();
+    text.extend(rules(&caller, &node).into_iter().map(line));
     if let Some(path) = &args.query {
         text.push_str(&describe_query(&caller, &loaded, path)?);
     }
@@ -88,20 +97,68 @@ fn read(path: &Path) -> Result<String, CommandError> {
     std::fs::read_to_string(path).map_err(problem)
 }
 
-/// A line a setting: what holds, and the place that says so.
-fn describe(caller: &Caller, node: &Node, key: Option<&Node>) -> String {
+/// The credential that is shown, if it is a certain one.
+enum CredentialShown<'a> {
+    /// A key, and its place.
+    Key(&'a ApiKey, &'a Node),
+    /// A token.
+    Token,
+}
+
+/// A setting: its name, what holds, and the place that says so.
+type Row<'a> = (String, String, Option<&'a Node>);
+
+/// What holds of the caller: by which credential, from where, until when, and for which operations.
+fn who<'a>(
+    caller: &Caller,
+    node: &'a Node,
+    credential: Option<&CredentialShown<'a>>,
+) -> Vec<Row<'a>> {
+    let tenant = &caller.tenant;
+    let at = |path: &[&str]| node.at(path);
+    let (key, operations, place) = match credential {
+        Some(CredentialShown::Key(key, place)) => {
+            (Some(*key), place.at(&["operations"]), Some(*place))
+        }
+        Some(CredentialShown::Token) => (None, at(&["scopes"]), at(&["auth", "issuers"])),
+        None => (None, None, at(&["auth"])),
+    };
+    let operations = operations.or_else(|| at(&["operations"]));
+    let mut rows = vec![
+        ("tenant", tenant.id.to_string(), at(&["tenant"])),
+        ("caller", caller.credential.to_string(), place),
+        ("may call", names(caller.grants), operations),
+        ("may not call", names(complement(caller.grants)), operations),
+        ("networks", networks(&tenant.sources), at(&["auth", "sources"])),
+    ];
+    if let (Some(key), Some(place)) = (key, place) {
+        let expires = key.expires.map_or_else(|| "never".to_owned(), |at| at.to_string());
+        rows.push(("the key's networks", networks(&key.sources), place.at(&["sources"])));
+        rows.push(("expires", expires, place.at(&["expires"])));
+    }
+    let scope = |(scope, granted): &(String, RootFields)| {
+        (format!("scope {scope}"), names(*granted), node.at(&["scopes", scope]))
+    };
+    let rows = rows.into_iter().map(|(name, value, place)| (name.to_owned(), value, place));
+    rows.chain(tenant.scopes.iter().map(scope)).collect()
+}
+
+fn networks(sources: &[IpNet]) -> String {
+    if sources.is_empty() {
+        return "anywhere".to_owned();
+    }
+    sources.iter().map(IpNet::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What holds for the tenant, whoever calls.
+fn rules<'a>(caller: &Caller, node: &'a Node) -> Vec<Row<'a>> {
     let tenant = &caller.tenant;
     let (metadata, limits, cache) = (&tenant.metadata, &tenant.rate_limit, &tenant.cache);
     let hidden = tenant.hidden_fields.iter().map(|f| format!("{}.{}", f.type_name, f.field));
     let hidden: Vec<_> = hidden.collect();
     let at = |path: &[&str]| node.at(path);
-    let operations = key.and_then(|key| key.at(&["operations"])).or_else(|| at(&["operations"]));
     let namespace = at(&["metadata", "namespace"]).or_else(|| at(&["tenant"]));
     let rows = [
-        ("tenant", tenant.id.to_string(), at(&["tenant"])),
-        ("caller", caller.credential.to_string(), key.or_else(|| at(&["auth"]))),
-        ("may call", names(caller.grants), operations),
-        ("may not call", names(complement(caller.grants)), operations),
         ("introspection", tenant.introspection.to_string(), at(&["introspection"])),
         ("hidden fields", hidden.join(", "), at(&["hidden_fields"])),
         ("client.portal", tenant.client.portal.to_string(), at(&["client", "portal"])),
@@ -135,14 +192,36 @@ fn describe(caller: &Caller, node: &Node, key: Option<&Node>) -> String {
         ("missing jobs", fresh(cache.not_found), at(&["cache", "get_job", "not_found"])),
         ("Move account", account(caller), at(&["upstream"])),
     ];
-    let rows = rows.into_iter().map(|(name, value, span)| (name.to_owned(), value, span));
-    let rows = rows.chain(special_limits(limits, node));
-    let line = |(name, value, span): (String, String, Option<&Node>)| {
-        let value = if value.is_empty() { "-".to_owned() } else { value };
-        let span = span.map_or("default".to_owned(), |node| node.span.to_string());
-        format!("{name:<20} {value:<50} {span}\n")
-    };
-    rows.map(line).collect()
+    let rows = rows.into_iter().map(|(name, value, place)| (name.to_owned(), value, place));
+    rows.chain(special_limits(limits, node)).collect()
+}
+
+/// The width of the column of values, in characters.
+const VALUES: usize = 50;
+
+/// A setting as a line; a list that is longer than its column goes on below.
+fn line((name, value, place): Row<'_>) -> String {
+    let place = place.map_or("default".to_owned(), |node| node.span.to_string());
+    let mut pieces = vec![String::new()];
+    for item in value.split_inclusive(", ") {
+        match pieces.last_mut() {
+            Some(last) if last.is_empty() || last.len() + item.trim_end().len() <= VALUES => {
+                last.push_str(item)
+            }
+            _ => pieces.push(item.to_owned()),
+        }
+    }
+    if value.is_empty() {
+        pieces = vec!["-".to_owned()];
+    }
+    let mut text = String::new();
+    for (at, piece) in pieces.iter().enumerate() {
+        let (name, place) = if at == 0 { (&*name, &*place) } else { ("", "") };
+        let line = format!("{name:<20} {:<VALUES$} {place}", piece.trim_end());
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
 }
 
 fn rate(rate: Option<&Rate>) -> String {
@@ -152,10 +231,7 @@ fn rate(rate: Option<&Rate>) -> String {
 }
 
 /// The limits that only some policies have.
-fn special_limits<'a>(
-    limits: &RateLimits,
-    node: &'a Node,
-) -> Vec<(String, String, Option<&'a Node>)> {
+fn special_limits<'a>(limits: &RateLimits, node: &'a Node) -> Vec<Row<'a>> {
     let at = |path: &[&str]| node.at(&[&["rate_limit"], path].concat());
     let single = limits.operations.iter().map(|(field, own)| {
         (field.name().to_owned(), rate(Some(own)), at(&["operations", field.name()]))

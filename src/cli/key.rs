@@ -4,7 +4,6 @@ mod edit;
 mod new;
 mod rotate;
 
-use std::fmt::Write as _;
 use std::io::{self, Read as _};
 use std::process::ExitCode;
 
@@ -13,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 
 use super::output::{self, CommandError};
-use crate::model::{KeyHash, RootField};
+use crate::model::{Group, KeyHash, RootField};
 
 /// The prefix of every key, by which scanners for leaked secrets find one.
 const PREFIX: &str = "jgw_";
@@ -98,11 +97,15 @@ fn expiry(text: &str) -> Result<Timestamp, String> {
     Ok(expires)
 }
 
-fn operation(name: &str) -> Result<RootField, String> {
-    RootField::from_name(name).ok_or_else(|| {
-        RootField::ALL.iter().fold("wanted one of".to_owned(), |mut text, field| {
-            let _ = write!(text, " {field}");
-            text
-        })
-    })
+/// Takes what a policy's list of operations takes, as YAML.
+fn operation(name: &str) -> Result<String, String> {
+    if name == "*" {
+        return Ok("\"*\"".to_owned());
+    }
+    if RootField::from_name(name).is_some() || Group::from_name(name).is_some() {
+        return Ok(name.to_owned());
+    }
+    let groups = Group::ALL.into_iter().map(Group::name);
+    let names: Vec<_> = groups.chain(RootField::ALL.into_iter().map(RootField::name)).collect();
+    Err(format!("wanted \"*\" or one of {}", names.join(" ")))
 }

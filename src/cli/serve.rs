@@ -1,5 +1,6 @@
 //! `jobs-gateway serve`
 
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use super::config::ConfigFile;
 use super::{BAD_CONFIGURATION, block_on, interrupted};
-use crate::app::App;
+use crate::app::{self, App};
 use crate::config;
 use crate::model::Clock;
 use crate::reload::{ConfigSource, Loaded};
@@ -62,14 +63,34 @@ pub fn run(args: &Args) -> ExitCode {
         let status = match start(loaded, origin, clock, args.config.path()).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                tracing::error!("{error}");
-                eprintln!("error: {error}");
+                let told = with_advice(&*error);
+                // Both go to standard error: once is enough.
+                if tracing::enabled!(tracing::Level::ERROR) {
+                    tracing::error!("{told}");
+                } else {
+                    eprintln!("error: {told}");
+                }
                 ExitCode::FAILURE
             }
         };
         telemetry::flush(FLUSH).await;
         status
     })
+}
+
+/// An error in words, and what to do about an address that is taken.
+fn with_advice(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.downcast_ref() {
+        Some(app::Error::Listen { source, key, .. })
+            if source.kind() == io::ErrorKind::AddrInUse =>
+        {
+            format!(
+                "{error}: end what listens there, such as another gateway or `jobs-gateway dev`, or name another \
+                 address as `{key}`"
+            )
+        }
+        _ => error.to_string(),
+    }
 }
 
 async fn start(

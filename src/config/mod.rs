@@ -312,6 +312,14 @@ impl Config {
         }
     }
 
+    /// The keys that differ from another configuration.
+    #[must_use]
+    pub fn changed_from(&self, other: &Self) -> Vec<String> {
+        let mut keys = Vec::new();
+        self.differences(other, "", &mut keys);
+        keys
+    }
+
     /// The keys that differ from the running configuration and that a reload cannot change.
     #[must_use]
     pub fn needing_restart(&self, running: &Self) -> Vec<String> {
@@ -328,9 +336,7 @@ impl Config {
         if let (Some(own), Some(running)) = (&mut reloaded.webhooks, &running.webhooks) {
             own.accounts.clone_from(&running.accounts);
         }
-        let mut keys = Vec::new();
-        reloaded.differences(running, "", &mut keys);
-        keys
+        reloaded.changed_from(running)
     }
 }
 

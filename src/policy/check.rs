@@ -205,8 +205,9 @@ fn soon(now: Timestamp, expires: Timestamp) -> bool {
 fn check_file_name(context: &Context<'_>, policy: &Policy) {
     let stem = Path::new(&policy.span.source.name).file_stem().unwrap_or_default();
     if stem != policy.tenant.id.as_str() {
-        let message =
-            format!("tenant `{}` is looked for in {}.yaml", policy.tenant.id, policy.tenant.id);
-        context.report(Diagnostic::warning(message, Some(policy.span.clone())));
+        let message = format!("tenant `{}` belongs in {0}.yaml", policy.tenant.id);
+        let problem = Diagnostic::error(message, Some(policy.span.clone()));
+        context
+            .report(problem.help("a policy's file is called like its tenant: rename one of them"));
     }
 }

@@ -38,6 +38,8 @@ const RESTLESS: usize = 20;
 /// Reloads the rules of a gateway whenever what they are read from has changed.
 pub struct Follower {
     origin: ConfigSource,
+    /// The configuration of the start, which is in force where a reload changes nothing.
+    started: Config,
     running: Config,
     known: Arc<Fingerprint>,
     gateway: Gateway,
@@ -90,7 +92,19 @@ impl Follower {
         gateway.report.started(stands_in, problems);
         let (known, hint) = (Arc::new(fingerprint), Arc::new(Notify::new()));
         let copy_at = Instant::now();
-        Ok(Self { origin, running, known, gateway, hangups, hint, watcher: None, copy, copy_at })
+        let started = running.clone();
+        Ok(Self {
+            origin,
+            started,
+            running,
+            known,
+            gateway,
+            hangups,
+            hint,
+            watcher: None,
+            copy,
+            copy_at,
+        })
     }
 
     /// Reloads at every change, until it is aborted.
@@ -189,9 +203,11 @@ impl Follower {
                 }
                 self.gateway.service.replace_rules(rules);
                 self.gateway.report.reloaded(now, problems);
-                tell(&self.gateway.service.rules.load(), &changes);
-                let keys = config.needing_restart(&self.running);
-                if !keys.is_empty() {
+                let changed = config.changed_from(&self.running).join(", ");
+                tell(&self.gateway.service.rules.load(), &changes, &changed);
+                // What was changed back is in force all the time.
+                let keys = config.needing_restart(&self.started);
+                if !keys.is_empty() && !config.needing_restart(&self.running).is_empty() {
                     tracing::warn!(
                         keys = keys.join(", "),
                         "gateway.yaml also changes what a reload cannot: it takes effect with the \
@@ -244,8 +260,8 @@ fn bug(error: tokio::task::JoinError) -> Diagnostics {
     Diagnostics(vec![Diagnostic::error(message, None)])
 }
 
-/// Says what a reload changed. Who lost something may call.
-fn tell(rules: &ReloadableState, changes: &Changes) {
+/// Says what a reload changed, and which keys of gateway.yaml. Who lost something may call.
+fn tell(rules: &ReloadableState, changes: &Changes, config_changed: &str) {
     let (version, tenants) = (&**rules.policies.version(), rules.policies.tenant_count());
     let Changes {
         tenants_added,
@@ -262,7 +278,7 @@ fn tell(rules: &ReloadableState, changes: &Changes) {
         ($level:ident) => {
             tracing::$level!(
                 version, tenants, %tenants_added, %tenants_removed, %keys_added, %keys_removed,
-                %rights_added, %rights_removed, %limits_changed, %settings_changed,
+                %rights_added, %rights_removed, %limits_changed, %settings_changed, config_changed,
                 "reloaded"
             )
         };

@@ -393,7 +393,7 @@ async fn closed_files_stay_for_their_time_and_verify_says_from_when_on_records_a
 async fn a_second_gateway_on_the_same_files_does_not_start() {
     for (more, named) in [
         (AUDIT, "another gateway writes it"),
-        ("", "`idempotency.file` cannot be opened: another gateway has it open"),
+        ("", "idempotency.redb, cannot be opened: another gateway has it open"),
     ] {
         let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
         let folder = tempfile::tempdir().unwrap();

@@ -144,8 +144,9 @@ fn the_journey_that_dev_prints_can_be_pasted() {
     let commands = commands.map(String::as_str).collect::<Vec<_>>().join("\n");
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("film.mp4"), "a film").unwrap();
-    let shell = Command::new("bash")
-        .args(["-euo", "pipefail", "-c", &commands.replace("sleep 2", "sleep 0.05")])
+    // Any shell of POSIX's will do.
+    let shell = Command::new("sh")
+        .args(["-eu", "-c", &commands.replace("sleep 2", "sleep 0.05")])
         .current_dir(folder.path())
         .output()
         .unwrap();
@@ -154,6 +155,19 @@ fn the_journey_that_dev_prints_can_be_pasted() {
     assert!(text.contains("FINISHED"), "{text}");
     let motion = std::fs::read_to_string(folder.path().join("walk.fbx")).unwrap();
     assert!(motion.starts_with("fbx made by the sandbox"), "{motion}");
+    // A job that fails leaves no file, and says so.
+    std::fs::remove_file(folder.path().join("walk.fbx")).unwrap();
+    let failing = commands
+        .replace("takeId: \\\"$TAKE", "takeId: \\\"take-0bad0bad-5f0e-4d5c-8c2a-6d1f2b7e9a40");
+    assert_ne!(failing, commands);
+    let shell = Command::new("sh")
+        .args(["-eu", "-c", &failing.replace("sleep 2", "sleep 0.05")])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(shell.stdout).unwrap();
+    assert!(text.contains("FAILED\nThere is no motion"), "{text}");
+    assert!(!folder.path().join("walk.fbx").exists());
 }
 
 #[tokio::test]

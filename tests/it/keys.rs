@@ -24,6 +24,18 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 #[test]
+fn a_new_key_is_for_operations_or_groups_of_them() {
+    let made = run(&["key", "new", "--operations", "files,getJob,*"], "");
+    assert!(text(&made.stderr).contains("      operations: [files, getJob, \"*\"]\n"));
+    let unknown = run(&["key", "new", "--operations", "fils"], "");
+    let told = text(&unknown.stderr);
+    assert!(
+        !unknown.status.success() && told.contains("wanted \"*\" or one of jobs takes files"),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_new_tenants_policy_is_written_whole_and_lets_it_create_jobs() {
     let folder = tempfile::tempdir().unwrap();
     let policies = folder.path().join("policies");

@@ -79,7 +79,7 @@ const STAYS_IN: &[(&str, &[&str])] = &[
     ("hyper", &["http", "sandbox"]),
     ("hyper_util", &["http", "sandbox"]),
     ("indicatif", &["cli"]),
-    ("ipnet", &["settings", "http", "auth", "model"]),
+    ("ipnet", &["settings", "http", "auth", "cli", "model"]),
     ("jsonwebtoken", &["auth"]),
     ("moka", &["auth", "cache", "graphql", "jobs", "limit", "operation"]),
     ("notify", &["reload"]),

@@ -132,6 +132,30 @@ async fn a_change_that_takes_a_right_away_is_a_warning_and_one_that_is_refused_s
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reload_names_the_keys_of_the_configuration_and_warns_of_a_restart_only_where_one_is_due()
+{
+    let gateway = Logged::start("{ level: info }").await;
+    let path = gateway.folder.path().join("gateway.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let debug = text.replace("level: info", "level: debug");
+    let warns = |line: &Value| line["keys"] == "telemetry.log.level";
+    let changes = |keys: &'static str| {
+        move |line: &Value| line["message"] == "reloaded" && line["config_changed"] == keys
+    };
+    std::fs::write(&path, &debug).unwrap();
+    gateway.line(warns).await;
+    gateway.line(changes("telemetry.log.level")).await;
+    // Back to what is in force, with something that a reload does.
+    std::fs::write(&path, format!("{text}limits: {{ depth: 9 }}\n")).unwrap();
+    gateway.line(changes("limits.depth, telemetry.log.level")).await;
+    std::fs::write(&path, format!("{text}limits: {{ depth: 8 }}\n")).unwrap();
+    gateway.line(changes("limits.depth")).await;
+    let log = gateway.text();
+    let lines = log.lines().filter_map(|line| serde_json::from_str(line).ok());
+    assert_eq!(lines.filter(warns).count(), 1, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_start_says_what_runs_and_libraries_say_nothing() {
     let gateway = Logged::start("{ level: info }").await;
     let ready = gateway.line(|line| line["message"] == "the gateway is ready").await;

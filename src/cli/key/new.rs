@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::super::output::{self, CommandError};
 use super::{Fresh, expiry, operation, say_once};
-use crate::model::{CredentialId, KeyHash, RootField, TenantId};
+use crate::model::{CredentialId, KeyHash, TenantId};
 
 #[derive(Debug, clap::Args)]
 pub struct New {
@@ -21,9 +21,9 @@ pub struct New {
     /// The end of the key: a time such as 2030-01-01T00:00:00Z, or so many days from now, such as 90d.
     #[arg(long, value_parser = expiry)]
     expires: Option<Timestamp>,
-    /// The root fields it may call, separated by commas; without, what its tenant may.
+    /// The operations it may call, by name, by groups of them or "*", separated by commas; without, what its tenant may.
     #[arg(long, value_delimiter = ',', value_parser = operation)]
-    operations: Vec<RootField>,
+    operations: Vec<String>,
     /// Write the policy into this new file, `<tenant>.yaml`, instead of stderr.
     #[arg(long, requires = "tenant")]
     file: Option<PathBuf>,
@@ -94,8 +94,7 @@ fn policy(new: &New, hash: KeyHash) -> String {
         text += &format!("      expires: {expires}\n");
     }
     if !new.operations.is_empty() {
-        let names: Vec<_> = new.operations.iter().map(|field| field.name()).collect();
-        text += &format!("      operations: [{}]\n", names.join(", "));
+        text += &format!("      operations: [{}]\n", new.operations.join(", "));
     }
     if new.tenant.is_some() {
         text += "operations: [\"*\"]\n";
