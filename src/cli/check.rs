@@ -32,7 +32,7 @@ pub struct Args {
 /// The findings of a check, and what is told besides in text.
 struct Checked {
     found: Diagnostics,
-    /// What is told of the policies, if they could be read: their version, and how much they hold.
+    /// The version of the policies and the numbers of what they hold, if they could be read.
     policies: Option<(Arc<str>, String)>,
     notes: String,
 }

@@ -108,7 +108,7 @@ enum CredentialShown<'a> {
 /// A setting: its name, what holds, and the place that says so.
 type Row<'a> = (String, String, Option<&'a Node>);
 
-/// What holds of the caller: by which credential, from where, until when, and for which operations.
+/// Tells of the caller: by which credential, from where, until when, and for which operations.
 fn who<'a>(
     caller: &Caller,
     node: &'a Node,
@@ -150,7 +150,7 @@ fn networks(sources: &[IpNet]) -> String {
     sources.iter().map(IpNet::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// What holds for the tenant, whoever calls.
+/// Tells of the tenant, whoever calls.
 fn rules<'a>(caller: &Caller, node: &'a Node) -> Vec<Row<'a>> {
     let tenant = &caller.tenant;
     let (metadata, limits, cache) = (&tenant.metadata, &tenant.rate_limit, &tenant.cache);

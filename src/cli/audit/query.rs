@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::columns::{Printer, Printing};
 use super::filter::Filter;
-use super::replicas::{Fetched, Question, Replicas};
+use super::replicas::{Question, ReplicaAnswer, Replicas};
 use super::source::{Chains, files, progress};
 use super::window::SearchWindow;
 use crate::audit::Segments;
@@ -96,7 +96,7 @@ impl Origins {
 
     fn of_replicas(replicas: &Replicas, question: Question<'_>) -> io::Result<Self> {
         let (mut all, mut problems) = (Vec::new(), Vec::new());
-        for Fetched { name, lines, problem } in replicas.ask(question)? {
+        for ReplicaAnswer { name, lines, problem } in replicas.ask(question)? {
             all.push(Origin::new(name, reader::lines(lines), |_| {}));
             problems.extend(problem);
         }

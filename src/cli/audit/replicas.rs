@@ -41,7 +41,7 @@ fn listener(text: &str) -> Result<Url, String> {
 }
 
 /// The answer of one replica.
-pub struct Fetched {
+pub struct ReplicaAnswer {
     /// The replica, as host and port.
     pub name: String,
     /// The lines that came, in a file without a name.
@@ -71,7 +71,7 @@ impl Replicas {
     ///
     /// # Errors
     /// When there is no key, or no room for the answers.
-    pub fn ask(&self, question: Question<'_>) -> io::Result<Vec<Fetched>> {
+    pub fn ask(&self, question: Question<'_>) -> io::Result<Vec<ReplicaAnswer>> {
         let key = std::env::var(KEY).ok().filter(|key| !key.trim().is_empty());
         let key = key.ok_or_else(|| {
             io::Error::other(format!("{KEY} is not set: --url needs a key of `admin.audit_keys`"))
@@ -95,7 +95,7 @@ impl Replicas {
     }
 }
 
-fn fetch(http: &Client, key: &str, url: &Url, question: Question<'_>) -> io::Result<Fetched> {
+fn fetch(http: &Client, key: &str, url: &Url, question: Question<'_>) -> io::Result<ReplicaAnswer> {
     let mut lines = tempfile::tempfile()?;
     let problem = match ask(http, key, url, question) {
         Ok(mut response) => response.copy_to(&mut lines).err().map(|error| {
@@ -107,7 +107,7 @@ fn fetch(http: &Client, key: &str, url: &Url, question: Question<'_>) -> io::Res
     lines.rewind()?;
     let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default());
     let name = format!("{host}:{}", port.unwrap_or_default());
-    Ok(Fetched { name, lines, problem })
+    Ok(ReplicaAnswer { name, lines, problem })
 }
 
 fn ask(http: &Client, key: &str, url: &Url, question: Question<'_>) -> Result<Response, String> {
