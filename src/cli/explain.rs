@@ -206,7 +206,7 @@ fn line((name, value, place): Row<'_>) -> String {
     for item in value.split_inclusive(", ") {
         match pieces.last_mut() {
             Some(last) if last.is_empty() || last.len() + item.trim_end().len() <= VALUES => {
-                last.push_str(item)
+                last.push_str(item);
             }
             _ => pieces.push(item.to_owned()),
         }
