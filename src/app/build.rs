@@ -27,6 +27,9 @@ use crate::webhooks::{self, Store, Webhooks};
 /// The name of the file of events.
 const EVENTS_FILE: &str = "webhooks.redb";
 
+/// The number of WebSockets that may be open before they say whose they are: each has 10 s for it.
+const STRANGERS: usize = 256;
+
 /// The parts of a gateway that replicas share.
 struct SharedParts {
     state: Arc<SharedState>,
@@ -75,6 +78,8 @@ impl App {
             journal,
             concurrency_limit: Arc::new(Semaphore::new(config.server.max_requests)),
             streams: Arc::new(Semaphore::new(config.subscriptions.max_connections)),
+            sockets: Arc::new(Semaphore::new(config.subscriptions.max_connections)),
+            strangers: Arc::new(Semaphore::new(STRANGERS)),
             streaming: Streaming {
                 heartbeat: config.subscriptions.heartbeat,
                 max_age: config.subscriptions.max_age,

@@ -35,6 +35,9 @@ pub enum BadRequest {
         "A subscription is answered by a stream: accept `text/event-stream`, or `multipart/mixed;subscriptionSpec=1.0`."
     )]
     NoStream,
+    /// A query or a mutation over a WebSocket.
+    #[error("Subscriptions alone come over a WebSocket: send queries and mutations by HTTP.")]
+    NoSubscription,
     /// A body over the limit.
     #[error("The body is larger than {0} bytes.")]
     TooLarge(usize),
@@ -93,6 +96,7 @@ impl From<BadRequest> for Refusal {
             E::Slow => refusal.with_status(StatusCode::REQUEST_TIMEOUT),
             E::Interrupted
             | E::Host
+            | E::NoSubscription
             | E::NotGzip
             | E::NotJson(_)
             | E::Shape(_)

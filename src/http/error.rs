@@ -48,6 +48,12 @@ impl Refusal {
         }
     }
 
+    /// Its status.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// Its errors.
     #[must_use]
     pub fn into_errors(self) -> Vec<ApiError> {

@@ -64,6 +64,7 @@ impl From<LimitError> for Refusal {
             LimitError::Rate { .. }
             | LimitError::InFlight { .. }
             | LimitError::Streams { .. }
+            | LimitError::Connection { .. }
             | LimitError::Bodies { .. }
             | LimitError::Answers { .. } => ErrorCode::RateLimited,
             LimitError::AllStreams => ErrorCode::Overloaded,

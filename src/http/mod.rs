@@ -21,6 +21,7 @@ mod serve;
 mod site;
 pub(crate) mod stream;
 mod tls;
+pub(crate) mod websocket;
 mod wire;
 
 use axum::Router;

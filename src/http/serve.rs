@@ -215,7 +215,7 @@ impl Listener {
     {
         let wire = TokioIo::new(Wire::new(stream, Arc::clone(connection)));
         let service = service_fn(|request| self.answer(request, peer, connection));
-        let conversation = self.builder.serve_connection(wire, service);
+        let conversation = self.builder.serve_connection_with_upgrades(wire, service);
         let overstays = connection.overstays(self.serving.keep_alive);
         tokio::pin!(conversation, overstays);
         let mut is_closing = false;

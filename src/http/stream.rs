@@ -20,6 +20,8 @@ pub enum StreamType {
 pub enum StreamPart {
     /// A GraphQL answer, JSON.
     Answer(Bytes),
+    /// A GraphQL answer after which there is none.
+    Last(Bytes),
     /// Nothing new: proxies close streams that are silent.
     Heartbeat,
     /// The end, after which its caller does not come again.
@@ -130,8 +132,8 @@ fn event(part: &StreamPart, out: &mut Vec<u8>) {
         StreamPart::Heartbeat => out.extend_from_slice(b":\n\n"),
         StreamPart::Complete => out.extend_from_slice(b"event: complete\ndata:\n\n"),
         StreamPart::Answer(answer) => next(answer, out),
-        StreamPart::Refused(errors) => {
-            next(errors, out);
+        StreamPart::Last(answer) | StreamPart::Refused(answer) => {
+            next(answer, out);
             event(&StreamPart::Complete, out);
         }
     }
@@ -148,7 +150,7 @@ fn multipart(part: &StreamPart, out: &mut Vec<u8>) {
     let texts: [&[u8]; 3] = match part {
         StreamPart::Complete => return out.extend_from_slice(b"--\r\n"),
         StreamPart::Heartbeat => [b"{}", b"", b""],
-        StreamPart::Answer(answer) => [b"{\"payload\":", answer, b"}"],
+        StreamPart::Answer(answer) | StreamPart::Last(answer) => [b"{\"payload\":", answer, b"}"],
         // An answer of errors alone is `{"errors":[...]}`.
         StreamPart::Refused(errors) => {
             [b"{\"payload\":null,", errors.strip_prefix(b"{").unwrap_or(errors), b""]
@@ -157,7 +159,7 @@ fn multipart(part: &StreamPart, out: &mut Vec<u8>) {
     out.extend_from_slice(PART);
     out.extend(texts.concat());
     out.extend_from_slice(DELIMITER);
-    if matches!(part, StreamPart::Refused(_)) {
+    if matches!(part, StreamPart::Last(_) | StreamPart::Refused(_)) {
         multipart(&StreamPart::Complete, out);
     }
 }

@@ -79,6 +79,14 @@ pub enum LimitError {
         /// The number that there may be.
         max: u32,
     },
+    /// All that one connection may have are open.
+    #[error(
+        "{max} streams are open on this connection, which is as many as there may be. End one first."
+    )]
+    Connection {
+        /// The number that there may be.
+        max: usize,
+    },
     /// Everybody's are.
     #[error("The gateway has as many streams and long polls open as it may. Come back in 1 s.")]
     AllStreams,
@@ -117,6 +125,7 @@ impl LimitError {
             Self::TooCostly { .. } => Decision::TooCostly,
             Self::InFlight { .. }
             | Self::Streams { .. }
+            | Self::Connection { .. }
             | Self::AllStreams
             | Self::Bodies { .. }
             | Self::Answers { .. } => Decision::TooManyInFlight,
@@ -130,6 +139,7 @@ impl LimitError {
             Self::Rate { wait, .. } => Some(*wait),
             Self::InFlight { .. }
             | Self::Streams { .. }
+            | Self::Connection { .. }
             | Self::AllStreams
             | Self::Bodies { .. }
             | Self::Answers { .. } => Some(Duration::from_secs(1)),

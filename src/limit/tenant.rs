@@ -39,6 +39,7 @@ pub struct TenantLimits {
     credentials: Option<Cache<(CredentialId, Name), Arc<Bucket>>>,
     slots: Slots,
     streams: Streams,
+    sockets: Streams,
     /// Held by the request of which a document is parsed.
     parsing: Arc<Mutex<()>>,
 }
@@ -176,6 +177,10 @@ impl TenantLimits {
                 Some(before) => before.streams.resized(limits.max_streams),
                 None => Streams::new(limits.max_streams),
             },
+            sockets: match before {
+                Some(before) => before.sockets.resized(limits.max_streams),
+                None => Streams::new(limits.max_streams),
+            },
             parsing: before.map_or_else(Arc::default, |before| Arc::clone(&before.parsing)),
         }
     }
@@ -208,6 +213,20 @@ impl TenantLimits {
     /// When all are taken.
     pub fn listen(&self, everybodys: &Arc<Semaphore>) -> Result<StreamPlace, LimitError> {
         self.streams.take(everybodys)
+    }
+
+    /// Takes a place among the tenant's WebSockets, of which there may be as many as streams, and one of `everybodys`.
+    ///
+    /// # Errors
+    /// When all are taken.
+    pub fn connect(&self, everybodys: &Arc<Semaphore>) -> Result<StreamPlace, LimitError> {
+        self.sockets.take(everybodys)
+    }
+
+    /// Returns the number of streams that may be open on one WebSocket.
+    #[must_use]
+    pub const fn max_per_connection(&self) -> usize {
+        self.limits.max_per_connection as usize
     }
 
     /// Waits until none of the tenant's other documents is being parsed. Its requests take turns as they came, and
@@ -283,6 +302,7 @@ mod tests {
             max_cost,
             max_in_flight: 64,
             max_streams: 50,
+            max_per_connection: 100,
         };
         let [before, other] = [1, 1].map(|cost| TenantLimits::new(&limits(cost), None));
         let after = TenantLimits::new(&limits(2), Some(&before));

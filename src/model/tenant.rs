@@ -265,6 +265,8 @@ pub struct RateLimits {
     pub max_in_flight: u32,
     /// Long polls and streams at once.
     pub max_streams: u32,
+    /// Streams at once on one WebSocket.
+    pub max_per_connection: u32,
 }
 
 settings! {

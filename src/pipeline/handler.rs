@@ -9,7 +9,7 @@ use axum::http::Method;
 use axum::response::Response;
 use futures_util::FutureExt as _;
 
-use super::{RecordGuard, Service, run};
+use super::{RecordGuard, Service, run, socket};
 use crate::http::body::Incoming;
 use crate::http::{error, freshness, request};
 use crate::model::{RequestHead, RequestMethod};
@@ -18,10 +18,13 @@ use crate::telemetry;
 /// Answers a request and emits its record.
 pub async fn handle(State(service): State<Arc<Service>>, request: Request) -> Response {
     let (mut head, body) = request.into_parts();
-    let mut guard = RecordGuard::begin(Arc::clone(&service));
-    let (record, _) = guard.parts();
     let peer = head.extensions.get::<ConnectInfo<SocketAddr>>();
     let source = peer.map(|ConnectInfo(peer)| service.proxies.source(peer.ip(), &head.headers));
+    if socket::is_asked(&head) {
+        return socket::upgrade(service, source, head).await;
+    }
+    let mut guard = RecordGuard::begin(Arc::clone(&service));
+    let (record, _) = guard.parts();
     let trace = telemetry::trace_of(&head.headers);
     record.arrived(RequestMethod::from(&head.method), source, trace);
     record.named(request::callers_id(&head.headers));

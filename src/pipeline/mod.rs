@@ -29,6 +29,7 @@ mod parse;
 mod receive;
 mod record;
 mod service;
+mod socket;
 mod stream;
 mod subscribe;
 mod wait;
@@ -36,6 +37,7 @@ mod wait;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::http::request::Parts;
 use axum::response::Response;
 use axum::routing::any;
@@ -50,12 +52,14 @@ use keep::keep;
 use parse::parse;
 use receive::{Received, receive};
 use record::RecordGuard;
+use stream::Stream;
 use subscribe::subscribe;
 
+use crate::http::bad_request::BadRequest;
 use crate::http::body::Incoming;
 use crate::http::error::Refusal;
 use crate::http::{self, Endpoints};
-use crate::model::RequestContext;
+use crate::model::{CallRecord, RequestContext};
 
 /// Makes the router that internal apps meet.
 pub fn router(service: Arc<Service>, endpoints: Endpoints) -> Router {
@@ -104,4 +108,30 @@ async fn run(
     // On the heap: a request that is answered from memory does not carry it about.
     let executed = Box::pin(execute(service, &request, admitted, record, mutation)).await?;
     keep(service, &request, key, executed, record)
+}
+
+/// Opens a subscription that came over a WebSocket: by the stages of any request, up to the stream.
+///
+/// # Errors
+/// When a stage refuses it, or it is no subscription.
+async fn follow(
+    service: &Arc<Service>,
+    head: &Parts,
+    text: Body,
+    record: &mut CallRecord,
+) -> Result<Stream, Refusal> {
+    let request = authenticate(service, head, record).await?;
+    let mut body = Incoming::new(text);
+    let Received { text, slot } = receive(service, &request, &mut body, record).await?;
+    let operation = parse(&request, &text, record).await;
+    let permitted = match operation.and_then(|operation| authorize(&request.caller, operation)) {
+        Ok(permitted) => permitted,
+        Err(refusal) => return Err(admit::charge_refused(service, &request, refusal, record).await),
+    };
+    let Admitted { operation, permit } = admit(service, &request, slot, permitted, record).await?;
+    let (_, _slot) = permit.into_parts();
+    if !stream::is_subscription(&operation) {
+        return Err(BadRequest::NoSubscription.into());
+    }
+    Box::pin(subscribe::open(service, &request, text, operation, record)).await
 }

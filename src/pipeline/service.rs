@@ -34,6 +34,10 @@ pub struct Service {
     pub concurrency_limit: Arc<Semaphore>,
     /// The long polls and streams that may be open at once, all tenants together.
     pub streams: Arc<Semaphore>,
+    /// The sockets that may be open at once, all tenants together.
+    pub sockets: Arc<Semaphore>,
+    /// The sockets that may be open at once of which nobody knows yet whose they are.
+    pub strangers: Arc<Semaphore>,
     /// The times of streams.
     pub streaming: Streaming,
     /// The state of the gateway, for long polls and streams.

@@ -64,6 +64,8 @@ pub enum StreamEnd {
     Failed,
     /// The caller may not have it any more.
     Refused,
+    /// Its credential has ended, or is not taken any more.
+    Unauthenticated,
     /// It was open for as long as a stream may be.
     TooOld,
     /// The gateway sends its callers away.
@@ -79,6 +81,7 @@ impl StreamEnd {
             Self::Finished => "finished",
             Self::Failed => "failed",
             Self::Refused => "refused",
+            Self::Unauthenticated => "unauthenticated",
             Self::TooOld => "too_old",
             Self::Draining => "draining",
             Self::HungUp => "hung_up",
@@ -193,6 +196,11 @@ impl Stream {
         }
     }
 
+    /// Why it ended, once it has.
+    pub const fn ending(&self) -> Option<StreamEnd> {
+        self.ending
+    }
+
     async fn wait(&mut self) -> Next {
         if self.progress.is_over() {
             return Next::Last(StreamPart::Complete, StreamEnd::Finished);
@@ -241,7 +249,7 @@ impl Stream {
             if self.events > 0 && is_passing(&answer) {
                 return None;
             }
-            return Some(Next::Last(StreamPart::Refused(answer.body), StreamEnd::Failed));
+            return Some(Next::Last(StreamPart::Last(answer.body), StreamEnd::Failed));
         };
         if progress.is_before(&self.progress) || answer.body == self.told {
             return None;
@@ -276,8 +284,12 @@ impl Stream {
     }
 
     fn refused(&self, refusal: Refusal) -> Next {
+        let ending = match refusal.code() {
+            Some(ErrorCode::Unauthenticated) => StreamEnd::Unauthenticated,
+            _ => StreamEnd::Refused,
+        };
         let answer = Answer::refusal(self.record.request_id, refusal.into_errors());
-        Next::Last(StreamPart::Refused(answer.body), StreamEnd::Refused)
+        Next::Last(StreamPart::Refused(answer.body), ending)
     }
 
     /// The moment at which its credential ends.

@@ -59,7 +59,11 @@ pub async fn subscribe(
     Ok(response)
 }
 
-async fn open(
+/// Reads a job for the first time, and follows it.
+///
+/// # Errors
+/// As [`subscribe`].
+pub async fn open(
     service: &Arc<Service>,
     request: &Authenticated<'_>,
     text: Bytes,

@@ -25,6 +25,7 @@ pub fn of_limits(limits: &RateLimits) -> Figures {
         max_cost,
         max_in_flight,
         max_streams,
+        max_per_connection,
     } = limits;
     let rate = |rate: &Rate| format!("{rate} (burst {})", rate.burst);
     let classes = [
@@ -42,6 +43,7 @@ pub fn of_limits(limits: &RateLimits) -> Figures {
         ("max_cost", max_cost),
         ("max_in_flight", max_in_flight),
         ("subscriptions.max", max_streams),
+        ("subscriptions.max_per_connection", max_per_connection),
     ];
     let numbers = numbers.map(|(name, number)| (name.to_owned(), number.to_string()));
     classes.chain(single).chain(numbers).collect()

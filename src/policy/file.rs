@@ -158,6 +158,8 @@ settings! {
     pub struct Subscriptions {
         /// Long polls (`Prefer: wait`) and streams at once; see [live updates](live-updates.md).
         max: Count<u32> = 50,
+        /// Streams at once on one WebSocket.
+        max_per_connection: Count<u32> = 100,
     }
 }
 

@@ -171,6 +171,7 @@ fn rate_limits(limits: RateLimit, subscriptions: &Subscriptions) -> RateLimits {
         max_cost: limits.max_cost,
         max_in_flight: limits.max_in_flight,
         max_streams: subscriptions.max,
+        max_per_connection: subscriptions.max_per_connection,
     }
 }
 

@@ -194,7 +194,7 @@ instruments! {
     stream_events: Counter<u64> = "jobs_gateway_stream_events_total" []
         "Answers that were given to streams to be sent.";
     streams_ended: Counter<u64> = "jobs_gateway_streams_ended_total" ["reason"]
-        "Streams that ended: `finished` with their job, `failed` as it cannot be read any more, `refused` with the right to it, `too_old`, `draining` with the gateway, `hung_up` by their callers.";
+        "Streams that ended: `finished` with their job, `failed` as it cannot be read any more, `refused` with the right to it, `unauthenticated` with its credential, `too_old`, `draining` with the gateway, `hung_up` by their callers.";
     cache_results: Counter<u64> = "jobs_gateway_cache_results_total" ["tenant", "result"]
         "Reads of single jobs, by what the cache had: `HIT`, `STALE`, `COALESCED` or `MISS`.";
     cache_bytes: Gauge<f64> = "jobs_gateway_cache_bytes" ["cache"]

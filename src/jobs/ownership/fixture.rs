@@ -42,6 +42,7 @@ pub fn tenant(name: &str) -> Tenant {
             max_cost: 200,
             max_in_flight: 64,
             max_streams: 50,
+            max_per_connection: 100,
         },
         cache: CachePolicy {
             unfinished: Duration::ZERO,

@@ -1,6 +1,8 @@
 //! Apps that wait for a job: they hear of its changes, and Move is asked once for all of them.
 
 mod long_polls;
+mod replicas;
+mod sockets;
 mod streams;
 
 use std::time::Duration;
@@ -34,4 +36,18 @@ async fn pass_until(world: &World, is_so: impl Fn() -> bool) {
         world.pass(Duration::from_secs(1)).await;
     }
     panic!("it did not come to that within a minute");
+}
+
+/// Lets time pass until a stream has more to say, and gives it.
+async fn passing<T>(world: &World, next: impl Future<Output = T>) -> T {
+    tokio::pin!(next);
+    for _ in 0..600 {
+        tokio::select! {
+            biased;
+            next = &mut next => return next,
+            () = tokio::time::sleep(Duration::from_millis(5)) => {}
+        }
+        world.pass(Duration::from_millis(250)).await;
+    }
+    panic!("nothing came");
 }

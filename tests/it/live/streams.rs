@@ -7,13 +7,13 @@ use jobs_gateway::sandbox::State;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
-use super::{pass_until, with_a_running_job};
+use super::{pass_until, passing, with_a_running_job};
 use crate::support::{Reply, Setup, World, key, send};
 
-const SSE: &str = "text/event-stream";
+pub const SSE: &str = "text/event-stream";
 const APOLLO: &str =
     "multipart/mixed;subscriptionSpec=1.0, application/graphql-response+json, application/json";
-const FOLLOW: &str =
+pub const FOLLOW: &str =
     "subscription($id: ID!) { jobUpdated(jobId: $id) { id state percentageComplete } }";
 
 fn request(world: &World, tenant: &str, accept: &str) -> reqwest::RequestBuilder {
@@ -22,13 +22,13 @@ fn request(world: &World, tenant: &str, accept: &str) -> reqwest::RequestBuilder
 }
 
 /// An answer that is read piece by piece.
-struct Follower {
+pub struct Follower {
     response: Response,
     text: String,
 }
 
 impl Follower {
-    async fn open(world: &World, tenant: &str, job: &str, accept: &str) -> Self {
+    pub async fn open(world: &World, tenant: &str, job: &str, accept: &str) -> Self {
         let body = json!({"query": FOLLOW, "variables": {"id": job}});
         let response = request(world, tenant, accept).json(&body).send().await.unwrap();
         assert_eq!(response.status(), 200);
@@ -48,7 +48,7 @@ impl Follower {
     }
 
     /// The next event; the name and data of one, or a comment.
-    async fn event(&mut self) -> Option<String> {
+    pub async fn event(&mut self) -> Option<String> {
         self.until("\n\n").await
     }
 
@@ -59,23 +59,9 @@ impl Follower {
         serde_json::from_str(data).unwrap()
     }
 
-    async fn state(&mut self) -> Value {
+    pub async fn state(&mut self) -> Value {
         self.answer().await["data"]["jobUpdated"]["state"].clone()
     }
-}
-
-/// Lets time pass until a stream has more to say, and gives it.
-async fn passing<T>(world: &World, next: impl Future<Output = T>) -> T {
-    tokio::pin!(next);
-    for _ in 0..600 {
-        tokio::select! {
-            biased;
-            next = &mut next => return next,
-            () = tokio::time::sleep(Duration::from_millis(5)) => {}
-        }
-        world.pass(Duration::from_millis(250)).await;
-    }
-    panic!("nothing came");
 }
 
 #[tokio::test]

@@ -1,0 +1,288 @@
+//! Subscriptions over a WebSocket (`graphql-transport-ws`). Each goes through the stages of a request; the socket itself
+//! is its tenant's once its credential was taken, and ends with it.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::FromRequestParts;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::future::{AbortHandle, Abortable};
+use futures_util::stream::{BoxStream, SelectAll, unfold};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+
+use super::receive::overloaded;
+use super::record::RecordGuard;
+use super::service::draining;
+use super::stream::{Stream, StreamEnd};
+use super::{Service, authenticate, follow};
+use crate::graphql::Answer;
+use crate::http::request;
+use crate::http::stream::StreamPart;
+use crate::http::websocket::{self, ClientMessage, Close, PROTOCOL};
+use crate::limit::StreamPlace;
+use crate::model::{CallRecord, RequestId, RequestMethod};
+
+/// The time in which a new socket has to say who uses it.
+const INIT: Duration = Duration::from_secs(10);
+
+/// The time in which a message has to be written.
+const WRITING: Duration = Duration::from_secs(30);
+
+/// The number of heartbeats without a word after which nobody is there.
+const SILENT: u32 = 3;
+
+/// Something of one of a socket's subscriptions.
+enum Told {
+    Part(String, StreamPart),
+    Ended(String, Option<StreamEnd>),
+}
+
+/// A socket that was acknowledged.
+struct Socket {
+    service: Arc<Service>,
+    socket: WebSocket,
+    /// A request's head, as its subscriptions have it.
+    head: Parts,
+    source: Option<IpAddr>,
+    streams: SelectAll<BoxStream<'static, Told>>,
+    open: HashMap<String, AbortHandle>,
+    most: usize,
+    _place: StreamPlace,
+}
+
+/// Returns true if a request asks for a WebSocket.
+pub fn is_asked(head: &Parts) -> bool {
+    head.method == Method::GET
+        && head
+            .headers
+            .get(header::UPGRADE)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// Makes a WebSocket of a request.
+pub async fn upgrade(service: Arc<Service>, source: Option<IpAddr>, mut head: Parts) -> Response {
+    let Ok(strangers) = Arc::clone(&service.strangers).try_acquire_owned() else {
+        return overloaded().into_response();
+    };
+    let upgrade = match WebSocketUpgrade::from_request_parts(&mut head, &()).await {
+        Ok(upgrade) => upgrade,
+        Err(refused) => return refused.into_response(),
+    };
+    let largest = service.max_body;
+    let upgrade = upgrade.max_message_size(largest).max_frame_size(largest).protocols([PROTOCOL]);
+    upgrade.on_upgrade(async move |mut socket| {
+        let close = match greet(&service, source, &mut socket, head).await {
+            Ok((head, place, most)) => {
+                drop(strangers);
+                let (streams, open) = Default::default();
+                let socket =
+                    Socket { service, socket, head, source, streams, open, most, _place: place };
+                return socket.converse().await;
+            }
+            Err(close) => close,
+        };
+        if let Some(close) = close {
+            let _ = timeout(WRITING, socket.send(close.frame())).await;
+        }
+    })
+}
+
+/// Waits for a socket's `connection_init`, finds out whose it is, and acknowledges it. `Err` is the way to close it; `None`
+/// if its client went.
+async fn greet(
+    service: &Arc<Service>,
+    source: Option<IpAddr>,
+    socket: &mut WebSocket,
+    head: Parts,
+) -> Result<(Parts, StreamPlace, usize), Option<Close>> {
+    if socket.protocol().is_none() {
+        return Err(Some(Close::Subprotocol));
+    }
+    let until = Instant::now() + INIT;
+    let payload = loop {
+        let message = timeout_at(until, socket.recv()).await;
+        match message.map_err(|_| Some(Close::InitTimeout))? {
+            Some(Ok(Message::Text(text))) => match ClientMessage::read(&text) {
+                Some(ClientMessage::ConnectionInit(payload)) => break payload,
+                Some(ClientMessage::Ping(payload)) => {
+                    let pong = websocket::pong(payload.as_deref());
+                    socket.send(pong).await.map_err(|_| None)?;
+                }
+                Some(ClientMessage::Pong) => {}
+                Some(ClientMessage::Subscribe(..)) => return Err(Some(Close::Unauthorized)),
+                Some(ClientMessage::Complete(_)) | None => return Err(Some(Close::Invalid)),
+            },
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Binary(_))) => return Err(Some(Close::Invalid)),
+            Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(None),
+        }
+    };
+    let mut head = as_request(head);
+    websocket::take_credential(payload.as_ref(), &mut head.headers);
+    let mut record = begin(service, source, &head);
+    let known = authenticate(service, &head, &mut record).await;
+    let Ok(known) = known else { return Err(Some(Close::Forbidden)) };
+    let place = known.limits.connect(&service.sockets).map_err(|_| Some(Close::Full))?;
+    let most = known.limits.max_per_connection();
+    drop(known);
+    socket.send(websocket::ack()).await.map_err(|_| None)?;
+    Ok((head, place, most))
+}
+
+/// The head that a subscription of a socket has as a request: what it asks for comes as JSON.
+fn as_request(mut head: Parts) -> Parts {
+    head.method = Method::POST;
+    let headers = &mut head.headers;
+    for name in
+        [header::CONNECTION, header::UPGRADE, header::CONTENT_LENGTH, header::CONTENT_ENCODING]
+    {
+        headers.remove(name);
+    }
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::ACCEPT, HeaderValue::from_static("text/event-stream, application/json"));
+    head
+}
+
+fn begin(service: &Service, source: Option<IpAddr>, head: &Parts) -> CallRecord {
+    let mut record = CallRecord::begin(RequestId::new(), service.clock.now());
+    record.arrived(RequestMethod::Post, source, None);
+    record.named(request::callers_id(&head.headers));
+    record
+}
+
+impl Socket {
+    /// Tells of its subscriptions until it is closed.
+    async fn converse(mut self) {
+        let beat = self.service.streaming.heartbeat;
+        let (mut next_beat, mut heard) = (Instant::now() + beat, Instant::now());
+        let mut gateway = self.service.standing.subscribe();
+        let close = loop {
+            let messages = tokio::select! {
+                biased;
+                () = draining(&mut gateway) => break Some(Close::ComeAgain),
+                received = self.socket.recv() => {
+                    heard = Instant::now();
+                    match self.heed(received).await {
+                        Ok(messages) => messages,
+                        Err(close) => break close,
+                    }
+                }
+                Some(told) = self.streams.next() => match self.told(told) {
+                    Ok(messages) => messages,
+                    Err(close) => break Some(close),
+                },
+                () = sleep_until(next_beat) => {
+                    if heard.elapsed() > beat * SILENT {
+                        break Some(Close::ComeAgain);
+                    }
+                    vec![websocket::ping()]
+                }
+            };
+            for message in messages {
+                next_beat = Instant::now() + beat;
+                match timeout(WRITING, self.socket.send(message)).await {
+                    Ok(Ok(())) => {}
+                    // It does not read, or is gone.
+                    _ => return,
+                }
+            }
+        };
+        if let Some(close) = close {
+            let _ = timeout(WRITING, self.socket.send(close.frame())).await;
+        }
+    }
+
+    /// Does what a message asks for; `Err` is the way to close, `None` if the client went.
+    async fn heed(
+        &mut self,
+        received: Option<Result<Message, axum::Error>>,
+    ) -> Result<Vec<Message>, Option<Close>> {
+        let text = match received {
+            Some(Ok(Message::Text(text))) => text,
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(Vec::new()),
+            Some(Ok(Message::Binary(_))) => return Err(Some(Close::Invalid)),
+            Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(None),
+        };
+        match ClientMessage::read(&text).ok_or(Some(Close::Invalid))? {
+            ClientMessage::ConnectionInit(_) => Err(Some(Close::TooManyInits)),
+            ClientMessage::Ping(payload) => Ok(vec![websocket::pong(payload.as_deref())]),
+            ClientMessage::Pong => Ok(Vec::new()),
+            ClientMessage::Complete(id) => {
+                if let Some(open) = self.open.remove(&id) {
+                    open.abort();
+                }
+                Ok(Vec::new())
+            }
+            ClientMessage::Subscribe(id, payload) => {
+                if self.open.contains_key(&id) {
+                    return Err(Some(Close::Subscriber));
+                }
+                let text = Bytes::copy_from_slice(payload.get().as_bytes());
+                Ok(self.subscribe(id, text).await.into_iter().collect())
+            }
+        }
+    }
+
+    /// Opens a subscription; returns the word that it is refused.
+    async fn subscribe(&mut self, id: String, text: Bytes) -> Option<Message> {
+        let mut guard = RecordGuard::begin(Arc::clone(&self.service));
+        let (record, _) = guard.parts();
+        *record = begin(&self.service, self.source, &self.head);
+        let followed = if self.open.len() < self.most {
+            follow(&self.service, &self.head, Body::from(text), record).await
+        } else {
+            Err(crate::limit::LimitError::Connection { max: self.most }.into())
+        };
+        let refused = match followed {
+            Ok(stream) => {
+                record.answered(200);
+                let (handle, registration) = AbortHandle::new_pair();
+                self.streams.push(Abortable::new(parts(id.clone(), stream), registration).boxed());
+                self.open.insert(id, handle);
+                None
+            }
+            Err(refusal) => {
+                record.answered(refusal.status().as_u16());
+                let answer = Answer::refusal(record.request_id, refusal.into_errors());
+                record.failed(answer.failures);
+                Some(websocket::error(&id, &answer.body))
+            }
+        };
+        guard.emit().await;
+        refused
+    }
+
+    /// Puts into messages what a subscription tells; `Err` is the way to close.
+    fn told(&mut self, told: Told) -> Result<Vec<Message>, Close> {
+        match told {
+            Told::Part(id, part) => Ok(websocket::messages(&id, &part)),
+            Told::Ended(id, ending) => {
+                self.open.remove(&id);
+                match ending {
+                    Some(StreamEnd::TooOld | StreamEnd::Draining) => Err(Close::ComeAgain),
+                    Some(StreamEnd::Unauthenticated) => Err(Close::Forbidden),
+                    _ => Ok(Vec::new()),
+                }
+            }
+        }
+    }
+}
+
+/// The parts of a subscription, and its end.
+fn parts(id: String, stream: Stream) -> impl futures_util::Stream<Item = Told> + Send {
+    unfold(Some((id, stream)), async |open| {
+        let (id, mut stream) = open?;
+        match stream.next().await {
+            Some(part) => Some((Told::Part(id.clone(), part), Some((id, stream)))),
+            None => Some((Told::Ended(id, stream.ending()), None)),
+        }
+    })
+}

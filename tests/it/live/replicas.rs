@@ -1,0 +1,75 @@
+//! Replicas, and a replica that stops.
+
+use std::time::Duration;
+
+use jobs_gateway::sandbox::{Sandbox, SandboxOptions, State};
+use serde_json::json;
+
+use super::streams::{FOLLOW, Follower, SSE};
+use super::{WAITING, passing};
+use crate::support::process::{Process, prepare};
+use crate::support::redis::Redis;
+use crate::support::{Setup, key};
+
+#[tokio::test]
+async fn what_one_replica_reads_whoever_listens_at_another_hears_of() {
+    let redis = Redis::start();
+    // The poller asks once, and then not within the test.
+    let config = format!("{}watch: {{ max_rate: 1/h }}\n", redis.config());
+    let (one, two) = Setup::new().tenant("acme", WAITING).config(config).start_two().await;
+    let job = one.create("acme", "{}").await;
+    one.sandbox.set_state(&job, State::Running);
+    let mut stream = Follower::open(&two, "acme", &job, SSE).await;
+    assert_eq!(stream.state().await, "RUNNING");
+    let asked = one.sandbox.count("getJob");
+    super::pass_until(&one, || one.sandbox.count("getJob") > asked).await;
+    one.sandbox.set_state(&job, State::Finished);
+    one.pass(Duration::from_secs(8)).await;
+    let asked = one.sandbox.count("getJob");
+    // Within a moment both know of each other.
+    let mut read = one.get("acme", &job, "state").await;
+    while read.data("/getJob/state") != "FINISHED" {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        read = one.get("acme", &job, "state").await;
+    }
+    let mut event = stream.event().await.unwrap();
+    while !event.contains("FINISHED") {
+        event = passing(&two, stream.event()).await.unwrap();
+    }
+    assert!(one.sandbox.count("getJob") <= asked + 2, "one reads, and the other reads after it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_stops_sends_its_streams_away_and_takes_no_more() {
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let addresses = prepare(folder.path(), &sandbox, "");
+    let mut process = Process::start(folder.path(), addresses).await;
+    let http = reqwest::Client::new();
+    let post = async |body: serde_json::Value| {
+        let request = http.post(process.url()).header("authorization", key("acme"));
+        request
+            .header("accept", "text/event-stream, application/json")
+            .json(&body)
+            .send()
+            .await
+            .unwrap()
+    };
+    let take = jobs_gateway::sandbox::SINGLECAM_TAKE;
+    let create = format!("mutation {{ createSingleCamJob(takeId: \"{take}\") {{ id }} }}");
+    let made: serde_json::Value = post(json!({"query": create})).await.json().await.unwrap();
+    let job = made["data"]["createSingleCamJob"]["id"].as_str().unwrap().to_owned();
+    sandbox.set_state(&job, State::Running);
+    let follow = || json!({"query": FOLLOW, "variables": {"id": job}});
+    let stream = post(follow()).await;
+    let mut others = post(follow()).await;
+    assert!(others.chunk().await.unwrap().is_some(), "it is open");
+    let pid = process.child.id().to_string();
+    std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    let text = stream.text().await.unwrap();
+    assert!(text.contains("RUNNING") && !text.contains("complete"), "{text}");
+    let late = post(follow()).await;
+    assert_eq!(late.status(), 503);
+    assert!(late.text().await.unwrap().contains("OVERLOADED"));
+    assert!(process.child.wait().unwrap().success());
+}

@@ -1,0 +1,169 @@
+//! Subscriptions over a WebSocket, by the protocol's own words and codes.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use jobs_gateway::sandbox::State;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+use super::{WAITING, passing, with_a_running_job};
+use crate::support::{Setup, World, key};
+
+const FOLLOW: &str = "subscription($id: ID!) { jobUpdated(jobId: $id) { state } }";
+
+struct Socket(WebSocketStream<TcpStream>);
+
+impl Socket {
+    async fn open(world: &World, protocol: &str, credential: Option<&str>) -> Self {
+        let mut request = format!("ws://{}/graphql", world.address).into_client_request().unwrap();
+        let headers = request.headers_mut();
+        if !protocol.is_empty() {
+            headers.insert("sec-websocket-protocol", protocol.parse().unwrap());
+        }
+        if let Some(credential) = credential {
+            headers.insert("authorization", credential.parse().unwrap());
+        }
+        let stream = TcpStream::connect(world.address).await.unwrap();
+        Self(tokio_tungstenite::client_async(request, stream).await.unwrap().0)
+    }
+
+    /// One that was acknowledged.
+    async fn acknowledged(world: &World, tenant: &str) -> Self {
+        let mut socket = Self::open(world, "graphql-transport-ws", None).await;
+        let payload = json!({"Authorization": format!("Bearer {}", key(tenant))});
+        socket.say(&json!({"type": "connection_init", "payload": payload})).await;
+        assert_eq!(socket.hear().await, json!({"type": "connection_ack"}));
+        socket
+    }
+
+    async fn say(&mut self, message: &Value) {
+        self.0.send(Message::text(message.to_string())).await.unwrap();
+    }
+
+    async fn subscribe(&mut self, id: &str, query: &str, job: &str) {
+        let payload = json!({"query": query, "variables": {"id": job}});
+        self.say(&json!({"id": id, "type": "subscribe", "payload": payload})).await;
+    }
+
+    /// The next message but pings; the code if it is closed.
+    async fn hear(&mut self) -> Value {
+        loop {
+            match self.0.next().await {
+                Some(Ok(Message::Text(text))) => {
+                    let message: Value = serde_json::from_str(&text).unwrap();
+                    if message["type"] != "ping" {
+                        return message;
+                    }
+                    self.say(&json!({"type": "pong"})).await;
+                }
+                Some(Ok(Message::Close(Some(frame)))) => return json!(u16::from(frame.code)),
+                Some(Ok(_)) => {}
+                end => panic!("{end:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_socket_tells_of_several_jobs_and_a_client_that_has_enough_hears_no_more_of_one() {
+    let (world, job) = with_a_running_job("").await;
+    let other = world.create("acme", "{}").await;
+    world.sandbox.set_state(&other, State::Running);
+    let mut socket = Socket::acknowledged(&world, "acme").await;
+    socket.say(&json!({"type": "ping", "payload": {"a": 1}})).await;
+    assert_eq!(socket.hear().await, json!({"type": "pong", "payload": {"a": 1}}));
+    for (id, job) in [("1", &job), ("2", &other)] {
+        socket.subscribe(id, FOLLOW, job).await;
+        let data = json!({"data": {"jobUpdated": {"state": "RUNNING"}}});
+        assert_eq!(socket.hear().await, json!({"id": id, "type": "next", "payload": data}));
+    }
+    socket.say(&json!({"id": "2", "type": "complete"})).await;
+    for job in [&job, &other] {
+        world.sandbox.set_state(job, State::Finished);
+    }
+    let last = passing(&world, socket.hear()).await;
+    assert_eq!(
+        (&last["id"], &last["payload"]["data"]["jobUpdated"]["state"]),
+        (&json!("1"), &json!("FINISHED"))
+    );
+    assert_eq!(socket.hear().await, json!({"id": "1", "type": "complete"}));
+    // Its name is free again; a job that is not there is told in an answer, and a fault of the document in an error.
+    socket.subscribe("1", FOLLOW, "job-none").await;
+    let missing = socket.hear().await;
+    assert_eq!(missing["payload"]["errors"][0]["extensions"]["code"], "NOT_FOUND");
+    assert_eq!(socket.hear().await, json!({"id": "1", "type": "complete"}));
+    for (query, code) in [
+        ("subscription { nope }", "GRAPHQL_VALIDATION_FAILED"),
+        ("query($id: ID!) { getJob(jobId: $id) { id } }", "BAD_USER_INPUT"),
+        ("{", "GRAPHQL_PARSE_FAILED"),
+    ] {
+        socket.subscribe("3", query, &job).await;
+        let refused = socket.hear().await;
+        assert_eq!((&refused["type"], &refused["id"]), (&json!("error"), &json!("3")), "{refused}");
+        assert_eq!(refused["payload"][0]["extensions"]["code"], code, "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_socket_is_closed_with_the_codes_of_the_protocol() {
+    let (world, job) = with_a_running_job("").await;
+    let init = json!({"type": "connection_init"});
+    let subscribe =
+        json!({"id": "1", "type": "subscribe", "payload": {"query": "subscription { a }"}});
+    let open = async |credential: Option<&str>| {
+        Socket::open(&world, "graphql-transport-ws", credential).await
+    };
+
+    assert_eq!(Socket::open(&world, "", None).await.hear().await, 4406);
+    let mut early = open(None).await;
+    early.say(&subscribe).await;
+    assert_eq!(early.hear().await, 4401);
+    let mut nobody = open(None).await;
+    nobody.say(&init).await;
+    assert_eq!(nobody.hear().await, 4403);
+    let mut junk = open(None).await;
+    junk.0.send(Message::binary(vec![0; 10])).await.unwrap();
+    assert_eq!(junk.hear().await, 4400);
+    let mut silent = open(None).await;
+    assert_eq!(passing(&world, silent.hear()).await, 4408);
+
+    // By a header of the handshake too.
+    let mut twice = open(Some(&key("acme"))).await;
+    twice.say(&init).await;
+    assert_eq!(twice.hear().await, json!({"type": "connection_ack"}));
+    twice.say(&init).await;
+    assert_eq!(twice.hear().await, 4429);
+    let mut same = Socket::acknowledged(&world, "acme").await;
+    for _ in 0..2 {
+        same.subscribe("1", FOLLOW, &job).await;
+    }
+    assert_eq!(same.hear().await["type"], "next");
+    assert_eq!(same.hear().await, 4409);
+    let mut junk = Socket::acknowledged(&world, "acme").await;
+    junk.0.send(Message::text("{\"type\":\"next\"}")).await.unwrap();
+    assert_eq!(junk.hear().await, 4400);
+}
+
+#[tokio::test]
+async fn a_socket_ends_with_its_credential_and_has_as_many_streams_as_may_be() {
+    let few = "operations: ['*']\nsubscriptions: { max: 5, max_per_connection: 1 }\n";
+    let config = "reload: { allow_removal: 100% }\n";
+    let setup = Setup::new().config(config).tenant("acme", few).tenant("globex", WAITING);
+    let world = setup.start().await;
+    let job = world.create("acme", "{}").await;
+    world.sandbox.set_state(&job, State::Running);
+    let mut socket = Socket::acknowledged(&world, "acme").await;
+    socket.subscribe("1", FOLLOW, &job).await;
+    assert_eq!(socket.hear().await["type"], "next");
+    socket.subscribe("2", FOLLOW, &job).await;
+    let refused = socket.hear().await;
+    assert_eq!(refused["payload"][0]["extensions"]["code"], "RATE_LIMITED", "{refused}");
+    world.write_policy("acme", "operations: ['*']\nauth: { api_keys: [] }\n");
+    let told = tokio::time::timeout(Duration::from_secs(20), socket.hear()).await.unwrap();
+    assert_eq!(told["payload"][0]["extensions"]["code"], "UNAUTHENTICATED", "{told}");
+    assert_eq!(socket.hear().await, 4403);
+}
