@@ -48,7 +48,7 @@ enum Told {
 /// A socket that was acknowledged.
 struct Socket {
     service: Arc<Service>,
-    socket: WebSocket,
+    wire: WebSocket,
     /// A request's head, as its subscriptions have it.
     head: Parts,
     source: Option<IpAddr>,
@@ -83,8 +83,16 @@ pub async fn upgrade(service: Arc<Service>, source: Option<IpAddr>, mut head: Pa
             Ok((head, place, most)) => {
                 drop(strangers);
                 let (streams, open) = Default::default();
-                let socket =
-                    Socket { service, socket, head, source, streams, open, most, _place: place };
+                let socket = Socket {
+                    service,
+                    wire: socket,
+                    head,
+                    source,
+                    streams,
+                    open,
+                    most,
+                    _place: place,
+                };
                 return socket.converse().await;
             }
             Err(close) => close,
@@ -168,7 +176,7 @@ impl Socket {
             let messages = tokio::select! {
                 biased;
                 () = draining(&mut gateway) => break Some(Close::ComeAgain),
-                received = self.socket.recv() => {
+                received = self.wire.recv() => {
                     heard = Instant::now();
                     match self.heed(received).await {
                         Ok(messages) => messages,
@@ -188,7 +196,7 @@ impl Socket {
             };
             for message in messages {
                 next_beat = Instant::now() + beat;
-                match timeout(WRITING, self.socket.send(message)).await {
+                match timeout(WRITING, self.wire.send(message)).await {
                     Ok(Ok(())) => {}
                     // It does not read, or is gone.
                     _ => return,
@@ -196,7 +204,7 @@ impl Socket {
             }
         };
         if let Some(close) = close {
-            let _ = timeout(WRITING, self.socket.send(close.frame())).await;
+            let _ = timeout(WRITING, self.wire.send(close.frame())).await;
         }
     }
 
