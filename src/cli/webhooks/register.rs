@@ -29,7 +29,7 @@ pub struct Register {
     /// The Move account: `shared`, or `tenant:` and the tenant whose own it is.
     #[arg(long, default_value = "shared", value_parser = account)]
     account: AccountId,
-    /// The address by which Move reaches `webhooks.listen`: https://hooks.example.com
+    /// The address by which Move reaches `webhooks.listen`: `https://hooks.example.com`
     #[arg(long, value_parser = public_url)]
     url: url::Url,
     /// The endpoint's name at Move. Its secret cannot be changed: for another secret, another name.
