@@ -211,7 +211,8 @@ impl Event {
                 ending: Ending { outcome, reason, http_status },
                 is_replay: record.is_replay,
                 closes: record.closing.is_some(),
-                cost: record.cost,
+                // What is closed was charged when it was opened.
+                cost: if record.closing.is_some() { 0 } else { record.cost },
                 latency: record.took,
             })
         };

@@ -146,9 +146,16 @@ async fn a_reload_names_the_keys_of_the_configuration_and_warns_of_a_restart_onl
     gateway.line(warns).await;
     gateway.line(changes("telemetry.log.level")).await;
     // Back to what is in force, with something that a reload does.
-    std::fs::write(&path, format!("{text}limits: {{ depth: 9 }}\n")).unwrap();
-    gateway.line(changes("limits.depth, telemetry.log.level")).await;
-    std::fs::write(&path, format!("{text}limits: {{ depth: 8 }}\n")).unwrap();
+    let secret = gateway.folder.path().join("webhook.secret");
+    std::fs::write(&secret, format!("whsec_{}=", "A".repeat(43))).unwrap();
+    let webhooks = format!(
+        "webhooks: {{ listen: '127.0.0.1:1', accounts: {{ shared: {{ secrets: ['${{file:{}}}'] }} }} }}\n",
+        secret.display()
+    );
+    std::fs::write(&path, format!("{text}{webhooks}limits: {{ depth: 9 }}\n")).unwrap();
+    gateway.line(changes("limits.depth, telemetry.log.level, webhooks")).await;
+    // What only stands elsewhere is the same.
+    std::fs::write(&path, format!("{text}limits: {{ depth: 8 }}\n{webhooks}")).unwrap();
     gateway.line(changes("limits.depth")).await;
     let log = gateway.text();
     let lines = log.lines().filter_map(|line| serde_json::from_str(line).ok());

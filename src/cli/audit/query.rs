@@ -146,7 +146,8 @@ pub fn query(
         out.print(&line, &value, &names[at])?;
     }
     out.flush()?;
-    if is_empty {
+    // Of records that did not come nobody knows whether they match.
+    if is_empty && problems.is_empty() {
         let why = search.why_nothing(&window.told(), replicas.is_empty());
         eprintln!("nothing matches in {}: {why}", names.join(", "));
         eprintln!("{}", if strangers { SUMMARIES } else { STRANGERS });

@@ -1,5 +1,6 @@
 //! The records of replicas, asked for over their operators' listeners.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
 use std::thread;
@@ -88,7 +89,10 @@ impl Replicas {
                 let (http, key) = (&http, key.trim());
                 scope.spawn(move || fetch(http, key, url, question))
             };
-            let asked: Vec<_> = self.url.iter().map(ask).collect();
+            // One that is named twice is asked once.
+            let mut known = HashSet::new();
+            let is_new = |url: &&Url| known.insert(url.as_str().trim_end_matches('/').to_owned());
+            let asked: Vec<_> = self.url.iter().filter(is_new).map(ask).collect();
             let panicked = || Err(io::Error::other("a bug: a question to a replica panicked"));
             asked.into_iter().map(|own| own.join().unwrap_or_else(|_| panicked())).collect()
         })

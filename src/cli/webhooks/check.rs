@@ -105,7 +105,7 @@ fn last_of(metrics: &str, account: &str) -> String {
     #[expect(clippy::cast_possible_truncation, reason = "a time in seconds")]
     let at = at.and_then(|seconds: f64| Timestamp::from_second(seconds as i64).ok());
     match at {
-        Some(at) => format!("no event since {at} (or since the start, if that was later)"),
+        Some(at) => format!("its last event came at {at}; if none came yet, that is the start"),
         None => "the gateway that was asked takes no events of this account".to_owned(),
     }
 }

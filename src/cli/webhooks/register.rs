@@ -68,7 +68,7 @@ pub fn register(args: &Register) -> Result<String, CommandError> {
     let mut url = args.url.clone();
     url.set_path(&path_of(&args.account));
     if !args.yes && !is_wanted(&args.account, &url, &args.uid)? {
-        return Ok("nothing was changed\n".to_owned());
+        return Err("nothing was changed".into());
     }
     let secret = new_secret()?;
     let runtime =
@@ -85,7 +85,7 @@ pub fn register(args: &Register) -> Result<String, CommandError> {
     output::print(&format!("{told}\n"));
     let (name, variable) = (&args.account, "MOVE_WEBHOOK_SECRET");
     eprintln!(
-        "The endpoint `{}` of account {name} sends to {url}. Above is its secret, which is told this once: keep it \
+        "The endpoint `{}` of account {name} sends to {url}. Its secret went to standard output, and is told this once: keep it \
          where {variable} comes from, and have in gateway.yaml\n\n\
          webhooks:\n  listen: 0.0.0.0:4001\n  accounts:\n    \"{name}\": {{ secrets: [\"${{{variable}}}\"] }}\n",
         args.uid
