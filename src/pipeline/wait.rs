@@ -10,7 +10,6 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::execute::{context, too_late};
 use super::keep::Cacheability;
-use super::service::draining;
 use super::{Admitted, Authenticated, Executed, Service};
 use crate::cache::Key;
 use crate::graphql::Answer;
@@ -96,23 +95,29 @@ impl Reader<'_> {
         let request = self.request;
         // Before the first look, so that nothing happens between it and the listening.
         let mut listener = self.service.hub.listen(wish.key.clone(), request.caller.clone());
+        let mut standing = self.service.standing.subscribe();
         let Some((mut answer, first)) = self.read(record, request.deadline).await else {
             return Ok((too_late(record.request_id), slot));
         };
         let Some(mut first) = first.filter(|progress| !progress.is_over()) else {
             return Ok((answer, slot));
         };
+        if standing.borrow().is_draining || !self.is_judged_by_the_rules_of_now() {
+            return Ok((answer, slot));
+        }
         drop(slot);
-        let until = (Instant::now() + wish.time).min(request.deadline);
-        let mut standing = self.service.standing.subscribe();
+        let until = self.end_of(wish);
         loop {
             tokio::select! {
                 () = sleep_until(until) => break,
-                () = draining(&mut standing) => break,
+                // Other rules, or none for long: its caller asks again, and is judged anew.
+                _ = standing.changed() => break,
                 () = listener.changed() => {}
             }
             match self.read(record, until).await {
                 None => break,
+                // What was learnt under them is told by them.
+                Some(_) if !self.is_judged_by_the_rules_of_now() => break,
                 // Move's trouble may pass before the time is over; what was read before is true until then.
                 Some((failed, None)) if is_passing(&failed) => {}
                 Some((last, None)) => {
@@ -130,6 +135,19 @@ impl Reader<'_> {
             }
         }
         Ok((answer, self.slot().await?))
+    }
+
+    /// The moment at which the wait is over at the latest: by the wish, the request's time, or the credential's end.
+    fn end_of(&self, wish: &Wish) -> Instant {
+        let end = (Instant::now() + wish.time).min(self.request.deadline);
+        let left =
+            self.request.caller.expires.map(|at| at.duration_since(self.service.clock.now()));
+        let left = left.map(|left| Duration::try_from(left).unwrap_or_default());
+        left.map_or(end, |left| end.min(Instant::now() + left))
+    }
+
+    fn is_judged_by_the_rules_of_now(&self) -> bool {
+        Arc::ptr_eq(&self.service.rules.load(), &self.request.rules)
     }
 
     /// Reads the job; `None` if that takes too long.

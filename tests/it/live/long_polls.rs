@@ -56,6 +56,21 @@ async fn a_wait_ends_with_its_time_and_outlives_trouble_at_move() {
 }
 
 #[tokio::test]
+async fn who_waits_is_told_nothing_that_was_learnt_after_a_reload() {
+    let (world, job) = with_a_running_job("").await;
+    let waiting = wait_for(&world, "acme", &job, "wait=14");
+    pass_until(&world, || world.sandbox.count("getJob") == 1).await;
+    world.write_policy("acme", "operations: [listJobs]\ncache: {}\n");
+    let query = format!("{{ getJob(jobId: \"{job}\") {{ id }} }}");
+    while world.ask("acme", &query, json!({})).await.code() != "FORBIDDEN" {
+        tokio::task::yield_now().await;
+    }
+    world.sandbox.set_state(&job, State::Finished);
+    pass_until(&world, || waiting.is_finished()).await;
+    assert_eq!(waiting.await.unwrap().data("/getJob/state"), "RUNNING");
+}
+
+#[tokio::test]
 async fn a_foreign_job_is_not_waited_for_and_neither_is_anything_but_one_job() {
     let (world, job) = with_a_running_job("").await;
     let foreign = wait_for(&world, "globex", &job, "wait=14").await.unwrap();
