@@ -278,12 +278,16 @@ fn describe_query(caller: &Caller, loaded: &Loaded, path: &Path) -> Result<Strin
         let verdict = if caller.may(field) { "allowed" } else { "FORBIDDEN" };
         told.push_str(&format!(
             "  {key}: {field} is {verdict}, costs {}\n",
-            loaded.config.weights.of(field)
+            loaded.config.weights.in_operation(operation.kind, field)
         ));
     }
     let fields = operation.root_fields().map(|(_, field)| field);
     let weights = &loaded.config.weights;
-    let charge = Charge::for_units(fields, |field| weights.of(field), operation.introspects());
+    let charge = Charge::for_units(
+        fields,
+        |field| weights.in_operation(operation.kind, field),
+        operation.introspects(),
+    );
     told.push_str(&format!(
         "  costs {} units in all, {}\n",
         charge.total(),

@@ -267,6 +267,16 @@ impl Weights {
         self.of[field as usize]
     }
 
+    /// Returns the cost of one use of the field in an operation: a subscription, which reads it again and again, costs
+    /// five reads when it begins.
+    #[must_use]
+    pub const fn in_operation(&self, kind: Kind, field: RootField) -> u32 {
+        match kind {
+            Kind::Subscription => self.of(field).saturating_mul(5),
+            Kind::Query | Kind::Mutation => self.of(field),
+        }
+    }
+
     /// Sets what one use of the field costs.
     pub const fn set(&mut self, field: RootField, weight: u32) {
         self.of[field as usize] = weight;

@@ -4,11 +4,8 @@ use super::{Authenticated, Permitted, Service};
 use crate::http::error::Refusal;
 use crate::http::limits::Levels;
 use crate::limit::{Charge, LimitError, Permit, Slot};
-use crate::model::{CallRecord, Decision, ErrorCode, Kind};
+use crate::model::{CallRecord, Decision, ErrorCode};
 use crate::operation::Operation;
-
-/// The cost of the opening of a subscription, in reads of what it follows.
-const OPENING: u32 = 5;
 
 /// An operation that may be executed now.
 #[derive(Debug)]
@@ -33,8 +30,7 @@ pub async fn admit(
     let operation = permitted.into_operation();
     let fields = operation.root_fields().map(|(_, field)| field);
     let weights = &request.rules.limits.weights;
-    let times = if operation.kind == Kind::Subscription { OPENING } else { 1 };
-    let weight = |field| weights.of(field).saturating_mul(times);
+    let weight = |field| weights.in_operation(operation.kind, field);
     let charge = Charge::for_units(fields, weight, operation.introspects());
     record.priced(charge.total());
     let (tenant, credential) = (&request.caller.tenant.id, &request.caller.credential);

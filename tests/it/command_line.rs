@@ -128,6 +128,10 @@ fn a_query_that_no_full_bucket_admits_is_told_beforehand() {
         assert_eq!(text.contains("never admitted"), told.is_some(), "{text}");
         assert!(told.is_none_or(|told| text.contains(told)), "{text}");
     }
+    let follow = "subscription { jobUpdated(jobId: \"x\") { id } }";
+    fs::write(files.0.path().join("q.graphql"), follow).unwrap();
+    let (_, text, _) = run(&files, &["explain", "--tenant", "acme", "--query", "q.graphql"]);
+    assert!(text.contains("costs 5 units in all"), "{text}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::cli::caller::{self, Credential};
 use crate::config;
 use crate::graphql::{self, ApiError};
 use crate::limit::Charge;
-use crate::model::{Caller, ErrorCode, RootField};
+use crate::model::{Caller, ErrorCode, Kind, RootField};
 use crate::operation::{self, Documents};
 use crate::policy::TenantName;
 use crate::reload::Loaded;
@@ -185,12 +185,12 @@ pub fn verdict(loaded: &Loaded, expectation: &Expectation) -> Result<(), String>
 
 /// Returns the cost of one request that is carried out.
 fn judge(loaded: &Loaded, caller: &Caller, expectation: &Expectation) -> Result<u32, Refused> {
-    let (fields, introspects) = match (&expectation.query, expectation.operation) {
+    let (kind, fields, introspects) = match (&expectation.query, expectation.operation) {
         (Some(query), _) => {
             let variables = expectation.variables.clone().unwrap_or_default();
             asked(loaded, caller, query, variables)?
         }
-        (None, operation) => (operation.into_iter().collect(), false),
+        (None, operation) => (Kind::Query, operation.into_iter().collect(), false),
     };
     // Where only a part is forbidden, the answer has the rest; what is expected is the whole.
     if let Some(field) = fields.iter().find(|field| !caller.may(**field)) {
@@ -203,7 +203,7 @@ fn judge(loaded: &Loaded, caller: &Caller, expectation: &Expectation) -> Result<
     let weights = &loaded.config.weights;
     let charge = |times: u32| {
         let fields = (0..times).flat_map(|_| fields.iter().copied());
-        Charge::for_units(fields, |field| weights.of(field), introspects)
+        Charge::for_units(fields, |field| weights.in_operation(kind, field), introspects)
     };
     let one = charge(1);
     caller::admit(loaded, caller, &one, &charge(expectation.times))
@@ -217,12 +217,13 @@ fn asked(
     caller: &Caller,
     query: &str,
     variables: Map<String, Value>,
-) -> Result<(Vec<RootField>, bool), Refused> {
+) -> Result<(Kind, Vec<RootField>, bool), Refused> {
     let schema = graphql::schema_without(&caller.tenant.hidden_fields)
         .map_err(|why| Refused { code: ErrorCode::Internal, why })?;
     let documents = Documents::new(loaded.config.limits.clone());
     let refused = |error: operation::Error| Refused::from(vec![ApiError::from(error)]);
     let document = documents.parse(&schema, query).map_err(refused)?;
     let operation = document.operation(None, variables).map_err(refused)?;
-    Ok((operation.root_fields().map(|(_, field)| field).collect(), operation.introspects()))
+    let fields = operation.root_fields().map(|(_, field)| field).collect();
+    Ok((operation.kind, fields, operation.introspects()))
 }
