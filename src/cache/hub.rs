@@ -239,6 +239,12 @@ impl Listener {
         }
     }
 
+    /// Tells the hub what its reader knows, which may come from a cache that was filled before it listened: what
+    /// differs from it later is news.
+    pub fn knows(&self, progress: &Progress) {
+        self.hub.seen(&self.key, progress);
+    }
+
     /// Goes on in the name of a caller who was judged anew.
     pub fn judged_anew(&self, caller: &Caller) {
         if let Some(job) = self.hub.watched().get_mut(&self.key)
@@ -322,6 +328,16 @@ mod tests {
         );
         assert!(!told(Progress { state: Some("RUNNING".into()), percent: None }));
         assert!(told(Progress { state: Some("FINISHED".into()), percent: None }));
+    }
+
+    #[tokio::test]
+    async fn what_differs_from_what_a_listener_read_from_a_cache_is_told() {
+        let hub = Arc::<Hub>::default();
+        let mut listener = listen(&hub, "acme", "job-1");
+        listener.knows(&running(10));
+        assert_eq!(listener.changed().now_or_never(), None);
+        hub.seen(listener.key(), &Progress { state: Some("FINISHED".into()), percent: None });
+        assert_eq!(listener.changed().now_or_never(), Some(()));
     }
 
     #[tokio::test]

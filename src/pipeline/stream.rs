@@ -251,10 +251,16 @@ impl Stream {
             }
             return Some(Next::Last(StreamPart::Last(answer.body), StreamEnd::Failed));
         };
-        if progress.is_before(&self.progress) || answer.body == self.told {
+        if progress.is_before(&self.progress) {
             return None;
         }
+        self.listener.knows(&progress);
         self.progress.update(&progress);
+        if answer.body == self.told {
+            // Its caller may select nothing that differs, and still waits for the end.
+            let is_over = self.progress.is_over();
+            return is_over.then_some(Next::Last(StreamPart::Complete, StreamEnd::Finished));
+        }
         self.told = answer.body.clone();
         self.events += 1;
         metrics::stream_event();

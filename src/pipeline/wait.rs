@@ -105,6 +105,7 @@ impl Reader<'_> {
         if standing.borrow().is_draining || !self.is_judged_by_the_rules_of_now() {
             return Ok((answer, slot));
         }
+        listener.knows(&first);
         drop(slot);
         let until = self.end_of(wish);
         loop {

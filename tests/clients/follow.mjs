@@ -48,3 +48,4 @@ for (const states of all) {
     if (!goesForward || states.at(-1) !== "FINISHED") throw new Error(JSON.stringify(all));
 }
 await socket.dispose();
+console.log("ok");

@@ -58,9 +58,10 @@ async fn every_metric_of_the_table_is_shown_with_its_labels_and_no_other() {
          rate_limit: {{ queries: {{ rate: 100/s, burst: 100 }} }}\ncache: {{ get_job: {{ unfinished: 1s }} }}\n"
     );
     let config = format!(
-        "{}{}audit: {{ sinks: [{{ file: ./audit/audit.jsonl }}, {{ stdout: true }}] }}\n",
+        "{}{}{}audit: {{ sinks: [{{ file: ./audit/audit.jsonl }}, {{ stdout: true }}] }}\n",
         redis.config(),
-        issuer.config()
+        issuer.config(),
+        crate::webhooks::CONFIG
     );
     let world = Setup::new().tenant("acme", policy).config(config).start().await;
     let folder = tempfile::tempdir().unwrap();
@@ -71,10 +72,16 @@ async fn every_metric_of_the_table_is_shown_with_its_labels_and_no_other() {
     let id = world.create("acme", "{}").await;
     world.get("acme", &id, "id").await;
     world.ask("acme", "{ listJobs { first } }", json!({})).await;
-    world.sandbox.set_state(&id, State::Finished);
+    let done = world.create("acme", "{}").await;
+    world.sandbox.set_state(&done, State::Finished);
     let follow =
-        json!({"query": format!("subscription {{ jobUpdated(jobId: \"{id}\") {{ id }} }}")});
+        json!({"query": format!("subscription {{ jobUpdated(jobId: \"{done}\") {{ id }} }}")});
     world.post("acme", &follow).await;
+    crate::webhooks::send(&world, "msg_1", &done).await;
+    // Before Move fails.
+    while world.metric("jobs_gateway_webhook_lag_seconds_count").await.is_none() {
+        tokio::task::yield_now().await;
+    }
     let create = json!({"query": format!(
         "mutation {{ createSingleCamJob(takeId: \"{SINGLECAM_TAKE}\") {{ id }} }}"
     )});

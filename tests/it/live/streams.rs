@@ -123,6 +123,33 @@ async fn apollos_clients_are_answered_to_the_letter_of_their_protocol() {
 }
 
 #[tokio::test]
+async fn a_stream_that_begins_with_what_a_cache_knew_hears_of_what_happened_since() {
+    let (world, job) = with_a_running_job("").await;
+    world.get("acme", &job, "id state percentageComplete").await;
+    world.sandbox.set_state(&job, State::Finished);
+    let mut stream = Follower::open(&world, "acme", &job, SSE).await;
+    assert_eq!(stream.state().await, "RUNNING");
+    assert_eq!(passing(&world, stream.state()).await, "FINISHED");
+}
+
+#[tokio::test]
+async fn a_stream_of_nothing_that_differs_ends_with_its_job_too() {
+    let (world, job) = with_a_running_job("").await;
+    let query = format!("subscription {{ jobUpdated(jobId: \"{job}\") {{ id }} }}");
+    let body = json!({"query": query});
+    let reply = world.post("acme", &body);
+    let ended = async {
+        let reply = passing(&world, reply).await;
+        assert!(reply.text.ends_with("event: complete\ndata:\n\n"), "{reply:?}");
+    };
+    let finish = async {
+        pass_until(&world, || world.sandbox.count("getJob") > 0).await;
+        world.sandbox.set_state(&job, State::Finished);
+    };
+    tokio::join!(ended, finish);
+}
+
+#[tokio::test]
 async fn two_hundred_listeners_of_one_job_cost_one_call_a_change() {
     let (world, job) = with_a_running_job("").await;
     let mut streams = Vec::new();
