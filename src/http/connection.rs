@@ -3,14 +3,14 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use bytes::{Buf, Bytes};
 use hyper::body::{Frame, SizeHint};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::places::Places;
@@ -51,6 +51,22 @@ pub struct Connection {
     written: AtomicU64,
     is_leaving: AtomicBool,
     leaving: Notify,
+    /// Set while another protocol has its wire.
+    handed_over: Mutex<Option<oneshot::Receiver<()>>>,
+}
+
+/// A connection whose wire another protocol has, until this is dropped: it keeps its place.
+#[derive(Debug)]
+pub struct HandedOver {
+    _under_way: UnderWay,
+    held: oneshot::Sender<()>,
+}
+
+impl HandedOver {
+    /// Resolves when the connection had to give up its place.
+    pub async fn left(&mut self) {
+        self.held.closed().await;
+    }
 }
 
 /// Why a connection's time is over.
@@ -94,6 +110,7 @@ impl Connection {
             written: AtomicU64::new(0),
             is_leaving: AtomicBool::new(false),
             leaving: Notify::new(),
+            handed_over: Mutex::default(),
         }
     }
 
@@ -129,6 +146,21 @@ impl Connection {
         self.spoke();
         self.under_way.fetch_add(1, Ordering::Relaxed);
         UnderWay(Arc::clone(self))
+    }
+
+    /// Hands its wire over to another protocol.
+    pub fn hand_over(self: &Arc<Self>) -> HandedOver {
+        let (held, given_back) = oneshot::channel();
+        *self.handed_over.lock().unwrap_or_else(PoisonError::into_inner) = Some(given_back);
+        HandedOver { _under_way: self.request(), held }
+    }
+
+    /// Resolves when another protocol has given its wire back, if one has it.
+    pub async fn given_back(&self) {
+        let held = self.handed_over.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(held) = held {
+            let _ = held.await;
+        }
     }
 
     /// Begins to take a request's body in.

@@ -129,9 +129,13 @@ pub async fn serve(
         tokio::spawn(async move {
             let _counted = GaugeGuard::new(shared.serving.gauge);
             let connection = Arc::clone(&place.connection);
+            let conversation = async {
+                shared.converse(stream, peer, &connection, &mut is_closing).await;
+                connection.given_back().await;
+            };
             tokio::select! {
                 () = connection.left() => (shared.serving.evicted)(),
-                () = shared.converse(stream, peer, &connection, &mut is_closing) => {}
+                () = conversation => {}
             }
             drop(place);
         });

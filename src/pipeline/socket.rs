@@ -24,6 +24,7 @@ use super::service::draining;
 use super::stream::{Stream, StreamEnd};
 use super::{Service, authenticate, follow};
 use crate::graphql::Answer;
+use crate::http::connection::Connection;
 use crate::http::request;
 use crate::http::stream::StreamPart;
 use crate::http::websocket::{self, ClientMessage, Close, PROTOCOL};
@@ -69,9 +70,15 @@ pub fn is_asked(head: &Parts) -> bool {
 
 /// Makes a WebSocket of a request.
 pub async fn upgrade(service: Arc<Service>, source: Option<IpAddr>, mut head: Parts) -> Response {
-    let Ok(strangers) = Arc::clone(&service.strangers).try_acquire_owned() else {
+    // Who shows a good credential at once is none.
+    let mut record = begin(&service, source, &head);
+    let is_known = authenticate(&service, &as_request(head.clone()), &mut record).await.is_ok();
+    let stranger = Arc::clone(&service.strangers).try_acquire_owned().ok();
+    if stranger.is_none() && !is_known {
         return overloaded().into_response();
-    };
+    }
+    let stranger = stranger.filter(|_| !is_known);
+    let mut connection = head.extensions.get::<Arc<Connection>>().map(Connection::hand_over);
     let upgrade = match WebSocketUpgrade::from_request_parts(&mut head, &()).await {
         Ok(upgrade) => upgrade,
         Err(refused) => return refused.into_response(),
@@ -79,9 +86,17 @@ pub async fn upgrade(service: Arc<Service>, source: Option<IpAddr>, mut head: Pa
     let largest = service.max_body;
     let upgrade = upgrade.max_message_size(largest).max_frame_size(largest).protocols([PROTOCOL]);
     upgrade.on_upgrade(async move |mut socket| {
-        let close = match greet(&service, source, &mut socket, head).await {
+        let greeting = greet(&service, source, &mut socket, head);
+        let greeted = match &mut connection {
+            Some(handed_over) => tokio::select! {
+                greeted = greeting => greeted,
+                () = handed_over.left() => return,
+            },
+            None => greeting.await,
+        };
+        let close = match greeted {
             Ok((head, place, most)) => {
-                drop(strangers);
+                drop(stranger);
                 let (streams, open) = Default::default();
                 let socket = Socket {
                     service,
@@ -115,8 +130,12 @@ async fn greet(
         return Err(Some(Close::Subprotocol));
     }
     let until = Instant::now() + INIT;
+    let mut gateway = service.standing.subscribe();
     let payload = loop {
-        let message = timeout_at(until, socket.recv()).await;
+        let message = tokio::select! {
+            message = timeout_at(until, socket.recv()) => message,
+            () = draining(&mut gateway) => return Err(Some(Close::ComeAgain)),
+        };
         match message.map_err(|_| Some(Close::InitTimeout))? {
             Some(Ok(Message::Text(text))) => match ClientMessage::read(&text) {
                 Some(ClientMessage::ConnectionInit(payload)) => break payload,

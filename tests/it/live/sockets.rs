@@ -69,6 +69,21 @@ impl Socket {
 }
 
 #[tokio::test]
+async fn a_socket_is_a_connection_and_strangers_shut_none_out_who_shows_a_key_at_once() {
+    let (world, _) = with_a_running_job("").await;
+    let mut strangers = Vec::new();
+    for _ in 0..256 {
+        strangers.push(Socket::open(&world, "graphql-transport-ws", None).await);
+    }
+    let open = world.metric("jobs_gateway_connections").await;
+    assert!(open >= Some(256.0), "{open:?}");
+    let credential = key("acme");
+    let mut own = Socket::open(&world, "graphql-transport-ws", Some(&credential)).await;
+    own.say(&json!({"type": "connection_init"})).await;
+    assert_eq!(own.hear().await, json!({"type": "connection_ack"}));
+}
+
+#[tokio::test]
 async fn a_socket_tells_of_several_jobs_and_a_client_that_has_enough_hears_no_more_of_one() {
     let (world, job) = with_a_running_job("").await;
     let other = world.create("acme", "{}").await;
