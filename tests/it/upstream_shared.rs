@@ -45,9 +45,9 @@ async fn calls_that_their_own_caller_gave_up_on_open_no_breaker() {
 #[tokio::test]
 async fn a_move_that_lets_all_its_time_pass_opens_the_breaker() {
     let world = world("retries: { max: 0 }, timeout: 50ms, circuit_breaker: { failures: 4 }").await;
-    world.sandbox.fail_always(Some("listJobs"), Some(Fault::Stall));
-    let tenants = ["acme", "globex", "acme", "globex"];
-    join_all(tenants.map(|tenant| world.ask(tenant, LIST, json!({})))).await;
+    world.sandbox.fail_always(Some("getJob"), Some(Fault::Stall));
+    let jobs = [("acme", "job-1"), ("globex", "job-2"), ("acme", "job-3"), ("globex", "job-4")];
+    join_all(jobs.map(|(tenant, job)| world.get(tenant, job, "id"))).await;
     assert_eq!(readyz(&world).await, "ready\ncircuit breaker shared: open\n");
     let gauge = "jobs_gateway_circuit_breaker_state{account=\"shared\"}";
     assert_eq!(world.metric(gauge).await, Some(2.0));
