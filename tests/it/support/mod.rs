@@ -18,6 +18,7 @@ use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 /// The key of a tenant of [`World`].
 pub fn key(tenant: &str) -> String {
@@ -37,7 +38,8 @@ pub struct World {
     pub http: reqwest::Client,
     files: TempDir,
     /// The gateway stops when this is dropped.
-    _stop: oneshot::Sender<()>,
+    stop: oneshot::Sender<()>,
+    served: JoinHandle<()>,
 }
 
 /// A policy, but for its tenant, that allows what `"*"` does.
@@ -182,9 +184,9 @@ impl World {
         let (address, admin) = (bound.address, bound.admin_address);
         let webhooks = bound.webhooks_address;
         let (stop, stopped) = oneshot::channel::<()>();
-        tokio::spawn(bound.serve(async {
-            let _ = stopped.await;
-        }));
+        let served = tokio::spawn(async {
+            let _ = bound.serve(async { drop(stopped.await) }).await;
+        });
         // The gateway asks what Move's API has as soon as it runs: wait for it, so that tests can
         // count calls.
         // Where Move is somewhere else, nothing comes to the sandbox.
@@ -195,7 +197,7 @@ impl World {
         sandbox.clear_calls();
         // Time may pass for the gateway that does not pass for the client's pool.
         let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
-        Self { sandbox, address, admin, webhooks, http, files, _stop: stop }
+        Self { sandbox, address, admin, webhooks, http, files, stop, served }
     }
 
     /// Writes a tenant's policy anew; the gateway notices by itself.
@@ -210,6 +212,13 @@ impl World {
     /// The folder of gateway.yaml.
     pub fn folder(&self) -> &Path {
         self.files.path()
+    }
+
+    /// Stops the gateway and gives its folder, with all that it keeps written.
+    pub async fn stop(self) -> TempDir {
+        drop(self.stop);
+        self.served.await.unwrap();
+        self.files
     }
 
     /// Lets time pass for gateway and sandbox, without waiting.
