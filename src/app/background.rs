@@ -12,6 +12,7 @@ use super::App;
 use crate::cache::CacheSize;
 use crate::jobs::Jobs;
 use crate::live::watch::Watcher;
+use crate::model::Account;
 use crate::pipeline::Service;
 use crate::reload::{Follower, Gateway};
 use crate::supervision::Task;
@@ -69,6 +70,13 @@ pub(super) fn start(app: App) -> io::Result<Vec<Task>> {
             async move { tls.follow().await }
         }));
     }
+    tasks.push(supervisor.start("index", {
+        let (service, jobs, pause) = (Arc::clone(&service), jobs.clone(), config.index.pause());
+        move || {
+            let (service, jobs) = (Arc::clone(&service), jobs.clone());
+            async move { jobs.keep_index(|| shared_account(&service), pause).await }
+        }
+    }));
     tasks.push(supervisor.start("idempotency", {
         let service = Arc::clone(&service);
         move || keep_idempotency(Arc::clone(&service))
@@ -98,6 +106,12 @@ pub(super) fn start(app: App) -> io::Result<Vec<Task>> {
     Ok(tasks)
 }
 
+/// Returns the account that tenants share, if any do.
+fn shared_account(service: &Service) -> Option<Arc<Account>> {
+    let accounts = service.rules.load().policies.accounts();
+    accounts.into_iter().find(|account| account.is_shared())
+}
+
 /// Looks after what is remembered of idempotency keys.
 async fn keep_idempotency(service: Arc<Service>) {
     let mut sweep_at = Instant::now() + SWEEP_EVERY;
@@ -122,6 +136,7 @@ async fn report(service: Arc<Service>, upstream: Arc<Upstream>, jobs: Jobs, max_
         telemetry::report_refused();
         let requests = max_requests.saturating_sub(service.concurrency_limit.available_permits());
         metrics::queues(requests, service.journal.waiting());
+        jobs.show_index(shared_account(&service)).await;
         let CacheSize { entries, bytes } = jobs.cache_size();
         metrics::cache_size("jobs", entries, bytes);
         let CacheSize { entries, bytes } = rules.answers.size();

@@ -12,6 +12,7 @@ use crate::cache::SharedTier;
 use crate::config::{self, Config, StoreFile};
 use crate::http::{Cors, Endpoints, Proxies, Site, Tls};
 use crate::idempotency::{self, Idempotency};
+use crate::index::Index;
 use crate::jobs::{CursorKey, Jobs};
 use crate::limit::Limiter;
 use crate::model::Clock;
@@ -58,6 +59,10 @@ impl App {
         let idempotency = idempotency(config, shared.as_ref(), clock)?;
         let jobs = match &shared {
             Some(shared) => jobs.sharing(Arc::clone(&shared.tier)),
+            None => jobs,
+        };
+        let jobs = match index(config) {
+            Some(index) => jobs.indexed_by(index),
             None => jobs,
         };
         let journal = journal(config)?;
@@ -210,6 +215,16 @@ fn webhooks(
         },
     };
     Ok(Some(Arc::new(Webhooks::new(Arc::clone(service), jobs.clone(), store))))
+}
+
+/// Makes the index of jobs, which is opened in the background; none where nothing is kept on disk.
+fn index(config: &Config) -> Option<Index> {
+    let beside = match &config.idempotency.file {
+        StoreFile::Named(file) | StoreFile::Usual(file) => Some(file.with_file_name("index.redb")),
+        StoreFile::Memory => None,
+    };
+    let file = config.index.file.clone().or(beside);
+    file.filter(|_| config.index.enabled).map(Index::new)
 }
 
 fn journal(config: &Config) -> Result<Journal, Error> {

@@ -293,10 +293,27 @@ fn describe_query(caller: &Caller, loaded: &Loaded, path: &Path) -> Result<Strin
         charge.total(),
         cacheability(&operation)
     ));
+    if operation.root_fields().any(|(_, field)| field.entity().lister() == Some(field.name())) {
+        told.push_str(&format!("  {}\n", listing(caller, loaded, &operation)));
+    }
     if let Err((code, why)) = caller::admit(loaded, caller, &charge, &charge) {
         told.push_str(&format!("  is never admitted, {}: {why}\n", code.as_str()));
     }
     Ok(told)
+}
+
+/// Tells how listings find what is the tenant's.
+fn listing(caller: &Caller, loaded: &Loaded, operation: &Operation) -> &'static str {
+    let is_of_jobs = operation
+        .root_fields()
+        .all(|(_, field)| field != RootField::ListTakes && field != RootField::ListVolumes);
+    if !caller.tenant.account.is_shared() {
+        "lists Move's own pages: the account is the tenant's alone"
+    } else if loaded.config.index.enabled && is_of_jobs {
+        "lists by the index, once that is complete; until then it reads the pages of all tenants"
+    } else {
+        "lists by reading the pages of all tenants"
+    }
 }
 
 /// Only what reads of one thing and introspection answer is ever kept.

@@ -20,6 +20,7 @@ pub use forms::{Hash, KeyName, StoreFile};
 pub use issuers::{Issuer, KeySource};
 pub use webhooks::{WebhookAccount, Webhooks, account_name};
 
+use crate::index::IndexSettings;
 use crate::live;
 use crate::model::{OnTrouble, Secret, Weights};
 use crate::operation::Limits;
@@ -73,6 +74,8 @@ settings! {
         subscriptions: Sub<Subscriptions>,
         /// The questions to Move for those who wait for a job.
         watch: Sub<live::watch::Settings>,
+        /// The index of jobs, by which listings in the shared account find what is their tenant's; see [caching](caching.md).
+        index: Sub<IndexSettings>,
         /// The records of what tenants do.
         audit: Optional<AuditForm>,
         /// The log, and what a collector is sent.
@@ -306,6 +309,7 @@ impl Config {
             idempotency: Idempotency { file: StoreFile::Memory, ..unset() },
             subscriptions: unset(),
             watch: unset(),
+            index: unset(),
             audit: None,
             telemetry: unset(),
             webhooks: None,

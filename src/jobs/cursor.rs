@@ -1,7 +1,7 @@
 //! The cursor of `listJobs` in a shared account.
 //!
 //! Move's own cursor names a job, which may be another tenant's. So a tenant gets a sealed one:
-//! `{"v":1,"c":"<base64url>"}`, a JSON object as Move's Python client requires, encrypted with
+//! `{"v":1,"c":"<base64url>"}` (2, if it names a place in the index), a JSON object as Move's Python client requires, encrypted with
 //! XChaCha20-Poly1305 and bound to the tenant and the listing's arguments.
 
 use std::fmt;
@@ -12,6 +12,8 @@ use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::index::JobPlace;
 
 /// The time for which a cursor is good, in seconds: a day.
 const LIFETIME: i64 = 24 * 60 * 60;
@@ -56,6 +58,9 @@ pub struct Position {
     /// The last job that was given from it or from an earlier one; the listing goes on behind it.
     #[serde(rename = "l")]
     pub last: Option<String>,
+    /// The place in the index behind which the listing goes on, wherever that is in Move's pages.
+    #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<JobPlace>,
 }
 
 /// Why a text is no cursor. Callers read one sentence for all of them.
@@ -90,6 +95,8 @@ pub fn seal(
     position: Position,
     now: Timestamp,
 ) -> Result<String, BadCursor> {
+    // An older replica would not see the place and begin from the start: it takes the first form alone.
+    let v = if position.behind.is_some() { 2 } else { 1 };
     let content = Content { position, expires: now.as_second().saturating_add(LIFETIME) };
     let text = serde_json::to_vec(&content).map_err(|_| BadCursor)?;
     let mut sealed = vec![0; NONCE];
@@ -97,8 +104,7 @@ pub fn seal(
     let nonce = nonce(&sealed)?;
     let payload = Payload { msg: &text, aad: binding.as_bytes() };
     sealed.extend(key.0.encrypt(&nonce, payload).map_err(|_| BadCursor)?);
-    serde_json::to_string(&Sealed { v: 1, c: URL_SAFE_NO_PAD.encode(sealed) })
-        .map_err(|_| BadCursor)
+    serde_json::to_string(&Sealed { v, c: URL_SAFE_NO_PAD.encode(sealed) }).map_err(|_| BadCursor)
 }
 
 /// Opens a cursor that a caller sent.
@@ -111,7 +117,7 @@ pub fn open(
     cursor: &str,
     now: Timestamp,
 ) -> Result<Position, BadCursor> {
-    let Sealed { v: 1, c } = serde_json::from_str(cursor).map_err(|_| BadCursor)? else {
+    let Sealed { v: 1 | 2, c } = serde_json::from_str(cursor).map_err(|_| BadCursor)? else {
         return Err(BadCursor);
     };
     let sealed = URL_SAFE_NO_PAD.decode(c).map_err(|_| BadCursor)?;
@@ -139,7 +145,8 @@ mod tests {
     }
 
     fn position() -> Position {
-        Position { page: Some(r#"{"id":"job-foreign"}"#.into()), last: Some("job-1".into()) }
+        let page = Some(r#"{"id":"job-foreign"}"#.into());
+        Position { page, last: Some("job-1".into()), behind: None }
     }
 
     #[test]
@@ -148,6 +155,11 @@ mod tests {
         let cursor = seal(&key(), "acme", position(), now).expect("sealed");
         assert!(cursor.starts_with(r#"{"v":1,"c":""#) && !cursor.contains("foreign"));
         assert_eq!(open(&key(), "acme", &cursor, now), Ok(position()));
+        let place = JobPlace { created: 1_000_000, id: "job-1".into() };
+        let behind = Position { behind: Some(place), ..Position::default() };
+        let cursor = seal(&key(), "acme", behind.clone(), now).expect("sealed");
+        assert!(cursor.starts_with(r#"{"v":2,"c":""#) && !cursor.contains("job-1"));
+        assert_eq!(open(&key(), "acme", &cursor, now), Ok(behind));
     }
 
     #[test]
@@ -169,7 +181,7 @@ mod tests {
             let tampered = String::from_utf8(bytes).expect("ASCII");
             assert_eq!(open(&key(), "acme", &tampered, now), Err(BadCursor), "byte {at}");
         }
-        for shape in ["", "null", "{}", "[]", r#"{"v":1,"c":""}"#, r#"{"v":2,"c":"AAAA"}"#] {
+        for shape in ["", "null", "{}", "[]", r#"{"v":1,"c":""}"#, r#"{"v":3,"c":"AAAA"}"#] {
             assert_eq!(open(&key(), "acme", shape, now), Err(BadCursor));
         }
     }

@@ -74,7 +74,7 @@ impl Jobs {
     }
 
     /// Returns the entry of an entity, if it covers what is needed.
-    fn known(
+    pub(super) fn known(
         &self,
         request: &RequestContext,
         key: &Key,
@@ -114,7 +114,7 @@ impl Jobs {
     }
 
     /// Waits for a fetch that brings what is needed: one that is under way, or a new one.
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         request: &RequestContext,
         trail: &Trail,
@@ -164,7 +164,7 @@ impl Jobs {
 }
 
 /// Returns true if an error of Move's is about something that is selected.
-fn concerns(error: &FieldError, selection: &Selection) -> bool {
+pub(super) fn concerns(error: &FieldError, selection: &Selection) -> bool {
     selection.reaches(error.path.iter().filter_map(|segment| match segment {
         PathSegment::Field(name) => Some(name.as_str()),
         PathSegment::Index(_) => None,

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::{
-    Caller, EntityId, EntityKind, RequestContext, Selection, Trail, UnclaimedTakes,
-};
+use crate::model::{EntityId, EntityKind, RequestContext, Selection, Trail, UnclaimedTakes};
+use crate::telemetry::listings;
 use crate::types::SortDirection;
 use crate::upstream::{
     self, After, Call, EntityPage, ErrorKind, FieldError, Listing, PathSegment, Reply,
@@ -17,7 +16,7 @@ use crate::upstream::{
 
 use super::cursor::{self, BadCursor, Position};
 use super::sift::Sifted;
-use super::{Answer, Error, Jobs, Owned, Wanted};
+use super::{Answer, Error, Jobs, Owned, Wanted, needs};
 
 /// The number of jobs a page holds if the caller does not say: as in Move.
 const DEFAULT_FIRST: i32 = 50;
@@ -27,7 +26,7 @@ const MAX_FIRST: i32 = 100;
 
 /// The calls that one listing may spend. A page that is cut short by it carries a cursor that goes on.
 const MAX_CALLS: usize = 20;
-const MAX_TIME: Duration = Duration::from_secs(8);
+pub(super) const MAX_TIME: Duration = Duration::from_secs(8);
 
 /// The arguments of a listing.
 #[derive(Debug, Clone, Default)]
@@ -89,9 +88,9 @@ impl Jobs {
         }
         // Where no item is wanted, Move is asked whose they are all the same.
         let bare = Wanted::of(kind, Selection::default());
-        let (needed, arguments) = (&*wanted.unwrap_or(&bare).page, &arguments);
+        let (wanted, arguments) = (wanted.unwrap_or(&bare), &arguments);
         let Some(lister) = kind.lister() else { return Err(Error::NotFound(kind.name())) };
-        let listing = ListCall { jobs: self, request, trail, kind, lister, arguments, needed };
+        let listing = ListCall { jobs: self, request, trail, kind, lister, arguments, wanted };
         let answer = if request.caller.tenant.account.is_shared() {
             listing.shared(first).await?
         } else {
@@ -105,31 +104,34 @@ impl Jobs {
 }
 
 /// A listing that was asked for.
-struct ListCall<'a> {
-    jobs: &'a Jobs,
-    request: &'a RequestContext,
-    trail: &'a Trail,
-    kind: EntityKind,
+pub(super) struct ListCall<'a> {
+    pub(super) jobs: &'a Jobs,
+    pub(super) request: &'a RequestContext,
+    pub(super) trail: &'a Trail,
+    pub(super) kind: EntityKind,
     lister: &'static str,
-    arguments: &'a ListArguments,
-    needed: &'a str,
+    pub(super) arguments: &'a ListArguments,
+    pub(super) wanted: &'a Wanted,
 }
 
 impl ListCall<'_> {
     /// Lists an account that is the tenant's alone: Move's pages and cursors are its own.
     async fn own(&self, first: i32) -> Result<Answer<Page>, Error> {
         let caller = &self.request.caller;
-        let binding = binding(caller, self.lister, self.arguments);
+        let binding = self.binding();
         let key = &self.jobs.cursor_key;
         // A page that ended within one of Move's has a cursor of the gateway's.
         let position = match self.arguments.cursor() {
             None => Position::default(),
-            Some(cursor) => cursor::open(key, &binding, cursor, self.jobs.clock.now())
-                .unwrap_or_else(|_| Position { page: Some(cursor.to_owned()), last: None }),
+            Some(cursor) => {
+                cursor::open(key, &binding, cursor, self.jobs.clock.now()).unwrap_or_else(|_| {
+                    Position { page: Some(cursor.to_owned()), ..Position::default() }
+                })
+            }
         };
         let mut size = first;
         let Reply { value, errors, .. } = loop {
-            match self.page(size, position.page.as_deref()).await {
+            match self.page(size, &position).await {
                 Err(error) if is_too_large(&error) && size > 1 => size = smaller(size),
                 reply => break reply?,
             }
@@ -142,7 +144,7 @@ impl ListCall<'_> {
         let mut sifted = Sifted::new(&caller.tenant, self.kind, first);
         let next = sifted.take_from(&moves, errors, position).map_err(bad_cursor)?;
         let after = match next {
-            Some(Position { page: Some(page), last: None }) => Some(page),
+            Some(Position { page: Some(page), last: None, .. }) => Some(page),
             Some(next) => {
                 let now = self.jobs.clock.now();
                 Some(cursor::seal(key, &binding, next, now).map_err(bad_cursor)?)
@@ -153,22 +155,37 @@ impl ListCall<'_> {
         Ok(page(first, sifted.items, after, errors))
     }
 
-    /// Lists what is the tenant's in an account of all.
+    /// Lists what is the tenant's in an account of all: by the index, or by sifting.
     async fn shared(&self, first: i32) -> Result<Answer<Page>, Error> {
-        let caller = &self.request.caller;
-        let (binding, now) = (binding(caller, self.lister, self.arguments), self.jobs.clock.now());
-        let key = &self.jobs.cursor_key;
-        let mut position = match self.arguments.cursor() {
+        let (key, now) = (&self.jobs.cursor_key, self.jobs.clock.now());
+        let position = match self.arguments.cursor() {
             None => Position::default(),
-            Some(cursor) => cursor::open(key, &binding, cursor, now).map_err(bad_cursor)?,
+            Some(cursor) => cursor::open(key, &self.binding(), cursor, now).map_err(bad_cursor)?,
         };
+        // Where a listing was sifted before, it goes on so.
+        if position.page.is_none()
+            && position.last.is_none()
+            && let Some(page) = self.indexed(first, position.behind.as_ref()).await?
+        {
+            listings::listing(true);
+            return Ok(page);
+        }
+        listings::listing(false);
+        self.sift(first, position).await
+    }
+
+    /// Goes through Move's pages, which are everybody's.
+    async fn sift(&self, first: i32, mut position: Position) -> Result<Answer<Page>, Error> {
+        let (caller, key) = (&self.request.caller, &self.jobs.cursor_key);
         let begins = position == Position::default();
         let give_up = Instant::now() + MAX_TIME;
-        let mut sifted = Sifted::new(&caller.tenant, self.kind, first);
+        let behind = position.behind.clone();
+        let mut sifted = Sifted::new(&caller.tenant, self.kind, first)
+            .behind(behind.clone(), self.arguments.sort_direction);
         let (mut size, mut calls) = (MAX_FIRST, 0);
         let next = loop {
             let is_spent = |calls| calls >= MAX_CALLS || Instant::now() >= give_up;
-            let asked = self.page_of_all(size, position.page.as_deref()).await;
+            let asked = self.page_of_all(size, &position).await;
             let (moves, errors) = match asked {
                 Ok(Reply { value: Some(moves), errors, .. }) if is_whole(&moves, &errors) => {
                     (moves, errors)
@@ -184,44 +201,56 @@ impl ListCall<'_> {
             };
             calls += 1;
             match sifted.take_from(&moves, errors, position).map_err(bad_cursor)? {
-                Some(next) if !sifted.is_full() && !is_spent(calls) => position = next,
-                next => break next,
+                Some(next) if !sifted.is_full() && !is_spent(calls) => {
+                    position = Position { behind: behind.clone(), ..next };
+                }
+                next => break next.map(|next| Position { behind: behind.clone(), ..next }),
             }
         };
+        // One call is what the index costs too.
+        if let Some(index) = self.jobs.index.as_ref().filter(|_| calls > 1) {
+            index.want();
+        }
         // A cursor would tell that there are jobs on the take, though none of them the tenant's.
         let is_strangers = begins && sifted.items.is_empty() && self.arguments.take.is_some();
         let after = next
             .filter(|_| !is_strangers)
-            .map(|next| cursor::seal(key, &binding, next, self.jobs.clock.now()))
+            .map(|next| cursor::seal(key, &self.binding(), next, self.jobs.clock.now()))
             .transpose()
             .map_err(bad_cursor)?;
         Ok(page(first, sifted.items, after, sifted.errors))
     }
 
-    async fn page(
-        &self,
-        first: i32,
-        after: Option<&str>,
-    ) -> Result<Reply<EntityPage>, upstream::Error> {
-        let call = self.call(first, after);
-        self.jobs.upstream.call(self.request, self.trail, &call).await
+    async fn page(&self, first: i32, at: &Position) -> Result<Reply<EntityPage>, upstream::Error> {
+        self.jobs.upstream.call(self.request, self.trail, &self.call(first, at)).await
     }
 
     /// A page of an account of all, which other tenants may have asked for too.
     async fn page_of_all(
         &self,
         first: i32,
-        after: Option<&str>,
+        at: &Position,
     ) -> Result<Reply<EntityPage>, upstream::Error> {
-        let call = self.call(first, after);
-        self.jobs.page_of_all(self.request, self.trail, &call).await
+        self.jobs.page_of_all(self.request, self.trail, &self.call(first, at)).await
     }
 
-    fn call(&self, first: i32, after: Option<&str>) -> Call {
+    fn call(&self, first: i32, at: &Position) -> Call {
         let ListArguments { sort_direction, take, .. } = self.arguments;
+        let after = at.page.as_deref();
         let listing =
             Listing { first, after, sort_direction: *sort_direction, take: take.as_ref() };
-        Call::list(self.lister, &listing, self.needed)
+        if at.behind.is_none() {
+            return Call::list(self.lister, &listing, &self.wanted.page);
+        }
+        let needed = needs::of_placed_page(self.kind, &self.wanted.selection);
+        Call::list(self.lister, &listing, needed)
+    }
+
+    /// The text that a cursor is bound to.
+    pub(super) fn binding(&self) -> String {
+        let ListArguments { sort_direction, take, .. } = self.arguments;
+        let take = take.as_ref().map_or("", EntityId::as_str);
+        format!("{} {} {sort_direction:?} {take}", self.lister, self.request.caller.tenant.id)
     }
 }
 
@@ -235,7 +264,7 @@ fn page(
     Answer { value: Page { after, first, items }, errors }
 }
 
-fn bad_cursor(bad: BadCursor) -> Error {
+pub(super) fn bad_cursor(bad: BadCursor) -> Error {
     Error::argument("after", bad.to_string())
 }
 
@@ -279,10 +308,4 @@ pub(super) fn refused(errors: Vec<FieldError>) -> Error {
         return upstream::Error::not_an_answer("errors of a page's items and no page").into();
     }
     Error::Refused(told)
-}
-
-/// The text that a cursor is bound to.
-fn binding(caller: &Caller, lister: &str, arguments: &ListArguments) -> String {
-    let take = arguments.take.as_ref().map_or("", EntityId::as_str);
-    format!("{lister} {} {:?} {take}", caller.tenant.id, arguments.sort_direction)
 }

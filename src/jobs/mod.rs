@@ -22,10 +22,12 @@ pub mod envelope;
 mod error;
 mod evidence;
 mod fetch;
+mod fill;
 #[cfg(feature = "fuzzing")]
 #[expect(clippy::expect_used, reason = "a fuzz target panics to say what it found")]
 pub mod fuzz;
 mod get;
+mod indexed;
 mod list;
 mod look;
 mod needs;
@@ -66,6 +68,7 @@ pub use update::Update;
 
 use crate::audit::Journal;
 use crate::cache::{CacheSize, EntityCache, InFlight, Key, SharedTier, Versions};
+use crate::index::Index;
 use crate::model::{AccountId, Clock, EntityId, RequestContext, TenantId, Trail};
 use crate::upstream::{self, FieldError, Upstream};
 
@@ -82,6 +85,7 @@ pub struct Jobs {
     versions: Arc<Versions>,
     pages: Arc<Pages>,
     shared: Option<Arc<SharedTier>>,
+    index: Option<Index>,
     journal: Journal,
     /// Entities that were seen to be their tenant's. None changes its owner.
     proven: Cache<Proof, ()>,
@@ -128,6 +132,7 @@ impl Jobs {
             versions,
             pages: Arc::default(),
             shared: None,
+            index: None,
             journal: Journal::none(),
             writers: Arc::default(),
             proven: Cache::new(PROVEN),
@@ -139,6 +144,12 @@ impl Jobs {
     #[must_use]
     pub fn sharing(self, shared: Arc<SharedTier>) -> Self {
         Self { shared: Some(shared), ..self }
+    }
+
+    /// Answers listings from an index where that is complete.
+    #[must_use]
+    pub fn indexed_by(self, index: Index) -> Self {
+        Self { index: Some(index), ..self }
     }
 
     /// Records every mutation before it is sent.

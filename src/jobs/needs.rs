@@ -113,6 +113,28 @@ pub fn of_marks(kind: EntityKind) -> Selection {
     of_page(&of_kind(kind, &Selection::of_leaves(["id", "metadata", "created"])))
 }
 
+/// Gives the fields to ask of a page of jobs to index them.
+#[must_use]
+pub fn of_index() -> Selection {
+    of_page(&of_row())
+}
+
+/// Gives the fields to ask of a job to index it.
+#[must_use]
+pub fn of_row() -> Selection {
+    let mut job = Selection::of_leaves(["id", "created", "metadata"]);
+    job.field("take").field("id");
+    job
+}
+
+/// Gives the fields to ask of a page, in Move's words, to read its items and where they are in the index.
+#[must_use]
+pub fn of_placed_page(kind: EntityKind, wanted: &Selection) -> String {
+    let mut needed = of_entity(kind, wanted);
+    needed.field("created");
+    of_page(&of_kind(kind, &needed)).to_string()
+}
+
 /// Gives the fields to ask of what is not an entity.
 #[must_use]
 pub fn of_plain(wanted: &Selection) -> Selection {

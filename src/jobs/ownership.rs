@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::index::Filed;
 use crate::json::{self, JsonRef};
 use crate::model::{EntityId, EntityKind, Progress, Tenant, UnclaimedJobs, UnclaimedTakes};
 use crate::telemetry::metrics;
@@ -93,6 +94,20 @@ impl Owner {
                     (false, false) => Self::Tenant,
                 }
             }
+        }
+    }
+}
+
+/// Tells under whose name a job of the index is filed that stood at `place` of an answer with these errors.
+#[must_use]
+pub fn filed(entity: &Entity, errors: &[FieldError], place: Place) -> Filed {
+    let stored = entity.metadata();
+    match envelope::read(stored.as_deref()) {
+        Metadata::Envelope(envelope) => Filed::Of(envelope.owner().clone()),
+        Metadata::Malformed => Filed::Unknown,
+        Metadata::Unmanaged => {
+            let is_doubtful = errors.iter().any(|error| place.error_at(&error.path).is_some());
+            if is_doubtful { Filed::Unknown } else { Filed::Nobody }
         }
     }
 }

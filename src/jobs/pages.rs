@@ -23,8 +23,9 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
 
 use super::Jobs;
+use crate::index::AccountFingerprint;
 use crate::model::{Account, RequestContext, TenantId, Trail};
-use crate::telemetry::metrics::{self, PageSource};
+use crate::telemetry::listings::{self, PageSource};
 use crate::upstream::{Call, EntityPage, Error, ErrorKind, Reply};
 
 /// The time for which a page is given, unless a tenant's policy says less of unfinished jobs.
@@ -127,7 +128,7 @@ impl Jobs {
         };
         let kept = self.pages.kept.get(&question);
         if let Some(kept) = kept.filter(|kept| is_fresh(&kept.began) && is_good(&kept.began)) {
-            metrics::listing_page(call.field, PageSource::Memory);
+            listings::listing_page(call.field, PageSource::Memory);
             self.versions.tell(&tenant.id, kept.began.moment);
             return Ok(kept.page.clone());
         }
@@ -146,7 +147,7 @@ impl Jobs {
                 Ok(page) => page.clone(),
                 Err(_) => Err(ErrorKind::DeadlineExceeded.into()),
             };
-            metrics::listing_page(call.field, source);
+            listings::listing_page(call.field, source);
             match page {
                 Err(error)
                     if source == PageSource::Joined
@@ -176,8 +177,14 @@ const fn is_its_own(kind: ErrorKind) -> bool {
 /// Hashes what a page depends on.
 fn question(account: &Account, call: &Call) -> Question {
     let variables = serde_json::to_string(&call.variables).unwrap_or_default();
+    let texts = [&*call.document, &variables].map(|text| format!("{} {text}\n", text.len()));
+    Sha256::new().chain_update(fingerprint(account)).chain_update(texts.concat()).finalize().into()
+}
+
+/// Hashes an account, its address and its key.
+pub(super) fn fingerprint(account: &Account) -> AccountFingerprint {
     let key = Sha256::digest(account.api_key.expose());
-    let texts = [&account.id.to_string(), account.url.as_str(), &*call.document, &variables];
+    let texts = [&account.id.to_string(), account.url.as_str()];
     let texts = texts.map(|text| format!("{} {text}\n", text.len()));
     Sha256::new().chain_update(key).chain_update(texts.concat()).finalize().into()
 }

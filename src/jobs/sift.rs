@@ -3,15 +3,18 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use crate::index;
 use crate::model::{EntityId, EntityKind, Tenant};
+use crate::types::SortDirection;
 use crate::upstream::{After, Entity, EntityPage, FieldError, PathSegment};
 
 use super::Owned;
 use super::cursor::{BadCursor, Position};
+use super::fill::created;
 use super::ownership::{self, Held, NotShown, Place};
 
 /// The most bytes of items that are gathered for a page, by what they take as JSON.
-const MAX_BYTES: usize = 4 << 20;
+pub(super) const MAX_BYTES: usize = 4 << 20;
 
 /// A page of what is the tenant's own, as it fills.
 pub struct Sifted<'a> {
@@ -19,6 +22,8 @@ pub struct Sifted<'a> {
     kind: EntityKind,
     wanted: usize,
     bytes: usize,
+    /// The place that items are behind, and the order; all are, if it is `None`.
+    behind: Option<(index::JobPlace, bool)>,
     /// The items, in Move's order.
     pub items: Vec<Owned>,
     /// Their errors, each under its item's index in `items`.
@@ -29,7 +34,23 @@ impl<'a> Sifted<'a> {
     /// A page for `first` items, and not many more bytes than [`MAX_BYTES`].
     pub fn new(tenant: &'a Tenant, kind: EntityKind, first: i32) -> Self {
         let wanted = usize::try_from(first).unwrap_or(0);
-        Self { tenant, kind, wanted, bytes: 0, items: Vec::new(), errors: Vec::new() }
+        let (items, errors) = (Vec::new(), Vec::new());
+        Self { tenant, kind, wanted, bytes: 0, behind: None, items, errors }
+    }
+
+    /// Takes only items that are behind a place of the index, in a listing of this order.
+    pub fn behind(self, place: Option<index::JobPlace>, order: Option<SortDirection>) -> Self {
+        let ascending = order == Some(SortDirection::Asc);
+        Self { behind: place.map(|place| (place, ascending)), ..self }
+    }
+
+    /// Returns true for an item that was given by the index before.
+    fn is_before(&self, item: &Entity) -> bool {
+        let Some((place, ascending)) = &self.behind else { return false };
+        let (Some(created), Some(id)) = (created(item), item.id()) else { return false };
+        let here = (created, &*id);
+        let there = (place.created, &*place.id);
+        if *ascending { here <= there } else { here >= there }
     }
 
     /// Returns true if nothing more fits.
@@ -49,7 +70,7 @@ impl<'a> Sifted<'a> {
         errors: Vec<FieldError>,
         at: Position,
     ) -> Result<Option<Position>, BadCursor> {
-        let Position { page: here, last } = at;
+        let Position { page: here, last, .. } = at;
         // Items that were created meanwhile push the known ones back, maybe to a later page: what
         // was given before is passed over, however far it has moved.
         let mut given_before = last;
@@ -61,6 +82,9 @@ impl<'a> Sifted<'a> {
                 if item.id().as_deref() == given_before.as_deref() {
                     given_before = None;
                 }
+                continue;
+            }
+            if self.is_before(&item) {
                 continue;
             }
             let place = Place::Item(index);
@@ -77,7 +101,7 @@ impl<'a> Sifted<'a> {
                 self.keep_errors(errors, &places);
                 let last = self.items.last().and_then(|item| item.entity().id());
                 let last = last.map(Cow::into_owned);
-                return Ok(Some(Position { page: here, last }));
+                return Ok(Some(Position { page: here, last, behind: None }));
             }
             places.insert(index, self.items.len());
             self.bytes += own.json().raw().len();
@@ -86,7 +110,8 @@ impl<'a> Sifted<'a> {
         self.keep_errors(errors, &places);
         match page.after() {
             After::Cursor(after) => {
-                Ok(Some(Position { page: Some(after.into_owned()), last: given_before }))
+                let page = Some(after.into_owned());
+                Ok(Some(Position { page, last: given_before, behind: None }))
             }
             After::Last | After::Lost if given_before.is_some() => Err(BadCursor),
             After::Last | After::Lost => Ok(None),

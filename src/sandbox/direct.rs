@@ -26,6 +26,22 @@ impl Sandbox {
         self.with_account(|account| account.add_job(job));
     }
 
+    /// Takes a job away, of any account.
+    pub fn remove_job(&self, id: &str) {
+        for account in lock(&self.shared.accounts).values_mut() {
+            account.get_mut().remove_job(id);
+        }
+    }
+
+    /// Names a job anew, of any account.
+    pub fn rename_job(&self, id: &str, name: &str) {
+        for account in lock(&self.shared.accounts).values_mut() {
+            if let Some(job) = account.get_mut().job_mut(id) {
+                job.name = Some(name.to_owned());
+            }
+        }
+    }
+
     /// Puts a take by one camera into the account. Its metadata is JSON text, or null.
     pub fn add_take(&self, id: &str, metadata: Option<&str>) {
         let created = self.now();

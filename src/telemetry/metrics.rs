@@ -61,7 +61,7 @@ fn started() -> Option<&'static Metrics> {
     METRICS.get_or_init(|| build(|provider| provider)).as_ref()
 }
 
-fn metrics() -> Option<&'static Instruments> {
+pub(super) fn metrics() -> Option<&'static Instruments> {
     started().map(|metrics| &metrics.instruments)
 }
 
@@ -167,30 +167,6 @@ pub fn upstream_call(field: &'static str, outcome: &'static str, took: Option<Du
         if let Some(took) = took {
             metrics.upstream_durations.record(took.as_secs_f64(), &[field]);
         }
-    }
-}
-
-/// The source of a page of Move's that a listing went through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PageSource {
-    /// A call of its own.
-    Move,
-    /// A call that somebody else had made.
-    Joined,
-    /// One that came a moment ago.
-    Memory,
-}
-
-/// A listing went through a page of Move's.
-pub fn listing_page(field: &'static str, source: PageSource) {
-    let source = match source {
-        PageSource::Move => "move",
-        PageSource::Joined => "joined",
-        PageSource::Memory => "memory",
-    };
-    if let Some(metrics) = metrics() {
-        let labels = [KeyValue::new("field", field), KeyValue::new("source", source)];
-        metrics.listing_pages.add(1, &labels);
     }
 }
 

@@ -6,6 +6,7 @@ mod failures;
 pub mod instruments;
 mod json;
 mod line;
+pub mod listings;
 pub mod metrics;
 pub mod otlp;
 mod process;

@@ -156,6 +156,13 @@ impl Call {
             .call(field, selection)
     }
 
+    /// Asks whose the account is.
+    #[must_use]
+    pub fn client_id() -> Self {
+        let wanted = Selection::of_leaves(["id"]);
+        Arguments::default().query(EntityKind::Client.getter(), wanted)
+    }
+
     /// Makes a link to a file.
     #[must_use]
     pub fn share(file: &EntityId, selection: impl Display) -> Self {

@@ -178,7 +178,13 @@ async fn a_prometheus_that_scrapes_a_busy_gateway_answers_every_query() {
         issuer.config(),
         crate::webhooks::CONFIG
     );
-    let world = Setup::new().tenant("acme", policy).config(config).start().await;
+    let config = config + "index: { calls: 100/s }\n";
+    let setup = Setup::new().tenant("acme", policy).config(config).changed(|folder| {
+        // A file of the index that is none is thrown away.
+        fs::create_dir_all(folder.join("state")).unwrap();
+        fs::write(folder.join("state/index.redb"), "no index").unwrap();
+    });
+    let world = setup.start().await;
     let folder = tempfile::tempdir().unwrap();
     Authority::new().write_server(folder.path());
     let file = |name: &str| folder.path().join(name);

@@ -66,6 +66,8 @@ mod evidence;
 mod exactly_once;
 mod federation;
 mod full_disk;
+mod index;
+mod index_model;
 mod json_schemas;
 mod last_good;
 mod layers;

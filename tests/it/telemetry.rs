@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jobs_gateway::config::TlsFiles;
 use jobs_gateway::http::Tls;
 use jobs_gateway::model::KeyHash;
-use jobs_gateway::sandbox::{Fault, SINGLECAM_TAKE, State};
+use jobs_gateway::sandbox::{Fault, Job, SINGLECAM_TAKE, State};
 use jobs_gateway::telemetry::instruments::{ALL, markdown};
 use serde_json::json;
 
@@ -63,7 +63,13 @@ async fn every_metric_of_the_table_is_shown_with_its_labels_and_no_other() {
         issuer.config(),
         crate::webhooks::CONFIG
     );
-    let world = Setup::new().tenant("acme", policy).config(config).start().await;
+    let config = config + "index: { calls: 100/s }\n";
+    let setup = Setup::new().tenant("acme", policy).config(config).changed(|folder| {
+        // A file of the index that is none is thrown away.
+        std::fs::create_dir_all(folder.join("state")).unwrap();
+        std::fs::write(folder.join("state/index.redb"), "no index").unwrap();
+    });
+    let world = setup.start().await;
     let folder = tempfile::tempdir().unwrap();
     Authority::new().write_server(folder.path());
     let file = |name: &str| folder.path().join(name);
@@ -71,6 +77,9 @@ async fn every_metric_of_the_table_is_shown_with_its_labels_and_no_other() {
     Tls::open(files).unwrap();
     let id = world.create("acme", "{}").await;
     world.get("acme", &id, "id").await;
+    for _ in 0..101 {
+        world.sandbox.add_job(Job::new(world.sandbox.now()));
+    }
     world.ask("acme", "{ listJobs { first } }", json!({})).await;
     let done = world.create("acme", "{}").await;
     world.sandbox.set_state(&done, State::Finished);

@@ -167,7 +167,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 {{- $server = merge $server (dict "tls" $tls) -}}
 {{- end -}}
-{{- $own := dict "server" $server "reload" (dict "last_good" "/var/lib/jobs-gateway/state/policies") "admin" (dict "listen" "0.0.0.0:9090") "policies" "/etc/jobs-gateway/policies" "cursor_key" "${CURSOR_KEY}" -}}
+{{- $own := dict "server" $server "reload" (dict "last_good" "/var/lib/jobs-gateway/state/policies") "index" (dict "file" "/var/lib/jobs-gateway/state/index.redb") "admin" (dict "listen" "0.0.0.0:9090") "policies" "/etc/jobs-gateway/policies" "cursor_key" "${CURSOR_KEY}" -}}
 {{- if .Values.sharedState.enabled -}}
 {{- $own = merge $own (dict "shared_state" (dict "redis" "${REDIS_URL}")) -}}
 {{- else -}}

@@ -15,7 +15,9 @@ pub fn warnings(config: &Config) -> Vec<Diagnostic> {
         StoreFile::Usual(_) | StoreFile::Memory => None,
     };
     let copy = config.reload.last_good.as_deref().map(|file| ("reload.last_good", file));
-    let written = [audit, keys, copy].into_iter().flatten();
+    let index = config.index.file.as_deref().filter(|_| config.index.enabled);
+    let index = index.map(|file| ("index.file", file));
+    let written = [audit, keys, copy, index].into_iter().flatten();
     let warnings = written.filter_map(|(key, file)| {
         let problem = problem(file)?;
         let told = format!("`{key}`: {} cannot be written here: {problem}", file.display());

@@ -78,6 +78,11 @@ impl Account {
         self.jobs.insert(job);
     }
 
+    /// Takes a job away; the files of its outputs stay.
+    pub fn remove_job(&mut self, id: &str) {
+        self.jobs.remove(id);
+    }
+
     /// Finds a job by its id, to change it.
     pub fn job_mut(&mut self, id: &str) -> Option<&mut Job> {
         self.jobs.get_mut(id)

@@ -66,6 +66,13 @@ impl<T: Row> Table<T> {
         self.rows.insert(place, Arc::new(row));
     }
 
+    /// Takes an entity away.
+    pub fn remove(&mut self, id: &str) {
+        if let Some(place) = self.places.remove(id) {
+            self.rows.remove(&place);
+        }
+    }
+
     /// Finds an entity by its id.
     pub fn get(&self, id: &str) -> Option<&Arc<T>> {
         self.rows.get(self.places.get(id)?)

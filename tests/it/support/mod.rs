@@ -327,6 +327,10 @@ fn write_files(
         // Most tests count calls: those about retries say so.
         base += "upstream: { url: '${MOVE_API_URL}', api_key: '${MOVE_API_KEY}', retries: { max: 0 } }\n";
     }
+    // So it is of those about the index.
+    if !more.contains("index:") {
+        base += "index: { enabled: false }\n";
+    }
     let server = if more.contains("server:") { "" } else { "server: { listen: 127.0.0.1:0 }\n" };
     std::fs::write(&path, format!("{base}{server}{more}")).unwrap();
     let url = sandbox.url().to_string();

@@ -1,0 +1,127 @@
+//! The index of jobs: which tenant has which jobs of the shared account, in the order of a listing.
+//!
+//! It is derived data and no authority. It says which ids to look at; whose they are and what is in them, Move or the
+//! cache says each time. An account has these jobs, for example:
+//!
+//! | created | id | owner | take |
+//! |---|---|---|---|
+//! | 09:00 | `job-a` | acme | `take-1` |
+//! | 09:01 | `job-b` | globex | `take-2` |
+//! | 09:02 | `job-c` | acme | `take-1` |
+//!
+//! A listing of acme's, newest first, is the rows of acme from the end: `job-c`, `job-a`, however many of globex's lie
+//! between. One walk through the account fills the index (the backfill), and the same walk goes on for ever and slowly,
+//! to notice what was changed or deleted past the gateway. Until the first walk is at its end, nothing is answered
+//! from it. A file that cannot be read is thrown away and filled anew.
+
+mod file;
+mod progress;
+mod tables;
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use file::{Extended, Index, IndexLost, IndexOpenError};
+pub use progress::{WalkProgress, WalkStep};
+
+use crate::model::TenantId;
+use crate::settings;
+use crate::settings::Optional;
+use crate::settings::forms::{Boolean, FilePath, UnitsPerTime};
+
+settings! {
+    /// The index of jobs, by which listings find what is their tenant's.
+    pub struct IndexSettings: Default {
+        /// The file of the index: derived data, made anew if it is lost; one process's alone.
+        file: Optional<FilePath> | "`index.redb`, beside the file of idempotency keys",
+        /// Calls to Move, at most, while the index is filled.
+        calls: UnitsPerTime = (NonZeroU32::MIN.saturating_add(1), Duration::from_secs(1)),
+        /// `false`: listings read all pages of the account, as without an index.
+        enabled: Boolean = true,
+    }
+}
+
+impl IndexSettings {
+    /// The least time between two calls of the backfill.
+    #[must_use]
+    pub fn pause(&self) -> Duration {
+        let (calls, per) = self.calls;
+        per / calls.get()
+    }
+}
+
+/// The place of a job in listings. Move orders by creation alone; among jobs of one moment the id decides.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct JobPlace {
+    /// The moment of its creation, in microseconds since 1970.
+    #[serde(rename = "c")]
+    pub created: i64,
+    /// Its id.
+    #[serde(rename = "i")]
+    pub id: String,
+}
+
+/// The owner that a job is filed under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Filed {
+    /// The tenant that its envelope names.
+    Of(TenantId),
+    /// Nobody: it has no envelope.
+    Nobody,
+    /// Its metadata could not be read: it may be anybody's.
+    Unknown,
+    /// Its metadata could not be read, and neither when it was asked for again: it is shown to nobody.
+    Unreadable,
+}
+
+impl Filed {
+    /// Returns it as the tables have it: no tenant has such a name as the others.
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Of(tenant) => tenant.as_str(),
+            Self::Nobody => "",
+            Self::Unknown => "?",
+            Self::Unreadable => "!",
+        }
+    }
+}
+
+/// A job of the account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobRow {
+    /// Its place.
+    pub place: JobPlace,
+    /// Its owner.
+    pub owner: Filed,
+    /// The id of its take, or nothing.
+    pub take: String,
+}
+
+/// A question for places.
+#[derive(Debug, Clone)]
+pub struct PlaceQuery {
+    /// The owners whose jobs are wanted.
+    pub owners: Vec<Filed>,
+    /// The take whose jobs are wanted; all, if it is `None`.
+    pub take: Option<String>,
+    /// True if the oldest come first.
+    pub ascending: bool,
+    /// The place behind which to begin.
+    pub after: Option<JobPlace>,
+    /// The most places.
+    pub most: usize,
+}
+
+/// A place that was found.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FoundPlace {
+    /// The place.
+    pub place: JobPlace,
+    /// True if it may be anybody's.
+    pub is_unknown: bool,
+}
+
+/// An account and its key, hashed.
+pub type AccountFingerprint = [u8; 32];

@@ -1,0 +1,61 @@
+//! The metrics of listings, of the pages that they go through, and of the index that spares them most.
+
+use opentelemetry::KeyValue;
+
+use super::metrics::metrics;
+
+/// The source of a page of Move's that a listing went through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageSource {
+    /// A call of its own.
+    Move,
+    /// A call that somebody else had made.
+    Joined,
+    /// One that came a moment ago.
+    Memory,
+}
+
+/// A listing went through a page of Move's.
+pub fn listing_page(field: &'static str, source: PageSource) {
+    let source = match source {
+        PageSource::Move => "move",
+        PageSource::Joined => "joined",
+        PageSource::Memory => "memory",
+    };
+    if let Some(metrics) = metrics() {
+        let labels = [KeyValue::new("field", field), KeyValue::new("source", source)];
+        metrics.listing_pages.add(1, &labels);
+    }
+}
+
+/// A listing in the shared account was answered: from the index, or by sifting.
+pub fn listing(is_from_index: bool) {
+    if let Some(metrics) = metrics() {
+        let way = if is_from_index { "index" } else { "sift" };
+        metrics.listings.add(1, &[KeyValue::new("way", way)]);
+    }
+}
+
+/// A call to Move keeps the index.
+pub fn index_call(cause: &'static str) {
+    if let Some(metrics) = metrics() {
+        metrics.index_calls.add(1, &[KeyValue::new("cause", cause)]);
+    }
+}
+
+/// The index was thrown away.
+pub fn index_dropped(reason: &'static str) {
+    if let Some(metrics) = metrics() {
+        metrics.index_dropped.add(1, &[KeyValue::new("reason", reason)]);
+    }
+}
+
+/// Shows how much is in the index, and how far its walk is (in microseconds since 1970).
+pub fn index_state(jobs: u64, is_complete: bool, read_to: i64) {
+    #[expect(clippy::cast_precision_loss, reason = "figures to look at")]
+    if let Some(metrics) = metrics() {
+        metrics.index_jobs.record(jobs as f64, &[]);
+        metrics.index_complete.record(f64::from(u8::from(is_complete)), &[]);
+        metrics.index_read_to.record(read_to as f64 / 1e6, &[]);
+    }
+}

@@ -1,0 +1,173 @@
+//! Random histories of an account and of a gateway with an index, beside what Move has: no listing differs, ever.
+
+use std::time::Duration;
+
+use jobs_gateway::sandbox::{Fault, Sandbox, SandboxOptions};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Value, json};
+
+use crate::index::{add, by_index, page, walk};
+use crate::support::{Setup, World};
+
+/// Something that happens, to or beside a gateway with an index.
+#[derive(Debug, Clone)]
+enum Event {
+    Create { tenant: usize },
+    Outside { tenant: usize, count: usize },
+    Rename { which: usize, outside: bool },
+    Delete { which: usize },
+    Pass { milliseconds: u64 },
+    Fail { field: &'static str },
+    Restart { damaged: bool },
+    List { tenant: usize, first: usize, ascending: bool, whole: bool },
+}
+
+const TENANTS: [&str; 2] = ["acme", "globex"];
+
+fn event() -> impl Strategy<Value = Event> {
+    let tenant = 0..TENANTS.len();
+    prop_oneof![
+        2 => tenant.clone().prop_map(|tenant| Event::Create { tenant }),
+        2 => (tenant.clone(), 1..40_usize)
+            .prop_map(|(tenant, count)| Event::Outside { tenant, count }),
+        1 => (any::<usize>(), any::<bool>())
+            .prop_map(|(which, outside)| Event::Rename { which, outside }),
+        1 => any::<usize>().prop_map(|which| Event::Delete { which }),
+        4 => (0..4_000_u64).prop_map(|milliseconds| Event::Pass { milliseconds }),
+        1 => prop_oneof![Just("listJobs"), Just("getJob")].prop_map(|field| Event::Fail { field }),
+        1 => any::<bool>().prop_map(|damaged| Event::Restart { damaged }),
+        8 => (tenant, 20..60_usize, any::<bool>(), any::<bool>()).prop_map(
+            |(tenant, first, ascending, whole)| Event::List { tenant, first, ascending, whole }
+        ),
+    ]
+}
+
+/// A gateway whose index is in every state that it can be in, one after another.
+struct History {
+    world: Option<World>,
+    sandbox: Sandbox,
+    config: String,
+    folder: tempfile::TempDir,
+}
+
+impl History {
+    async fn begin() -> Self {
+        let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+        for age in 0..250 {
+            add(&sandbox, TENANTS[usize::from(age % 10 != 3)], age + 20);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("index.redb").display().to_string();
+        let config =
+            format!("index: {{ file: {file}, calls: 2/s }}\ncursor_key: '${{CURSOR_KEY}}'\n");
+        let world = Setup::new().config(config.clone()).over(sandbox.clone()).await;
+        Self { world: Some(world), sandbox, config, folder }
+    }
+
+    fn world(&self) -> &World {
+        self.world.as_ref().unwrap()
+    }
+
+    /// A tenant's jobs as Move has them, newest first.
+    fn own(&self, tenant: usize) -> Vec<Value> {
+        let mark = format!(r#""owner":"{}""#, TENANTS[tenant]);
+        let jobs = self.sandbox.jobs().into_iter().rev();
+        let own = jobs.filter(|job| job.metadata.as_ref().is_some_and(|own| own.contains(&mark)));
+        own.map(|job| json!({"id": job.id, "name": job.name})).collect()
+    }
+
+    async fn take(&mut self, event: Event) {
+        match event {
+            Event::Create { tenant } => drop(self.world().create(TENANTS[tenant], "{}").await),
+            Event::Outside { tenant, count } => {
+                for _ in 0..count {
+                    add(&self.sandbox, TENANTS[tenant], 0);
+                }
+                // A page is given for two seconds.
+                self.world().pass(Duration::from_secs(2)).await;
+            }
+            Event::Rename { which, outside } => self.rename(which, outside).await,
+            Event::Delete { which } => {
+                let jobs = self.sandbox.jobs();
+                self.sandbox.remove_job(&jobs[which % jobs.len()].id);
+                self.world().pass(Duration::from_secs(2)).await;
+            }
+            Event::Pass { milliseconds } => {
+                self.world().pass(Duration::from_millis(milliseconds)).await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            Event::Fail { field } => self.sandbox.fail_next(Some(field), Fault::html(500)),
+            Event::Restart { damaged } => self.restart(damaged).await,
+            Event::List { tenant, first, ascending, whole } => {
+                self.sandbox.clear_faults();
+                self.list(tenant, first, ascending, whole).await;
+            }
+        }
+    }
+
+    async fn rename(&self, which: usize, outside: bool) {
+        self.sandbox.clear_faults();
+        let own = self.own(0);
+        let id = own[which % own.len()]["id"].as_str().unwrap();
+        let name = format!("name {which}");
+        if outside {
+            self.sandbox.rename_job(id, &name);
+            self.world().pass(Duration::from_secs(2)).await;
+        } else {
+            let query =
+                "mutation($id: String!, $n: String) { updateJob(id: $id, name: $n) { id } }";
+            let variables = json!({"id": id, "n": name});
+            self.world().ask("acme", query, variables).await.data("/updateJob/id");
+        }
+    }
+
+    async fn restart(&mut self, damaged: bool) {
+        self.world = None;
+        tokio::task::yield_now().await;
+        let file = self.folder.path().join("index.redb");
+        if damaged && let Ok(bytes) = std::fs::read(&file) {
+            std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+        }
+        let setup = Setup::new().config(self.config.clone());
+        self.world = Some(setup.over(self.sandbox.clone()).await);
+    }
+
+    async fn list(&self, tenant: usize, first: usize, ascending: bool, whole: bool) {
+        let mut own = self.own(tenant);
+        let order = if ascending { "ASC" } else { "DESC" };
+        if ascending {
+            own.reverse();
+        }
+        let variables = json!({"first": first, "order": order});
+        if whole {
+            assert_eq!(walk(self.world(), TENANTS[tenant], variables).await, own);
+            return;
+        }
+        let page = page(self.world(), TENANTS[tenant], &variables).await;
+        assert_eq!(page["after"].is_null(), own.len() <= first, "{page}");
+        own.truncate(first);
+        assert_eq!(page["items"], json!(own));
+    }
+}
+
+#[test]
+fn listings_are_those_of_move_whatever_state_the_index_is_in() {
+    let config = Config { cases: 5, failure_persistence: None, ..Config::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let by_index_before = std::cell::Cell::new(0.0);
+    let result = TestRunner::new(config).run(&prop::collection::vec(event(), 30), |events| {
+        runtime.block_on(async {
+            let mut history = History::begin().await;
+            for event in events {
+                history.take(event).await;
+            }
+            by_index_before.set(by_index(history.world()).await);
+        });
+        Ok(())
+    });
+    if let Err(difference) = result {
+        panic!("{difference}");
+    }
+    assert!(by_index_before.get() > 3.0, "some listings came from the index");
+}
