@@ -163,15 +163,16 @@ impl ListCall<'_> {
             Some(cursor) => cursor::open(key, &self.binding(), cursor, now).map_err(bad_cursor)?,
         };
         // Where a listing was sifted before, it goes on so.
-        if position.page.is_none()
-            && position.last.is_none()
-            && let Some(page) = self.indexed(first, position.behind.as_ref()).await?
-        {
-            listings::listing(true);
-            return Ok(page);
+        let by_index = if position.page.is_none() && position.last.is_none() {
+            self.indexed(first, position.behind.as_ref()).await
+        } else {
+            Ok(None)
+        };
+        listings::listing(!matches!(by_index, Ok(None)));
+        match by_index? {
+            Some(page) => Ok(page),
+            None => self.sift(first, position).await,
         }
-        listings::listing(false);
-        self.sift(first, position).await
     }
 
     /// Goes through Move's pages, which are everybody's.
