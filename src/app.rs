@@ -27,11 +27,11 @@ use crate::audit::{self, Journal, Sink};
 use crate::cache::SharedTier;
 use crate::config::{Config, Server, StoreFile};
 use crate::http::{self, Endpoints, Proxies, Readiness, Serving, Tls, TlsError};
-use crate::idempotency;
 use crate::jobs::Jobs;
 use crate::model::Clock;
 use crate::pipeline::{self, Service};
 use crate::policy::Snapshot;
+use crate::redb_file::OpenError;
 use crate::reload::{Basis, ConfigSource, RulesReport};
 use crate::settings::Diagnostics;
 use crate::supervision::{self, Supervisor};
@@ -78,11 +78,11 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: idempotency::OpenError,
+        source: OpenError,
     },
     /// The file of events cannot be used.
     #[error("the file of events, beside `idempotency.file`, cannot be opened: {0}")]
-    Webhooks(#[from] webhooks::EventFileError),
+    Webhooks(#[from] OpenError),
     /// A file that the configuration names cannot be read.
     #[error("cannot read {path}: {source}")]
     File {

@@ -14,6 +14,7 @@ pub mod live; // who waits for a job hears of it: one question to Move for all
 pub mod jobs; // get, list, create, update: ownership, envelope, cursor. The heart
 pub mod cache; // what is known of jobs, and whole answers: for how long, and until which write
 pub mod index; // which jobs are whose, in the order of a listing: derived data, never an authority
+pub mod redb_file; // a database in a file of this process's own
 pub mod seal; // what leaves for a store that others reach is encrypted and bound to its place
 pub mod shared_state; // Redis, where there are replicas: never fails a request, never waits over 20 ms
 pub mod upstream; // one call to Move: document, deadline, answer

@@ -18,12 +18,13 @@ use crate::limit::Limiter;
 use crate::model::Clock;
 use crate::pipeline::{Service, Streaming};
 use crate::policy::Snapshot;
+use crate::redb_file::OpenError;
 use crate::reload;
 use crate::seal::Seal;
 use crate::shared_state::SharedState;
 use crate::supervision::Supervisor;
 use crate::upstream::Upstream;
-use crate::webhooks::{self, Store, Webhooks};
+use crate::webhooks::{Store, Webhooks};
 
 /// The name of the file of events.
 const EVENTS_FILE: &str = "webhooks.redb";
@@ -180,7 +181,7 @@ fn idempotency(
     };
     match Idempotency::in_file(file, remember, seal.clone(), clock) {
         // Two gateways with one file: one of them would forget keys that it believes it keeps.
-        Err(error) if !is_named && !matches!(error, idempotency::OpenError::Taken) => {
+        Err(error) if !is_named && !matches!(error, OpenError::Taken) => {
             let file = file.display();
             tracing::warn!(%error, %file, "idempotency keys are forgotten with this process");
             Ok(Idempotency::in_memory(remember, seal, clock))
@@ -206,7 +207,7 @@ fn webhooks(
         (None, StoreFile::Memory) => Store::memory(),
         (None, StoreFile::Named(file)) => Store::file(&beside(file))?,
         (None, StoreFile::Usual(file)) => match Store::file(&beside(file)) {
-            Err(error) if !matches!(error, webhooks::EventFileError::Taken) => {
+            Err(error) if !matches!(error, OpenError::Taken) => {
                 let file = beside(file).display().to_string();
                 tracing::warn!(%error, file, "events that wait are lost with this process");
                 Store::memory()

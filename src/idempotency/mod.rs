@@ -35,11 +35,11 @@ use store::{Bounds, Store, StoreError, Swap, Swapped};
 use turns::{Turn, Turns};
 
 use crate::model::{Clock, Effect, KeyedMutation, Look, OnTrouble, TenantId};
+use crate::redb_file::OpenError;
 use crate::seal::Seal;
 use crate::shared_state::SharedState;
 use crate::telemetry::metrics;
 
-pub use store::OpenError;
 
 /// The interval at which somebody looks whether the first is done.
 const POLL: Duration = Duration::from_millis(50);

@@ -1,10 +1,8 @@
 //! The file of an index: opened, and thrown away as soon as it is in trouble.
 
 use std::collections::BTreeSet;
-use std::fs::{DirBuilder, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::Database;
 use tokio::sync::Notify;
@@ -12,6 +10,7 @@ use tokio::sync::Notify;
 use super::{
     AccountFingerprint, FoundPlace, JobPlace, JobRow, PlaceQuery, WalkProgress, WalkStep, tables,
 };
+use crate::redb_file::{OpenError, RedbFile};
 use crate::telemetry::listings;
 
 /// The memory for pages of the file, in bytes.
@@ -29,20 +28,6 @@ const MOST_DOUBTS: usize = 1_000;
 #[error("the index is not there")]
 pub struct IndexLost;
 
-/// Why the file cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum IndexOpenError {
-    /// Another process has it.
-    #[error("another gateway has it open: each needs a file of its own")]
-    Taken,
-    /// It cannot be made.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    /// It cannot be made anew either.
-    #[error(transparent)]
-    Database(#[from] redb::Error),
-}
-
 /// The end of an attempt to join the newest jobs to those that are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extended {
@@ -58,9 +43,7 @@ pub struct Index(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    path: PathBuf,
-    /// `None` while it is not open.
-    database: RwLock<Option<Database>>,
+    file: RedbFile,
     /// Held by whoever changes rows and progress.
     writing: Mutex<()>,
     standing: Mutex<Standing>,
@@ -89,8 +72,7 @@ impl Index {
     pub fn new(path: PathBuf) -> Self {
         let standing = Standing { is_wanted: path.exists(), ..Standing::default() };
         Self(Arc::new(Inner {
-            path,
-            database: RwLock::new(None),
+            file: RedbFile::new(path).with_cache(CACHE),
             writing: Mutex::default(),
             standing: Mutex::new(standing),
             wanted: Notify::new(),
@@ -171,18 +153,18 @@ impl Index {
     ///
     /// # Errors
     /// If another process has it, or it cannot be made.
-    pub async fn open(&self) -> Result<(), IndexOpenError> {
+    pub async fn open(&self) -> Result<(), OpenError> {
         let inner = Arc::clone(&self.0);
         let opened = tokio::task::spawn_blocking(move || {
             let opened = inner.open();
             if opened.is_err() {
-                *lock(inner.database.write()) = None;
+                inner.file.close();
             }
             opened
         });
         opened.await.unwrap_or_else(|panic| {
             self.0.lose("file");
-            Err(IndexOpenError::Io(std::io::Error::other(panic)))
+            Err(OpenError::Io(std::io::Error::other(panic)))
         })
     }
 
@@ -352,10 +334,8 @@ impl Index {
     ) -> Result<T, IndexLost> {
         let inner = Arc::clone(&self.0);
         let done = tokio::task::spawn_blocking(move || {
-            let done = match &*lock(inner.database.read()) {
-                Some(database) => task(&inner, database),
-                None => Err(Trouble::NotNow),
-            };
+            let done = inner.file.with(|database| task(&inner, database));
+            let done = done.unwrap_or(Err(Trouble::NotNow));
             done.map_err(|trouble| {
                 match trouble {
                     Trouble::NotNow => {}
@@ -404,13 +384,10 @@ impl Inner {
         is_of.then(|| standing.progress.clone()).ok_or(Trouble::NotNow)
     }
 
-    fn open(&self) -> Result<(), IndexOpenError> {
-        if let Some(folder) = self.path.parent() {
-            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        }
+    fn open(&self) -> Result<(), OpenError> {
         let progress = match self.read() {
             Ok(Some(progress)) => progress,
-            Err(error @ (IndexOpenError::Taken | IndexOpenError::Io(_))) => return Err(error),
+            Err(error @ (OpenError::Taken | OpenError::Io(_))) => return Err(error),
             damaged => {
                 if let Err(error) = &damaged {
                     tracing::warn!(%error, "the file of the index cannot be read and is made anew");
@@ -426,37 +403,22 @@ impl Inner {
     }
 
     /// Opens the database and reads the progress.
-    fn read(&self) -> Result<Option<WalkProgress>, IndexOpenError> {
-        let mut options = OpenOptions::new();
-        drop(options.read(true).write(true).create(true).mode(0o600).open(&self.path)?);
-        let database = open_database(&self.path)?;
-        let progress = tables::prepare(&database)?;
-        *lock(self.database.write()) = Some(database);
-        Ok(progress)
+    fn read(&self) -> Result<Option<WalkProgress>, OpenError> {
+        self.file.open()?;
+        Ok(self.file.run(tables::prepare)?)
     }
 
     /// Throws the file away.
     fn lose(&self, reason: &'static str) {
-        // Whoever reads or writes it comes to an end first; nobody else may take it before it is gone.
-        let mut database = lock(self.database.write());
         {
             let mut standing = self.standing();
             let is_wanted = standing.is_wanted;
             *standing = Standing { is_wanted, ..Standing::default() };
         }
-        if let Err(error) = std::fs::remove_file(&self.path) {
+        if let Err(error) = self.file.remove() {
             tracing::warn!(%error, "the file of the index cannot be removed");
         }
-        *database = None;
         tracing::warn!(reason, "the index is thrown away and filled anew");
         listings::index_dropped(reason);
     }
-}
-
-fn open_database(path: &Path) -> Result<Database, IndexOpenError> {
-    let opened = Database::builder().set_cache_size(CACHE).create(path);
-    opened.map_err(|error| match error {
-        redb::DatabaseError::DatabaseAlreadyOpen => IndexOpenError::Taken,
-        error => IndexOpenError::Database(error.into()),
-    })
 }

@@ -23,8 +23,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use file::{Extended, Index, IndexLost, IndexOpenError};
+pub use file::{Extended, Index, IndexLost};
 pub use progress::{WalkProgress, WalkStep};
+
+pub use crate::redb_file::OpenError;
 
 use crate::model::TenantId;
 use crate::settings;

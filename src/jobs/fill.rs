@@ -8,16 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::ownership::{self, Place};
 use super::{Jobs, needs, pages};
-use crate::index::{AccountFingerprint, Filed, Index, IndexOpenError, JobPlace, JobRow, WalkStep};
+use crate::index::{AccountFingerprint, Filed, Index, JobPlace, JobRow, OpenError, WalkStep};
 use crate::model::{Account, EntityId, EntityKind, RootField};
 use crate::telemetry::{self, listings};
 use crate::types::SortDirection;
 use crate::upstream::{
     self, After, Call, Entity, EntityDocument, EntityPage, ErrorKind, FieldError, Listing,
-    PathSegment, Reply,
+    Object, PathSegment, Reply,
 };
 
 /// The number of jobs on a page.
@@ -58,7 +59,7 @@ enum Stopped {
     Lost(#[from] crate::index::IndexLost),
     /// The file cannot be had.
     #[error(transparent)]
-    Open(#[from] IndexOpenError),
+    Open(#[from] OpenError),
 }
 
 impl Jobs {
@@ -127,7 +128,7 @@ impl Jobs {
         let listing = Listing { first: size, after, sort_direction: oldest_first, take: None };
         let call = Call::list(lister(), &listing, needs::of_index());
         let Reply { value, errors, .. } =
-            self.upstream.call_in_background::<EntityPage>(account, &call).await?;
+            self.ask_in_background::<EntityPage>(account, &call).await?;
         let page = value.ok_or(Stopped::Refused)?;
         let rows = rows(&page, &errors).ok_or(Stopped::Unreadable)?;
         let next = match page.after() {
@@ -159,7 +160,7 @@ impl Jobs {
     ) -> Result<(), Stopped> {
         listings::index_call("account");
         let call = Call::client_id();
-        let reply = self.upstream.call_in_background::<Entity>(account, &call).await?;
+        let reply = self.ask_in_background::<Entity>(account, &call).await?;
         let client = reply.value.ok_or(Stopped::Unreadable)?;
         let id = client.id().ok_or(Stopped::Unreadable)?;
         if index.claim(fingerprint, &id).await.is_err() {
@@ -185,7 +186,7 @@ impl Jobs {
         let document = EntityDocument::new(EntityKind::Job, &needs::of_row());
         let call = Call::get(&id, &document);
         let Reply { value, errors, .. } =
-            self.upstream.call_in_background::<Entity>(account, &call).await?;
+            self.ask_in_background::<Entity>(account, &call).await?;
         let Some(job) = value else {
             if errors.iter().any(FieldError::is_not_found) {
                 index.correct(fingerprint, vec![place], Vec::new()).await?;
@@ -203,6 +204,16 @@ impl Jobs {
         }
         index.correct(fingerprint, Vec::new(), vec![row]).await?;
         Ok(())
+    }
+
+    /// Asks an account, once, when that keeps no tenant's call waiting.
+    async fn ask_in_background<T: Object>(
+        &self,
+        account: &Account,
+        call: &Call,
+    ) -> Result<Reply<T>, upstream::Error> {
+        self.upstream.quiet().await;
+        self.upstream.ask(account, call, Instant::now() + self.fetch_time).await
     }
 
     /// Shows how much is in the index, in the metrics.

@@ -28,9 +28,6 @@ const POOL_IDLE: Duration = Duration::from_secs(10);
 /// The moment at which callers whose turn did not come may come back.
 const SOON: Duration = Duration::from_secs(1);
 
-/// The interval at which a call that nobody waits for looks for its turn.
-const LOOK_FOR_IDLE: Duration = Duration::from_millis(100);
-
 settings! {
     /// The way calls are made.
     pub struct Settings: Default {
@@ -171,23 +168,6 @@ impl Upstream {
             }
         });
         result
-    }
-
-    /// Makes a call that nobody waits for, once, as soon as no tenant's call waits for its turn. It holds no slot: there
-    /// may be one call more at Move than there are slots.
-    ///
-    /// # Errors
-    /// Those of [`Upstream::call`].
-    pub async fn call_in_background<T: Object>(
-        &self,
-        account: &Account,
-        call: &Call,
-    ) -> Result<Reply<T>, Error> {
-        while !self.queue.is_idle() {
-            tokio::time::sleep(LOOK_FOR_IDLE).await;
-        }
-        let deadline = Instant::now() + 2 * self.settings.timeout;
-        self.call_once(account, None, call, HeaderMap::new(), deadline).await
     }
 
     /// Returns true if calls of a tenant wait for their turn: whoever joins one of them waits too.

@@ -77,13 +77,6 @@ impl FairQueue {
         timeout_at(give_up, turn).await.ok()?.ok()
     }
 
-    /// Returns true if nobody waits, and more slots are free than are kept for tenants who hold few.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        let state = self.state();
-        state.turns.is_empty() && state.free > state.reserved
-    }
-
     /// Returns true if calls of a tenant wait for a slot.
     #[must_use]
     pub fn has_waiting(&self, tenant: &TenantId) -> bool {

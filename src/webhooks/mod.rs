@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, Semaphore};
 
 pub use listener::router;
-pub use store::{EventFileError, Store};
+pub use store::Store;
 
 use crate::jobs::Jobs;
 use crate::pipeline::Service;

@@ -1,10 +1,10 @@
 //! Entries in a file that is this process's alone.
 
-use std::fs::{DirBuilder, OpenOptions, Permissions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -13,6 +13,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, Ta
 use super::{StoreError, Swap, Swapped};
 use crate::idempotency::Key;
 use crate::idempotency::entry::expiry;
+use crate::redb_file::{OpenError, RedbFile};
 
 /// Entries by tenant and key.
 const ENTRIES: TableDefinition<'_, (&str, &[u8]), &[u8]> = TableDefinition::new("keys");
@@ -29,20 +30,6 @@ const COMPLETE_SINCE: &str = "complete_since";
 /// The table of version 0.1.0, whose entries held answers.
 const ANSWERS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("entries");
 
-/// Why the file cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process has it.
-    #[error("another gateway has it open: each needs a file of its own")]
-    Taken,
-    /// It or its folder cannot be made or read.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    /// It is no database.
-    #[error(transparent)]
-    Database(#[from] redb::Error),
-}
-
 /// A file: one write at a time, each on disk before it counts.
 #[derive(Debug)]
 pub(in crate::idempotency) struct File {
@@ -56,16 +43,14 @@ pub(in crate::idempotency) struct File {
 /// removed from a volume that is full.
 #[derive(Debug)]
 struct Opened {
-    path: PathBuf,
-    /// `None` while it cannot be opened. After an error of the disk it answers nothing until it is opened again.
-    database: RwLock<Option<Database>>,
+    database: RedbFile,
     /// The number of times it did not answer.
     disturbances: AtomicU64,
 }
 
 impl Opened {
     fn mark(&self) -> PathBuf {
-        self.path.with_added_extension("complete")
+        self.database.path().with_added_extension("complete")
     }
 
     fn set_mark(&self) -> std::io::Result<()> {
@@ -92,53 +77,17 @@ impl Opened {
 
     /// Makes what was made or removed outlive a power cut.
     fn sync_folder(&self) -> std::io::Result<()> {
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = self.database.path().parent().filter(|folder| !folder.as_os_str().is_empty());
         std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
     }
-
-    /// Does something with the database; opens it again if the last time ended with an error.
-    fn run<T>(
-        &self,
-        task: impl FnOnce(&Database) -> Result<T, redb::Error>,
-    ) -> Result<T, redb::Error> {
-        if lock(self.database.read()).is_none() {
-            let mut database = lock(self.database.write());
-            if database.is_none() {
-                *database = Some(Database::create(&self.path)?);
-            }
-        }
-        let done = match &*lock(self.database.read()) {
-            Some(database) => task(database),
-            None => Err(redb::Error::DatabaseClosed),
-        };
-        if done.is_err() {
-            *lock(self.database.write()) = None;
-        }
-        done
-    }
-}
-
-/// A guard, also after a panic: what it guards is a handle.
-fn lock<T>(guard: Result<T, PoisonError<T>>) -> T {
-    guard.unwrap_or_else(PoisonError::into_inner)
 }
 
 impl File {
     pub fn open(path: &Path, max_keys: u64, now: Timestamp) -> Result<Self, OpenError> {
-        if let Some(folder) = path.parent() {
-            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        }
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).mode(0o600).open(path)?;
-        file.set_permissions(Permissions::from_mode(0o600))?;
-        drop(file);
-        let database = Database::create(path).map_err(|error| match error {
-            redb::DatabaseError::DatabaseAlreadyOpen => OpenError::Taken,
-            error => OpenError::Database(error.into()),
-        })?;
-        let (path, disturbances) = (path.to_owned(), AtomicU64::new(0));
-        let file = Opened { path, database: RwLock::new(Some(database)), disturbances };
-        file.run(|database| prepare(database, file.mark().exists(), now))?;
+        let database = RedbFile::new(path.to_owned());
+        database.open()?;
+        let file = Opened { database, disturbances: AtomicU64::new(0) };
+        file.database.run(|database| prepare(database, file.mark().exists(), now))?;
         file.set_mark()?;
         Ok(Self { file: Arc::new(file), max_keys })
     }
@@ -154,7 +103,7 @@ impl File {
     ) -> Result<T, StoreError> {
         let file = Arc::clone(&self.file);
         let run = move || {
-            file.run(task).map_err(|error| {
+            file.database.run(task).map_err(|error| {
                 tracing::error!(%error, "the file of idempotency keys is in trouble");
                 file.disturb();
             })

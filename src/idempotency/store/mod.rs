@@ -12,12 +12,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-pub use file::OpenError;
 pub(super) use memory::Memory;
 
 use self::file::File;
 use self::redis::Redis;
 use super::Key;
+use crate::redb_file::OpenError;
 use crate::shared_state::SharedState;
 
 /// The store did not answer; why is in the log.

@@ -1,10 +1,8 @@
 //! Events in a file that is this process's alone.
 
 use std::collections::BTreeSet;
-use std::fs::{DirBuilder, OpenOptions, Permissions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::path::Path;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use redb::{
@@ -13,6 +11,7 @@ use redb::{
 };
 
 use super::{MOST, Place, Put, REMEMBERED, StoreError, name};
+use crate::redb_file::{OpenError, RedbFile};
 use crate::webhooks::notice::Notice;
 
 /// Events by their number, in the order in which they came.
@@ -27,73 +26,15 @@ const AGES: TableDefinition<'_, (i64, &str), ()> = TableDefinition::new("ages");
 /// The most ids that one event makes forgotten. Two are enough for the table to shrink.
 const FORGOTTEN_AT_ONCE: usize = 8;
 
-/// Why the file cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum EventFileError {
-    /// Another process has it.
-    #[error("another gateway has it open: each needs a file of its own")]
-    Taken,
-    /// It or its folder cannot be made or read.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    /// It is no database.
-    #[error(transparent)]
-    Database(#[from] redb::Error),
-}
-
 /// A file: each event is on disk before it counts.
 #[derive(Debug, Clone)]
-pub(super) struct File(Arc<Opened>);
-
-#[derive(Debug)]
-struct Opened {
-    path: PathBuf,
-    /// `None` while it cannot be opened. After an error of the disk it answers nothing until it is opened again.
-    database: RwLock<Option<Database>>,
-}
-
-/// A guard, also after a panic: what it guards is a handle.
-fn lock<T>(guard: Result<T, PoisonError<T>>) -> T {
-    guard.unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Opened {
-    fn run<T>(
-        &self,
-        task: impl FnOnce(&Database) -> Result<T, redb::Error>,
-    ) -> Result<T, redb::Error> {
-        if lock(self.database.read()).is_none() {
-            let mut database = lock(self.database.write());
-            if database.is_none() {
-                *database = Some(Database::create(&self.path)?);
-            }
-        }
-        let done = match &*lock(self.database.read()) {
-            Some(database) => task(database),
-            None => Err(redb::Error::DatabaseClosed),
-        };
-        if done.is_err() {
-            *lock(self.database.write()) = None;
-        }
-        done
-    }
-}
+pub(super) struct File(Arc<RedbFile>);
 
 impl File {
-    pub(super) fn open(path: &Path) -> Result<Self, EventFileError> {
-        if let Some(folder) = path.parent() {
-            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        }
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).mode(0o600).open(path)?;
-        file.set_permissions(Permissions::from_mode(0o600))?;
-        drop(file);
-        let database = Database::create(path).map_err(|error| match error {
-            redb::DatabaseError::DatabaseAlreadyOpen => EventFileError::Taken,
-            error => EventFileError::Database(error.into()),
-        })?;
-        let opened = Opened { path: path.to_owned(), database: RwLock::new(Some(database)) };
-        opened.run(|database| {
+    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+        let file = RedbFile::new(path.to_owned());
+        file.open()?;
+        file.run(|database| {
             let begun = database.begin_write()?;
             begun.open_table(EVENTS)?;
             begun.open_table(SEEN)?;
@@ -101,7 +42,7 @@ impl File {
             begun.commit()?;
             Ok(())
         })?;
-        Ok(Self(Arc::new(opened)))
+        Ok(Self(Arc::new(file)))
     }
 
     /// Does something with the file, where it may wait for the disk.

@@ -14,12 +14,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::notice::Notice;
+use crate::redb_file::OpenError;
 use crate::shared_state::SharedState;
 use file::File;
 use memory::Memory;
 use redis::Redis;
 
-pub use file::EventFileError;
 
 /// The time for which an event's id is remembered. Svix sends for 28 hours; a person may have it sent again later.
 const REMEMBERED: Duration = Duration::from_hours(24 * 8);
@@ -110,7 +110,7 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be opened, or another process has it.
-    pub fn file(path: &Path) -> Result<Self, EventFileError> {
+    pub fn file(path: &Path) -> Result<Self, OpenError> {
         Ok(Self { kind: Kind::File(File::open(path)?), hands: Hands::default() })
     }
 
