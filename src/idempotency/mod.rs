@@ -40,7 +40,6 @@ use crate::seal::Seal;
 use crate::shared_state::SharedState;
 use crate::telemetry::metrics;
 
-
 /// The interval at which somebody looks whether the first is done.
 const POLL: Duration = Duration::from_millis(50);
 

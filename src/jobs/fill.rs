@@ -17,8 +17,8 @@ use crate::model::{Account, EntityId, EntityKind, RootField};
 use crate::telemetry::{self, listings};
 use crate::types::SortDirection;
 use crate::upstream::{
-    self, After, Call, Entity, EntityDocument, EntityPage, ErrorKind, FieldError, Listing,
-    Object, PathSegment, Reply,
+    self, After, Call, Entity, EntityDocument, EntityPage, ErrorKind, FieldError, Listing, Object,
+    PathSegment, Reply,
 };
 
 /// The number of jobs on a page.
@@ -185,8 +185,7 @@ impl Jobs {
         listings::index_call("doubt");
         let document = EntityDocument::new(EntityKind::Job, &needs::of_row());
         let call = Call::get(&id, &document);
-        let Reply { value, errors, .. } =
-            self.ask_in_background::<Entity>(account, &call).await?;
+        let Reply { value, errors, .. } = self.ask_in_background::<Entity>(account, &call).await?;
         let Some(job) = value else {
             if errors.iter().any(FieldError::is_not_found) {
                 index.correct(fingerprint, vec![place], Vec::new()).await?;

@@ -20,7 +20,6 @@ use file::File;
 use memory::Memory;
 use redis::Redis;
 
-
 /// The time for which an event's id is remembered. Svix sends for 28 hours; a person may have it sent again later.
 const REMEMBERED: Duration = Duration::from_hours(24 * 8);
 
