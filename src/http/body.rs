@@ -105,7 +105,7 @@ impl Incoming {
     /// among the unfinished bodies of the slot's tenant until the body is whole.
     ///
     /// # Errors
-    /// When it is not what [`super::request::check_head`] promised, comes too slowly, or the
+    /// When its coding is none that is read, it is not what its head promised, comes too slowly, or the
     /// tenant's bodies take too much memory.
     pub async fn read(
         &mut self,

@@ -1,6 +1,7 @@
 //! The headers of limits: `RateLimit` and `RateLimit-Policy`
 //! (draft-ietf-httpapi-ratelimit-headers-10), `Retry-After` (RFC 9110, section 10.2.3).
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -19,16 +20,22 @@ pub type Levels = Vec<(Arc<Bucket>, Remaining)>;
 
 /// Says what the buckets that a request was charged to have left.
 pub fn announce(levels: &[(Arc<Bucket>, Remaining)], headers: &mut HeaderMap) {
-    let (mut policies, mut states) = (String::with_capacity(64), String::with_capacity(64));
+    let policies = match levels {
+        [] => return,
+        [(bucket, _)] => Cow::Borrowed(&*bucket.policy),
+        several => {
+            let policies: Vec<_> = several.iter().map(|(bucket, _)| &*bucket.policy).collect();
+            Cow::Owned(policies.join(", "))
+        }
+    };
+    let mut states = String::with_capacity(64);
     for (bucket, level) in levels {
-        if !policies.is_empty() {
-            policies.push_str(", ");
+        if !states.is_empty() {
             states.push_str(", ");
         }
-        policies.push_str(&bucket.policy);
         state(&bucket.name, *level, &mut states);
     }
-    insert(headers, policies, states);
+    insert(headers, &policies, &states);
 }
 
 fn state(name: &str, level: Remaining, into: &mut String) {
@@ -37,12 +44,9 @@ fn state(name: &str, level: Remaining, into: &mut String) {
     let _ = write!(into, "\"{name}\";r={};t={reset_after}", level.remaining);
 }
 
-fn insert(headers: &mut HeaderMap, policies: String, states: String) {
-    if policies.is_empty() {
-        return;
-    }
+fn insert(headers: &mut HeaderMap, policies: &str, states: &str) {
     if let (Ok(policies), Ok(states)) =
-        (HeaderValue::try_from(policies), HeaderValue::try_from(states))
+        (HeaderValue::from_str(policies), HeaderValue::from_str(states))
     {
         headers.insert(RATE_LIMIT_POLICY, policies);
         headers.insert(RATE_LIMIT, states);
@@ -79,7 +83,7 @@ impl From<LimitError> for Refusal {
         if let LimitError::Rate { name, level, policy, .. } = &refused {
             let mut own = String::new();
             state(name, *level, &mut own);
-            insert(&mut headers, policy.to_string(), own);
+            insert(&mut headers, policy, &own);
         }
         Self::from_error(ApiError::new(code, refused.to_string())).with_headers(headers)
     }

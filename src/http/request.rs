@@ -9,7 +9,6 @@ use serde::de::{Deserializer, Error as _};
 use serde_json::{Map, Value};
 
 use super::bad_request::BadRequest;
-use super::body::Coding;
 use super::error::X_REQUEST_ID;
 use super::media_type;
 use crate::model::CallersRequestId;
@@ -121,7 +120,6 @@ pub fn check_head(head: &Parts, max_body: usize) -> Result<(), BadRequest> {
     if !media_type::is_json(&head.headers) {
         return Err(BadRequest::ContentType);
     }
-    Coding::from_headers(&head.headers)?;
     let length = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     match length.and_then(|length| length.parse::<usize>().ok()) {
         Some(length) if length > max_body => Err(BadRequest::TooLarge(max_body)),
