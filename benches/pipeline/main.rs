@@ -36,6 +36,7 @@ const STAGES: &[Stage] = &[
     ("selection to document", stages::selection_to_document),
     ("upstream answer in", stages::upstream_answer_in),
     ("audit record", stages::audit_record),
+    ("log line", stages::log_line),
     ("chain", stages::chain),
     ("whole-answer hit", gateway::whole_answer_hit),
     ("covered hit", gateway::covered_hit),

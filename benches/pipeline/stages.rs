@@ -21,10 +21,14 @@ use jobs_gateway::model::{
 };
 use jobs_gateway::operation::{Documents, Limits};
 use jobs_gateway::reload::Loaded;
+use jobs_gateway::telemetry;
 use jobs_gateway::upstream::Entity;
 use jobs_gateway::upstream::{self, Call, EntityDocument};
 use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
+use tracing::Dispatch;
+use tracing::dispatcher::with_default;
+use tracing_subscriber::layer::SubscriberExt;
 
 use super::support::{self, Signer, folder, load};
 
@@ -227,6 +231,15 @@ pub fn audit_record(_: &Arc<Runtime>) -> Run {
         }
         black_box(&line);
     })
+}
+
+/// The log's line of a call, and the call's metrics.
+pub fn log_line(_: &Arc<Runtime>) -> Run {
+    let record = record();
+    let lines = telemetry::lines(telemetry::Format::Json, false, std::io::sink);
+    let subscriber = tracing_subscriber::registry().with(lines);
+    let dispatch = Dispatch::new(subscriber);
+    Box::new(move || with_default(&dispatch, || telemetry::emit(black_box(&record))))
 }
 
 /// The hash that binds the next line to this one.

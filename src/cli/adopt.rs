@@ -67,7 +67,7 @@ pub fn run(args: &Args) -> ExitCode {
     block_on(async {
         let config::Telemetry { log, otlp } = &loaded.config.telemetry;
         let adopted = match telemetry::init(&log.level, log.format, otlp.as_ref()) {
-            Ok(()) => adopt(args, &loaded).await,
+            Ok(_log) => adopt(args, &loaded).await,
             Err(error) => Err(error.into()),
         };
         telemetry::flush(FLUSH).await;

@@ -43,9 +43,10 @@ pub struct Args {
 /// Runs until SIGTERM or SIGINT.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
-    if let Err(error) = telemetry::init(&args.log, Format::Text, None) {
-        return output::finish(Err(error.to_string().into()));
-    }
+    let _log = match telemetry::init(&args.log, Format::Text, None) {
+        Ok(log) => log,
+        Err(error) => return output::finish(Err(error.to_string().into())),
+    };
     block_on(async { output::finish(start(args).await.map(|()| String::new())) })
 }
 

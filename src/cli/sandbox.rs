@@ -56,9 +56,10 @@ impl Emulation {
 /// Runs until SIGTERM or SIGINT.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
-    if let Err(error) = telemetry::init("warn", Format::Text, None) {
-        return output::finish(Err(error.to_string().into()));
-    }
+    let _log = match telemetry::init("warn", Format::Text, None) {
+        Ok(log) => log,
+        Err(error) => return output::finish(Err(error.to_string().into())),
+    };
     block_on(async {
         let interrupted = interrupted();
         let sandbox = match args.emulation.start(args.listen).await {

@@ -39,10 +39,13 @@ pub fn run(args: &Args) -> ExitCode {
     };
     block_on(async {
         let config::Telemetry { log, otlp } = &loaded.config.telemetry;
-        if let Err(error) = telemetry::init(&log.level, log.format, otlp.as_ref()) {
-            eprintln!("error: {error}");
-            return ExitCode::FAILURE;
-        }
+        let _log = match telemetry::init(&log.level, log.format, otlp.as_ref()) {
+            Ok(log) => log,
+            Err(error) => {
+                eprintln!("error: {error}");
+                return ExitCode::FAILURE;
+            }
+        };
         for warning in &loaded.warnings.0 {
             if warning.severity == Severity::Warning {
                 let place = warning.span.as_ref().map(ToString::to_string);

@@ -287,6 +287,8 @@ instruments! {
         "From an event's coming until it was looked into.";
     telemetry_failures: Counter<u64> = "jobs_gateway_telemetry_failures_total" ["signal"]
         "Batches that the collector of `telemetry.otlp` did not take, which are lost: `traces`, `metrics` or `logs`.";
+    log_lines_lost: ObservableCounter<f64> = "jobs_gateway_log_lines_lost_total" []
+        "Log lines that are lost, as standard error took no more and ten thousand lines waited.";
     process_cpu: ObservableCounter<f64> = "process_cpu_seconds_total" []
         "CPU time of the process, in user and system mode.";
     process_memory: ObservableGauge<f64> = "process_resident_memory_bytes" []

@@ -15,6 +15,7 @@ pub mod resource;
 mod series;
 mod spans;
 mod subscriber;
+mod writer;
 
 use http::HeaderMap;
 use opentelemetry_sdk::trace::SpanProcessor;
@@ -23,7 +24,8 @@ pub use causes::{causes, http_causes};
 pub use current::within;
 pub use otlp::{Otlp, flush};
 pub use refusals::{may_log_stranger, report as report_refused};
-pub use subscriber::{Error, Format, init};
+pub use subscriber::{Error, Format, init, lines};
+pub use writer::Log;
 
 use crate::model::{CallRecord, TraceContext};
 

@@ -7,6 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
+use super::writer;
+
 static START: OnceLock<f64> = OnceLock::new();
 
 /// Notes when the process began to count.
@@ -23,6 +25,7 @@ pub(super) fn figure(name: &str) -> Option<f64> {
         "process_resident_memory_bytes" => resident_bytes(),
         "process_open_fds" => open_files(),
         "process_max_fds" => max_files(),
+        "jobs_gateway_log_lines_lost_total" => Some(writer::lines_lost()),
         "process_start_time_seconds" => START.get().copied(),
         _ => None,
     }

@@ -3,16 +3,20 @@
 use std::io::IsTerminal;
 
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
-use tracing_subscriber::EnvFilter;
+use tracing::Subscriber;
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::util::TryInitError;
-use tracing_subscriber::{fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 use super::current::Exported;
 use super::json::Json;
 use super::line::Text;
 use super::metrics;
 use super::otlp::{self, Exporters, Otlp};
+use super::writer::{self, Log};
 use crate::settings::Choice;
 
 /// The format of log lines.
@@ -44,7 +48,7 @@ pub enum Error {
 ///
 /// # Errors
 /// When a log was started before, or the collector's address cannot be one.
-pub fn init(level: &str, format: Format, otlp: Option<&Otlp>) -> Result<(), Error> {
+pub fn init(level: &str, format: Format, otlp: Option<&Otlp>) -> Result<Log, Error> {
     let filter =
         EnvFilter::try_new(filter(level)).unwrap_or_else(|_| EnvFilter::new(filter("info")));
     let mut bridge = None;
@@ -57,12 +61,22 @@ pub fn init(level: &str, format: Format, otlp: Option<&Otlp>) -> Result<(), Erro
     let registry = tracing_subscriber::registry().with(filter).with(bridge);
     let is_colored = std::io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
-    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(is_colored);
+    let (writer, log) = writer::start();
+    registry.with(lines(format, is_colored, writer)).try_init()?;
+    Ok(log)
+}
+
+/// The layer that writes lines.
+pub fn lines<S, W>(format: Format, is_colored: bool, writer: W) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = fmt::layer().with_writer(writer).with_ansi(is_colored);
     match format {
-        Format::Json => registry.with(lines.event_format(Json)).try_init()?,
-        Format::Text => registry.with(lines.event_format(Text(fmt::format()))).try_init()?,
+        Format::Json => lines.event_format(Json).boxed(),
+        Format::Text => lines.event_format(Text(fmt::format())).boxed(),
     }
-    Ok(())
 }
 
 /// A plain level is the gateway's own. Libraries are heard from warnings on, and notify not at all: what

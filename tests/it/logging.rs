@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use jobs_gateway::sandbox::{Sandbox, SandboxOptions};
@@ -196,4 +197,21 @@ async fn lines_for_people_have_no_colours_in_a_file() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(!gateway.text().contains('\u{1b}'), "{}", gateway.text());
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_keeps_no_request_waiting() {
+    let (folder, sandbox) = (tempfile::tempdir().unwrap(), start_sandbox().await);
+    let addresses = prepare(folder.path(), &sandbox, "");
+    let path = folder.path().join("gateway.yaml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, config.replace("level: warn", "level: info")).unwrap();
+    let process = Process::start_with(folder.path(), addresses, &[], Stdio::piped()).await;
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
+    // A pipe takes 64 KiB.
+    for _ in 0..300 {
+        let request = client.post(process.url()).header("authorization", key("acme"));
+        let reply = request.json(&json!({"query": "{ __typename }"})).send().await.unwrap();
+        assert_eq!(reply.status(), 200);
+    }
 }
