@@ -14,7 +14,7 @@ use crate::http::{Cors, Endpoints, Proxies, Site, Tls};
 use crate::idempotency::{self, Idempotency};
 use crate::index::Index;
 use crate::jobs::{CursorKey, Jobs};
-use crate::limit::Limiter;
+use crate::limit::{Limiter, Strangers};
 use crate::model::Clock;
 use crate::pipeline::{Service, Streaming};
 use crate::policy::Snapshot;
@@ -29,7 +29,7 @@ use crate::webhooks::{Store, Webhooks};
 /// The name of the file of events.
 const EVENTS_FILE: &str = "webhooks.redb";
 
-/// The number of WebSockets that may be open before they say whose they are: each has 10 s for it.
+/// The number of WebSockets that may be open before they say whose they are.
 const STRANGERS: usize = 256;
 
 /// The parts of a gateway that replicas share.
@@ -85,7 +85,7 @@ impl App {
             concurrency_limit: Arc::new(Semaphore::new(config.server.max_requests)),
             streams: Arc::new(Semaphore::new(config.subscriptions.max_connections)),
             sockets: Arc::new(Semaphore::new(config.subscriptions.max_connections)),
-            strangers: Arc::new(Semaphore::new(STRANGERS)),
+            strangers: Strangers::new(STRANGERS),
             streaming: Streaming {
                 heartbeat: config.subscriptions.heartbeat,
                 max_age: config.subscriptions.max_age,

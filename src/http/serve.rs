@@ -46,6 +46,12 @@ const MAX_STREAMS: u32 = 128;
 /// The bytes of one HTTP/2 answer that may wait to be sent without being counted: what compression has made of it.
 const MAX_STREAM_BUFFER: usize = 64 * 1024;
 
+/// The time for which what was sent may be without an acknowledgement, in milliseconds: then nobody is there. A stream
+/// sends something at each heartbeat, so that one whose caller is gone without a word does not stay for the quarter of
+/// an hour that TCP would go on sending (RFC 5482).
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: u32 = 30_000;
+
 /// The time to wait when the system has no more sockets to give.
 const BREATHER: Duration = Duration::from_millis(50);
 
@@ -146,6 +152,15 @@ pub async fn serve(
     closing.closed().await;
 }
 
+/// Has the system close a connection whose other end does not acknowledge what is sent.
+fn give_up_on_the_dead(stream: &TcpStream) {
+    // Elsewhere it takes as long as the system has it.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, UNACKNOWLEDGED);
+    #[cfg(not(target_os = "linux"))]
+    let _ = stream;
+}
+
 fn builder(keep_alive: Duration) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
@@ -176,6 +191,7 @@ impl Listener {
     ) {
         // Small answers leave at once.
         let _ = stream.set_nodelay(true);
+        give_up_on_the_dead(&stream);
         // Who says nothing costs a socket and no buffers. (A socket that was just accepted counts as
         // readable whether it is or not: only reading tells.)
         let mut byte = [0];

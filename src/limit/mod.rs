@@ -4,12 +4,14 @@
 mod bucket;
 mod shared;
 mod slot;
+mod strangers;
 mod streams;
 mod tenant;
 
 pub use bucket::{Bucket, BucketScope, Remaining};
 pub use shared::Limiter;
 pub use slot::{Slot, UNFINISHED_BODIES, UNWRITTEN_ANSWERS};
+pub use strangers::{Stranger, Strangers};
 pub use streams::StreamPlace;
 pub use tenant::{Charge, Limits, TenantLimits};
 

@@ -15,7 +15,7 @@ use crate::config::WebhookAccount;
 use crate::graphql::Schemas;
 use crate::http::Proxies;
 use crate::idempotency::Idempotency;
-use crate::limit::{Limiter, Limits};
+use crate::limit::{Limiter, Limits, Strangers};
 use crate::model::Clock;
 use crate::policy::Snapshot;
 
@@ -37,7 +37,7 @@ pub struct Service {
     /// The sockets that may be open at once, all tenants together.
     pub sockets: Arc<Semaphore>,
     /// The sockets that may be open at once of which nobody knows yet whose they are.
-    pub strangers: Arc<Semaphore>,
+    pub strangers: Arc<Strangers>,
     /// The times of streams.
     pub streaming: Streaming,
     /// The state of the gateway, for long polls and streams.

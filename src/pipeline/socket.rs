@@ -24,11 +24,11 @@ use super::service::draining;
 use super::stream::{Stream, StreamEnd};
 use super::{Service, authenticate, follow};
 use crate::graphql::Answer;
-use crate::http::connection::Connection;
+use crate::http::connection::{Connection, HandedOver};
 use crate::http::request;
 use crate::http::stream::StreamPart;
 use crate::http::websocket::{self, ClientMessage, Close, PROTOCOL};
-use crate::limit::StreamPlace;
+use crate::limit::{Stranger, StreamPlace};
 use crate::model::{CallRecord, RequestId, RequestMethod};
 
 /// The time in which a new socket has to say who uses it.
@@ -73,11 +73,10 @@ pub async fn upgrade(service: Arc<Service>, source: Option<IpAddr>, mut head: Pa
     // Who shows a good credential at once is none.
     let mut record = begin(&service, source, &head);
     let is_known = authenticate(&service, &as_request(head.clone()), &mut record).await.is_ok();
-    let stranger = Arc::clone(&service.strangers).try_acquire_owned().ok();
+    let mut stranger = if is_known { None } else { service.strangers.enter() };
     if stranger.is_none() && !is_known {
         return overloaded().into_response();
     }
-    let stranger = stranger.filter(|_| !is_known);
     let mut connection = head.extensions.get::<Arc<Connection>>().map(Connection::hand_over);
     let upgrade = match WebSocketUpgrade::from_request_parts(&mut head, &()).await {
         Ok(upgrade) => upgrade,
@@ -87,12 +86,10 @@ pub async fn upgrade(service: Arc<Service>, source: Option<IpAddr>, mut head: Pa
     let upgrade = upgrade.max_message_size(largest).max_frame_size(largest).protocols([PROTOCOL]);
     upgrade.on_upgrade(async move |mut socket| {
         let greeting = greet(&service, source, &mut socket, head);
-        let greeted = match &mut connection {
-            Some(handed_over) => tokio::select! {
-                greeted = greeting => greeted,
-                () = handed_over.left() => return,
-            },
-            None => greeting.await,
+        let greeted = tokio::select! {
+            greeted = greeting => greeted,
+            () = evicted(connection.as_mut()) => return,
+            () = gives_way(stranger.as_mut()) => Err(Some(Close::Full)),
         };
         let close = match greeted {
             Ok((head, place, most)) => {
@@ -116,6 +113,22 @@ pub async fn upgrade(service: Arc<Service>, source: Option<IpAddr>, mut head: Pa
             let _ = timeout(WRITING, socket.send(close.frame())).await;
         }
     })
+}
+
+/// Resolves when the socket's connection has to make room.
+async fn evicted(connection: Option<&mut HandedOver>) {
+    match connection {
+        Some(connection) => connection.left().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Resolves when a socket that has not said whose it is has to give way to another one.
+async fn gives_way(stranger: Option<&mut Stranger>) {
+    match stranger {
+        Some(stranger) => stranger.gives_way().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits for a socket's `connection_init`, finds out whose it is, and acknowledges it. `Err` is the way to close it; `None`

@@ -1,7 +1,7 @@
 //! The one path that the internet may reach: `POST /webhooks/move/<account>`.
 //!
 //! A stranger is told nothing and nothing of what it sends is kept: the headers are judged before the body is read,
-//! a body is at most 256 KiB in five seconds, and there are only so many at once.
+//! a body is at most 256 KiB in five seconds, and of the few that may come at once a slow one gives way to the next.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,6 @@ use axum::extract::{Path, State};
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::Webhooks;
@@ -20,6 +19,7 @@ use super::notice::Notice;
 use super::store::Put;
 use super::verify::{NotSigned, SignedHeaders};
 use crate::config::{WebhookAccount, account_name};
+use crate::limit::Strangers;
 use crate::telemetry::metrics;
 
 /// The longest body, in bytes. Svix' are shorter than 40 KiB.
@@ -92,12 +92,12 @@ pub fn show_reasons() {
 #[derive(Debug, Clone)]
 struct Listening {
     webhooks: Arc<Webhooks>,
-    bodies: Arc<Semaphore>,
+    bodies: Arc<Strangers>,
 }
 
 /// The router that senders of events meet.
 pub fn router(webhooks: Arc<Webhooks>) -> Router {
-    let bodies = Arc::new(Semaphore::new(AT_ONCE));
+    let bodies = Strangers::new(AT_ONCE);
     Router::new()
         .route("/webhooks/move/{account}", post(receive))
         .fallback(async || StatusCode::NOT_FOUND)
@@ -122,7 +122,7 @@ async fn receive(
 /// Takes an event, and keeps it before anybody is told so.
 async fn take(
     webhooks: &Webhooks,
-    bodies: &Semaphore,
+    bodies: &Arc<Strangers>,
     account: &str,
     headers: &HeaderMap,
     body: Body,
@@ -133,11 +133,17 @@ async fn take(
     let WebhookAccount { id, secrets, .. } = own;
     let now = webhooks.service.clock.now();
     let claimed = SignedHeaders::read(headers, now)?;
-    let _place = bodies.try_acquire().map_err(|_| Refused::Busy)?;
+    let mut place = bodies.enter().ok_or(Refused::Busy)?;
     if announced(headers).is_some_and(|length| length > LONGEST as u64) {
         return Err(Refused::TooLarge);
     }
-    let body = match timeout(BODY_TIME, to_bytes(body, LONGEST)).await {
+    let body = tokio::select! {
+        biased;
+        body = timeout(BODY_TIME, to_bytes(body, LONGEST)) => body,
+        () = place.gives_way() => return Err(Refused::Busy),
+    };
+    drop(place);
+    let body = match body {
         Ok(Ok(body)) => body,
         // Nothing else ends a body that its sender goes on with.
         Ok(Err(error)) if is_too_long(&error) => return Err(Refused::TooLarge),

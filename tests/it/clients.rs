@@ -277,20 +277,3 @@ fn every_must_and_should_of_graphql_over_http_passes() {
     let dev = Dev::start();
     passes(node.args([&dev.url("/graphql"), "dev-key-of-acme"]));
 }
-
-#[test]
-fn clients_of_subscriptions_follow_a_job_over_each_transport() {
-    let Some(mut node) = tool("npm/node_modules/ws").and_then(|_| node("follow.mjs")) else {
-        return;
-    };
-    let dev = Dev::start();
-    let http = reqwest::blocking::Client::new();
-    let create =
-        format!("mutation {{ createSingleCamJob(takeId: \"{SINGLECAM_TAKE}\") {{ id }} }}");
-    let body = serde_json::json!({"query": create}).to_string();
-    let request = http.post(dev.url("/graphql")).header("authorization", "dev-key-of-acme");
-    let made = request.header("content-type", "application/json").body(body).send().unwrap();
-    let made: serde_json::Value = serde_json::from_str(&made.text().unwrap()).unwrap();
-    let job = made["data"]["createSingleCamJob"]["id"].as_str().unwrap().to_owned();
-    passes(node.args([&dev.url("/graphql"), "dev-key-of-acme", &job]));
-}

@@ -59,6 +59,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "shared_state",
             "audit",
             "auth",
+            "limit",
             "jobs",
             "telemetry",
             "supervision",

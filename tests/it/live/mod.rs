@@ -1,9 +1,13 @@
 //! Apps that wait for a job: they hear of its changes, and Move is asked once for all of them.
 
+mod clients;
+mod load;
 mod long_polls;
+mod misbehaving;
 mod replicas;
 mod sockets;
 mod streams;
+mod wires;
 
 use std::time::Duration;
 

@@ -10,6 +10,7 @@ use super::{WAITING, passing};
 use crate::support::process::{Process, prepare};
 use crate::support::redis::Redis;
 use crate::support::{Setup, key};
+use crate::webhooks::{CONFIG, Sent, older, send};
 
 #[tokio::test]
 async fn what_one_replica_reads_whoever_listens_at_another_hears_of() {
@@ -37,6 +38,34 @@ async fn what_one_replica_reads_whoever_listens_at_another_hears_of() {
         event = passing(&two, stream.event()).await.unwrap();
     }
     assert!(one.sandbox.count("getJob") <= asked + 2, "one reads, and the other reads after it");
+}
+
+#[tokio::test]
+async fn a_listener_hears_of_events_at_another_replica_before_and_after_redis_died() {
+    let mut redis = Redis::start();
+    let config = CONFIG.to_owned() + &redis.config();
+    let (one, two) = Setup::new().tenant("acme", WAITING).config(config).start_two().await;
+    while one.metric("jobs_gateway_shared_state_ok").await != Some(1.0) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let job = one.create("acme", "{}").await;
+    let mut stream = Follower::open(&two, "acme", &job, SSE).await;
+    assert_eq!(stream.state().await, "NOT_STARTED");
+    one.sandbox.set_state(&job, State::Started);
+    send(&one, "msg_1", &job).await;
+    let next = tokio::time::timeout(Duration::from_secs(20), stream.state());
+    assert_eq!(next.await.unwrap(), "STARTED");
+    redis.kill();
+    one.sandbox.set_state(&job, State::Finished);
+    let event = Sent { id: "msg_2", ..Sent::GOOD };
+    let body = older("completed", &job);
+    assert_eq!(event.status(&one, &body).await, 503);
+    redis.restart();
+    while event.status(&one, &body).await != 204 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(passing(&two, stream.state()).await, "FINISHED");
+    assert_eq!(stream.event().await.unwrap(), "event: complete\ndata:\n\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

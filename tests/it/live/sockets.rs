@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use jobs_gateway::sandbox::State;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -13,13 +14,26 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use super::{WAITING, passing, with_a_running_job};
 use crate::support::{Setup, World, key};
 
-const FOLLOW: &str = "subscription($id: ID!) { jobUpdated(jobId: $id) { state } }";
+pub const FOLLOW: &str = "subscription($id: ID!) { jobUpdated(jobId: $id) { state } }";
 
-struct Socket(WebSocketStream<TcpStream>);
+/// A handshake as a browser makes it (RFC 6455, section 1.3).
+const HANDSHAKE: &[u8] =
+    b"GET /graphql HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Protocol: graphql-transport-ws\r\n\r\n";
+
+pub struct Socket(pub WebSocketStream<TcpStream>);
 
 impl Socket {
     async fn open(world: &World, protocol: &str, credential: Option<&str>) -> Self {
-        let mut request = format!("ws://{}/graphql", world.address).into_client_request().unwrap();
+        let stream = TcpStream::connect(world.address).await.unwrap();
+        Self::over(stream, protocol, credential).await
+    }
+
+    /// One over a connection that is there.
+    pub async fn over(stream: TcpStream, protocol: &str, credential: Option<&str>) -> Self {
+        let address = stream.peer_addr().unwrap();
+        let mut request = format!("ws://{address}/graphql").into_client_request().unwrap();
         let headers = request.headers_mut();
         if !protocol.is_empty() {
             headers.insert("sec-websocket-protocol", protocol.parse().unwrap());
@@ -27,30 +41,35 @@ impl Socket {
         if let Some(credential) = credential {
             headers.insert("authorization", credential.parse().unwrap());
         }
-        let stream = TcpStream::connect(world.address).await.unwrap();
         Self(tokio_tungstenite::client_async(request, stream).await.unwrap().0)
     }
 
     /// One that was acknowledged.
-    async fn acknowledged(world: &World, tenant: &str) -> Self {
-        let mut socket = Self::open(world, "graphql-transport-ws", None).await;
+    pub async fn acknowledged(world: &World, tenant: &str) -> Self {
+        let stream = TcpStream::connect(world.address).await.unwrap();
+        Self::acknowledged_over(stream, tenant).await
+    }
+
+    /// One that was acknowledged, over a connection that is there.
+    pub async fn acknowledged_over(stream: TcpStream, tenant: &str) -> Self {
+        let mut socket = Self::over(stream, "graphql-transport-ws", None).await;
         let payload = json!({"Authorization": format!("Bearer {}", key(tenant))});
         socket.say(&json!({"type": "connection_init", "payload": payload})).await;
         assert_eq!(socket.hear().await, json!({"type": "connection_ack"}));
         socket
     }
 
-    async fn say(&mut self, message: &Value) {
+    pub async fn say(&mut self, message: &Value) {
         self.0.send(Message::text(message.to_string())).await.unwrap();
     }
 
-    async fn subscribe(&mut self, id: &str, query: &str, job: &str) {
+    pub async fn subscribe(&mut self, id: &str, query: &str, job: &str) {
         let payload = json!({"query": query, "variables": {"id": job}});
         self.say(&json!({"id": id, "type": "subscribe", "payload": payload})).await;
     }
 
     /// The next message but pings; the code if it is closed.
-    async fn hear(&mut self) -> Value {
+    pub async fn hear(&mut self) -> Value {
         loop {
             match self.0.next().await {
                 Some(Ok(Message::Text(text))) => {
@@ -81,6 +100,31 @@ async fn a_socket_is_a_connection_and_strangers_shut_none_out_who_shows_a_key_at
     let mut own = Socket::open(&world, "graphql-transport-ws", Some(&credential)).await;
     own.say(&json!({"type": "connection_init"})).await;
     assert_eq!(own.hear().await, json!({"type": "connection_ack"}));
+}
+
+#[tokio::test]
+async fn a_stranger_that_does_not_say_who_it_is_keeps_no_browser_out() {
+    let (world, _) = with_a_running_job("").await;
+    let mut strangers = Vec::new();
+    for _ in 0..256 {
+        let mut stranger = TcpStream::connect(world.address).await.unwrap();
+        stranger.write_all(HANDSHAKE).await.unwrap();
+        // The answer is short, and comes in one piece.
+        assert!(stranger.read(&mut [0; 1024]).await.unwrap() > 0);
+        strangers.push(stranger);
+    }
+    // Whoever says who it is within a moment is one of these.
+    world.pass(Duration::from_secs(1)).await;
+    for _ in 0..3 {
+        Socket::acknowledged(&world, "acme").await;
+    }
+    for stranger in &mut strangers[..3] {
+        let mut close = [0; 4];
+        stranger.read_exact(&mut close).await.unwrap();
+        let code = u16::from_be_bytes([close[2], close[3]]);
+        // On a machine that is very slow its time may be over before.
+        assert!(close[0] == 0x88 && matches!(code, 1013 | 4408), "{code}");
+    }
 }
 
 #[tokio::test]
