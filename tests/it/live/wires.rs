@@ -206,6 +206,9 @@ impl Host {
     const OWN: &str = "10.213.7.1";
 
     fn start() -> Self {
+        // One may be left of a run that was killed.
+        let _ = Command::new("ip").args(["netns", "delete", Self::NAME]).output();
+        let _ = Command::new("ip").args(["link", "delete", "jgw-here"]).output();
         ip(&format!("netns add {}", Self::NAME));
         let host = Self;
         ip(&format!("link add jgw-here type veth peer name jgw-there netns {}", Self::NAME));
@@ -219,6 +222,7 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
+        ip("link delete jgw-here");
         ip(&format!("netns delete {}", Self::NAME));
     }
 }
