@@ -5,7 +5,7 @@ mod build;
 mod records;
 mod status;
 
-pub use build::{heart, upstream};
+pub use build::{heart, index_file, upstream};
 
 use std::future::Future;
 use std::io;

@@ -1,6 +1,6 @@
 //! Builds a gateway out of its configuration: each part, and then the whole.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -62,8 +62,8 @@ impl App {
             Some(shared) => jobs.sharing(Arc::clone(&shared.tier)),
             None => jobs,
         };
-        let jobs = match index(config) {
-            Some(index) => jobs.indexed_by(index),
+        let jobs = match index_file(config) {
+            Some(file) => jobs.indexed_by(Index::new(file)),
             None => jobs,
         };
         let journal = journal(config)?;
@@ -218,14 +218,15 @@ fn webhooks(
     Ok(Some(Arc::new(Webhooks::new(Arc::clone(service), jobs.clone(), store))))
 }
 
-/// Makes the index of jobs, which is opened in the background; none where nothing is kept on disk.
-fn index(config: &Config) -> Option<Index> {
+/// Returns the file of the index of jobs; `None` where nothing is kept on disk.
+#[must_use]
+pub fn index_file(config: &Config) -> Option<PathBuf> {
     let beside = match &config.idempotency.file {
         StoreFile::Named(file) | StoreFile::Usual(file) => Some(file.with_file_name("index.redb")),
         StoreFile::Memory => None,
     };
     let file = config.index.file.clone().or(beside);
-    file.filter(|_| config.index.enabled).map(Index::new)
+    file.filter(|_| config.index.enabled)
 }
 
 fn journal(config: &Config) -> Result<Journal, Error> {

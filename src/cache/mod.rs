@@ -24,6 +24,7 @@ mod presigned;
 mod responses;
 mod shared;
 mod sightings;
+mod touched;
 mod turn;
 mod versions;
 
@@ -34,6 +35,7 @@ pub use lifetime::{Lifetime, Phase, State};
 pub use responses::{CachedResponse, ResponseCache, ResponseKey, Root};
 pub use shared::{SharedEntry, SharedTier, Stamp};
 pub use sightings::Sightings;
+pub use touched::Touched;
 pub use turn::SharedTurn;
 pub use versions::Versions;
 

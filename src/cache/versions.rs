@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::{Hub, Key};
+use super::{Hub, Key, Touched};
 use crate::model::{Progress, TenantId, Version};
 
 /// The number of counters tenants have. Two tenants that share one cost each other fetches after a write
@@ -29,6 +29,7 @@ pub struct Versions {
     told_to_all: AtomicU64,
     hasher: RandomState,
     hub: Arc<Hub>,
+    touched: Touched,
 }
 
 /// The counters of the entities of which somebody holds a version. Nobody can tell the difference if one
@@ -66,6 +67,7 @@ impl Default for Versions {
             told_to_all: AtomicU64::new(0),
             hasher: RandomState::new(),
             hub: Arc::default(),
+            touched: Touched::default(),
         }
     }
 }
@@ -103,9 +105,16 @@ impl Versions {
         &self.hub
     }
 
+    /// Returns the jobs of which something was told lately.
+    #[must_use]
+    pub const fn touched(&self) -> &Touched {
+        &self.touched
+    }
+
     /// The entity was written, or may have been.
     pub fn forget_entity(&self, key: &Key) {
         self.count(key);
+        self.touched.note(&key.id);
         self.hub.changed(&key.tenant, &key.id);
     }
 

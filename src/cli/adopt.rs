@@ -15,6 +15,7 @@ use crate::audit::Journal;
 use crate::auth::operator;
 use crate::config::{self, Config};
 use crate::graphql::ApiError;
+use crate::index::notes;
 use crate::jobs::{self, Jobs, Standing};
 use crate::model::{
     CallRecord, Caller, Clock, EntityId, EntityKind, ErrorCode, Failure, Kind, RequestContext,
@@ -105,6 +106,11 @@ async fn adopt(args: &Args, loaded: &Loaded) -> Result<bool, Box<dyn std::error:
     journal.record(record).await;
     if !journal.flush(FLUSH).await {
         return Err("the records of it cannot be written".into());
+    }
+    if let Some(index) = app::index_file(config) {
+        let is_job = |id: &&EntityId| id.kind() == EntityKind::Job;
+        let adopted: Vec<_> = unclaimed.iter().filter(is_job).cloned().collect();
+        notes::leave(&index, &adopted)?;
     }
     // Whoever was let read it as nobody's is not any more.
     for own in policies.tenants() {

@@ -1,15 +1,16 @@
 //! The file of an index: opened, and thrown away as soon as it is in trouble.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use redb::Database;
 use tokio::sync::Notify;
 
-use super::{
-    AccountFingerprint, FoundPlace, JobPlace, JobRow, PlaceQuery, WalkProgress, WalkStep, tables,
-};
+use super::state::IndexState;
+use super::tables::{self, Compared};
+use super::{AccountFingerprint, FoundPlace, JobRow, PlaceQuery, WalkProgress, WalkStep};
+use crate::model::EntityId;
 use crate::redb_file::{OpenError, RedbFile};
 use crate::telemetry::listings;
 
@@ -20,8 +21,8 @@ const CACHE: usize = 16 << 20;
 /// moments after a later one. In microseconds.
 const OVERLAP: i64 = 60_000_000;
 
-/// The most jobs that are remembered for not having been where the index has them.
-const MOST_DOUBTS: usize = 1_000;
+/// The age at which a job that a page does not hold is no latecomer, in microseconds.
+const SETTLED: i64 = 600_000_000;
 
 /// The index is not there, or no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -46,20 +47,8 @@ struct Inner {
     file: RedbFile,
     /// Held by whoever changes rows and progress.
     writing: Mutex<()>,
-    standing: Mutex<Standing>,
+    state: Mutex<IndexState>,
     wanted: Notify,
-}
-
-/// The knowledge of the file, so that nobody has to read it for that.
-#[derive(Debug, Default)]
-struct Standing {
-    is_open: bool,
-    is_wanted: bool,
-    progress: WalkProgress,
-    /// The account that was seen to have these jobs, since the file was opened.
-    account: Option<AccountFingerprint>,
-    /// Jobs that were not where the index has them.
-    doubts: BTreeSet<JobPlace>,
 }
 
 fn lock<T>(guard: Result<T, PoisonError<T>>) -> T {
@@ -70,18 +59,24 @@ impl Index {
     /// An index that is not open yet. One whose file is there is wanted.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
-        let standing = Standing { is_wanted: path.exists(), ..Standing::default() };
+        let state = IndexState::new(path.exists());
         Self(Arc::new(Inner {
             file: RedbFile::new(path).with_cache(CACHE),
             writing: Mutex::default(),
-            standing: Mutex::new(standing),
+            state: Mutex::new(state),
             wanted: Notify::new(),
         }))
     }
 
+    /// Its file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.0.file.path()
+    }
+
     /// Somebody would be better off with an index.
     pub fn want(&self) {
-        if !std::mem::replace(&mut self.0.standing().is_wanted, true) {
+        if !std::mem::replace(&mut self.0.state().is_wanted, true) {
             self.0.wanted.notify_one();
         }
     }
@@ -98,55 +93,63 @@ impl Index {
 
     /// Waits until somebody wants it.
     pub async fn wanted(&self) {
-        while !self.0.standing().is_wanted {
+        while !self.0.state().is_wanted {
             self.0.wanted.notified().await;
         }
     }
 
-    /// A job may not be where the index has it. No more than [`MOST_DOUBTS`] are remembered.
-    pub fn doubt(&self, place: JobPlace) {
-        let mut standing = self.0.standing();
-        if standing.doubts.len() < MOST_DOUBTS {
-            standing.doubts.insert(place);
-        }
+    /// A job may not be where the index has it.
+    pub fn doubt(&self, job: &str) {
+        self.0.state().doubt(job);
     }
 
-    /// Takes some of the jobs that may not be where the index has them.
+    /// Takes one of the jobs that may not be where the index has them.
     #[must_use]
-    pub fn doubts(&self, most: usize) -> Vec<JobPlace> {
-        let mut standing = self.0.standing();
-        std::iter::from_fn(|| standing.doubts.pop_first()).take(most).collect()
+    pub fn next_doubt(&self) -> Option<String> {
+        self.0.state().next_doubt()
     }
 
     /// Returns true if there are any.
     #[must_use]
     pub fn has_doubts(&self) -> bool {
-        !self.0.standing().doubts.is_empty()
+        self.0.state().has_doubts()
+    }
+
+    /// A job was seen outside of any page, when it was made or read. Whoever looks for places finds it from now on.
+    pub fn see(&self, account: AccountFingerprint, row: JobRow) {
+        self.0.state().see(account, row);
     }
 
     /// Returns true if the file is open.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.0.standing().is_open
+        self.0.state().is_open
     }
 
     /// Returns a copy of the walk's progress.
     #[must_use]
     pub fn progress(&self) -> WalkProgress {
-        self.0.standing().progress.clone()
+        self.0.state().progress.clone()
     }
 
     /// Returns true if the jobs were seen to be this account's.
     #[must_use]
     pub fn is_of(&self, account: AccountFingerprint) -> bool {
-        self.0.standing().account == Some(account)
+        self.0.state().account == Some(account)
     }
 
     /// Returns the moment up to which every job of this account is in the index; `None` if it cannot be told.
     #[must_use]
     pub fn complete_to(&self, account: AccountFingerprint) -> Option<i64> {
-        let standing = self.0.standing();
-        standing.progress.complete_to.filter(|_| standing.account == Some(account))
+        let state = self.0.state();
+        state.progress.complete_to.filter(|_| state.account == Some(account))
+    }
+
+    /// Returns the moment at which it was seen last that no newer job is missing; `None` if that was not seen since the
+    /// file was opened.
+    #[must_use]
+    pub fn joined_at(&self) -> Option<Timestamp> {
+        self.0.state().joined_at
     }
 
     /// Opens the file; one that is no index, or damaged, is made anew.
@@ -174,19 +177,18 @@ impl Index {
     /// [`IndexLost`], also where it was another's: then it has to be opened again.
     pub async fn claim(&self, account: AccountFingerprint, client: &str) -> Result<(), IndexLost> {
         let client = client.to_owned();
-        self.change(true, move |standing| {
-            match &standing.progress.client {
+        self.change(move |state| {
+            match &state.progress.client {
                 Some(known) if *known != client => return Err("account"),
-                _ => standing.progress.client = Some(client),
+                _ => state.progress.client = Some(client),
             }
-            standing.account = Some(account);
+            state.account = Some(account);
             Ok(())
         })
         .await
     }
 
-    /// Takes in a page of the walk. Returns the places of jobs that should be on it and are not, of those created before
-    /// `settled` (in microseconds since 1970).
+    /// Takes in a page of the walk. Returns the ids of jobs that should be on it and are not.
     ///
     /// # Errors
     /// [`IndexLost`].
@@ -195,8 +197,9 @@ impl Index {
         account: AccountFingerprint,
         rows: Vec<JobRow>,
         step: WalkStep,
-        settled: i64,
-    ) -> Result<Vec<JobPlace>, IndexLost> {
+        now: Timestamp,
+    ) -> Result<Vec<String>, IndexLost> {
+        let settled = now.as_microsecond().saturating_sub(SETTLED);
         // The first page begins with the first job, and behind the last one there is none.
         let from = if step.from.is_none() { Some(i64::MIN) } else { self.progress().read_to };
         let to = if step.next.is_none() { None } else { step.read_to };
@@ -204,21 +207,26 @@ impl Index {
         self.run(move |inner, database| {
             let _writing = lock(inner.writing.lock());
             let mut progress = inner.progress_of(account)?;
-            progress.take(step);
+            let is_end = progress.take(step, now.as_microsecond());
             let absent = match from {
                 Some(from) => tables::absent(database, (from, to), &rows)?,
                 None => Vec::new(),
             };
-            let news = tables::news(database, rows)?;
-            tables::write(database, &news, &[], &progress, true)?;
-            inner.standing().progress = progress;
+            let Compared { news, .. } = tables::compare(database, rows)?;
+            tables::write(database, &news, &[], Some(&progress), true)?;
+            let mut state = inner.state();
+            state.progress = progress;
+            if is_end {
+                state.joined_at = Some(now);
+            }
             Ok(absent)
         })
         .await
     }
 
-    /// Takes in the newest jobs of the account: all that were created since `oldest` (in microseconds since 1970), or
-    /// all there are.
+    /// Takes in the newest jobs of the account, as it was at a moment: all that were created since `oldest` (in
+    /// microseconds since 1970), or all there are. If none of the known jobs is among them where some should be, the
+    /// account is another one, and the index is thrown away.
     ///
     /// # Errors
     /// [`IndexLost`].
@@ -227,23 +235,31 @@ impl Index {
         account: AccountFingerprint,
         rows: Vec<JobRow>,
         oldest: Option<i64>,
+        now: Timestamp,
     ) -> Result<Extended, IndexLost> {
         self.run(move |inner, database| {
             // Most of the time there is nothing new, and nobody has to wait for his turn.
             let newest = rows.iter().map(|row| row.place.created).max();
-            let news = tables::news(database, rows)?;
+            let Compared { news, known } = tables::compare(database, rows)?;
             let _writing = lock(inner.writing.lock());
             let mut progress = inner.progress_of(account)?;
             let Some(complete_to) = progress.complete_to else { return Ok(Extended::Gap) };
-            if oldest.is_some_and(|oldest| oldest > complete_to.saturating_sub(OVERLAP)) {
+            let overlap = complete_to.saturating_sub(OVERLAP);
+            if oldest.is_some_and(|oldest| oldest > overlap) {
                 return Ok(Extended::Gap);
             }
-            let newest = newest.unwrap_or(complete_to).max(complete_to);
+            if known == 0 && tables::has_any(database, (oldest.unwrap_or(i64::MIN), overlap))? {
+                return Err(Trouble::Useless("account"));
+            }
+            // A job of the future would hide that others are missing before it.
+            let newest = newest.unwrap_or(complete_to).min(now.as_microsecond()).max(complete_to);
             if !news.is_empty() || newest != complete_to {
                 progress.complete_to = Some(newest);
-                tables::write(database, &news, &[], &progress, false)?;
-                inner.standing().progress = progress;
+                tables::write(database, &news, &[], Some(&progress), false)?;
             }
+            let mut state = inner.state();
+            state.progress = progress;
+            state.joined_at = state.joined_at.max(Some(now));
             Ok(Extended::Joined)
         })
         .await
@@ -256,13 +272,13 @@ impl Index {
     pub async fn correct(
         &self,
         account: AccountFingerprint,
-        gone: Vec<JobPlace>,
+        gone: Vec<String>,
         rows: Vec<JobRow>,
     ) -> Result<(), IndexLost> {
         self.run(move |inner, database| {
             let _writing = lock(inner.writing.lock());
-            let progress = inner.progress_of(account)?;
-            tables::write(database, &rows, &gone, &progress, true)?;
+            inner.progress_of(account)?;
+            tables::write(database, &rows, &gone, None, true)?;
             Ok(())
         })
         .await
@@ -273,8 +289,8 @@ impl Index {
     /// # Errors
     /// [`IndexLost`].
     pub async fn fall_behind(&self) -> Result<(), IndexLost> {
-        self.change(true, |standing| {
-            standing.progress.fall_behind();
+        self.change(|state| {
+            state.progress.fall_behind();
             Ok(())
         })
         .await
@@ -285,8 +301,8 @@ impl Index {
     /// # Errors
     /// [`IndexLost`].
     pub async fn begin_again(&self) -> Result<(), IndexLost> {
-        self.change(true, |standing| {
-            standing.progress.begin_again();
+        self.change(|state| {
+            state.progress.begin_again();
             Ok(())
         })
         .await
@@ -297,7 +313,23 @@ impl Index {
     /// # Errors
     /// [`IndexLost`].
     pub async fn find(&self, query: PlaceQuery) -> Result<Vec<FoundPlace>, IndexLost> {
-        self.run(move |_, database| tables::find(database, &query).map_err(Trouble::from)).await
+        self.run(move |inner, database| {
+            inner.take_in_seen(database)?;
+            Ok(tables::find(database, &query)?)
+        })
+        .await
+    }
+
+    /// Picks the jobs that are filed under no tenant, or not at all.
+    ///
+    /// # Errors
+    /// [`IndexLost`].
+    pub async fn not_filed(&self, jobs: Vec<EntityId>) -> Result<Vec<EntityId>, IndexLost> {
+        self.run(move |inner, database| {
+            inner.take_in_seen(database)?;
+            Ok(tables::not_filed(database, jobs)?)
+        })
+        .await
     }
 
     /// Counts the rows.
@@ -308,20 +340,19 @@ impl Index {
         self.run(|_, database| tables::count(database).map_err(Trouble::from)).await
     }
 
-    /// Changes the standing, and the progress in the file with it.
+    /// Changes the state, and the progress in the file with it.
     async fn change(
         &self,
-        durably: bool,
-        change: impl FnOnce(&mut Standing) -> Result<(), &'static str> + Send + 'static,
+        change: impl FnOnce(&mut IndexState) -> Result<(), &'static str> + Send + 'static,
     ) -> Result<(), IndexLost> {
         self.run(move |inner, database| {
             let _writing = lock(inner.writing.lock());
             let progress = {
-                let mut standing = inner.standing();
-                change(&mut standing).map_err(Trouble::Useless)?;
-                standing.progress.clone()
+                let mut state = inner.state();
+                change(&mut state).map_err(Trouble::Useless)?;
+                state.progress.clone()
             };
-            tables::write(database, &[], &[], &progress, durably)?;
+            tables::write(database, &[], &[], Some(&progress), true)?;
             Ok(())
         })
         .await
@@ -335,8 +366,7 @@ impl Index {
         let inner = Arc::clone(&self.0);
         let done = tokio::task::spawn_blocking(move || {
             let done = inner.file.with(|database| task(&inner, database));
-            let done = done.unwrap_or(Err(Trouble::NotNow));
-            done.map_err(|trouble| {
+            done.unwrap_or(Err(Trouble::NotNow)).map_err(|trouble| {
                 match trouble {
                     Trouble::NotNow => {}
                     Trouble::Useless(reason) => inner.lose(reason),
@@ -373,15 +403,29 @@ impl From<redb::Error> for Trouble {
 }
 
 impl Inner {
-    fn standing(&self) -> MutexGuard<'_, Standing> {
-        lock(self.standing.lock())
+    fn state(&self) -> MutexGuard<'_, IndexState> {
+        lock(self.state.lock())
     }
 
     /// Returns the progress, if it is about this account.
     fn progress_of(&self, account: AccountFingerprint) -> Result<WalkProgress, Trouble> {
-        let standing = self.standing();
-        let is_of = standing.is_open && standing.account == Some(account);
-        is_of.then(|| standing.progress.clone()).ok_or(Trouble::NotNow)
+        let state = self.state();
+        let is_of = state.is_open && state.account == Some(account);
+        is_of.then(|| state.progress.clone()).ok_or(Trouble::NotNow)
+    }
+
+    /// Takes in the jobs that were seen outside of pages.
+    fn take_in_seen(&self, database: &Database) -> Result<(), Trouble> {
+        if !self.state().has_seen() {
+            return Ok(());
+        }
+        let _writing = lock(self.writing.lock());
+        let seen = self.state().take_seen();
+        let Compared { news, .. } = tables::compare(database, seen)?;
+        if !news.is_empty() {
+            tables::write(database, &news, &[], None, false)?;
+        }
+        Ok(())
     }
 
     fn open(&self) -> Result<(), OpenError> {
@@ -396,9 +440,8 @@ impl Inner {
                 self.read()?.unwrap_or_default()
             }
         };
-        let mut standing = self.standing();
-        let is_wanted = standing.is_wanted;
-        *standing = Standing { is_open: true, is_wanted, progress, ..Standing::default() };
+        let mut state = self.state();
+        *state = state.opened(progress);
         Ok(())
     }
 
@@ -411,9 +454,8 @@ impl Inner {
     /// Throws the file away.
     fn lose(&self, reason: &'static str) {
         {
-            let mut standing = self.standing();
-            let is_wanted = standing.is_wanted;
-            *standing = Standing { is_wanted, ..Standing::default() };
+            let mut state = self.state();
+            *state = state.anew();
         }
         if let Err(error) = self.file.remove() {
             tracing::warn!(%error, "the file of the index cannot be removed");

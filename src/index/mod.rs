@@ -15,7 +15,9 @@
 //! from it. A file that cannot be read is thrown away and filled anew.
 
 mod file;
+pub mod notes;
 mod progress;
+mod state;
 mod tables;
 
 use std::num::NonZeroU32;

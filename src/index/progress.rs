@@ -30,21 +30,24 @@ pub struct WalkStep {
 }
 
 impl WalkProgress {
-    /// Takes a step, unless the walk was sent elsewhere meanwhile.
-    pub(super) fn take(&mut self, step: WalkStep) {
+    /// Takes a step that was made by a moment, unless the walk was sent elsewhere meanwhile. Returns true if that is
+    /// its end.
+    pub(super) fn take(&mut self, step: WalkStep, now: i64) -> bool {
         let WalkStep { from, next, read_to } = step;
         if self.next != from {
-            return;
+            return false;
         }
         let read_to = read_to.or(self.read_to);
-        if next.is_some() {
-            (self.next, self.read_to) = (next, read_to);
-        } else {
-            // The account may have no job at all.
-            let end = read_to.unwrap_or(i64::MIN);
+        let is_end = next.is_none();
+        if is_end {
+            // The account may have no job at all. A job of the future would hide that others are missing before it.
+            let end = read_to.unwrap_or(i64::MIN).min(now);
             self.complete_to = Some(self.complete_to.map_or(end, |known| known.max(end)));
             (self.tail, self.next, self.read_to) = (from, None, None);
+        } else {
+            (self.next, self.read_to) = (next, read_to);
         }
+        is_end
     }
 
     /// Jobs are missing at the end: the walk goes on from where the last one ended.
@@ -72,17 +75,17 @@ mod tests {
     #[test]
     fn nothing_is_complete_before_the_walk_is_at_its_end_and_a_gap_sends_it_to_its_last_page() {
         let mut progress = WalkProgress::default();
-        progress.take(step(None, Some("b"), 10));
+        progress.take(step(None, Some("b"), 10), 25);
         assert_eq!(progress.complete_to, None);
-        progress.take(step(None, Some("c"), 10));
+        progress.take(step(None, Some("c"), 10), 25);
         assert_eq!(progress.next.as_deref(), Some("b"), "a step from elsewhere is none");
-        progress.take(step(Some("b"), None, 20));
+        progress.take(step(Some("b"), None, 20), 25);
         assert_eq!(progress.complete_to, Some(20));
         progress.fall_behind();
         assert_eq!((progress.complete_to, progress.next.as_deref()), (None, Some("b")));
-        progress.take(step(None, Some("x"), 5));
+        progress.take(step(None, Some("x"), 5), 25);
         assert_eq!(progress.next.as_deref(), Some("b"), "nor is one that was under way");
-        progress.take(step(Some("b"), None, 30));
-        assert_eq!(progress.complete_to, Some(30));
+        progress.take(step(Some("b"), None, 30), 25);
+        assert_eq!(progress.complete_to, Some(25), "no later than now");
     }
 }

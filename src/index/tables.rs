@@ -9,6 +9,7 @@ use redb::{
 };
 
 use super::{Filed, FoundPlace, JobPlace, JobRow, PlaceQuery, WalkProgress};
+use crate::model::{EntityId, TenantId};
 
 /// Jobs by owner, creation and id.
 const OF_OWNER: TableDefinition<'_, (&str, i64, &str), ()> = TableDefinition::new("of_owner");
@@ -19,16 +20,20 @@ const OF_TAKE: TableDefinition<'_, (&str, &str, i64, &str), ()> = TableDefinitio
 /// The owner and the take of each job, by creation and id.
 const JOBS: TableDefinition<'_, (i64, &str), (&str, &str)> = TableDefinition::new("jobs");
 
+/// The creation of each job.
+const CREATED: TableDefinition<'_, &str, i64> = TableDefinition::new("created");
+
 /// The progress, as JSON.
 const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
 
 /// The name of the progress, which changes with the form of the tables.
-const PROGRESS: &str = "progress 1";
+const PROGRESS: &str = "progress 2";
 
 struct Tables<'a> {
     of_owner: Table<'a, (&'static str, i64, &'static str), ()>,
     of_take: Table<'a, (&'static str, &'static str, i64, &'static str), ()>,
     jobs: Table<'a, (i64, &'static str), (&'static str, &'static str)>,
+    created: Table<'a, &'static str, i64>,
     state: Table<'a, &'static str, &'static [u8]>,
 }
 
@@ -38,25 +43,30 @@ impl<'a> Tables<'a> {
             of_owner: begun.open_table(OF_OWNER)?,
             of_take: begun.open_table(OF_TAKE)?,
             jobs: begun.open_table(JOBS)?,
+            created: begun.open_table(CREATED)?,
             state: begun.open_table(STATE)?,
         })
     }
 
     fn put(&mut self, row: &JobRow) -> Result<(), redb::Error> {
         let JobRow { place: JobPlace { created, id }, owner, take } = row;
-        self.remove(&row.place)?;
+        self.remove(id)?;
         let owner = owner.as_str();
         self.of_owner.insert((owner, *created, &**id), ())?;
         self.of_take.insert((owner, &**take, *created, &**id), ())?;
         self.jobs.insert((*created, &**id), (owner, &**take))?;
+        self.created.insert(&**id, *created)?;
         Ok(())
     }
 
-    fn remove(&mut self, JobPlace { created, id }: &JobPlace) -> Result<(), redb::Error> {
-        if let Some(known) = self.jobs.remove((*created, &**id))? {
+    fn remove(&mut self, id: &str) -> Result<(), redb::Error> {
+        let Some(created) = self.created.remove(id)?.map(|created| created.value()) else {
+            return Ok(());
+        };
+        if let Some(known) = self.jobs.remove((created, id))? {
             let (owner, take) = known.value();
-            self.of_owner.remove((owner, *created, &**id))?;
-            self.of_take.remove((owner, take, *created, &**id))?;
+            self.of_owner.remove((owner, created, id))?;
+            self.of_take.remove((owner, take, created, id))?;
         }
         Ok(())
     }
@@ -88,12 +98,12 @@ pub fn prepare(database: &Database) -> Result<Option<WalkProgress>, redb::Error>
     Ok(progress)
 }
 
-/// Writes rows, takes others away, and notes the progress, all or nothing. With `durably` it is on disk afterwards.
+/// Writes rows, takes jobs away, and notes the progress, all or nothing. With `durably` it is on disk afterwards.
 pub fn write(
     database: &Database,
     rows: &[JobRow],
-    gone: &[JobPlace],
-    progress: &WalkProgress,
+    gone: &[String],
+    progress: Option<&WalkProgress>,
     durably: bool,
 ) -> Result<(), redb::Error> {
     let mut begun = database.begin_write()?;
@@ -104,34 +114,69 @@ pub fn write(
     }
     {
         let mut tables = Tables::open(&begun)?;
-        for place in gone {
-            tables.remove(place)?;
+        for id in gone {
+            tables.remove(id)?;
         }
         for row in rows {
             tables.put(row)?;
         }
-        tables.set(progress)?;
+        if let Some(progress) = progress {
+            tables.set(progress)?;
+        }
     }
     begun.commit()?;
     Ok(())
 }
 
-/// Picks the rows that are not in the tables as they are.
-pub fn news(database: &Database, rows: Vec<JobRow>) -> Result<Vec<JobRow>, redb::Error> {
+/// Rows beside those of the tables.
+#[derive(Debug, Default)]
+pub struct Compared {
+    /// Those that are not there as they are.
+    pub news: Vec<JobRow>,
+    /// The number of jobs that are there, as they are or not.
+    pub known: usize,
+}
+
+/// Compares rows with those of the tables.
+pub fn compare(database: &Database, rows: Vec<JobRow>) -> Result<Compared, redb::Error> {
     let jobs = database.begin_read()?.open_table(JOBS)?;
-    let mut news = Vec::new();
+    let mut compared = Compared::default();
     for row in rows {
         let known = jobs.get((row.place.created, &*row.place.id))?;
-        let is_known = known.is_some_and(|known| {
+        compared.known += usize::from(known.is_some());
+        let is_same = known.is_some_and(|known| {
             let (owner, take) = known.value();
             let is_still = owner == Filed::Unreadable.as_str() && row.owner == Filed::Unknown;
             take == row.take && (owner == row.owner.as_str() || is_still)
         });
-        if !is_known {
-            news.push(row);
+        if !is_same {
+            compared.news.push(row);
         }
     }
-    Ok(news)
+    Ok(compared)
+}
+
+/// Returns true if any job was created between two moments, the latter excluded.
+pub fn has_any(database: &Database, (from, to): (i64, i64)) -> Result<bool, redb::Error> {
+    let jobs = database.begin_read()?.open_table(JOBS)?;
+    Ok(from < to && jobs.range((from, "")..(to, ""))?.next().transpose()?.is_some())
+}
+
+/// Picks the jobs that are filed under no tenant, or not at all.
+pub fn not_filed(database: &Database, ids: Vec<EntityId>) -> Result<Vec<EntityId>, redb::Error> {
+    let begun = database.begin_read()?;
+    let (created, jobs) = (begun.open_table(CREATED)?, begun.open_table(JOBS)?);
+    let mut found = Vec::new();
+    for id in ids {
+        let known = match created.get(id.as_str())? {
+            Some(created) => jobs.get((created.value(), id.as_str()))?,
+            None => None,
+        };
+        if known.is_none_or(|known| TenantId::parse(known.value().0).is_err()) {
+            found.push(id);
+        }
+    }
+    Ok(found)
 }
 
 /// Finds those that were created between two moments, both excluded, and are not among `present`.
@@ -139,7 +184,7 @@ pub fn absent(
     database: &Database,
     (from, to): (i64, i64),
     present: &[JobRow],
-) -> Result<Vec<JobPlace>, redb::Error> {
+) -> Result<Vec<String>, redb::Error> {
     let present: HashSet<&str> = present.iter().map(|row| &*row.place.id).collect();
     let jobs = database.begin_read()?.open_table(JOBS)?;
     let mut absent = Vec::new();
@@ -148,9 +193,9 @@ pub fn absent(
     }
     for known in jobs.range((from + 1, "")..(to, ""))? {
         let (key, _) = known?;
-        let (created, id) = key.value();
+        let (_, id) = key.value();
         if !present.contains(id) {
-            absent.push(JobPlace { created, id: id.to_owned() });
+            absent.push(id.to_owned());
         }
     }
     Ok(absent)

@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::index::JobRow;
 use crate::model::{Before, Caller, EntityId, EntityKind, RequestContext, Trail};
 use crate::upstream::{self, Call, Creation, Entity, FieldError};
 
@@ -9,7 +10,7 @@ use super::look::Tried;
 use super::ownership::{Held, Place};
 use super::sending::{begin, done, not_done};
 use super::{Answer, Error, Jobs, Owned, Wanted};
-use super::{arguments, envelope};
+use super::{arguments, envelope, pages, rows};
 
 impl Jobs {
     /// Creates something of the caller's tenant: its metadata goes upstream in an envelope. What an
@@ -53,7 +54,7 @@ impl Jobs {
         if let (&Before::Unknown { since, is_certain }, Some(mark)) = (before, &mark) {
             let tried = Tried { since, is_certain };
             if let Some(id) = self.find_made(request, trail, kind, take, mark, tried).await? {
-                self.made(request, trail, &id).await;
+                self.made(request, trail, &id, None).await;
                 return self.read_written(request, trail, id.as_str(), wanted).await;
             }
             not_done(trail);
@@ -74,7 +75,8 @@ impl Jobs {
             let answer = self.written(caller, kind, Held::ByNobody, entity, errors)?;
             let id = answer.value.entity().id().and_then(|id| EntityId::parse(kind, &id).ok());
             if let Some(id) = id {
-                self.made(request, trail, &id).await;
+                let row = rows::of_created(answer.value.entity(), &tenant.id, take);
+                self.made(request, trail, &id, row).await;
                 return Ok(answer);
             }
         }
@@ -85,13 +87,24 @@ impl Jobs {
             None => None,
         };
         let id = found.ok_or(Error::Refused(reply.errors))?;
-        self.made(request, trail, &id).await;
+        self.made(request, trail, &id, None).await;
         self.read_written(request, trail, id.as_str(), wanted).await
     }
 
-    /// Notes what was created.
-    async fn made(&self, request: &RequestContext, trail: &Trail, id: &EntityId) {
+    /// Notes what was created; the index learns of it, by its row if that is known.
+    async fn made(
+        &self,
+        request: &RequestContext,
+        trail: &Trail,
+        id: &EntityId,
+        row: Option<JobRow>,
+    ) {
         let tenant = &request.caller.tenant;
+        match (&self.index, row) {
+            (Some(index), Some(row)) => index.see(pages::fingerprint(&tenant.account), row),
+            (Some(index), None) if id.kind() == EntityKind::Job => index.doubt(id.as_str()),
+            _ => {}
+        }
         done(trail, id);
         self.prove(tenant, id);
         self.forget(&tenant.id, Some(id)).await;

@@ -15,7 +15,8 @@ use crate::model::{
 use crate::upstream::{self, Call, Entity, EntityDocument, FieldError, Reply};
 
 use super::needs::Needed;
-use super::{Error, Jobs, Owned, Seat};
+use super::ownership::Place;
+use super::{Error, Jobs, Owned, Seat, pages, rows};
 
 /// The time for which the catalogue stays fresh.
 const CATALOGUE_FRESH: Duration = Duration::from_mins(10);
@@ -112,6 +113,9 @@ impl Jobs {
             .as_ref()
             .filter(|_| stamp.is_some())
             .map(|entity| entity.json().root().raw().to_owned());
+        if let Some(entity) = &value {
+            self.show_to_index(tenant, id, entity, &errors);
+        }
         let found = match value {
             Some(entity) => self.owned(&request.caller, id, entity, &errors),
             None => Err(Box::pin(self.refusal(&request, &trail, id, errors.clone())).await),
@@ -148,6 +152,19 @@ impl Jobs {
             self.cache.put(key.clone(), Arc::clone(&entry), now);
         }
         Ok(Fetched { entry, errors: errors.into(), status: CacheStatus::Miss })
+    }
+
+    /// Has the index learn of a job that Move answered with: at once if the answer tells its place, else when whoever
+    /// keeps the index finds that it is not filed.
+    fn show_to_index(&self, tenant: &Tenant, id: &EntityId, job: &Entity, errors: &[FieldError]) {
+        let Some(index) = self.index.as_ref().filter(|index| index.is_open()) else { return };
+        if id.kind() != EntityKind::Job || !tenant.account.is_shared() {
+            return;
+        }
+        match rows::of_job(job, errors, Place::Root).filter(|_| errors.is_empty()) {
+            Some(row) => index.see(pages::fingerprint(&tenant.account), row),
+            None => self.versions.touched().note(id),
+        }
     }
 
     /// Tells those who listen to a job what is known of it now.

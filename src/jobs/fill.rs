@@ -7,18 +7,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::ownership::{self, Place};
-use super::{Jobs, needs, pages};
-use crate::index::{AccountFingerprint, Filed, Index, JobPlace, JobRow, OpenError, WalkStep};
-use crate::model::{Account, EntityId, EntityKind, RootField};
+use super::newest::{NotJoined, Reader, lister};
+use super::ownership::Place;
+use super::{Jobs, needs, pages, rows};
+use crate::index::{AccountFingerprint, Filed, Index, OpenError, WalkStep, notes};
+use crate::model::{Account, EntityId, EntityKind};
 use crate::telemetry::{self, listings};
 use crate::types::SortDirection;
 use crate::upstream::{
     self, After, Call, Entity, EntityDocument, EntityPage, ErrorKind, FieldError, Listing, Object,
-    PathSegment, Reply,
+    Reply,
 };
 
 /// The number of jobs on a page.
@@ -39,9 +39,6 @@ const MOST_REFUSED: u32 = 3;
 /// The time between two pages once the index is complete.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 
-/// The age at which a job that a page does not hold is no latecomer, in microseconds.
-const SETTLED: i64 = 600_000_000;
-
 /// Why there was no step.
 #[derive(Debug, thiserror::Error)]
 enum Stopped {
@@ -54,9 +51,15 @@ enum Stopped {
     /// Move's answer cannot be indexed.
     #[error("Move's page of jobs cannot be read whole")]
     Unreadable,
+    /// The word that was left for it cannot be had.
+    #[error("the ids of adopted jobs beside the index cannot be read")]
+    Notes(#[source] std::io::Error),
     /// The index is not there.
     #[error(transparent)]
     Lost(#[from] crate::index::IndexLost),
+    /// The newest jobs cannot be joined.
+    #[error(transparent)]
+    Newest(#[from] NotJoined),
     /// The file cannot be had.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -67,6 +70,8 @@ impl Jobs {
     /// time between two calls.
     pub async fn keep_index(&self, account: impl Fn() -> Option<Arc<Account>>, pause: Duration) {
         let Some(index) = &self.index else { return std::future::pending().await };
+        // From now on it is noted which jobs are written and read.
+        drop(self.versions.touched().take());
         index.wanted().await;
         tokio::time::sleep(FIRST_PAUSE).await;
         let (mut size, mut refused, mut again) = (PAGE, 0, AGAIN);
@@ -117,11 +122,31 @@ impl Jobs {
         if !index.is_of(fingerprint) {
             return self.claim(index, account, fingerprint).await;
         }
-        if let Some(place) = index.doubts(1).pop() {
-            return self.look_again(index, account, place).await;
+        if let Some(job) = index.next_doubt() {
+            let looked = self.look_again(index, account, &job).await;
+            if let Err(Stopped::Upstream(_)) = looked {
+                index.doubt(&job);
+            }
+            return looked;
         }
+        let is_sweep = index.progress().complete_to.is_some();
+        if is_sweep {
+            self.heed_notes(index, account).await?;
+            self.keep_up(index, account).await?;
+        }
+        self.walk_on(index, account, size, is_sweep).await
+    }
+
+    /// Reads the next page of the walk.
+    async fn walk_on(
+        &self,
+        index: &Index,
+        account: &Account,
+        size: i32,
+        is_sweep: bool,
+    ) -> Result<(), Stopped> {
+        let fingerprint = pages::fingerprint(account);
         let progress = index.progress();
-        let is_sweep = progress.complete_to.is_some();
         listings::index_call(if is_sweep { "sweep" } else { "backfill" });
         let after = progress.next.as_deref();
         let oldest_first = Some(SortDirection::Asc);
@@ -130,7 +155,7 @@ impl Jobs {
         let Reply { value, errors, .. } =
             self.ask_in_background::<EntityPage>(account, &call).await?;
         let page = value.ok_or(Stopped::Refused)?;
-        let rows = rows(&page, &errors).ok_or(Stopped::Unreadable)?;
+        let rows = rows::of_page(&page, &errors).ok_or(Stopped::Unreadable)?;
         let next = match page.after() {
             After::Cursor(next) => Some(next.into_owned()),
             After::Last => None,
@@ -138,15 +163,56 @@ impl Jobs {
         };
         let read_to = rows.iter().map(|row| row.place.created).max();
         let is_last = next.is_none();
+        if is_last {
+            // The end says that no job is missing: of this account.
+            self.claim(index, account, fingerprint).await?;
+        }
         let step = WalkStep { from: progress.next, next, read_to };
-        let settled = self.clock.now().as_microsecond().saturating_sub(SETTLED);
-        let absent = index.fill(fingerprint, rows, step, settled).await?;
+        let absent = index.fill(fingerprint, rows, step, self.clock.now()).await?;
         if is_last && !is_sweep {
             let jobs = index.count().await?;
             tracing::info!(jobs, "the index of jobs is complete");
         }
-        for place in absent {
-            index.doubt(place);
+        for job in absent {
+            index.doubt(&job);
+        }
+        Ok(())
+    }
+
+    /// Joins the newest jobs, unless a listing just did, and asks for those that were written through the gateway and
+    /// are not filed all the same.
+    async fn keep_up(&self, index: &Index, account: &Account) -> Result<(), Stopped> {
+        let fingerprint = pages::fingerprint(account);
+        let age = index.joined_at().map(|at| self.clock.now() - at);
+        let is_recent =
+            age.and_then(|age| Duration::try_from(age).ok()).is_some_and(|age| age < SWEEP_EVERY);
+        if !is_recent {
+            match self.join_newest(index, fingerprint, Reader::Keeper(account)).await {
+                // The walk goes there; and smaller pages hold what this one does.
+                Ok(()) | Err(NotJoined::Behind) => {}
+                Err(NotJoined::Upstream(error))
+                    if matches!(error.kind(), ErrorKind::TooLarge(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let touched = self.versions.touched().take();
+        for job in index.not_filed(touched).await? {
+            index.doubt(job.as_str());
+        }
+        Ok(())
+    }
+
+    /// Asks for the jobs that another process gave an owner.
+    async fn heed_notes(&self, index: &Index, account: &Account) -> Result<(), Stopped> {
+        let adopted = notes::take(index.path()).map_err(Stopped::Notes)?;
+        for job in &adopted {
+            match self.look_again(index, account, job).await {
+                Ok(()) | Err(Stopped::Unreadable) => {}
+                Err(stopped) => return Err(stopped),
+            }
+        }
+        if !adopted.is_empty() {
+            notes::done(index.path()).map_err(Stopped::Notes)?;
         }
         Ok(())
     }
@@ -172,15 +238,11 @@ impl Jobs {
     }
 
     /// Asks for one job that was not where the index has it: takes it away if there is none, or files it anew.
-    async fn look_again(
-        &self,
-        index: &Index,
-        account: &Account,
-        place: JobPlace,
-    ) -> Result<(), Stopped> {
+    async fn look_again(&self, index: &Index, account: &Account, job: &str) -> Result<(), Stopped> {
         let fingerprint = pages::fingerprint(account);
-        let Ok(id) = EntityId::parse(EntityKind::Job, &place.id) else {
-            return Ok(index.correct(fingerprint, vec![place], Vec::new()).await?);
+        let gone = vec![job.to_owned()];
+        let Ok(id) = EntityId::parse(EntityKind::Job, job) else {
+            return Ok(index.correct(fingerprint, gone, Vec::new()).await?);
         };
         listings::index_call("doubt");
         let document = EntityDocument::new(EntityKind::Job, &needs::of_row());
@@ -188,7 +250,7 @@ impl Jobs {
         let Reply { value, errors, .. } = self.ask_in_background::<Entity>(account, &call).await?;
         let Some(job) = value else {
             if errors.iter().any(FieldError::is_not_found) {
-                index.correct(fingerprint, vec![place], Vec::new()).await?;
+                index.correct(fingerprint, gone, Vec::new()).await?;
             }
             // Else it stays where it is: the walk comes by.
             return Ok(());
@@ -196,7 +258,8 @@ impl Jobs {
         if !errors.is_empty() {
             return Ok(());
         }
-        let row = row(&job, &errors, Place::Root).filter(|row| row.place == place);
+        let row =
+            rows::of_job(&job, &errors, Place::Root).filter(|row| row.place.id == *id.as_str());
         let mut row = row.ok_or(Stopped::Unreadable)?;
         if row.owner == Filed::Unknown {
             row.owner = Filed::Unreadable;
@@ -206,7 +269,7 @@ impl Jobs {
     }
 
     /// Asks an account, once, when that keeps no tenant's call waiting.
-    async fn ask_in_background<T: Object>(
+    pub(super) async fn ask_in_background<T: Object>(
         &self,
         account: &Account,
         call: &Call,
@@ -222,41 +285,9 @@ impl Jobs {
         let complete = account.and_then(|own| index.complete_to(pages::fingerprint(&own)));
         let read_to = index.progress().read_to.unwrap_or(0);
         listings::index_state(jobs, complete.is_some(), read_to);
+        if let Some(at) = complete.and_then(|_| index.joined_at()) {
+            let lag = Duration::try_from(self.clock.now() - at).unwrap_or_default();
+            listings::index_lag(lag);
+        }
     }
-}
-
-/// The name of the query that lists jobs.
-pub(super) const fn lister() -> &'static str {
-    RootField::ListJobs.name()
-}
-
-/// Makes rows of a page; `None` if anything on it cannot be placed.
-pub(super) fn rows(page: &EntityPage, errors: &[FieldError]) -> Option<Vec<JobRow>> {
-    if errors.iter().any(|error| !is_of_metadata(error)) {
-        return None;
-    }
-    page.items()?.enumerate().map(|(index, item)| row(&item?, errors, Place::Item(index))).collect()
-}
-
-fn row(job: &Entity, errors: &[FieldError], at: Place) -> Option<JobRow> {
-    let id = EntityId::parse(EntityKind::Job, &job.id()?).ok()?.to_string();
-    let place = JobPlace { created: created(job)?, id };
-    let take = job.json().root().get("take")?;
-    let take = if take.is_null() { String::new() } else { take.text_of("id")?.into_owned() };
-    let owner = ownership::filed(job, errors, at);
-    Some(JobRow { place, owner, take })
-}
-
-/// The moment at which a job was created, in microseconds since 1970.
-pub(super) fn created(job: &Entity) -> Option<i64> {
-    Some(job.created()?.parse::<Timestamp>().ok()?.as_microsecond())
-}
-
-/// Returns true for an error about an item's metadata, which tells no place.
-fn is_of_metadata(error: &FieldError) -> bool {
-    matches!(
-        error.path.as_slice(),
-        [PathSegment::Field(items), PathSegment::Index(_), PathSegment::Field(metadata), ..]
-            if items == "items" && metadata == "metadata"
-    )
 }

@@ -8,27 +8,18 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::cursor::{self, Position};
-use super::fill::{self, lister};
+use super::fetch::CachedEntity;
 use super::get::concerns;
 use super::list::{ListCall, MAX_TIME, Page, bad_cursor};
+use super::newest::{NotJoined, Reader};
 use super::ownership::may_read_unclaimed;
 use super::sift::MAX_BYTES;
 use super::{Answer, Error, Owned, needs, pages};
 use crate::cache::{Key, Phase};
-use crate::index::{
-    AccountFingerprint, Extended, Filed, FoundPlace, Index, IndexLost, JobPlace, PlaceQuery,
-};
-use crate::model::{EntityId, EntityKind};
+use crate::index::{AccountFingerprint, Filed, FoundPlace, Index, IndexLost, JobPlace, PlaceQuery};
+use crate::model::{CacheStatus, EntityId, EntityKind, RequestContext};
 use crate::types::SortDirection;
-use crate::upstream::{After, Call, FieldError, Listing, PathSegment, Reply};
-
-use super::fetch::CachedEntity;
-
-/// The number of jobs on the newest page.
-const NEWEST: i32 = 100;
-
-/// The most of Move's pages that are read to join the newest jobs to those that are known.
-const MOST_PAGES: usize = 3;
+use crate::upstream::{ErrorKind, FieldError, PathSegment};
 
 /// The most times that a page is filled up after jobs turned out not to be there.
 const MOST_ROUNDS: usize = 5;
@@ -57,20 +48,38 @@ impl From<Error> for NotHere {
     }
 }
 
+impl From<NotJoined> for NotHere {
+    fn from(not_joined: NotJoined) -> Self {
+        match not_joined {
+            // Of which a smaller page, or another selection, may be taken.
+            NotJoined::Upstream(error)
+                if !matches!(error.kind(), ErrorKind::TooLarge(_) | ErrorKind::NotAnAnswer(_)) =>
+            {
+                Self::Failed(error.into())
+            }
+            _ => Self::Sift,
+        }
+    }
+}
+
 /// A page as it fills.
 #[derive(Default)]
 struct Filling {
     items: Vec<Owned>,
     errors: Vec<FieldError>,
     bytes: usize,
+    /// True if a job that is filed as the tenant's is not there.
+    has_missed: bool,
 }
 
 /// A job that was looked at.
 enum Looked {
     /// It is the tenant's, and these are errors below it.
     Own(Box<Owned>, Vec<FieldError>),
-    /// It is not there, another's, or nobody can tell whose.
+    /// It is not there, or another's.
     NotTheirs,
+    /// Nobody can tell whose it is.
+    OwnerUnknown,
     /// Move has no answer about it.
     NoAnswer,
 }
@@ -125,17 +134,22 @@ impl ListCall<'_> {
             }
             let unknown = found.iter().filter(|found| found.is_unknown);
             if unknown.clone().count() > MOST_UNKNOWN {
-                unknown.for_each(|found| index.doubt(found.place.clone()));
+                unknown.for_each(|found| index.doubt(&found.place.id));
                 return Err(NotHere::Sift);
             }
-            let mut found: Vec<_> = found.into_iter().map(|found| found.place).collect();
+            let mut found = found;
             let has_more = found.len() > room;
             found.truncate(room);
             rounds += 1;
             let taken = self.look_at(index, &found, &mut filling).await?;
+            if filling.has_missed && !has_newest {
+                // It was deleted; or the account is another one, and none of this is in it.
+                self.join_newest(index, account).await?;
+                has_newest = true;
+            }
             let is_cut = taken < found.len();
             if let Some(last) = found.into_iter().take(taken).next_back() {
-                at = Some(last);
+                at = Some(last.place);
             }
             if !has_more && !is_cut {
                 break None;
@@ -182,55 +196,39 @@ impl ListCall<'_> {
         }
     }
 
-    /// Takes the newest jobs of the account into the index.
+    /// Takes the newest jobs of the account into the index, by pages that all tenants share.
     async fn join_newest(&self, index: &Index, account: AccountFingerprint) -> Result<(), NotHere> {
-        let (mut rows, mut after) = (Vec::new(), None::<String>);
-        for _ in 0..MOST_PAGES {
-            let listing = Listing {
-                first: NEWEST,
-                after: after.as_deref(),
-                sort_direction: Some(SortDirection::Desc),
-                take: None,
-            };
-            let call = Call::list(lister(), &listing, needs::of_index());
-            let page = self.jobs.page_of_all(self.request, self.trail, &call).await;
-            let Reply { value, errors, .. } = page.map_err(Error::from)?;
-            let page = value.ok_or(NotHere::Sift)?;
-            let next = match page.after() {
-                After::Cursor(next) => Some(next.into_owned()),
-                After::Last => None,
-                After::Lost => return Err(NotHere::Sift),
-            };
-            rows.extend(fill::rows(&page, &errors).ok_or(NotHere::Sift)?);
-            let oldest = rows.iter().map(|row| row.place.created).min();
-            let oldest = if next.is_none() { None } else { Some(oldest.unwrap_or(i64::MAX)) };
-            if index.extend(account, rows.clone(), oldest).await? == Extended::Joined {
-                return Ok(());
-            }
-            after = next;
-        }
-        // More was created than that while nobody looked: the walk catches up.
-        index.fall_behind().await?;
-        Err(NotHere::Sift)
+        let reader = Reader::Listing(self.request, self.trail);
+        Ok(self.jobs.join_newest(index, account, reader).await?)
     }
 
     /// Looks at jobs and takes the tenant's, until the page is full. Returns the number of those it went past.
     async fn look_at(
         &self,
         index: &Index,
-        found: &[JobPlace],
+        found: &[FoundPlace],
         filling: &mut Filling,
     ) -> Result<usize, NotHere> {
         let seat = self.jobs.together(self.request);
-        let looks = found.iter().map(|place| self.look(place, seat.clone()));
+        let looks = found.iter().map(|found| self.look(&found.place, seat.clone()));
         let looks: Vec<_> = looks.collect();
         // What goes up together waits for every seat.
         drop(seat);
         for (past, looked) in join_all(looks).await.into_iter().enumerate() {
             let (own, errors) = match looked {
                 Looked::NotTheirs => {
-                    index.doubt(found[past].clone());
+                    index.doubt(&found[past].place.id);
+                    filling.has_missed |= !found[past].is_unknown;
                     continue;
+                }
+                Looked::OwnerUnknown if found[past].is_unknown => {
+                    index.doubt(&found[past].place.id);
+                    continue;
+                }
+                // A page of Move's may say whose it is.
+                Looked::OwnerUnknown => {
+                    index.doubt(&found[past].place.id);
+                    return Err(NotHere::Sift);
                 }
                 Looked::NoAnswer => return Err(NotHere::Sift),
                 Looked::Own(own, errors) => (*own, errors),
@@ -256,24 +254,53 @@ impl ListCall<'_> {
             self.jobs.known(request, &key, &wanted.needed.selection)
         };
         let now = self.jobs.clock.now();
-        if let Some(entry) = known.filter(|entry| entry.lifetime.phase(now) == Phase::Fresh) {
-            return match &entry.value {
+        let known = known.filter(|entry| entry.lifetime.phase(now) == Phase::Fresh);
+        match known.as_ref().map(|entry| &entry.value) {
+            Some(CachedEntity::Owned(owned)) => {
+                Looked::Own(Box::new(Owned::clone(owned)), Vec::new())
+            }
+            // It may be there since: a page of Move's would have it.
+            Some(CachedEntity::NotFound) => self.ask_anew(&key, seat).await,
+            None => match self.ask(request, &key, seat).await {
+                (Looked::NotTheirs, status) if status != CacheStatus::Miss => {
+                    let seat = self.jobs.together(request);
+                    self.ask_anew(&key, seat).await
+                }
+                (looked, _) => looked,
+            },
+        }
+    }
+
+    /// Asks Move itself, whatever others know.
+    async fn ask_anew(&self, key: &Key, seat: super::Seat) -> Looked {
+        let request = RequestContext { fresh: true, ..self.request.clone() };
+        self.ask(&request, key, seat).await.0
+    }
+
+    async fn ask(
+        &self,
+        request: &RequestContext,
+        key: &Key,
+        seat: super::Seat,
+    ) -> (Looked, CacheStatus) {
+        let (jobs, needed) = (self.jobs, &self.wanted.needed);
+        let (coalesced, asked) = jobs.ask(request, self.trail, key, needed, Some(seat)).await;
+        let status = coalesced.or(asked.as_ref().ok().map(|fetched| fetched.status));
+        let looked = match asked {
+            Ok(fetched) => match &fetched.entry.value {
                 CachedEntity::Owned(owned) => {
-                    Looked::Own(Box::new(Owned::clone(owned)), Vec::new())
+                    let wanted = needs::of_entity(self.wanted.kind, &self.wanted.selection);
+                    let errors = fetched.errors.iter();
+                    let errors = errors.filter(|error| concerns(error, &wanted)).cloned();
+                    Looked::Own(Box::new(Owned::clone(owned)), errors.collect())
                 }
                 CachedEntity::NotFound => Looked::NotTheirs,
-            };
-        }
-        let asked = self.jobs.ask(request, self.trail, &key, &wanted.needed, Some(seat)).await;
-        let fetched = match asked.1 {
-            Ok(fetched) => fetched,
-            Err(Error::NotFound(_) | Error::OwnerUnknown) => return Looked::NotTheirs,
-            Err(_) => return Looked::NoAnswer,
+            },
+            Err(Error::NotFound(_)) => Looked::NotTheirs,
+            Err(Error::OwnerUnknown) => Looked::OwnerUnknown,
+            Err(_) => Looked::NoAnswer,
         };
-        let CachedEntity::Owned(owned) = &fetched.entry.value else { return Looked::NotTheirs };
-        let wanted = needs::of_entity(wanted.kind, &wanted.selection);
-        let errors = fetched.errors.iter().filter(|error| concerns(error, &wanted)).cloned();
-        Looked::Own(Box::new(Owned::clone(owned)), errors.collect())
+        (looked, status.unwrap_or(CacheStatus::Miss))
     }
 
     fn seal(&self, place: JobPlace) -> Result<String, Error> {

@@ -162,17 +162,22 @@ impl ListCall<'_> {
             None => Position::default(),
             Some(cursor) => cursor::open(key, &self.binding(), cursor, now).map_err(bad_cursor)?,
         };
+        let calls_so_far = || self.trail.note(|notes| notes.upstream_calls);
+        let calls_before = calls_so_far();
         // Where a listing was sifted before, it goes on so.
         let by_index = if position.page.is_none() && position.last.is_none() {
             self.indexed(first, position.behind.as_ref()).await
         } else {
             Ok(None)
         };
-        listings::listing(!matches!(by_index, Ok(None)));
-        match by_index? {
-            Some(page) => Ok(page),
-            None => self.sift(first, position).await,
-        }
+        let is_from_index = !matches!(by_index, Ok(None));
+        let page = match by_index {
+            Ok(None) => self.sift(first, position).await,
+            Ok(Some(page)) => Ok(page),
+            Err(error) => Err(error),
+        };
+        listings::listing(is_from_index, calls_so_far() - calls_before);
+        page
     }
 
     /// Goes through Move's pages, which are everybody's.

@@ -41,8 +41,13 @@ impl Wanted {
     #[must_use]
     pub fn of(kind: EntityKind, selection: Selection) -> Self {
         let mut needed = of_entity(kind, &selection);
-        let written = needed.to_string().into();
         let page = of_page(&of_kind(kind, &needed)).to_string().into();
+        let mut written = needed.clone();
+        if kind == EntityKind::Job {
+            // The place of a new one in the index.
+            written.field("created");
+        }
+        let written = written.to_string().into();
         // To be remembered: the state says for how long.
         match kind {
             EntityKind::Job => {

@@ -10,8 +10,8 @@ use crate::upstream::{After, Entity, EntityPage, FieldError, PathSegment};
 
 use super::Owned;
 use super::cursor::{BadCursor, Position};
-use super::fill::created;
 use super::ownership::{self, Held, NotShown, Place};
+use super::rows::created;
 
 /// The most bytes of items that are gathered for a page, by what they take as JSON.
 pub(super) const MAX_BYTES: usize = 4 << 20;

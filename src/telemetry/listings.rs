@@ -1,5 +1,7 @@
 //! The metrics of listings, of the pages that they go through, and of the index that spares them most.
 
+use std::time::Duration;
+
 use opentelemetry::KeyValue;
 
 use super::metrics::metrics;
@@ -28,11 +30,12 @@ pub fn listing_page(field: &'static str, source: PageSource) {
     }
 }
 
-/// A listing in the shared account was answered: from the index, or by sifting.
-pub fn listing(is_from_index: bool) {
+/// A listing in the shared account was answered, from the index or by sifting, and took so many calls to Move.
+pub fn listing(is_from_index: bool, calls: u32) {
     if let Some(metrics) = metrics() {
-        let way = if is_from_index { "index" } else { "sift" };
-        metrics.listings.add(1, &[KeyValue::new("way", way)]);
+        let way = [KeyValue::new("way", if is_from_index { "index" } else { "sift" })];
+        metrics.listings.add(1, &way);
+        metrics.listing_calls.add(calls.into(), &way);
     }
 }
 
@@ -47,6 +50,13 @@ pub fn index_call(cause: &'static str) {
 pub fn index_dropped(reason: &'static str) {
     if let Some(metrics) = metrics() {
         metrics.index_dropped.add(1, &[KeyValue::new("reason", reason)]);
+    }
+}
+
+/// Shows for how long the newest jobs of the account have not been joined to the index.
+pub fn index_lag(lag: Duration) {
+    if let Some(metrics) = metrics() {
+        metrics.index_lag.record(lag.as_secs_f64(), &[]);
     }
 }
 

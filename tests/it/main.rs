@@ -67,7 +67,6 @@ mod exactly_once;
 mod federation;
 mod full_disk;
 mod index;
-mod index_model;
 mod json_schemas;
 mod last_good;
 mod layers;

@@ -30,6 +30,11 @@ pub fn free_address() -> SocketAddr {
 
 /// Writes a configuration for [`Process::start`] with one tenant, `acme`, that may do everything.
 pub fn prepare(folder: &Path, sandbox: &Sandbox, more: &str) -> (SocketAddr, SocketAddr) {
+    prepare_before(folder, sandbox.url().as_str(), more)
+}
+
+/// The same for a gateway before another upstream.
+pub fn prepare_before(folder: &Path, upstream: &str, more: &str) -> (SocketAddr, SocketAddr) {
     let (address, admin) = (free_address(), free_address());
     let policies = folder.join("policies");
     std::fs::create_dir_all(&policies).unwrap();
@@ -42,9 +47,8 @@ pub fn prepare(folder: &Path, sandbox: &Sandbox, more: &str) -> (SocketAddr, Soc
     let config = format!(
         "server: {{ listen: {address}, drain_delay: 1s, request_timeout: 3s }}\nadmin: {{ listen: {admin} }}\n\
          policies: ./policies\n\
-         upstream: {{ url: '{}', timeout: 3s, api_key: '${{MOVE_API_KEY}}' }}\n\
+         upstream: {{ url: '{upstream}', timeout: 3s, api_key: '${{MOVE_API_KEY}}' }}\n\
          telemetry: {{ log: {{ level: warn }} }}\n{more}",
-        sandbox.url()
     );
     std::fs::write(folder.join("gateway.yaml"), config).unwrap();
     (address, admin)

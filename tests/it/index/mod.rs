@@ -1,20 +1,23 @@
 //! Listings by the index of jobs: full pages for few calls, and never a wrong one.
 
-use std::path::Path;
+mod feeds;
+mod figures;
+mod model;
+mod process;
+
 use std::time::{Duration, Instant};
 
 use jiff::ToSpan;
-use jobs_gateway::sandbox::{Fault, Job, MULTICAM_TAKE, Sandbox, SandboxOptions};
+use jobs_gateway::sandbox::{Fault, Job, MULTICAM_TAKE, Sandbox};
 use serde_json::{Value, json};
 
-use crate::support::process::{self, Process};
-use crate::support::{ALL, Setup, World, key, send};
+use crate::support::{Setup, World};
 
-const LIST: &str = "query($first: Int, $after: AWSJSON, $order: SortDirection, $take: String) {
+pub const LIST: &str = "query($first: Int, $after: AWSJSON, $order: SortDirection, $take: String) {
     listJobs(first: $first, after: $after, sortDirection: $order, takeId: $take) {
         after items { id name } } }";
 
-const INDEXED: &str = "index: { calls: 1000/s }\ncursor_key: '${CURSOR_KEY}'\n";
+pub const INDEXED: &str = "index: { calls: 1000/s }\ncursor_key: '${CURSOR_KEY}'\n";
 
 /// Adds a job of a tenant that was created `age` minutes ago.
 pub fn add(sandbox: &Sandbox, owner: &str, age: i64) -> String {
@@ -32,7 +35,7 @@ pub fn fill(sandbox: &Sandbox) -> Vec<String> {
     ids.into_iter().skip(50).step_by(100).collect()
 }
 
-fn ids(page: &Value) -> Vec<String> {
+pub fn ids(page: &Value) -> Vec<String> {
     let items = page["items"].as_array().unwrap();
     items.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
 }
@@ -60,7 +63,7 @@ pub async fn by_index(world: &World) -> f64 {
 }
 
 /// Lists until a listing is answered by the index.
-async fn until_indexed(world: &World, tenant: &str) {
+pub async fn until_indexed(world: &World, tenant: &str) {
     let before = by_index(world).await;
     let give_up = Instant::now() + Duration::from_mins(1);
     while by_index(world).await <= before {
@@ -245,103 +248,4 @@ async fn jobs_whose_metadata_nobody_can_read_are_asked_for_once_more_and_then_st
     }
     assert!(seen.contains(&late) && seen.len() == own.len() + 1, "{seen:?}");
     assert!(!seen.iter().any(|id| doubtful.contains(id)));
-}
-
-/// Kills a gateway at random moments while its index is filled: each listing is whole.
-async fn killed(rounds: u64) {
-    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
-    let own = fill(&sandbox);
-    let folder = tempfile::tempdir().unwrap();
-    let more = "index: { calls: 40/s }\ncursor_key: '${CURSOR_KEY}'\n";
-    let addresses = process::prepare(folder.path(), &sandbox, more);
-    let http = reqwest::Client::new();
-    for round in 0..rounds {
-        let mut process = Process::start(folder.path(), addresses).await;
-        let began = Instant::now();
-        let time = Duration::from_millis(1_000 + round * 37 % 700);
-        while began.elapsed() < time {
-            assert_eq!(list_whole(&http, &process).await, own, "round {round}");
-        }
-        process.child.kill().unwrap();
-    }
-    let process = Process::start(folder.path(), addresses).await;
-    let give_up = Instant::now() + Duration::from_mins(1);
-    let is_complete = async || {
-        let metrics = format!("http://{}/metrics", process.admin);
-        send(http.get(metrics)).await.text.contains("jobs_gateway_listings_total{way=\"index\"")
-    };
-    while !is_complete().await {
-        assert!(Instant::now() < give_up, "the index is not filled");
-        assert_eq!(list_whole(&http, &process).await, own);
-    }
-    assert_eq!(list_whole(&http, &process).await, own);
-    assert!(Path::new(&folder.path().join("state/index.redb")).exists());
-}
-
-async fn list_whole(http: &reqwest::Client, process: &Process) -> Vec<String> {
-    let body = json!({"query": LIST, "variables": {"first": 50}});
-    let request = http.post(process.url()).header("authorization", key("acme")).json(&body);
-    ids(&send(request).await.data("/listJobs"))
-}
-
-#[tokio::test]
-async fn a_kill_while_the_index_is_filled_takes_no_job_out_of_a_listing() {
-    killed(2).await;
-}
-
-#[tokio::test]
-#[ignore = "two minutes: it kills the gateway 50 times"]
-async fn kills_while_the_index_is_filled_take_no_job_out_of_a_listing_however_often() {
-    killed(50).await;
-}
-
-/// Counts the calls to Move of one page, before and after, and prints them: for docs/caching.md.
-#[tokio::test]
-#[ignore = "a measurement: it prints a table"]
-async fn calls_of_a_page_with_and_without_the_index() {
-    const JOBS: i64 = 20_000;
-    let keeps = format!("{ALL}cache: {{ get_job: {{ unfinished: 10m, finished: 10m }} }}\n");
-    let tenants = ["acme", "globex", "initech"].map(|name| (name, keeps.clone()));
-    let world = Setup::new().tenants(tenants).config(INDEXED).start().await;
-    for age in 0..JOBS {
-        let owner = match age {
-            _ if age % 3_333 == 1 => "initech",
-            _ if age % 100 == 50 => "acme",
-            _ => "globex",
-        };
-        add(&world.sandbox, owner, age + 2);
-    }
-    let firsts = [10, 50, 100];
-    let count = async |tenant: &str, first: i32| {
-        world.pass(Duration::from_secs(3)).await;
-        world.sandbox.clear_calls();
-        let page = page(&world, tenant, &json!({"first": first})).await;
-        // The walk and the features of the account are asked for beside it.
-        let calls = world.sandbox.calls().into_iter();
-        let own = calls.filter(|call| {
-            call.variables["sortDirection"] != "ASC"
-                && ["listJobs", "getJob"].contains(&call.field.as_str())
-        });
-        (page["items"].as_array().unwrap().len(), own.count())
-    };
-    for (tenant, share) in [("globex", "99 %"), ("acme", "1 %"), ("initech", "0.03 %")] {
-        for first in firsts {
-            let (items, calls) = count(tenant, first).await;
-            println!("sift  {share:>6} first {first:>3}: {items:>3} items, {calls:>3} calls");
-        }
-    }
-    let began = Instant::now();
-    until_indexed(&world, "acme").await;
-    let file = std::fs::metadata(world.folder().join("state/index.redb")).unwrap().len();
-    println!("filled in {:?}, without the pauses between pages; {file} bytes", began.elapsed());
-    for (tenant, share) in [("globex", "99 %"), ("acme", "1 %"), ("initech", "0.03 %")] {
-        for first in firsts {
-            world.pass(Duration::from_secs(700)).await;
-            let (cold, warm) = (count(tenant, first).await, count(tenant, first).await);
-            println!(
-                "index {share:>6} first {first:>3}: {:>3} items, {:>3} calls, {:>3} again",
-                cold.0, cold.1, warm.1
-            );
-        }
-    }
 }

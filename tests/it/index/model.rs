@@ -1,13 +1,14 @@
 //! Random histories of an account and of a gateway with an index, beside what Move has: no listing differs, ever.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
-use jobs_gateway::sandbox::{Fault, Sandbox, SandboxOptions};
+use jobs_gateway::sandbox::{Fault, Job, Sandbox, SandboxOptions};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
-use crate::index::{add, by_index, page, walk};
+use super::{add, by_index, page, walk};
 use crate::support::{Setup, World};
 
 /// Something that happens, to or beside a gateway with an index.
@@ -19,7 +20,7 @@ enum Event {
     Delete { which: usize },
     Pass { milliseconds: u64 },
     Fail { field: &'static str },
-    Restart { damaged: bool },
+    Restart { damaged: bool, elsewhere: bool },
     List { tenant: usize, first: usize, ascending: bool, whole: bool },
 }
 
@@ -36,7 +37,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<usize>().prop_map(|which| Event::Delete { which }),
         4 => (0..4_000_u64).prop_map(|milliseconds| Event::Pass { milliseconds }),
         1 => prop_oneof![Just("listJobs"), Just("getJob")].prop_map(|field| Event::Fail { field }),
-        1 => any::<bool>().prop_map(|damaged| Event::Restart { damaged }),
+        1 => (any::<bool>(), prop::bool::weighted(0.3))
+            .prop_map(|(damaged, elsewhere)| Event::Restart { damaged, elsewhere }),
         8 => (tenant, 20..60_usize, any::<bool>(), any::<bool>()).prop_map(
             |(tenant, first, ascending, whole)| Event::List { tenant, first, ascending, whole }
         ),
@@ -46,33 +48,62 @@ fn event() -> impl Strategy<Value = Event> {
 /// A gateway whose index is in every state that it can be in, one after another.
 struct History {
     world: Option<World>,
+    /// The account that the key leads to, and another one.
     sandbox: Sandbox,
+    other: Sandbox,
+    /// The ids of the jobs of the other one.
+    elsewhere: HashSet<String>,
+    /// The variables of their keys.
+    keys: [&'static str; 2],
     config: String,
     folder: tempfile::TempDir,
 }
 
 impl History {
     async fn begin() -> Self {
-        let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+        let api_keys = ["sandbox-move-key", "other-move-key"].map(str::to_owned).to_vec();
+        let options = SandboxOptions { api_keys, ..SandboxOptions::default() };
+        let sandbox = Sandbox::start(options).await.unwrap();
+        let other = sandbox.account("other-move-key").unwrap();
+        let mut elsewhere = HashSet::new();
         for age in 0..250 {
             add(&sandbox, TENANTS[usize::from(age % 10 != 3)], age + 20);
+            elsewhere.insert(add(&other, TENANTS[usize::from(age % 10 != 5)], age + 30));
         }
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("index.redb").display().to_string();
         let config =
             format!("index: {{ file: {file}, calls: 2/s }}\ncursor_key: '${{CURSOR_KEY}}'\n");
-        let world = Setup::new().config(config.clone()).over(sandbox.clone()).await;
-        Self { world: Some(world), sandbox, config, folder }
+        let keys = ["MOVE_API_KEY", "OTHER_MOVE_API_KEY"];
+        let mut history = Self { world: None, sandbox, other, elsewhere, keys, config, folder };
+        history.start().await;
+        history
+    }
+
+    async fn start(&mut self) {
+        let key = self.keys[0];
+        let upstream = format!(
+            "upstream: {{ url: '${{MOVE_API_URL}}', api_key: '${{{key}}}', retries: {{ max: 0 }} }}\n"
+        );
+        let setup = Setup::new().config(format!("{upstream}{}", self.config));
+        self.world = Some(setup.over(self.sandbox.clone()).await);
     }
 
     fn world(&self) -> &World {
         self.world.as_ref().unwrap()
     }
 
+    /// The jobs of the account, oldest first.
+    fn jobs(&self) -> Vec<Job> {
+        let mut jobs = self.sandbox.jobs();
+        jobs.retain(|job| !self.elsewhere.contains(&job.id));
+        jobs
+    }
+
     /// A tenant's jobs as Move has them, newest first.
     fn own(&self, tenant: usize) -> Vec<Value> {
         let mark = format!(r#""owner":"{}""#, TENANTS[tenant]);
-        let jobs = self.sandbox.jobs().into_iter().rev();
+        let jobs = self.jobs().into_iter().rev();
         let own = jobs.filter(|job| job.metadata.as_ref().is_some_and(|own| own.contains(&mark)));
         own.map(|job| json!({"id": job.id, "name": job.name})).collect()
     }
@@ -89,7 +120,7 @@ impl History {
             }
             Event::Rename { which, outside } => self.rename(which, outside).await,
             Event::Delete { which } => {
-                let jobs = self.sandbox.jobs();
+                let jobs = self.jobs();
                 self.sandbox.remove_job(&jobs[which % jobs.len()].id);
                 self.world().pass(Duration::from_secs(2)).await;
             }
@@ -98,7 +129,7 @@ impl History {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             Event::Fail { field } => self.sandbox.fail_next(Some(field), Fault::html(500)),
-            Event::Restart { damaged } => self.restart(damaged).await,
+            Event::Restart { damaged, elsewhere } => self.restart(damaged, elsewhere).await,
             Event::List { tenant, first, ascending, whole } => {
                 self.sandbox.clear_faults();
                 self.list(tenant, first, ascending, whole).await;
@@ -122,15 +153,19 @@ impl History {
         }
     }
 
-    async fn restart(&mut self, damaged: bool) {
+    async fn restart(&mut self, damaged: bool, elsewhere: bool) {
         self.world = None;
         tokio::task::yield_now().await;
         let file = self.folder.path().join("index.redb");
         if damaged && let Ok(bytes) = std::fs::read(&file) {
             std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
         }
-        let setup = Setup::new().config(self.config.clone());
-        self.world = Some(setup.over(self.sandbox.clone()).await);
+        if elsewhere {
+            self.elsewhere = self.jobs().into_iter().map(|job| job.id).collect();
+            std::mem::swap(&mut self.sandbox, &mut self.other);
+            self.keys.swap(0, 1);
+        }
+        self.start().await;
     }
 
     async fn list(&self, tenant: usize, first: usize, ascending: bool, whole: bool) {

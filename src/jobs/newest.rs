@@ -1,0 +1,98 @@
+//! The newest jobs of an account, joined to those that the index has.
+
+use super::{Jobs, needs, rows};
+use crate::index::{AccountFingerprint, Extended, Index, IndexLost};
+use crate::model::{Account, RequestContext, RootField, Trail};
+use crate::telemetry::listings;
+use crate::types::SortDirection;
+use crate::upstream::{After, Call, EntityPage, Error, Listing, Reply};
+
+/// The number of jobs on the newest page.
+const NEWEST: i32 = 100;
+
+/// The most of Move's pages that are read to join the newest jobs to those that are known.
+const MOST_PAGES: usize = 3;
+
+/// Why the newest jobs are not in the index.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotJoined {
+    /// Move did not answer.
+    #[error(transparent)]
+    Upstream(#[from] Error),
+    /// Move's answer cannot be indexed.
+    #[error("Move's newest page of jobs cannot be read whole")]
+    Unreadable,
+    /// More was created than the newest pages hold while nobody looked: the walk goes there first.
+    #[error("the index of jobs is behind by more than the newest pages hold")]
+    Behind,
+    /// The index is not there.
+    #[error(transparent)]
+    Lost(#[from] IndexLost),
+}
+
+/// Whoever reads the newest jobs.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Reader<'a> {
+    /// A listing, by pages that all tenants share.
+    Listing(&'a RequestContext, &'a Trail),
+    /// Whoever keeps the index of an account.
+    Keeper(&'a Account),
+}
+
+/// The name of the query that lists jobs.
+pub(super) const fn lister() -> &'static str {
+    RootField::ListJobs.name()
+}
+
+impl Jobs {
+    /// Takes the newest jobs of the account into the index.
+    pub(super) async fn join_newest(
+        &self,
+        index: &Index,
+        account: AccountFingerprint,
+        reader: Reader<'_>,
+    ) -> Result<(), NotJoined> {
+        let (mut newest, mut after) = (Vec::new(), None::<String>);
+        // A page may be older than this by the time for which pages are shared, and that is not much.
+        let now = self.clock.now();
+        for _ in 0..MOST_PAGES {
+            let listing = Listing {
+                first: NEWEST,
+                after: after.as_deref(),
+                sort_direction: Some(SortDirection::Desc),
+                take: None,
+            };
+            let call = Call::list(lister(), &listing, needs::of_index());
+            let Reply { value, errors, .. } = self.newest_page(reader, &call).await?;
+            let page = value.ok_or(NotJoined::Unreadable)?;
+            let next = match page.after() {
+                After::Cursor(next) => Some(next.into_owned()),
+                After::Last => None,
+                After::Lost => return Err(NotJoined::Unreadable),
+            };
+            newest.extend(rows::of_page(&page, &errors).ok_or(NotJoined::Unreadable)?);
+            let oldest = newest.iter().map(|row| row.place.created).min();
+            let oldest = if next.is_none() { None } else { Some(oldest.unwrap_or(i64::MAX)) };
+            if index.extend(account, newest.clone(), oldest, now).await? == Extended::Joined {
+                return Ok(());
+            }
+            after = next;
+        }
+        index.fall_behind().await?;
+        Err(NotJoined::Behind)
+    }
+
+    async fn newest_page(
+        &self,
+        reader: Reader<'_>,
+        call: &Call,
+    ) -> Result<Reply<EntityPage>, Error> {
+        match reader {
+            Reader::Listing(request, trail) => self.page_of_all(request, trail, call).await,
+            Reader::Keeper(account) => {
+                listings::index_call("newest");
+                self.ask_in_background(account, call).await
+            }
+        }
+    }
+}
