@@ -100,10 +100,12 @@ impl Jobs {
         row: Option<JobRow>,
     ) {
         let tenant = &request.caller.tenant;
-        match (&self.index, row) {
-            (Some(index), Some(row)) => index.see(pages::fingerprint(&tenant.account), row),
-            (Some(index), None) if id.kind() == EntityKind::Job => index.doubt(id.as_str()),
-            _ => {}
+        if let Some(index) = self.index.as_ref().filter(|_| tenant.account.is_shared()) {
+            match row {
+                Some(row) => index.see(pages::fingerprint(&tenant.account), row),
+                None if id.kind() == EntityKind::Job => index.doubt(id.as_str()),
+                None => {}
+            }
         }
         done(trail, id);
         self.prove(tenant, id);

@@ -181,6 +181,22 @@ async fn time_pages(process: &Process, calls: &AtomicUsize, pages: usize, what: 
     println!("{what}: {pages} pages, {items} items, p50 {middle:?}, p99 {most:?}, {calls} calls");
 }
 
+/// Waits until the index is complete. Returns the most memory that the process took meanwhile, in MiB.
+async fn until_complete(process: &Process) -> u64 {
+    let (began, http, mut most) = (Instant::now(), reqwest::Client::new(), 0);
+    let is_complete =
+        |line: &str| line.starts_with("jobs_gateway_index_complete") && line.ends_with(" 1");
+    loop {
+        let metrics = send(http.get(format!("http://{}/metrics", process.admin))).await.text;
+        most = most.max(memory(process));
+        if metrics.lines().any(is_complete) {
+            return most;
+        }
+        assert!(began.elapsed() < Duration::from_mins(30), "the index is not filled");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "minutes: it fills an index of a million jobs (INDEX_JOBS) and prints what it takes"]
 async fn an_index_of_a_million_jobs() {
@@ -209,19 +225,8 @@ async fn an_index_of_a_million_jobs() {
     let quick = "index: { calls: 100000/s }\ncursor_key: '${CURSOR_KEY}'\n";
     let process = start(folder.path(), quick).await;
     println!("memory {} MiB before", memory(&process));
-    let (began, http, mut most) = (Instant::now(), reqwest::Client::new(), 0);
-    loop {
-        let metrics = send(http.get(format!("http://{}/metrics", process.admin))).await.text;
-        most = most.max(memory(&process));
-        if metrics
-            .lines()
-            .any(|line| line.starts_with("jobs_gateway_index_complete") && line.ends_with(" 1"))
-        {
-            break;
-        }
-        assert!(began.elapsed() < Duration::from_mins(30), "the index is not filled");
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
+    let began = Instant::now();
+    let most = until_complete(&process).await;
     let (took, pages) = (began.elapsed(), jobs.div_ceil(100));
     let file = std::fs::metadata(folder.path().join("state/index.redb")).unwrap().len() >> 20;
     let each = took / u32::try_from(pages).unwrap();
@@ -235,4 +240,9 @@ async fn an_index_of_a_million_jobs() {
         time_pages(&process, &calls, 20, "again").await;
     }
     println!("memory {} MiB", memory(&process));
+    drop(process);
+    let began = Instant::now();
+    let process = start(folder.path(), quick).await;
+    until_complete(&process).await;
+    println!("complete again {:?} after a kill", began.elapsed());
 }
