@@ -19,16 +19,19 @@ use crate::support::{ALL, Setup, World, key, send};
 const SHARES: [(&str, &str); 3] =
     [("globex", "all but 1 %"), ("acme", "1 %"), ("initech", "0.03 %")];
 
-/// Counts the calls to Move that somebody makes, those of the walk and of the account's features left out.
-async fn calls_of<T>(world: &World, listing: impl Future<Output = T>) -> (T, usize) {
+/// Counts the calls to Move that a listing takes.
+async fn calls_of<T>(world: &World, listing: impl Future<Output = T>) -> (T, f64) {
+    let count = async || {
+        let way = async |way: &str| {
+            let name = format!("jobs_gateway_listing_calls_total{{way=\"{way}\"");
+            world.metric(&name).await.unwrap_or_default()
+        };
+        way("index").await + way("sift").await
+    };
     world.pass(Duration::from_secs(3)).await;
-    world.sandbox.clear_calls();
+    let before = count().await;
     let listed = listing.await;
-    let calls = world.sandbox.calls().into_iter().filter(|call| {
-        call.variables["sortDirection"] != "ASC"
-            && ["listJobs", "getJob"].contains(&call.field.as_str())
-    });
-    (listed, calls.count())
+    (listed, count().await - before)
 }
 
 async fn print_pages(world: &World, way: &str) {

@@ -65,7 +65,7 @@ pub async fn by_index(world: &World) -> f64 {
 /// Lists until a listing is answered by the index.
 pub async fn until_indexed(world: &World, tenant: &str) {
     let before = by_index(world).await;
-    let give_up = Instant::now() + Duration::from_mins(1);
+    let give_up = Instant::now() + Duration::from_mins(10);
     while by_index(world).await <= before {
         assert!(Instant::now() < give_up, "the index is not filled");
         page(world, tenant, &json!({"first": 50})).await;
