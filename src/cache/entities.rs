@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ahash::RandomState;
 use jiff::Timestamp;
 use moka::Expiry;
 use moka::policy::EvictionPolicy;
@@ -40,7 +41,7 @@ pub struct Entry<V> {
 /// A cache of entities, bounded by bytes.
 #[derive(Debug)]
 pub struct EntityCache<V: Send + Sync + 'static> {
-    entries: Cache<Key, Arc<Entry<V>>>,
+    entries: Cache<Key, Arc<Entry<V>>, RandomState>,
     versions: Arc<Versions>,
 }
 
@@ -60,7 +61,7 @@ impl<V: Send + Sync + 'static> EntityCache<V> {
             // popularity.
             .eviction_policy(EvictionPolicy::lru())
             .expire_after(ByLifetime)
-            .build();
+            .build_with_hasher(RandomState::new());
         Self { entries, versions }
     }
 

@@ -1,10 +1,11 @@
 //! Whole answers: the same question of the same tenant gets the stored bytes.
 
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use ahash::RandomState;
 use bytes::Bytes;
 use jiff::Timestamp;
 use moka::policy::EvictionPolicy;
@@ -96,7 +97,7 @@ impl CachedResponse {
 /// were made: a reload begins with an empty one.
 #[derive(Debug)]
 pub struct ResponseCache {
-    stored: Cache<ResponseKey, Arc<CachedResponse>>,
+    stored: Cache<ResponseKey, Arc<CachedResponse>, RandomState>,
     versions: Arc<Versions>,
     max_bytes: u64,
     /// Hashes of questions that were asked once.
@@ -121,7 +122,7 @@ impl ResponseCache {
                 u32::try_from(bytes).unwrap_or(u32::MAX)
             })
             .eviction_policy(EvictionPolicy::lru())
-            .build();
+            .build_with_hasher(RandomState::new());
         let asked = std::iter::repeat_with(AtomicU64::default).take(ASKED).collect();
         Self { stored, versions, max_bytes, asked, hasher: RandomState::new() }
     }

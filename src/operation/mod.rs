@@ -21,6 +21,7 @@ mod values;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ahash::RandomState;
 use apollo_compiler::executable::{ExecutableDocument, Operation as Definition};
 use apollo_compiler::validation::Valid;
 use apollo_compiler::{Name, ast};
@@ -51,7 +52,7 @@ const FORMS: usize = 16;
 #[derive(Debug, Clone)]
 pub struct Documents {
     limits: Limits,
-    valid: Cache<Known, Arc<Document>>,
+    valid: Cache<Known, Arc<Document>, RandomState>,
 }
 
 /// A document's text, and the schema it is valid in.
@@ -136,7 +137,7 @@ impl Documents {
             .weigher(|known: &Known, _| {
                 u32::try_from(known.text.len() * WEIGHT_PER_BYTE).unwrap_or(u32::MAX)
             })
-            .build();
+            .build_with_hasher(RandomState::new());
         Self { limits, valid }
     }
 
