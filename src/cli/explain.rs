@@ -1,5 +1,7 @@
 //! `jobs-gateway explain`
 
+mod listing;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -276,10 +278,12 @@ fn describe_query(caller: &Caller, loaded: &Loaded, path: &Path) -> Result<Strin
     let mut told = format!("\n{}\n", path.display());
     for (key, field) in operation.root_fields() {
         let verdict = if caller.may(field) { "allowed" } else { "FORBIDDEN" };
-        told.push_str(&format!(
-            "  {key}: {field} is {verdict}, costs {}\n",
-            loaded.config.weights.in_operation(operation.kind, field)
-        ));
+        let cost = if field.is_listing() {
+            listing::cost(caller, loaded, field)
+        } else {
+            loaded.config.weights.in_operation(operation.kind, field).to_string()
+        };
+        told.push_str(&format!("  {key}: {field} is {verdict}, costs {cost}\n"));
     }
     let fields = operation.root_fields().map(|(_, field)| field);
     let weights = &loaded.config.weights;
@@ -288,32 +292,20 @@ fn describe_query(caller: &Caller, loaded: &Loaded, path: &Path) -> Result<Strin
         |field| weights.in_operation(operation.kind, field),
         operation.introspects(),
     );
+    let has_listing = operation.root_fields().any(|(_, field)| field.is_listing());
     told.push_str(&format!(
-        "  costs {} units in all, {}\n",
+        "  {} {} units in all, {}\n",
+        if has_listing { "reserves" } else { "costs" },
         charge.total(),
         cacheability(&operation)
     ));
-    if operation.root_fields().any(|(_, field)| field.entity().lister() == Some(field.name())) {
-        told.push_str(&format!("  {}\n", listing(caller, loaded, &operation)));
+    if has_listing {
+        told.push_str(&format!("  {}\n", listing::way(caller, loaded, &operation)));
     }
     if let Err((code, why)) = caller::admit(loaded, caller, &charge, &charge) {
         told.push_str(&format!("  is never admitted, {}: {why}\n", code.as_str()));
     }
     Ok(told)
-}
-
-/// Tells how listings find what is the tenant's.
-fn listing(caller: &Caller, loaded: &Loaded, operation: &Operation) -> &'static str {
-    let is_of_jobs = operation
-        .root_fields()
-        .all(|(_, field)| field != RootField::ListTakes && field != RootField::ListVolumes);
-    if !caller.tenant.account.is_shared() {
-        "lists Move's own pages: the account is the tenant's alone"
-    } else if loaded.config.index.enabled && is_of_jobs {
-        "lists by the index, once that is complete; until then it reads the pages of all tenants"
-    } else {
-        "lists by reading the pages of all tenants"
-    }
 }
 
 /// Only what reads of one thing and introspection answer is ever kept.

@@ -15,6 +15,7 @@
 //! from it. A file that cannot be read is thrown away and filled anew.
 
 mod file;
+mod glimpse;
 pub mod notes;
 mod progress;
 mod state;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use file::{Extended, Index, IndexLost};
+pub use glimpse::Glimpse;
 pub use progress::{WalkProgress, WalkStep};
 
 pub use crate::redb_file::OpenError;

@@ -258,6 +258,15 @@ fn gather(
     Ok(())
 }
 
+/// Reads the number of rows and the progress; `None` if the tables are of another form.
+pub fn read(database: &impl ReadableDatabase) -> Result<Option<(u64, WalkProgress)>, redb::Error> {
+    let begun = database.begin_read()?;
+    let (jobs, state) = (begun.open_table(JOBS)?.len()?, begun.open_table(STATE)?);
+    let text = state.get(PROGRESS)?;
+    let progress = text.and_then(|text| serde_json::from_slice(text.value()).ok());
+    Ok(progress.map(|progress| (jobs, progress)))
+}
+
 /// Counts the rows.
 pub fn count(database: &Database) -> Result<u64, redb::Error> {
     Ok(database.begin_read()?.open_table(JOBS)?.len()?)

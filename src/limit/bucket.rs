@@ -112,6 +112,17 @@ impl Bucket {
         *full_at = full_at.saturating_sub(self.cost(units));
     }
 
+    /// Takes more units out of it, also such as are not in it yet, or gives some back.
+    pub(super) fn settle(&self, units: i64) -> Remaining {
+        let now = self.made.elapsed().as_nanos();
+        let mut full_at = self.full_at();
+        let time = self.interval * Nanos::from(units.unsigned_abs());
+        let before = full_at.saturating_sub(now);
+        let after = if units < 0 { before.saturating_sub(time) } else { before + time };
+        *full_at = now + after;
+        self.remaining(after)
+    }
+
     fn cost(&self, units: NonZeroU32) -> Nanos {
         self.interval * Nanos::from(units.get())
     }

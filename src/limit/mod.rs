@@ -2,6 +2,7 @@
 //! once per tenant.
 
 mod bucket;
+mod settle;
 mod shared;
 mod slot;
 mod strangers;

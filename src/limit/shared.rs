@@ -22,8 +22,9 @@ pub enum Limiter {
 /// Buckets in Redis.
 #[derive(Debug)]
 pub struct Shared {
-    state: Arc<SharedState>,
+    pub(super) state: Arc<SharedState>,
     script: Script,
+    pub(super) settling: Script,
 }
 
 /// All buckets of a request at once, or none: GCRA over theoretical arrival times in microseconds of
@@ -51,11 +52,28 @@ end
 return answer
 ";
 
+/// Moves theoretical arrival times, in microseconds of Redis' own clock. Answers for each bucket how long until it is full.
+const SETTLING: &str = r"
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local answer = {}
+for i, key in ipairs(KEYS) do
+    local interval, units = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
+    local arrival = math.max(tonumber(redis.call('GET', key) or now), now)
+    arrival = math.max(arrival + interval * units, now)
+    local left = arrival - now
+    redis.call('SET', key, string.format('%.0f', arrival), 'PX', math.ceil(left / 1000) + 1)
+    answer[i] = math.ceil(left)
+end
+return answer
+";
+
 impl Limiter {
     /// Buckets in Redis.
     #[must_use]
     pub fn shared(state: Arc<SharedState>) -> Self {
-        Self::Shared(Shared { state, script: Script::new(SCRIPT) })
+        let settling = Script::new(SETTLING);
+        Self::Shared(Shared { state, script: Script::new(SCRIPT), settling })
     }
 
     /// Charges a request that has its place among the tenant's requests at once.
@@ -109,6 +127,18 @@ impl Limiter {
     }
 }
 
+impl Bucket {
+    /// The name of its arrival time in Redis. The hash tag keeps the keys of one request in one slot, as Redis Cluster
+    /// wants of a script.
+    pub(super) fn key(&self, tenant: &TenantId, credential: &CredentialId) -> String {
+        let of = match self.scope {
+            BucketScope::Tenant => "",
+            BucketScope::Credential => credential.as_str(),
+        };
+        format!("{PREFIX}rate:{{{tenant}}}:{}:{of}", self.name)
+    }
+}
+
 impl Shared {
     /// `None` if Redis is in trouble.
     async fn take(
@@ -122,12 +152,7 @@ impl Shared {
             if *units > bucket.rate.burst {
                 return Some(Err(bucket.never_enough(units.get())));
             }
-            let of = match bucket.scope {
-                BucketScope::Tenant => "",
-                BucketScope::Credential => credential.as_str(),
-            };
-            // The hash tag keeps the keys of one request in one slot, as Redis Cluster wants of a script.
-            script.key(format!("{PREFIX}rate:{{{tenant}}}:{}:{of}", bucket.name));
+            script.key(bucket.key(tenant, credential));
             let interval = bucket.rate.interval().as_secs_f64() * 1e6;
             script.arg(interval).arg(bucket.rate.burst.get()).arg(units.get());
         }

@@ -81,9 +81,14 @@ impl Charge {
         weight: impl Fn(RootField) -> u32,
         introspects: bool,
     ) -> Self {
+        Self::of(fields.map(|field| (field, weight(field))), introspects)
+    }
+
+    /// Adds up the cost of root fields, each use with its own.
+    #[must_use]
+    pub fn of(costs: impl Iterator<Item = (RootField, u32)>, introspects: bool) -> Self {
         let mut operations: Vec<(RootField, u32)> = Vec::new();
-        for field in fields {
-            let units = weight(field);
+        for (field, units) in costs {
             match operations.iter_mut().find(|(known, _)| *known == field) {
                 Some((_, sum)) => *sum = sum.saturating_add(units),
                 None => operations.push((field, units)),

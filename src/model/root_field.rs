@@ -233,6 +233,12 @@ impl RootField {
         !matches!(self.activity(), Activity::Other)
     }
 
+    /// Returns true if it reads several things, page by page.
+    #[must_use]
+    pub const fn is_listing(self) -> bool {
+        matches!(self.activity(), Activity::List)
+    }
+
     /// Returns true if it reads one thing: the caches keep such.
     #[must_use]
     pub const fn is_getter(self) -> bool {
@@ -274,6 +280,18 @@ impl Weights {
         match kind {
             Kind::Subscription => self.of(field).saturating_mul(5),
             Kind::Query | Kind::Mutation => self.of(field),
+        }
+    }
+
+    /// Returns the cost of a listing by the calls to Move that it made: that of one use for each five begun, and that of
+    /// an answer from memory if it made none.
+    #[must_use]
+    pub fn of_listing(&self, field: RootField, calls: u32) -> u32 {
+        const PAID_FOR: u32 = 5;
+        let of_one = self.of(field);
+        match calls.div_ceil(PAID_FOR) {
+            0 => self.cached.min(of_one),
+            begun => of_one.saturating_mul(begun),
         }
     }
 

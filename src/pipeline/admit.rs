@@ -14,6 +14,8 @@ pub struct Admitted {
     pub operation: Operation,
     /// The right to execute it, and its place among its tenant's requests.
     pub permit: Permit,
+    /// The charge that was taken for it.
+    pub charge: Charge,
 }
 
 /// Charges an operation to its caller's limits.
@@ -37,7 +39,7 @@ pub async fn admit(
     let limiter = &service.limiter;
     let admitted = limiter.admit(tenant, &request.limits, credential, &charge, slot).await;
     match decided(record, admitted) {
-        Ok(permit) => Ok(Admitted { operation, permit }),
+        Ok(permit) => Ok(Admitted { operation, permit, charge }),
         Err(error) => Err(refuse(service, request, error, &charge, record).await),
     }
 }

@@ -7,7 +7,8 @@ use tokio::time::timeout_at;
 
 use super::claim::{self, Claimed, claim};
 use super::keep::Cacheability;
-use super::record::Running;
+use super::record::{Running, Underway};
+use super::settle::Settlement;
 use super::{Admitted, Authenticated, Service};
 use crate::graphql::{Answer, ApiError};
 use crate::http::error::Refusal;
@@ -41,16 +42,23 @@ pub async fn execute(
     request: &Authenticated<'_>,
     admitted: Admitted,
     record: &mut CallRecord,
-    mutation: &mut Option<Running>,
+    underway: &mut Underway,
 ) -> Result<Executed, Refusal> {
-    let Admitted { operation, permit } = admitted;
-    let (levels, slot) = permit.into_parts();
+    let Admitted { operation, permit, charge } = admitted;
+    let (mut levels, slot) = permit.into_parts();
     let (kind, cacheability) = (operation.kind, Cacheability::new(&operation));
     let answer = match kind {
         Kind::Query | Kind::Subscription => {
-            Ok((query(service, request, operation, record).await, slot))
+            underway.settlement = Settlement::due(service, request, &operation, charge, record);
+            let answer = query(service, request, operation, record).await;
+            if let Some(settlement) = underway.settlement.take() {
+                levels = settlement.settle(record).await;
+            }
+            Ok((answer, slot))
         }
-        Kind::Mutation => mutate(service, request, operation, slot, record, mutation).await,
+        Kind::Mutation => {
+            mutate(service, request, operation, slot, record, &mut underway.mutation).await
+        }
     };
     match answer {
         Ok((answer, slot)) => Ok(Executed { kind, answer, cacheability, levels, slot }),

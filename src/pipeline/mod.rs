@@ -29,6 +29,7 @@ mod parse;
 mod receive;
 mod record;
 mod service;
+mod settle;
 mod socket;
 mod stream;
 mod subscribe;
@@ -79,7 +80,7 @@ async fn run(
     body: &mut Incoming,
     guard: &mut RecordGuard,
 ) -> Result<Response, Refusal> {
-    let (record, mutation) = guard.parts();
+    let (record, underway) = guard.parts();
     let request = authenticate(service, head, record).await?;
     let Received { text, slot } = receive(service, &request, body, record).await?;
     let key = cached::key(&request, text);
@@ -106,7 +107,7 @@ async fn run(
         return Ok(response);
     }
     // On the heap: a request that is answered from memory does not carry it about.
-    let executed = Box::pin(execute(service, &request, admitted, record, mutation)).await?;
+    let executed = Box::pin(execute(service, &request, admitted, record, underway)).await?;
     keep(service, &request, key, executed, record)
 }
 
@@ -128,7 +129,8 @@ async fn follow(
         Ok(permitted) => permitted,
         Err(refusal) => return Err(admit::charge_refused(service, &request, refusal, record).await),
     };
-    let Admitted { operation, permit } = admit(service, &request, slot, permitted, record).await?;
+    let admitted = admit(service, &request, slot, permitted, record).await?;
+    let Admitted { operation, permit, .. } = admitted;
     let (_, _slot) = permit.into_parts();
     if !stream::is_subscription(&operation) {
         return Err(BadRequest::NoSubscription.into());

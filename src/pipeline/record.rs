@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 use super::Service;
+use super::settle::Settlement;
 use crate::graphql::Answer;
 use crate::limit::Slot;
 use crate::model::{CallRecord, RequestId};
@@ -17,28 +18,36 @@ pub const HUNG_UP: u16 = 499;
 /// A mutation that goes on whoever waits for it: its answer, and its place until then.
 pub type Running = JoinHandle<(Answer, Slot)>;
 
-/// A request's record until it is emitted. If its caller hangs up, the record is emitted nevertheless, after the
-/// mutation that was on its way.
+/// The part of a request that is brought to its end also if its caller hangs up.
+#[derive(Debug, Default)]
+pub struct Underway {
+    /// The mutation that is on its way.
+    pub mutation: Option<Running>,
+    /// The settlement of what is being read.
+    pub settlement: Option<Settlement>,
+}
+
+/// A request's record until it is emitted. If its caller hangs up, the record is emitted nevertheless, after what is
+/// brought to its end.
 #[derive(Debug)]
 pub struct RecordGuard {
     service: Arc<Service>,
     /// `None` once it is emitted, which ends the guard.
     record: Option<Box<CallRecord>>,
-    /// Set while a mutation is on its way.
-    mutation: Option<Running>,
+    underway: Underway,
 }
 
 impl RecordGuard {
     /// Begins a record.
     pub fn begin(service: Arc<Service>) -> Self {
         let record = CallRecord::begin(RequestId::new(), service.clock.now());
-        Self { service, record: Some(Box::new(record)), mutation: None }
+        Self { service, record: Some(Box::new(record)), underway: Underway::default() }
     }
 
-    /// Returns the record, and the place for a mutation.
+    /// Returns the record, and the place for what is to be brought to its end.
     #[expect(clippy::expect_used, reason = "only `emit` and `drop` take the record")]
-    pub fn parts(&mut self) -> (&mut CallRecord, &mut Option<Running>) {
-        (self.record.as_mut().expect("a guard has its record"), &mut self.mutation)
+    pub fn parts(&mut self) -> (&mut CallRecord, &mut Underway) {
+        (self.record.as_mut().expect("a guard has its record"), &mut self.underway)
     }
 
     /// Emits the record.
@@ -59,13 +68,17 @@ async fn emit(service: &Service, mut record: Box<CallRecord>) {
 impl Drop for RecordGuard {
     fn drop(&mut self) {
         let Some(mut record) = self.record.take() else { return };
-        let (service, mutation) = (Arc::clone(&self.service), self.mutation.take());
+        let service = Arc::clone(&self.service);
+        let Underway { mutation, settlement } = std::mem::take(&mut self.underway);
         record.answered(HUNG_UP);
         tokio::spawn(async move {
             if let Some(mutation) = mutation
                 && let Ok((answer, _)) = mutation.await
             {
                 record.failed(answer.failures);
+            }
+            if let Some(settlement) = settlement {
+                settlement.settle(&mut record).await;
             }
             emit(&service, record).await;
         });

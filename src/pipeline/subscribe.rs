@@ -45,7 +45,7 @@ pub async fn subscribe(
     record: &mut CallRecord,
 ) -> Result<Response, Refusal> {
     let own = stream_type(request)?;
-    let Admitted { operation, permit } = admitted;
+    let Admitted { operation, permit, .. } = admitted;
     let (levels, slot) = permit.into_parts();
     let opened = open(service, request, text, operation, record).await;
     // From here on it holds a place among the streams alone.

@@ -62,7 +62,7 @@ pub async fn execute(
     wish: &Wish,
     record: &mut CallRecord,
 ) -> Result<Executed, Refusal> {
-    let Admitted { operation, permit } = admitted;
+    let Admitted { operation, permit, .. } = admitted;
     let (levels, slot) = permit.into_parts();
     let place = request.limits.listen(&service.streams).map_err(|refused| {
         record.decided(refused.decision());

@@ -32,6 +32,7 @@ mod limits;
 mod links;
 mod live;
 mod listing;
+mod listing_costs;
 mod logging;
 mod model;
 mod normal_form;
