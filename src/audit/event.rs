@@ -106,6 +106,8 @@ pub struct RecordedCall {
 pub struct RecordedField {
     pub(super) response_key: Arc<str>,
     pub(super) root: RootField,
+    /// Its name, or that of the subscription that it is read for.
+    pub(super) operation: &'static str,
     pub(super) notes: Notes,
 }
 
@@ -131,6 +133,7 @@ impl From<&Trail> for RecordedField {
         Self {
             response_key: Arc::clone(&trail.response_key),
             root: trail.field,
+            operation: trail.operation,
             notes: trail.note(|notes| notes.clone()),
         }
     }

@@ -35,7 +35,7 @@ fn activity(event: &Event, place: Link) -> ApiActivity<'_> {
         activity_name,
         actor: ocsf::Actor { user: user(event.actor()) },
         api: ocsf::Api {
-            operation: field.map_or("none", |field| field.root.name()),
+            operation: field.map_or("none", |field| field.operation),
             service: ocsf::Service { name: "jobs-gateway" },
             request: ocsf::Request { uid: RequestUid(event.request_id()) },
             response: ocsf::Response { code: ending.map(|ending| ending.http_status), error: code },

@@ -3,47 +3,35 @@
 //!
 //! A job is in here for as long as somebody listens; nobody else pays more for it than a look at one number.
 
+mod listened;
+mod listener;
+
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use listened::{Listened, Turn, Watched};
+pub use listener::{FeedListener, Listener};
+
+use super::feed::{Feed, Sighting};
 use super::{Key, Sightings};
-use crate::model::{AccountId, Caller, EntityId, Progress, TenantId};
+use crate::model::{AccountId, Caller, EntityId, EntityKind, Progress, TenantId};
 
 /// The jobs that somebody listens to.
 #[derive(Debug, Default)]
 pub struct Hub {
-    watched: Mutex<HashMap<Key, Watched>>,
-    /// The number of those jobs.
+    listened: Mutex<Listened>,
+    /// The number of jobs that Move is asked for.
     count: AtomicUsize,
+    /// True if anybody listens, or may come again.
+    is_listened: AtomicBool,
     next_id: AtomicU64,
     /// Tells whoever asks Move that something may be due sooner than it thought.
     stirred: Notify,
-}
-
-/// A job that somebody listens to.
-#[derive(Debug)]
-struct Watched {
-    changes: watch::Sender<u64>,
-    /// Its listeners: in the name of one of them Move is asked.
-    callers: Vec<(u64, Caller)>,
-    sightings: Sightings,
-    turn: Turn,
-}
-
-/// The state of the question to Move about a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    /// It comes when its pace says so.
-    Later,
-    /// It comes as soon as it may: something may have happened.
-    Now,
-    /// It is on its way.
-    Asking,
 }
 
 /// A job that Move is to be asked for, in the name of a caller who listens to it.
@@ -58,100 +46,165 @@ pub struct Due {
 /// The time until Move is asked for a job again; `None` if it need not be.
 pub type Pace = fn(&Sightings) -> Option<Duration>;
 
-/// Somebody who listens to a job, until this is dropped.
-#[derive(Debug)]
-pub struct Listener {
-    hub: Arc<Hub>,
-    key: Key,
-    id: u64,
-    changes: watch::Receiver<u64>,
-}
-
 impl Hub {
     /// Listens to a job from now on: whatever changes after this is told.
     pub fn listen(self: &Arc<Self>, key: Key, caller: Caller) -> Listener {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let mut watched = self.watched();
-        let job = watched.entry(key.clone()).or_insert_with(|| Watched {
-            changes: watch::Sender::new(0),
-            callers: Vec::new(),
-            sightings: Sightings::begin(Instant::now()),
-            turn: Turn::Later,
-        });
+        let mut listened = self.listened();
+        let job = listened.jobs.entry(key.clone()).or_insert_with(Watched::new);
         job.callers.push((id, caller));
         let changes = job.changes.subscribe();
-        self.count.store(watched.len(), Ordering::SeqCst);
-        drop(watched);
+        self.count(&listened);
+        drop(listened);
         self.stirred.notify_one();
         Listener { hub: Arc::clone(self), key, id, changes }
     }
 
+    /// Listens to all jobs of a caller's tenant: from where a cursor says, else from now on.
+    pub fn follow(self: &Arc<Self>, caller: Caller, after: Option<&str>) -> FeedListener {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let tenant = caller.tenant.id.clone();
+        let mut listened = self.listened();
+        listened.feeds.retain(|_, feed| !feed.is_forgotten());
+        let feed = listened.feeds.entry(tenant.clone()).or_insert_with(Feed::new);
+        let known = after.map(|cursor| feed.place_of(cursor));
+        let place = known.flatten().unwrap_or_else(|| feed.end());
+        let is_first = feed.callers.is_empty();
+        let changes = feed.enter(id, caller);
+        if is_first {
+            // Nobody asked for them meanwhile.
+            listened.watch_again(&tenant);
+        }
+        self.count(&listened);
+        drop(listened);
+        self.stirred.notify_one();
+        let has_missed = known == Some(None);
+        FeedListener { hub: Arc::clone(self), tenant, id, place, has_missed, changes }
+    }
+
     /// A job may have changed: whoever listens reads it again.
     pub fn changed(&self, tenant: &TenantId, job: &EntityId) {
-        if self.is_listened() {
-            let key = Key { tenant: tenant.clone(), id: job.clone() };
-            if let Some(job) = self.watched().get_mut(&key) {
-                job.tell();
-            }
+        if !self.is_listened() || job.kind() != EntityKind::Job {
+            return;
+        }
+        let key = Key { tenant: tenant.clone(), id: job.clone() };
+        let mut listened = self.listened();
+        if let Some(job) = listened.jobs.get_mut(&key) {
+            job.tell();
+        }
+        if let Some(feed) = listened.feeds.get_mut(tenant) {
+            feed.changed(job);
+        }
+    }
+
+    /// A job was asked for and is not there for the tenant.
+    pub fn gone(&self, key: &Key) {
+        if !self.is_listened() {
+            return;
+        }
+        let mut listened = self.listened();
+        if let Some(job) = listened.jobs.get_mut(key) {
+            job.tell();
+        }
+        if let Some(feed) = listened.feeds.get_mut(&key.tenant) {
+            feed.gone(&key.id);
+            listened.unfeed(key);
+            self.count(&listened);
         }
     }
 
     /// All jobs of a tenant may have changed: Move is asked for them as soon as its budget allows.
     pub fn tenant_may_have_changed(&self, tenant: &TenantId) {
-        self.make_due(|key| key.tenant == *tenant);
+        self.may_have_changed(|own| own == tenant);
     }
 
     /// All jobs may have changed, as after a connection that was lost: Move is asked for them as soon as its budget
     /// allows.
     pub fn all_may_have_changed(&self) {
-        self.make_due(|_| true);
+        self.may_have_changed(|_| true);
     }
 
-    fn make_due(&self, is_meant: impl Fn(&Key) -> bool) {
+    fn may_have_changed(&self, is_meant: impl Fn(&TenantId) -> bool) {
         if !self.is_listened() {
             return;
         }
-        for (_, job) in self.watched().iter_mut().filter(|(key, _)| is_meant(key)) {
-            if job.turn == Turn::Later {
-                job.turn = Turn::Now;
-            }
+        let mut listened = self.listened();
+        for (_, job) in listened.jobs.iter_mut().filter(|(key, _)| is_meant(&key.tenant)) {
+            job.make_due();
         }
+        for (_, feed) in listened.feeds.iter_mut().filter(|(tenant, _)| is_meant(tenant)) {
+            feed.missed();
+        }
+        drop(listened);
         self.stirred.notify_one();
     }
 
     /// A job was read, here or by another replica, and this was told of it. Its listeners read it again if that
     /// differs from what was told before.
     pub fn seen(&self, key: &Key, progress: &Progress) {
+        self.sighted(key, progress, Some(Sighting::Alone));
+    }
+
+    /// A job was read in a listing: it may be an old one that nobody had asked for yet.
+    pub fn listed(&self, key: &Key, progress: &Progress) {
+        self.sighted(key, progress, Some(Sighting::Listed));
+    }
+
+    /// Move told of a job, which is about to be read.
+    pub fn expect(&self, key: &Key) {
+        if self.is_listened()
+            && key.id.kind() == EntityKind::Job
+            && let Some(feed) = self.listened().feeds.get_mut(&key.tenant)
+        {
+            feed.expect(&key.id);
+        }
+    }
+
+    /// Tells those who listen to a job, and to all of its tenant's if it was seen just now.
+    fn sighted(&self, key: &Key, progress: &Progress, sighting: Option<Sighting>) {
         if !self.is_listened() {
             return;
         }
-        let mut watched = self.watched();
-        let Some(job) = watched.get_mut(key) else { return };
-        // Who asks at the moment is answered by its own sighting.
-        if job.turn == Turn::Now {
-            job.turn = Turn::Later;
+        let mut listened = self.listened();
+        if let Some(job) = listened.jobs.get_mut(key) {
+            job.note(progress);
         }
-        if job.sightings.note(progress, Instant::now()) {
-            job.tell();
+        if let Some(sighting) = sighting
+            && let Some(feed) = listened.feeds.get_mut(&key.tenant)
+        {
+            feed.seen(&key.id, progress, sighting);
+            let is_watched = !feed.callers.is_empty() && !progress.is_over();
+            if !is_watched {
+                listened.unfeed(key);
+            } else if listened.feed(key, progress) {
+                self.stirred.notify_one();
+            }
+            self.count(&listened);
         }
     }
 
-    /// Returns true if anybody listens to anything.
+    /// Returns true if anybody listens to anything, or may come again to hear what happened meanwhile.
     #[must_use]
     pub fn is_listened(&self) -> bool {
-        self.count.load(Ordering::SeqCst) > 0
+        self.is_listened.load(Ordering::SeqCst)
     }
 
-    /// Returns the number of jobs that somebody listens to.
+    /// Returns the number of jobs that Move is asked for.
     #[must_use]
     pub fn len(&self) -> usize {
         self.count.load(Ordering::SeqCst)
     }
 
-    /// Returns true if nobody listens to anything.
+    /// Returns true if Move is asked for no job.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    fn count(&self, listened: &Listened) {
+        self.count.store(listened.jobs.len(), Ordering::SeqCst);
+        let is_listened = !listened.jobs.is_empty() || !listened.feeds.is_empty();
+        self.is_listened.store(is_listened, Ordering::SeqCst);
     }
 
     /// Takes the jobs out that are due, the one that has waited longest first and no more than `most` of an
@@ -163,22 +216,25 @@ impl Hub {
         busy: impl Fn(&AccountId) -> bool,
     ) -> HashMap<AccountId, Vec<Due>> {
         let now = Instant::now();
-        let mut watched = self.watched();
-        let mut due: Vec<(Instant, &Key, &mut Watched)> = Vec::new();
-        for (key, job) in watched.iter_mut() {
+        let mut listened = self.listened();
+        let Listened { jobs, feeds } = &mut *listened;
+        let mut due: Vec<(Instant, &Key, &mut Watched, Caller)> = Vec::new();
+        for (key, job) in jobs.iter_mut() {
+            let by_all = || feeds.get(&key.tenant)?.callers.first();
             if let Some(at) = job.due_at(pace).filter(|at| *at <= now)
-                && job.callers.first().is_some_and(|(_, by)| !busy(&by.tenant.account.id))
+                && let Some((_, caller)) = job.callers.first().or_else(by_all)
+                && !busy(&caller.tenant.account.id)
             {
-                due.push((at, key, job));
+                let caller = caller.clone();
+                due.push((at, key, job, caller));
             }
         }
         due.sort_by_key(|(at, ..)| *at);
         let mut taken: HashMap<AccountId, Vec<Due>> = HashMap::new();
-        for (_, key, job) in due {
-            let Some((_, caller)) = job.callers.first() else { continue };
+        for (_, key, job, caller) in due {
             let own = taken.entry(caller.tenant.account.id.clone()).or_default();
             if own.len() < most {
-                own.push(Due { key: key.clone(), caller: caller.clone() });
+                own.push(Due { key: key.clone(), caller });
                 job.turn = Turn::Asking;
             }
         }
@@ -188,12 +244,12 @@ impl Hub {
     /// Returns the moment at which the next job is due.
     #[must_use]
     pub fn next_due(&self, pace: Pace) -> Option<Instant> {
-        self.watched().values().filter_map(|job| job.due_at(pace)).min()
+        self.listened().jobs.values().filter_map(|job| job.due_at(pace)).min()
     }
 
     /// The question about a job is answered, or was in vain: the next one comes at its pace.
     pub fn asked(&self, key: &Key) {
-        if let Some(job) = self.watched().get_mut(key) {
+        if let Some(job) = self.listened().jobs.get_mut(key) {
             job.turn = Turn::Later;
             // In vain counts too: who fails is not asked without a pause.
             job.sightings.at = Instant::now();
@@ -205,66 +261,8 @@ impl Hub {
         self.stirred.notified().await;
     }
 
-    fn watched(&self) -> MutexGuard<'_, HashMap<Key, Watched>> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Watched {
-    fn tell(&self) {
-        self.changes.send_modify(|count| *count = count.wrapping_add(1));
-    }
-
-    fn due_at(&self, pace: Pace) -> Option<Instant> {
-        match self.turn {
-            Turn::Later => Some(self.sightings.at + pace(&self.sightings)?),
-            Turn::Now => Some(self.sightings.at),
-            Turn::Asking => None,
-        }
-    }
-}
-
-impl Listener {
-    /// The job.
-    #[must_use]
-    pub const fn key(&self) -> &Key {
-        &self.key
-    }
-
-    /// Resolves when the job may have changed since this resolved last, or since the listening began.
-    pub async fn changed(&mut self) {
-        if self.changes.changed().await.is_err() {
-            // The hub holds the sender for as long as somebody listens.
-            std::future::pending::<()>().await;
-        }
-    }
-
-    /// Tells the hub what its reader knows, which may come from a cache that was filled before it listened: what
-    /// differs from it later is news.
-    pub fn knows(&self, progress: &Progress) {
-        self.hub.seen(&self.key, progress);
-    }
-
-    /// Goes on in the name of a caller who was judged anew.
-    pub fn judged_anew(&self, caller: &Caller) {
-        if let Some(job) = self.hub.watched().get_mut(&self.key)
-            && let Some((_, own)) = job.callers.iter_mut().find(|(id, _)| *id == self.id)
-        {
-            own.clone_from(caller);
-        }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        let mut watched = self.hub.watched();
-        if let Some(job) = watched.get_mut(&self.key) {
-            job.callers.retain(|(id, _)| *id != self.id);
-            if job.callers.is_empty() {
-                watched.remove(&self.key);
-            }
-        }
-        self.hub.count.store(watched.len(), Ordering::SeqCst);
+    fn listened(&self) -> MutexGuard<'_, Listened> {
+        self.listened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -348,7 +346,7 @@ mod tests {
         drop(one);
         assert_eq!((hub.len(), hub.is_listened()), (1, true));
         drop(other);
-        assert_eq!((hub.watched().len(), hub.is_listened()), (0, false));
+        assert_eq!((hub.listened().jobs.len(), hub.is_listened()), (0, false));
     }
 
     #[tokio::test(start_paused = true)]

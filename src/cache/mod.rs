@@ -17,6 +17,7 @@
 //! | 60 ms | the second fetch lands: D gets its job, and nobody else, as it began before the write | 9 | none |
 
 mod entities;
+mod feed;
 mod hub;
 mod in_flight;
 mod lifetime;
@@ -29,7 +30,8 @@ mod turn;
 mod versions;
 
 pub use entities::{EntityCache, Entry, Key};
-pub use hub::{Due, Hub, Listener, Pace};
+pub use feed::FeedStep;
+pub use hub::{Due, FeedListener, Hub, Listener, Pace};
 pub use in_flight::{InFlight, Terms};
 pub use lifetime::{Lifetime, Phase, State};
 pub use responses::{CachedResponse, ResponseCache, ResponseKey, Root};

@@ -67,6 +67,18 @@ impl Answer {
         Self { body, failures, retry_after, completeness }
     }
 
+    /// The event of a stream that changes are missing before a cursor.
+    #[must_use]
+    pub fn resync(request: RequestId, key: &str, cursor: &str) -> Self {
+        let message = "Changes are missing here: read your jobs anew. The stream goes on.";
+        let mut api = ApiError::new(ErrorCode::Resync, message);
+        api.cursor = Some(cursor.into());
+        let path = vec![Segment::Key(key.into())];
+        let error = PlacedError { api, path, locations: Vec::new() };
+        let body = [BEGUN, b"null"].concat();
+        Self::executed(request, body, &[error], Vec::new(), false, None)
+    }
+
     /// An answer of errors alone: nothing of the request was executed.
     #[must_use]
     pub fn refusal(request: RequestId, errors: impl IntoIterator<Item = ApiError>) -> Self {
@@ -166,14 +178,16 @@ impl<'a> Serialize for Told<'a> {
             error_info: Option<&'a RawValue>,
             #[serde(skip_serializing_if = "Option::is_none")]
             data: Option<&'a RawValue>,
-            extensions: Facts,
+            extensions: Facts<'a>,
         }
 
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
-        struct Facts {
+        struct Facts<'a> {
             code: ErrorCode,
             request_id: RequestId,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            cursor: Option<&'a str>,
         }
 
         let wire = |PlacedError { api, path, locations }: &'a PlacedError| Wire {
@@ -183,7 +197,11 @@ impl<'a> Serialize for Told<'a> {
             error_type: &api.error_type,
             error_info: api.error_info.as_deref(),
             data: api.data.as_deref(),
-            extensions: Facts { code: api.code, request_id: self.request },
+            extensions: Facts {
+                code: api.code,
+                request_id: self.request,
+                cursor: api.cursor.as_deref(),
+            },
         };
         serializer.collect_seq(self.errors.iter().map(wire))
     }

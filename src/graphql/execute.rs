@@ -4,13 +4,15 @@
 use futures_util::future::join_all;
 
 use super::answer::{Answer, BEGUN, Extensions, PlacedError};
-use super::errors::ApiError;
+use super::errors::{ApiError, Segment};
 use super::place;
-use super::plan::{Plan, RootPlan};
-use super::roots::{self, Failed, Outcome, Resolved};
+use super::plan::{Plan, RootPlan, Step, is_job};
+use super::roots::{self, Change, Failed, Outcome, Resolved};
 use super::write::{Nulled, Path, Writer};
 use crate::jobs::{Jobs, Seat};
-use crate::model::{Failure, Kind, Progress, RequestContext, RequestId, RootField, Tenant, Trail};
+use crate::model::{
+    Failure, Kind, Progress, RequestContext, RequestId, RootField, Subscription, Tenant, Trail,
+};
 use crate::operation::{self, Introspected, Operation, RootKind, Unit};
 use crate::upstream::FieldError;
 
@@ -43,6 +45,32 @@ pub async fn observe(
         }
         Err(refusal) => (refusal, None),
     }
+}
+
+/// Makes the event of a stream that tells of a change, and tells besides how far the job has come; `None` if the stream
+/// does not tell of it.
+pub async fn tell(
+    jobs: &Jobs,
+    request: &RequestContext,
+    plan: &Plan,
+    operation: &Operation,
+    change: &Change,
+) -> Option<(Answer, Option<Progress>)> {
+    let ([root], [unit], [trail]) = (&*plan.roots, &*operation.units, &*request.trails) else {
+        return Some((Answer::refusal(request.id, [ApiError::internal()]), None));
+    };
+    let outcome = if request.caller.may(unit.field) {
+        roots::changed(jobs, request, trail, root, change).await?
+    } else {
+        Err(ApiError::forbidden(unit.field).into())
+    };
+    let progress = match &outcome {
+        Ok((Resolved::Event(event), _)) => Some(event.job.progress()),
+        _ => None,
+    };
+    let (introspected, outcomes) = (Vec::new(), vec![Some(outcome)]);
+    let own = Answering { plan, operation, service: "null", introspected, outcomes };
+    Some((own.write(request.id, &request.caller.tenant, &request.trails), progress))
 }
 
 async fn answering<'a>(
@@ -238,7 +266,7 @@ impl Answering<'_> {
                 let own = self.introspected.iter().find(|own| *own.key == *step.key);
                 own.ok_or(Nulled).and_then(|own| writer.raw(own.json.as_bytes()))
             }
-            RootKind::Operation(_) => match self.units(index).next() {
+            RootKind::Operation(_) | RootKind::Subscription(_) => match self.units(index).next() {
                 Some((unit, outcome)) => Self::unit(writer, root, unit, outcome, &Path::root(step)),
                 None => Err(Nulled),
             },
@@ -274,6 +302,7 @@ impl Answering<'_> {
                     Resolved::Entity(entity) => writer.entity(step, entity, path),
                     Resolved::Page(page) => writer.page(step, page, path),
                     Resolved::Plain(plain) => writer.plain(step, plain, path),
+                    Resolved::Event(event) => writer.event(step, event, path),
                 }
             }
             Some(Err(Failed::Api(error))) => {
@@ -304,7 +333,17 @@ fn place_all<'a>(writer: &mut Writer<'a>, root: &RootPlan, unit: &Unit, errors: 
     if !errors.is_empty() {
         let base = place::root_path(&root.step, unit.entity);
         let type_name = unit.field.entity().type_name();
-        let placed = place::placed(writer.tenant(), &root.step, type_name, &base, errors);
-        writer.errors.extend(placed);
+        let mut place = |step: &Step, base: &[Segment]| {
+            let placed = place::placed(writer.tenant(), step, type_name, base, errors);
+            writer.errors.extend(placed);
+        };
+        if unit.followed != Some(Subscription::JobsUpdated) {
+            return place(&root.step, &base);
+        }
+        for job in root.step.objects().iter().flat_map(|event| &event.fields) {
+            if is_job(&job.name) {
+                place(job, &[base.as_slice(), &[Segment::Key(job.key.clone())]].concat());
+            }
+        }
     }
 }

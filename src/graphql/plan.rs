@@ -1,8 +1,8 @@
 //! The plan: what is wanted of Move and how the answer is written, worked out once for each normal form.
 
 use crate::jobs::{Source, Wanted, source_of};
-use crate::model::{EntityKind, Selection};
-use crate::operation::{Below, Field, Form, Leaf, Object, Origin, RootKind, Shape};
+use crate::model::{EntityKind, Selection, Subscription};
+use crate::operation::{Below, Field, Form, Leaf, Object, Origin, Root, RootKind, Shape};
 
 /// A plan for one normal form.
 #[derive(Debug)]
@@ -74,12 +74,16 @@ impl Plan {
             if root.field.objects().iter().any(|object| object.type_name == "ShareCode") {
                 root.field.objects().iter().for_each(|object| collect(object, &mut plain));
             }
-            let wanted = entities_below(&root.field).map(|(object, kind)| {
-                let mut selection = Selection::default();
-                collect(object, &mut selection);
-                Wanted::of(kind, selection)
-            });
-            let wanted = wanted.collect();
+            let wanted = if root.asked == RootKind::Subscription(Subscription::JobsUpdated) {
+                vec![of_events(root)]
+            } else {
+                let wanted = entities_below(&root.field).map(|(object, kind)| {
+                    let mut selection = Selection::default();
+                    collect(object, &mut selection);
+                    Wanted::of(kind, selection)
+                });
+                wanted.collect()
+            };
             RootPlan { asked: root.asked, step: step(form, &root.field, ""), wanted, plain }
         });
         Self { roots: roots.collect(), fields: form.count() }
@@ -91,6 +95,26 @@ impl Plan {
         const FIELD: usize = 500;
         FIELD * (self.fields + 1)
     }
+}
+
+/// Gives what is wanted of the jobs that events tell of: under all aliases, and their take where only one's are told.
+fn of_events(root: &Root) -> Wanted {
+    let mut selection = Selection::default();
+    let events = root.field.objects().iter().flat_map(|event| &event.fields);
+    for job in events.filter(|field| is_job(&field.name)) {
+        job.objects().iter().for_each(|object| collect(object, &mut selection));
+    }
+    if root.is_given("takeId") {
+        selection.field("take").field("id");
+    }
+    // Each event is judged by how far its job has come.
+    selection.field("state");
+    Wanted::of(EntityKind::Job, selection)
+}
+
+/// Returns true for the field of a `JobEvent` that is a job.
+pub(super) fn is_job(name: &str) -> bool {
+    name == "job"
 }
 
 /// Selected objects that are entities, each with its kind: the root's own value, or a page's items.

@@ -10,7 +10,7 @@ use super::errors::ApiError;
 use super::plan::RootPlan;
 use crate::jobs::{self, Jobs, ListArguments, Owned, Page, Seat, Update};
 use crate::model::{EntityId, EntityKind, ErrorCode, RequestContext, RootField, Trail};
-use crate::operation::{Operation, Unit};
+use crate::operation::{ArgumentError, Operation, Unit};
 use crate::types::SortDirection;
 use crate::upstream::{self, Creation, FieldError};
 
@@ -23,6 +23,28 @@ pub enum Resolved {
     Page(Page),
     /// An object that belongs to an entity that was checked.
     Plain(upstream::Entity),
+    /// A job that changed.
+    Event(JobEvent),
+}
+
+/// An event of `jobsUpdated`.
+#[derive(Debug)]
+pub struct JobEvent {
+    /// Its place in the stream.
+    pub cursor: String,
+    /// The job as it is now.
+    pub job: Arc<Owned>,
+}
+
+/// A job that changed, of which a stream is to tell.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The job.
+    pub job: EntityId,
+    /// Its place in the stream.
+    pub cursor: String,
+    /// The take whose jobs alone are told of.
+    pub take: Option<EntityId>,
 }
 
 /// Why a root field has no value.
@@ -138,6 +160,53 @@ pub async fn resolve(
     }
 }
 
+/// The arguments of a subscription to a tenant's jobs.
+#[derive(Debug)]
+pub struct Following {
+    /// The take whose jobs alone are told of.
+    pub take: Option<EntityId>,
+    /// The cursor behind which it goes on.
+    pub after: Option<String>,
+}
+
+/// Reads the arguments of a subscription to a tenant's jobs.
+///
+/// # Errors
+/// When they do not fit.
+pub fn following(operation: &Operation) -> Result<Following, ApiError> {
+    let given = operation.arguments(0).map_err(bad_argument)?;
+    let text = |name| given.get(name).and_then(Value::as_str);
+    let take = text("takeId").map(|take| jobs::id("takeId", EntityKind::Take, take));
+    Ok(Following { take: take.transpose()?, after: text("after").map(str::to_owned) })
+}
+
+/// Reads a job that changed; `None` if the stream does not tell of it: it is gone, or another take's.
+pub async fn changed(
+    jobs: &Jobs,
+    request: &RequestContext,
+    trail: &Trail,
+    plan: &RootPlan,
+    change: &Change,
+) -> Option<Outcome> {
+    let Some(wanted) = plan.wanted(EntityKind::Job) else {
+        return Some(Err(ApiError::internal().into()));
+    };
+    let answer = match jobs.get(request, trail, &change.job, wanted, None).await {
+        Ok(answer) => answer,
+        Err(jobs::Error::NotFound(_)) => return None,
+        Err(error) => return Some(Err(error.into())),
+    };
+    if let Some(take) = &change.take {
+        let own = answer.value.json().get("take").and_then(|own| own.text_of("id"));
+        // Where Move does not tell the take, its caller learns that.
+        if own.is_some_and(|own| *own != *take.as_str()) {
+            return None;
+        }
+    }
+    let event = JobEvent { cursor: change.cursor.clone(), job: answer.value };
+    Some(Ok((Resolved::Event(event), answer.errors)))
+}
+
 /// Why the account's own value is not changed: it would be everybody's.
 const NO_CLIENT: &str = "The client's metadata is what the tenant's policy says (client.metadata): ask the \
                          platform team to change it there.";
@@ -148,11 +217,13 @@ const NO_WEBHOOKS: &str = "Webhooks of Move's tell of everything in the account,
 
 /// The arguments of a unit's root field: validated, so of the shape that the schema has.
 fn arguments<T: DeserializeOwned>(operation: &Operation, unit: &Unit) -> Result<T, Failed> {
-    let given = operation.arguments(unit.root).map_err(|error| {
-        let message = format!("Bad argument \"{}\": expected {}.", error.name, error.problem);
-        ApiError::new(ErrorCode::BadUserInput, message)
-    })?;
+    let given = operation.arguments(unit.root).map_err(bad_argument)?;
     serde_json::from_value(Value::Object(given)).map_err(|_| ApiError::internal().into())
+}
+
+fn bad_argument(error: ArgumentError) -> ApiError {
+    let message = format!("Bad argument \"{}\": expected {}.", error.name, error.problem);
+    ApiError::new(ErrorCode::BadUserInput, message)
 }
 
 /// The entity that a representation in `_entities` names.

@@ -7,9 +7,12 @@ use moka::sync::Cache;
 
 use super::errors::ApiError;
 use super::plan::Plan;
+use super::roots::Change;
 use super::{Answer, execute};
 use crate::jobs::Jobs;
-use crate::model::{EntityKind, FieldCoordinate, Progress, RequestContext, Tenant};
+use crate::model::{
+    EntityId, EntityKind, FieldCoordinate, Progress, RequestContext, RootField, Tenant, Trail,
+};
 use crate::operation::{Document, Documents, Form, FormId, Limits, Operation, Schema, sdl_without};
 use crate::types::sdl;
 
@@ -104,6 +107,35 @@ impl Schemas {
         };
         let plan = self.plan(&operation.form);
         execute::observe(&self.jobs, request, &plan, operation, &view.service).await
+    }
+
+    /// Makes the event of a subscription to a tenant's jobs that tells of a change, and tells besides how far the job
+    /// has come, if it was read; `None` if the subscription does not tell of it.
+    pub async fn tell(
+        &self,
+        request: &RequestContext,
+        operation: &Operation,
+        change: &Change,
+    ) -> Option<(Answer, Option<Progress>)> {
+        let plan = self.plan(&operation.form);
+        execute::tell(&self.jobs, request, &plan, operation, change).await
+    }
+
+    /// Has whoever follows the tenant's jobs know the newest of them, of one take if one is named.
+    ///
+    /// # Errors
+    /// When Move does not answer.
+    pub async fn survey(
+        &self,
+        request: &RequestContext,
+        take: Option<&EntityId>,
+    ) -> Result<(), ApiError> {
+        let trail = request.trails.first().cloned();
+        let trail = trail.unwrap_or_else(|| Trail::unread(RootField::GetJob));
+        trail.begin();
+        let surveyed = self.jobs.survey(request, &trail, take).await;
+        trail.end();
+        Ok(surveyed?)
     }
 
     fn plan(&self, form: &Form) -> Arc<Plan> {

@@ -3,7 +3,8 @@
 
 use super::answer::PlacedError;
 use super::errors::{ApiError, Segment};
-use super::plan::{Step, Steps, Writing};
+use super::plan::{Step, Steps, Writing, is_job};
+use super::roots::JobEvent;
 use crate::jobs::present::{self, Part};
 use crate::jobs::{Owned, Page, Source};
 use crate::json::{self, JsonRef, Kind, Member};
@@ -27,6 +28,8 @@ pub struct Path<'a> {
 
 #[derive(Debug, Clone, Copy)]
 enum At<'a> {
+    /// An entity, below which Move's paths begin.
+    Base(&'a Step),
     Field(&'a Step),
     Index(usize),
 }
@@ -35,7 +38,13 @@ impl<'a> Path<'a> {
     /// The way to a root field.
     #[must_use]
     pub const fn root(step: &'a Step) -> Self {
-        Self { parent: None, at: At::Field(step) }
+        Self { parent: None, at: At::Base(step) }
+    }
+
+    /// The way to an entity in an object of the gateway's.
+    #[must_use]
+    pub const fn base(&'a self, step: &'a Step) -> Self {
+        Self { parent: Some(self), at: At::Base(step) }
     }
 
     const fn field(&'a self, step: &'a Step) -> Self {
@@ -59,7 +68,7 @@ impl<'a> Path<'a> {
     #[must_use]
     pub fn segments(&self) -> Vec<Segment> {
         let segment = |at| match at {
-            At::Field(step) => Segment::Key(step.key.clone()),
+            At::Base(step) | At::Field(step) => Segment::Key(step.key.clone()),
             At::Index(index) => Segment::Index(index),
         };
         self.steps().into_iter().map(segment).collect()
@@ -67,9 +76,8 @@ impl<'a> Path<'a> {
 
     /// Returns true if Move's error is about this value or about something in it.
     fn is_told_by(&self, error: &FieldError) -> bool {
-        // Move's paths here begin below the root field.
-        let own = self.steps();
-        let own = own.get(1..).unwrap_or_default();
+        let is_below = |at: &At<'_>| !matches!(at, At::Base(_));
+        let own: Vec<_> = self.steps().into_iter().filter(is_below).collect();
         own.len() <= error.path.len()
             && own.iter().zip(&error.path).all(|(own, theirs)| match (own, theirs) {
                 (At::Field(step), PathSegment::Field(name)) => *step.name == **name,
@@ -80,7 +88,7 @@ impl<'a> Path<'a> {
 
     fn position(&self) -> Option<crate::operation::Pos> {
         std::iter::successors(Some(self), |path| path.parent).find_map(|path| match path.at {
-            At::Field(step) => step.origin.position(),
+            At::Base(step) | At::Field(step) => step.origin.position(),
             At::Index(_) => None,
         })
     }
@@ -247,6 +255,21 @@ impl<'a> Writer<'a> {
                     writer.nullable(true, |writer| writer.entity(step, item, &path))
                 })?,
                 _ => self.raw(b"null")?,
+            }
+        }
+        self.raw(b"}")
+    }
+
+    /// Writes an event by the step of a subscription.
+    pub fn event(&mut self, step: &Step, event: &JobEvent, path: &Path<'_>) -> Result<(), Nulled> {
+        let [Steps { type_name, fields, .. }] = step.objects() else { return Err(Nulled) };
+        self.raw(b"{")?;
+        for (index, step) in fields.iter().enumerate() {
+            self.key(step, index)?;
+            match &*step.name {
+                "__typename" => self.text(type_name)?,
+                name if is_job(name) => self.entity(step, &event.job, &path.base(step))?,
+                _ => self.text(&event.cursor)?,
             }
         }
         self.raw(b"}")

@@ -173,7 +173,7 @@ impl Jobs {
         if hub.is_listened() {
             match progress_of(key, known) {
                 Some(progress) => hub.seen(key, &progress),
-                None => hub.changed(&key.tenant, &key.id),
+                None => hub.gone(key),
             }
         }
     }

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::envelope::{self, Metadata};
 use super::fetch::{CachedEntity, Fetched};
 use super::needs::{self, Needed};
-use super::{Error, Jobs};
+use super::{Error, Jobs, ListArguments, Wanted};
 use crate::cache::Key;
 use crate::model::{
     Account, EntityId, EntityKind, Progress, RequestContext, Selection, TenantId, Trail,
@@ -40,6 +40,7 @@ impl Jobs {
     ) -> Result<Option<Progress>, Error> {
         trail.note(|notes| notes.entity = Some(id.clone()));
         let key = Key { tenant: request.caller.tenant.id.clone(), id: id.clone() };
+        self.versions.hub().expect(&key);
         let needed = Needed::new(id.kind(), of_state(id.kind()));
         let terms = self.terms(request, &key);
         let fetched = self.fetch(request, trail, &key, needed, terms, None).await;
@@ -53,6 +54,31 @@ impl Jobs {
             CachedEntity::NotFound => None,
             CachedEntity::Owned(owned) => Some(progress_of(id.kind(), owned.entity())),
         })
+    }
+
+    /// Reads the tenant's newest jobs, so that whoever follows them knows what there is. Of a take that the tenant may
+    /// not use there are none, as of a missing one.
+    ///
+    /// # Errors
+    /// When Move does not answer.
+    pub async fn survey(
+        &self,
+        request: &RequestContext,
+        trail: &Trail,
+        take: Option<&EntityId>,
+    ) -> Result<(), Error> {
+        let arguments =
+            ListArguments { first: Some(100), take: take.cloned(), ..ListArguments::default() };
+        let wanted = Wanted::of(EntityKind::Job, of_state(EntityKind::Job));
+        let page = self.list(request, trail, EntityKind::Job, arguments, Some(&wanted)).await?;
+        for job in &page.value.items {
+            let id = job.entity().id().and_then(|id| EntityId::job(&id).ok());
+            if let Some(id) = id {
+                let key = Key { tenant: request.caller.tenant.id.clone(), id };
+                self.versions.hub().listed(&key, &job.progress());
+            }
+        }
+        Ok(())
     }
 
     /// Asks an account whose something is. Whoever is told must ask for it as that tenant.

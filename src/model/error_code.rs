@@ -74,6 +74,8 @@ codes! {
     UpstreamUnavailable = "UPSTREAM_UNAVAILABLE", 503, "UpstreamUnavailable";
     /// A mutation was sent and its answer never came: it may or may not have happened.
     OutcomeUnknown = "OUTCOME_UNKNOWN", 504, "OutcomeUnknown";
+    /// In a stream of `jobsUpdated`: changes are missing. Read your jobs anew; the stream goes on.
+    Resync = "RESYNC", 409, "Resync";
     /// The idempotency key was used before, with other arguments.
     IdempotencyConflict = "IDEMPOTENCY_CONFLICT", 422, "IdempotencyConflict";
     /// The call could not be recorded, so it was not made.

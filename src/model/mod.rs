@@ -16,6 +16,7 @@ mod request;
 mod root_field;
 mod secret;
 mod selection;
+mod subscription;
 mod tenant;
 mod trace;
 mod trail;
@@ -37,6 +38,7 @@ pub use request::{MediaType, RequestContext, RequestMethod};
 pub use root_field::{Activity, Group, Kind, RootField, RootFields, Weights};
 pub use secret::Secret;
 pub use selection::Selection;
+pub use subscription::Subscription;
 pub use tenant::{
     Account, AccountId, ApiKey, CachePolicy, ClientView, FieldCoordinate, KeyHash, MetadataPolicy,
     Rate, RateLimits, Tenant, UnclaimedJobs, UnclaimedTakes,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Effect, EntityId, RootField, UpstreamSpan};
+use super::{Effect, EntityId, RootField, Subscription, UpstreamSpan};
 
 /// One root field of a request on its way: resolvers, cache and upstream note on it what they
 /// learn, and the record tells it at the end. Clones share their notes.
@@ -15,8 +15,10 @@ use super::{Effect, EntityId, RootField, UpstreamSpan};
 pub struct Trail {
     /// The key in the answer: the alias, or the field's name.
     pub response_key: Arc<str>,
-    /// The root field.
+    /// The root field that it is to policy.
     pub field: RootField,
+    /// The name of the operation: the root field's own, or a subscription's.
+    pub operation: &'static str,
     notes: Arc<Mutex<Notes>>,
 }
 
@@ -122,7 +124,14 @@ impl Trail {
     /// The trail of a root field; nothing is known yet.
     #[must_use]
     pub fn new(response_key: impl Into<Arc<str>>, field: RootField) -> Self {
-        Self { response_key: response_key.into(), field, notes: Arc::default() }
+        let (response_key, operation) = (response_key.into(), field.name());
+        Self { response_key, field, operation, notes: Arc::default() }
+    }
+
+    /// The trail of a subscription.
+    #[must_use]
+    pub fn following(response_key: impl Into<Arc<str>>, followed: Subscription) -> Self {
+        Self { operation: followed.name(), ..Self::new(response_key, followed.read()) }
     }
 
     /// A trail that nobody reads: of work that goes on when its request is answered.

@@ -9,7 +9,7 @@ use apollo_compiler::schema::FieldDefinition;
 use apollo_compiler::{Name, Node};
 
 use super::error::Pos;
-use crate::model::{Kind, RootField};
+use crate::model::{Kind, RootField, Subscription};
 
 /// An operation in its normal form.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub struct Root {
 pub enum RootKind {
     /// An operation of the Jobs API.
     Operation(RootField),
+    /// A subscription.
+    Subscription(Subscription),
     /// Entities by their keys, for a federated graph: to policy each is what the query of its kind does.
     Entities,
     /// The schema: `__schema` or `__type`.
@@ -154,6 +156,14 @@ impl Form {
     #[must_use]
     pub fn count(&self) -> usize {
         self.roots.iter().map(|root| root.field.count()).sum()
+    }
+}
+
+impl Root {
+    /// Returns true if it is given an argument of that name.
+    #[must_use]
+    pub fn is_given(&self, argument: &str) -> bool {
+        self.arguments.iter().any(|given| given.name == argument)
     }
 }
 

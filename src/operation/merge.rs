@@ -11,7 +11,7 @@ use apollo_compiler::{Name, Node, name};
 
 use super::form::{Below, Field, Form, Given, Leaf, Object, Root, RootKind, Shape};
 use super::schema::Schema;
-use crate::model::{Kind, RootField};
+use crate::model::{Kind, RootField, Subscription};
 
 /// The value of a variable that decides of `@skip` and `@include`; `None` leaves nothing out.
 pub type Condition<'a> = &'a dyn Fn(&Name) -> Option<bool>;
@@ -52,9 +52,10 @@ impl<'a> Merging<'a> {
             "__schema" | "__type" => RootKind::Introspection,
             "_service" => RootKind::Service,
             "_entities" => RootKind::Entities,
-            // It is the same read, and the same right.
-            "jobUpdated" => RootKind::Operation(RootField::GetJob),
-            name => RootKind::Operation(RootField::from_name(name)?),
+            name => match Subscription::from_name(name) {
+                Some(followed) => RootKind::Subscription(followed),
+                None => RootKind::Operation(RootField::from_name(name)?),
+            },
         };
         let mut field = self.field(root_type, key, fields)?;
         if asked == RootKind::Introspection {

@@ -36,7 +36,7 @@ pub use introspect::{Introspected, introspect};
 pub use measure::Limits;
 pub use schema::{Schema, SchemaId, sdl_without};
 
-use crate::model::{EntityId, EntityKind, Kind, RootField, Trail};
+use crate::model::{EntityId, EntityKind, Kind, RootField, Subscription, Trail};
 
 /// The approximate memory that remembered documents may take, in bytes.
 const REMEMBERED: u64 = 32 * 1024 * 1024;
@@ -124,6 +124,8 @@ pub struct Unit {
     pub entity: Option<usize>,
     /// The root field.
     pub field: RootField,
+    /// The subscription, if it is one.
+    pub followed: Option<Subscription>,
     /// Its key in the answer; in `_entities` with its place, as in `_entities.2`.
     pub response_key: Arc<str>,
 }
@@ -241,15 +243,16 @@ impl Document {
         let form = Arc::new(merge::form(&self.schema, &self.executable, definition, &|_| None));
         let units =
             form.roots.iter().enumerate().filter_map(|(root, Root { asked, field, .. })| {
-                let operation = match asked {
-                    RootKind::Operation(field) => *field,
-                    RootKind::Entities => RootField::GetJob,
+                let (operation, followed) = match asked {
+                    RootKind::Operation(field) => (*field, None),
+                    RootKind::Subscription(followed) => (followed.read(), Some(*followed)),
+                    RootKind::Entities => (RootField::GetJob, None),
                     RootKind::Introspection | RootKind::Service | RootKind::Typename => {
                         return None;
                     }
                 };
                 let response_key = field.key.as_str().into();
-                Some(Unit { root, entity: None, field: operation, response_key })
+                Some(Unit { root, entity: None, field: operation, followed, response_key })
             });
         let units = units.collect();
         let (name, variables) = (None, Map::new());
@@ -309,6 +312,14 @@ impl Operation {
                     root,
                     entity: None,
                     field: *operation,
+                    followed: None,
+                    response_key: field.key.as_str().into(),
+                }),
+                RootKind::Subscription(followed) => units.push(Unit {
+                    root,
+                    entity: None,
+                    field: followed.read(),
+                    followed: Some(*followed),
                     response_key: field.key.as_str().into(),
                 }),
                 RootKind::Entities => {
@@ -326,6 +337,7 @@ impl Operation {
                         root,
                         entity: Some(entity),
                         field: getter_of(one),
+                        followed: None,
                         response_key: format!("{}.{entity}", field.key).into(),
                     };
                     units.extend(representations.iter().enumerate().map(unit));
@@ -371,10 +383,19 @@ impl Operation {
         }
     }
 
+    /// Returns the subscription that it is.
+    #[must_use]
+    pub fn followed(&self) -> Option<Subscription> {
+        self.units.first()?.followed
+    }
+
     /// A trail for each of its units, in their order.
     #[must_use]
     pub fn trails(&self) -> Arc<[Trail]> {
-        let trail = |unit: &Unit| Trail::new(Arc::clone(&unit.response_key), unit.field);
+        let trail = |unit: &Unit| match unit.followed {
+            Some(followed) => Trail::following(Arc::clone(&unit.response_key), followed),
+            None => Trail::new(Arc::clone(&unit.response_key), unit.field),
+        };
         self.units.iter().map(trail).collect()
     }
 

@@ -14,7 +14,7 @@ use crate::graphql::{Answer, ApiError};
 use crate::http::error::Refusal;
 use crate::http::limits::Levels;
 use crate::limit::Slot;
-use crate::model::{CallRecord, ErrorCode, KeyedMutation, Kind, RequestContext, RequestId};
+use crate::model::{CallRecord, KeyedMutation, Kind, RequestContext, RequestId};
 use crate::operation::Operation;
 use crate::telemetry;
 
@@ -156,6 +156,5 @@ fn forwarded(names: &[HeaderName], headers: &HeaderMap) -> Option<Arc<HeaderMap>
 }
 
 pub fn too_late(request: RequestId) -> Answer {
-    let message = "Move did not answer in time. Try again later.";
-    Answer::refusal(request, [ApiError::new(ErrorCode::UpstreamTimeout, message)])
+    Answer::refusal(request, [ApiError::late()])
 }

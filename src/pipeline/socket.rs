@@ -18,10 +18,11 @@ use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{BoxStream, SelectAll, unfold};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
+use super::judged::StreamEnd;
 use super::receive::overloaded;
 use super::record::RecordGuard;
 use super::service::draining;
-use super::stream::{Stream, StreamEnd};
+use super::stream::Stream;
 use super::{Service, authenticate, follow};
 use crate::graphql::Answer;
 use crate::http::connection::{Connection, HandedOver};

@@ -1,4 +1,4 @@
-//! A subscription that is open: what is told of its job, and why it ends.
+//! A subscription that is open: what it tells, and why it ends.
 //!
 //! It is authorised for as long as it lasts. Each reload judges it anew, as if it had just come; it ends with its
 //! credential, and with the longest time a stream may have.
@@ -6,88 +6,26 @@
 //! Nothing of it waits to be sent: whoever writes it asks for the next part when there is room for it, and gets what
 //! is so by then. So a slow reader misses states, never the last one, and takes no memory.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::Method;
-use bytes::Bytes;
 use futures_util::future::{BoxFuture, ready};
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
+use super::followed::{self, Followed, FollowedStep, Reading, Verdict};
+use super::judged::{FollowRequest, Judged, StreamEnd};
 use super::service::{GatewayState, draining};
-use super::wait::is_passing;
-use super::{ReloadableState, RequestContext, Service};
+use super::{RequestContext, Service};
 use crate::auth;
-use crate::cache::Listener;
 use crate::graphql::{Answer, ApiError};
 use crate::http::error::Refusal;
-use crate::http::request;
 use crate::http::stream::StreamPart;
 use crate::limit::StreamPlace;
-use crate::model::{CallRecord, Caller, ErrorCode, Kind, MediaType, Progress, Secret};
+use crate::model::{CallRecord, Caller, ErrorCode, Kind, Progress};
 use crate::operation::Operation;
 use crate::telemetry::{self, metrics};
-
-/// A subscription as it was asked for, to be judged again.
-#[derive(Debug)]
-pub struct FollowRequest {
-    /// The credential that was shown.
-    pub credential: Secret,
-    /// The address it came from.
-    pub source: Option<IpAddr>,
-    /// The method.
-    pub method: Method,
-    /// The request: a body, or a GET's parameters.
-    pub text: Bytes,
-}
-
-/// A subscription that may go on.
-#[derive(Debug)]
-pub struct Judged {
-    /// The rules it was judged by.
-    pub rules: Arc<ReloadableState>,
-    /// Its caller.
-    pub caller: Caller,
-    /// The operation that it is.
-    pub operation: Arc<Operation>,
-}
-
-/// The end of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StreamEnd {
-    /// The job is over.
-    Finished,
-    /// The job cannot be read any more.
-    Failed,
-    /// The caller may not have it any more.
-    Refused,
-    /// Its credential has ended, or is not taken any more.
-    Unauthenticated,
-    /// It was open for as long as a stream may be.
-    TooOld,
-    /// The gateway sends its callers away.
-    Draining,
-    /// The caller went.
-    HungUp,
-}
-
-impl StreamEnd {
-    /// As records and metrics name it.
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Finished => "finished",
-            Self::Failed => "failed",
-            Self::Refused => "refused",
-            Self::Unauthenticated => "unauthenticated",
-            Self::TooOld => "too_old",
-            Self::Draining => "draining",
-            Self::HungUp => "hung_up",
-        }
-    }
-}
 
 /// The next thing to be told.
 #[derive(Debug)]
@@ -99,21 +37,15 @@ enum Next {
     Broken(StreamEnd),
 }
 
-/// A job that is being read: its answer, and how far the job has come; nothing if that takes too long.
-type Reading = BoxFuture<'static, Option<(Answer, Option<Progress>)>>;
-
-/// An open subscription to one job.
+/// An open subscription.
 pub struct Stream {
     service: Arc<Service>,
     asked: FollowRequest,
     judged: Judged,
-    listener: Listener,
+    followed: Followed,
     standing: watch::Receiver<GatewayState>,
     /// The read that is under way.
     reading: Option<Reading>,
-    /// The answer that was told last.
-    told: Bytes,
-    progress: Progress,
     ends: Instant,
     heartbeat: Instant,
     ending: Option<StreamEnd>,
@@ -124,32 +56,13 @@ pub struct Stream {
     _counted: metrics::GaugeGuard,
 }
 
-impl Judged {
-    /// Judges a subscription anew, by the rules of now.
-    async fn again(service: &Service, asked: &FollowRequest) -> Result<Self, Refusal> {
-        let rules = service.rules.load_full();
-        let (credential, now) = (asked.credential.expose(), service.clock.now());
-        let ReloadableState { policies, issuers, gateways, .. } = &*rules;
-        let caller = auth::authenticate(credential, policies, issuers, now).await?;
-        auth::check_source(credential, &caller, policies, asked.source)?;
-        let of_document = |errors| Refusal::of_document(errors, MediaType::Json);
-        let parsed = request::parse(&asked.method, &asked.text)?;
-        let document = gateways.parse(&caller.tenant, &parsed.query).map_err(of_document)?;
-        let operation = document
-            .operation(parsed.operation_name.as_deref(), parsed.variables)
-            .map_err(|error| of_document(vec![error.into()]))?;
-        let operation = Arc::new(super::authorize(&caller, operation)?.into_operation());
-        Ok(Self { rules, caller, operation })
-    }
-}
-
 impl Stream {
-    /// Opens a subscription whose job was read for the first time.
+    /// Opens a subscription. One of a job begins with what was read of it first.
     pub fn open(
         service: &Arc<Service>,
         (asked, judged): (FollowRequest, Judged),
-        listener: Listener,
-        first: (Answer, Option<Progress>),
+        followed: Followed,
+        first: Option<(Answer, Option<Progress>)>,
         place: StreamPlace,
         record: &CallRecord,
     ) -> Self {
@@ -157,17 +70,18 @@ impl Stream {
         let streaming = service.streaming;
         // What was opened together does not come again together.
         let age = streaming.max_age.mul_f64(0.9 + 0.2 * record.request_id.chance());
+        // One that may be silent for long says at once that it is open.
+        let heartbeat = if first.is_some() { now + streaming.heartbeat } else { now };
+        let reading = first.map(|first| -> Reading { Box::pin(ready(Some(Some(first)))) });
         Self {
             service: Arc::clone(service),
             asked,
             judged,
-            listener,
+            followed,
             standing: service.standing.subscribe(),
-            reading: Some(Box::pin(ready(Some(first)))),
-            told: Bytes::new(),
-            progress: Progress::default(),
+            reading,
             ends: now + age,
-            heartbeat: now + streaming.heartbeat,
+            heartbeat,
             ending: None,
             events: 0,
             record: Box::new(record.clone()),
@@ -202,7 +116,7 @@ impl Stream {
     }
 
     async fn wait(&mut self) -> Next {
-        if self.progress.is_over() {
+        if self.followed.is_over() {
             return Next::Last(StreamPart::Complete, StreamEnd::Finished);
         }
         loop {
@@ -217,7 +131,7 @@ impl Stream {
                     }
                     match Judged::again(&self.service, &self.asked).await {
                         Ok(judged) => {
-                            self.listener.judged_anew(&judged.caller);
+                            self.followed.judged_anew(&judged.caller);
                             self.judged = judged;
                             if self.reading.is_some() {
                                 self.reading = Some(self.read());
@@ -228,49 +142,35 @@ impl Stream {
                 }
                 () = sleep_until(self.ends) => return Next::Broken(StreamEnd::TooOld),
                 read = done(&mut self.reading) => {
-                    if let Some((answer, progress)) = read
-                        && let Some(next) = self.tell(answer, progress)
-                    {
-                        return next;
+                    match self.followed.judge(read, self.events == 0) {
+                        Verdict::Tell(part) => return self.event(part),
+                        Verdict::Last(part, end) => return Next::Last(part, end),
+                        Verdict::Nothing => {}
+                        Verdict::Again => self.reading = Some(self.read()),
                     }
                 }
-                () = self.listener.changed(), if self.reading.is_none() => {
-                    self.reading = Some(self.read());
-                }
+                step = self.followed.next(), if self.reading.is_none() => match step {
+                    FollowedStep::Read => self.reading = Some(self.read()),
+                    FollowedStep::Resync(cursor) => {
+                        let id = self.record.request_id;
+                        return self.event(followed::resync(id, &self.judged, &cursor));
+                    }
+                },
                 () = sleep_until(self.heartbeat) => return Next::Part(StreamPart::Heartbeat),
             }
         }
     }
 
-    /// Makes a part of what was read, if it is news.
-    fn tell(&mut self, answer: Answer, progress: Option<Progress>) -> Option<Next> {
-        let Some(progress) = progress else {
-            // Move's trouble passes; the job is read again when it is told of.
-            if self.events > 0 && is_passing(&answer) {
-                return None;
-            }
-            return Some(Next::Last(StreamPart::Last(answer.body), StreamEnd::Failed));
-        };
-        if progress.is_before(&self.progress) {
-            return None;
-        }
-        self.listener.knows(&progress);
-        self.progress.update(&progress);
-        if answer.body == self.told {
-            // Its caller may select nothing that differs, and still waits for the end.
-            let is_over = self.progress.is_over();
-            return is_over.then_some(Next::Last(StreamPart::Complete, StreamEnd::Finished));
-        }
-        self.told = answer.body.clone();
+    /// Counts an event that is told.
+    fn event(&mut self, part: StreamPart) -> Next {
         self.events += 1;
         metrics::stream_event();
-        Some(Next::Part(StreamPart::Answer(answer.body)))
+        Next::Part(part)
     }
 
-    /// Begins to read the job.
+    /// Begins to read a job.
     fn read(&self) -> Reading {
-        let Judged { rules, caller, operation } = &self.judged;
-        let (rules, operation) = (Arc::clone(rules), Arc::clone(operation));
+        let Judged { caller, operation, .. } = &self.judged;
         let time = self.service.request_timeout;
         let context = RequestContext {
             id: self.record.request_id,
@@ -284,9 +184,7 @@ impl Stream {
             keyed: None,
             trails: operation.trails(),
         };
-        Box::pin(
-            async move { timeout(time, rules.gateways.observe(&context, &operation)).await.ok() },
-        )
+        self.followed.read(&self.judged, context, time)
     }
 
     fn refused(&self, refusal: Refusal) -> Next {
@@ -321,7 +219,7 @@ impl Drop for Stream {
 }
 
 /// Waits for a read that is under way; for ever if there is none.
-async fn done(reading: &mut Option<Reading>) -> Option<(Answer, Option<Progress>)> {
+async fn done<T>(reading: &mut Option<BoxFuture<'static, T>>) -> T {
     match reading {
         Some(under_way) => {
             let read = under_way.await;

@@ -10,17 +10,19 @@ use futures_util::stream::unfold;
 use tokio::time::timeout_at;
 
 use super::execute::{context, too_late};
-use super::stream::{FollowRequest, Judged, Stream, is_lasting, leaving};
+use super::followed::Followed;
+use super::judged::{FollowRequest, Judged};
+use super::stream::{Stream, is_lasting, leaving};
 use super::{Admitted, Authenticated, Service};
 use crate::auth;
 use crate::cache::Key;
-use crate::graphql::ApiError;
+use crate::graphql::{self, Answer, ApiError};
 use crate::http::bad_request::BadRequest;
 use crate::http::credential;
 use crate::http::error::Refusal;
 use crate::http::limits;
 use crate::http::stream::StreamType;
-use crate::model::{CallRecord, ErrorCode, RequestMethod, Secret};
+use crate::model::{CallRecord, ErrorCode, Progress, RequestMethod, Secret, Subscription};
 use crate::operation::Operation;
 use crate::telemetry;
 
@@ -80,17 +82,13 @@ pub async fn open(
         record.decided(refused.decision());
         Refusal::from(refused)
     })?;
-    let job = operation.single_job().ok_or_else(no_job)?;
-    let key = Key { tenant: request.caller.tenant.id.clone(), id: job };
-    // Before the first look, so that nothing happens between it and the listening.
-    let listener = service.hub.listen(key, request.caller.clone());
     record.executing();
-    let context = context(service, request, record, None);
-    let reading = request.rules.gateways.observe(&context, &operation);
-    let reading = telemetry::within(record.trace.clone(), reading);
-    let first = timeout_at(request.deadline, Box::pin(reading)).await;
+    let begun = match operation.followed() {
+        Some(Subscription::JobsUpdated) => begin_all(service, request, &operation, record).await,
+        _ => begin_one(service, request, &operation, record).await,
+    };
     record.executed(false);
-    let first = first.unwrap_or_else(|_| (too_late(record.request_id), None));
+    let (followed, first) = begun?;
     let credential = credential::presented(&request.head.headers)?;
     let asked = FollowRequest {
         credential: Secret::new(credential),
@@ -99,11 +97,54 @@ pub async fn open(
         // What came in is part of a connection's buffer, which is larger than it.
         text: Bytes::copy_from_slice(&text),
     };
-    record.failed(first.0.failures.clone());
+    if let Some((answer, _)) = &first {
+        record.failed(answer.failures.clone());
+    }
     let caller = request.caller.clone();
     let (rules, operation) = (Arc::clone(&request.rules), Arc::new(operation));
     let judged = Judged { rules, caller, operation };
-    Ok(Stream::open(service, (asked, judged), listener, first, place, record))
+    Ok(Stream::open(service, (asked, judged), followed, first, place, record))
+}
+
+/// What a subscription follows, and what it begins with.
+type Begun = Result<(Followed, Option<(Answer, Option<Progress>)>), Refusal>;
+
+/// Listens to one job, and reads it.
+async fn begin_one(
+    service: &Arc<Service>,
+    request: &Authenticated<'_>,
+    operation: &Operation,
+    record: &CallRecord,
+) -> Begun {
+    let job = operation.single_job().ok_or_else(no_job)?;
+    let key = Key { tenant: request.caller.tenant.id.clone(), id: job };
+    // Before the first look, so that nothing happens between it and the listening.
+    let listener = service.hub.listen(key, request.caller.clone());
+    let context = context(service, request, record, None);
+    let reading = request.rules.gateways.observe(&context, operation);
+    let reading = telemetry::within(record.trace.clone(), reading);
+    let first = timeout_at(request.deadline, Box::pin(reading)).await;
+    let first = first.unwrap_or_else(|_| (too_late(record.request_id), None));
+    Ok((Followed::job(listener), Some(first)))
+}
+
+/// Listens to all jobs of the tenant, and reads the newest, so that it is known what changes.
+async fn begin_all(
+    service: &Arc<Service>,
+    request: &Authenticated<'_>,
+    operation: &Operation,
+    record: &CallRecord,
+) -> Begun {
+    let following = graphql::following(operation).map_err(Refusal::from_error)?;
+    // Before the look, so that nothing happens between it and the listening.
+    let listener = service.hub.follow(request.caller.clone(), following.after.as_deref());
+    let context = context(service, request, record, None);
+    let survey = request.rules.gateways.survey(&context, following.take.as_ref());
+    let survey = telemetry::within(record.trace.clone(), survey);
+    let surveyed = timeout_at(request.deadline, Box::pin(survey)).await;
+    let late = || Refusal::from_error(ApiError::late());
+    surveyed.map_err(|_| late())?.map_err(Refusal::from_error)?;
+    Ok((Followed::jobs(listener, following.take), None))
 }
 
 /// The id is none that a job could have.

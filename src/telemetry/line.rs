@@ -27,7 +27,7 @@ pub(super) fn call(record: &CallRecord) {
             upstream_time += notes.upstream_time;
         });
     }
-    let operations = List(record.trails.iter().map(|trail| trail.field.name()));
+    let operations = List(record.trails.iter().map(|trail| trail.operation));
     let codes = List(record.failures.iter().map(|failure| failure.code.as_str()));
     let entities = List(entities.iter().map(EntityId::as_str));
     tracing::info!(
@@ -96,7 +96,7 @@ impl fmt::Display for Summary<'_> {
         f.write_str(": ")?;
         for (n, trail) in record.trails.iter().enumerate() {
             f.write_str(if n == 0 { "" } else { ", " })?;
-            f.write_str(trail.field.name())?;
+            f.write_str(trail.operation)?;
         }
         if record.trails.is_empty() {
             f.write_str(if record.kind.is_some() { "introspection" } else { "none" })?;

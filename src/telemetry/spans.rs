@@ -131,7 +131,7 @@ impl Writer<'_> {
 
     /// One root field, and below it what the cache knew and the calls to Move.
     fn job(&mut self, graphql: SpanId, trail: &Trail, began: Instant, end: Instant) {
-        let (field, span) = (trail.field.name(), new_span());
+        let (field, span) = (trail.operation, new_span());
         let notes = trail.note(|notes| notes.clone());
         let times = (notes.began.unwrap_or(began), notes.ended.unwrap_or(end));
         self.write(span, Some(graphql), SpanKind::Internal, format!("job {field}"), times);

@@ -76,9 +76,12 @@ fn the_gateways_schema_is_moves_but_for_what_is_stated() {
         only(&gateway, &upstream),
         [
             "Job percentageComplete(): Int ",
+            "JobEvent cursor(): String! ",
+            "JobEvent job(): Job! ",
             "Query _entities(representations: [_Any!]!): [_Entity]! ",
             "Query _service(): _Service! ",
             "Subscription jobUpdated(jobId: ID!): Job! ",
+            "Subscription jobsUpdated(after: String, takeId: String): JobEvent! ",
             "_Any scalar",
             "_Entity = File",
             "_Entity = HumanVolume",

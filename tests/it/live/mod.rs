@@ -1,5 +1,6 @@
 //! Apps that wait for a job: they hear of its changes, and Move is asked once for all of them.
 
+mod all_jobs;
 mod clients;
 mod load;
 mod long_polls;

@@ -30,7 +30,11 @@ pub struct Follower {
 impl Follower {
     pub async fn open(world: &World, tenant: &str, job: &str, accept: &str) -> Self {
         let body = json!({"query": FOLLOW, "variables": {"id": job}});
-        let response = request(world, tenant, accept).json(&body).send().await.unwrap();
+        Self::post(world, tenant, &body, accept).await
+    }
+
+    pub async fn post(world: &World, tenant: &str, body: &Value, accept: &str) -> Self {
+        let response = request(world, tenant, accept).json(body).send().await.unwrap();
         assert_eq!(response.status(), 200);
         Self { response, text: String::new() }
     }
@@ -203,7 +207,10 @@ async fn a_subscription_without_a_stream_a_right_or_a_job_of_its_own_is_refused(
         let reply = refused(&world, "acme", query, &job, SSE).await;
         assert_eq!(reply.code(), "GRAPHQL_VALIDATION_FAILED", "{query}: {reply:?}");
     }
-    assert_eq!(refused(&world, "initech", FOLLOW, &job, SSE).await.code(), "FORBIDDEN");
+    let all = "subscription { jobsUpdated { job { id } } }";
+    for query in [FOLLOW, all] {
+        assert_eq!(refused(&world, "initech", query, &job, SSE).await.code(), "FORBIDDEN");
+    }
     let told = |reply: Reply, id: &str| {
         assert!(reply.text.contains("NOT_FOUND"), "{reply:?}");
         let request = reply.headers["x-request-id"].to_str().unwrap().to_owned();

@@ -1,0 +1,343 @@
+//! The changes of a tenant's jobs, for those who follow all of them.
+//!
+//! It is a log of which job changed, and of nothing else: a job that changes again moves to its end. So whoever is
+//! slow, or comes again, hears of each job once, as it is by then, and holds nothing but a place in it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::model::{Caller, EntityId, Progress};
+
+/// The most jobs that are known, and that changes are remembered of.
+const MOST: usize = 10_000;
+
+/// The time for which a change is remembered, and a feed that nobody listens to.
+const STAYS: Duration = Duration::from_hours(24);
+
+/// The number of jobs that a listener may still have to hear of; with more it hears that it missed some.
+const BEHIND: usize = 1_000;
+
+/// The changes of one tenant's jobs.
+#[derive(Debug)]
+pub(super) struct Feed {
+    /// Tells its cursors from those of other feeds, and of other processes.
+    id: u64,
+    jobs: HashMap<EntityId, FedJob>,
+    /// The jobs that changed and when, by the order of their last change.
+    log: BTreeMap<u64, (EntityId, Instant)>,
+    /// The place of the last change, told to those who listen.
+    last: watch::Sender<u64>,
+    /// The place up to which changes are missing from the log.
+    floor: u64,
+    /// Those who listen.
+    pub callers: Vec<(u64, Caller)>,
+    /// The moment at which somebody listened last.
+    left: Instant,
+}
+
+/// A job, as far as a feed knows it.
+#[derive(Debug, Default)]
+struct FedJob {
+    /// The newest of what was told of it.
+    progress: Progress,
+    /// As far as it was ever told to those who listen.
+    furthest: Progress,
+    /// Its place in the log.
+    place: Option<u64>,
+    /// True if its next sighting is a change, whatever it shows.
+    is_news: bool,
+}
+
+/// The way in which a job was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sighting {
+    /// It was read by itself.
+    Alone,
+    /// It was read in a listing, which shows old jobs too.
+    Listed,
+}
+
+/// The next thing that somebody who listens is to hear.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FeedStep {
+    /// This job changed; the cursor goes on behind it.
+    Changed(EntityId, String),
+    /// Changes before this cursor are missing.
+    Resync(String),
+}
+
+impl Feed {
+    /// A feed without a change.
+    pub fn new() -> Self {
+        Self {
+            // The keys of the standard library's hashes are random.
+            id: RandomState::new().hash_one(0),
+            jobs: HashMap::new(),
+            log: BTreeMap::new(),
+            last: watch::Sender::new(0),
+            floor: 0,
+            callers: Vec::new(),
+            left: Instant::now(),
+        }
+    }
+
+    /// Returns true if nobody has listened for so long that it may go.
+    pub fn is_forgotten(&self) -> bool {
+        self.callers.is_empty() && self.left.elapsed() > STAYS
+    }
+
+    /// Begins to listen; the changes are counted by what is returned.
+    pub fn enter(&mut self, id: u64, caller: Caller) -> watch::Receiver<u64> {
+        self.callers.push((id, caller));
+        self.last.subscribe()
+    }
+
+    /// Ends to listen.
+    pub fn leave(&mut self, id: u64) {
+        self.callers.retain(|(own, _)| *own != id);
+        self.left = Instant::now();
+    }
+
+    /// Returns the place of the last change.
+    pub fn end(&self) -> u64 {
+        *self.last.borrow()
+    }
+
+    /// Returns the place that a cursor names; `None` if this feed does not know it.
+    pub fn place_of(&self, cursor: &str) -> Option<u64> {
+        let (id, place) = cursor.split_once('.')?;
+        let place = place.parse().ok()?;
+        let is_own = u64::from_str_radix(id, 16).ok()? == self.id;
+        (is_own && place <= self.end()).then_some(place)
+    }
+
+    /// Gives what comes behind a place, and moves it on; `None` if nothing does.
+    pub fn step(&mut self, place: &mut u64) -> Option<FeedStep> {
+        self.trim();
+        let behind = self.log.range(*place + 1..);
+        if *place < self.floor || behind.clone().nth(BEHIND).is_some() {
+            return Some(self.resync(place));
+        }
+        let (next, (job, _)) = behind.clone().next()?;
+        *place = *next;
+        Some(FeedStep::Changed(job.clone(), self.cursor(*next)))
+    }
+
+    /// Moves a place to the end, as changes before it are missing.
+    pub fn resync(&self, place: &mut u64) -> FeedStep {
+        *place = self.end();
+        FeedStep::Resync(self.cursor(*place))
+    }
+
+    fn cursor(&self, place: u64) -> String {
+        format!("{:016x}.{place}", self.id)
+    }
+
+    /// A job was seen, which is a change if it is not as it was.
+    pub fn seen(&mut self, id: &EntityId, progress: &Progress, sighting: Sighting) {
+        let is_change = match self.jobs.get_mut(id) {
+            Some(job) => {
+                let is_news = std::mem::take(&mut job.is_news);
+                let differs = progress.differs_from(&job.progress);
+                job.progress.update(progress);
+                is_news || differs
+            }
+            None => {
+                self.job(id).progress.update(progress);
+                // Somebody may look at what ended long ago.
+                sighting == Sighting::Alone && !progress.is_over()
+            }
+        };
+        if is_change {
+            self.changed(id);
+        }
+    }
+
+    /// A job is about to be seen that Move told of.
+    pub fn expect(&mut self, id: &EntityId) {
+        if !self.jobs.contains_key(id) {
+            self.job(id).is_news = true;
+        }
+    }
+
+    /// A job was asked for and is not there.
+    pub fn gone(&mut self, id: &EntityId) {
+        match self.jobs.get(id) {
+            Some(job) if job.is_news => drop(self.jobs.remove(id)),
+            Some(_) => self.changed(id),
+            None => {}
+        }
+    }
+
+    /// A job changed, or was made.
+    pub fn changed(&mut self, id: &EntityId) {
+        let place = self.end() + 1;
+        if let Some(before) = self.job(id).place.replace(place) {
+            self.log.remove(&before);
+        }
+        self.log.insert(place, (id.clone(), Instant::now()));
+        self.trim();
+        self.last.send_replace(place);
+    }
+
+    /// Changes were missed: all who listen, and all who come again, hear that.
+    pub fn missed(&mut self) {
+        let place = self.end() + 1;
+        self.log.clear();
+        self.jobs.values_mut().for_each(|job| job.place = None);
+        self.floor = place;
+        self.last.send_replace(place);
+    }
+
+    /// Returns true if a job may be told as it is in here: a state that is certainly earlier than one that was told is
+    /// not.
+    pub fn may_tell(&mut self, id: &EntityId, progress: &Progress) -> bool {
+        let Some(job) = self.jobs.get_mut(id) else { return true };
+        let is_earlier = progress.is_before(&job.furthest);
+        if !is_earlier {
+            job.furthest.update(progress);
+        }
+        !is_earlier
+    }
+
+    /// Returns the jobs that are not over, and how far they have come.
+    pub fn unfinished(&self) -> impl Iterator<Item = (&EntityId, &Progress)> {
+        let own = self.jobs.iter().map(|(id, job)| (id, &job.progress));
+        own.filter(|(_, progress)| progress.state.is_some() && !progress.is_over())
+    }
+
+    /// A job; room is made for it where there is none.
+    fn job(&mut self, id: &EntityId) -> &mut FedJob {
+        if self.jobs.len() >= MOST && !self.jobs.contains_key(id) {
+            self.jobs.retain(|_, job| job.place.is_some() || !job.progress.is_over());
+            if self.jobs.len() >= MOST {
+                self.jobs.clear();
+                self.missed();
+            }
+        }
+        self.jobs.entry(id.clone()).or_default()
+    }
+
+    /// Forgets the oldest changes.
+    fn trim(&mut self) {
+        while let Some(oldest) = self.log.first_entry()
+            && oldest.get().1.elapsed() > STAYS
+        {
+            let (place, (id, _)) = oldest.remove_entry();
+            self.floor = place;
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.place = None;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(n: usize) -> EntityId {
+        EntityId::job(&format!("job-{n}")).expect("an id")
+    }
+
+    fn running(percent: i32) -> Progress {
+        Progress { state: Some("RUNNING".into()), percent: Some(percent) }
+    }
+
+    fn finished() -> Progress {
+        Progress { state: Some("FINISHED".into()), percent: Some(100) }
+    }
+
+    /// The jobs behind a place.
+    fn steps(feed: &mut Feed, place: &mut u64) -> Vec<Option<EntityId>> {
+        let next = || match feed.step(place)? {
+            FeedStep::Changed(job, _) => Some(Some(job)),
+            FeedStep::Resync(_) => Some(None),
+        };
+        std::iter::from_fn(next).collect()
+    }
+
+    #[tokio::test]
+    async fn each_job_that_changed_is_told_once_in_the_order_of_its_last_change() {
+        let (mut feed, mut place) = (Feed::new(), 0);
+        for id in [1, 2, 3, 1] {
+            feed.changed(&job(id));
+        }
+        assert_eq!(steps(&mut feed, &mut place), [2, 3, 1].map(|n| Some(job(n))));
+        assert_eq!(steps(&mut feed, &mut place), []);
+    }
+
+    #[tokio::test]
+    async fn a_sighting_is_a_change_if_it_tells_something_new() {
+        let (mut feed, mut place) = (Feed::new(), 0);
+        let mut told = |id, progress: Progress, sighting| {
+            feed.seen(&job(id), &progress, sighting);
+            !steps(&mut feed, &mut place).is_empty()
+        };
+        assert!(!told(1, running(10), Sighting::Listed), "it may be an old one");
+        assert!(!told(1, running(10), Sighting::Alone));
+        assert!(told(1, running(20), Sighting::Listed));
+        assert!(told(2, running(10), Sighting::Alone), "it may be a new one");
+        assert!(!told(3, finished(), Sighting::Alone));
+        feed.expect(&job(4));
+        feed.expect(&job(5));
+        feed.gone(&job(5));
+        feed.gone(&job(6));
+        assert_eq!(steps(&mut feed, &mut place), []);
+        feed.seen(&job(4), &finished(), Sighting::Alone);
+        assert_eq!(steps(&mut feed, &mut place), [Some(job(4))]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_too_far_behind_or_comes_too_late_hears_that_changes_are_missing() {
+        let (mut feed, mut place) = (Feed::new(), 0);
+        for id in 0..BEHIND {
+            feed.changed(&job(id));
+        }
+        assert_eq!(steps(&mut feed, &mut place.clone()).len(), BEHIND);
+        feed.changed(&job(BEHIND));
+        assert_eq!(steps(&mut feed, &mut place), [None]);
+        let cursor = feed.cursor(feed.end() - 1);
+        assert_eq!(feed.place_of(&cursor), Some(feed.end() - 1));
+        assert_eq!(feed.place_of(&feed.cursor(feed.end() + 1)), None);
+        assert_eq!(feed.place_of(&Feed::new().cursor(1)), None);
+        for bad in ["", "7", "x.1", "1.x", &format!("{cursor}0")] {
+            assert_eq!(feed.place_of(bad), None, "{bad}");
+        }
+        tokio::time::advance(STAYS + Duration::from_secs(1)).await;
+        let mut before = feed.place_of(&cursor).expect("its own");
+        assert_eq!(steps(&mut feed, &mut before), [None]);
+        assert_eq!(steps(&mut feed, &mut place), []);
+        feed.missed();
+        assert_eq!(steps(&mut feed, &mut place), [None]);
+    }
+
+    #[tokio::test]
+    async fn what_is_known_is_bounded_and_never_lost_in_silence() {
+        let (mut feed, mut place) = (Feed::new(), 0);
+        for id in 0..MOST {
+            feed.seen(&job(id), &finished(), Sighting::Listed);
+        }
+        feed.changed(&job(1));
+        feed.seen(&job(MOST), &running(1), Sighting::Alone);
+        assert_eq!(steps(&mut feed, &mut place), [1, MOST].map(|n| Some(job(n))));
+        for id in 0..MOST {
+            feed.seen(&job(MOST + id), &running(1), Sighting::Listed);
+        }
+        assert!(feed.jobs.len() <= MOST);
+        assert_eq!(steps(&mut feed, &mut place), [None]);
+    }
+
+    #[tokio::test]
+    async fn an_earlier_state_than_one_that_was_told_is_not_told() {
+        let mut feed = Feed::new();
+        feed.changed(&job(1));
+        let told = [running(50), running(40), finished(), running(99), finished()];
+        let told = told.map(|progress| feed.may_tell(&job(1), &progress));
+        assert_eq!(told, [true, false, true, false, true]);
+    }
+}

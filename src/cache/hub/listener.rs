@@ -1,0 +1,136 @@
+//! Those who listen, each until it is dropped.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::Hub;
+use crate::cache::{FeedStep, Key};
+use crate::model::{Caller, EntityId, Progress, TenantId};
+
+/// Somebody who listens to a job, until this is dropped.
+#[derive(Debug)]
+pub struct Listener {
+    pub(super) hub: Arc<Hub>,
+    pub(super) key: Key,
+    pub(super) id: u64,
+    pub(super) changes: watch::Receiver<u64>,
+}
+
+/// Somebody who listens to all jobs of a tenant, until this is dropped.
+#[derive(Debug)]
+pub struct FeedListener {
+    pub(super) hub: Arc<Hub>,
+    pub(super) tenant: TenantId,
+    pub(super) id: u64,
+    /// The place of what was told last.
+    pub(super) place: u64,
+    /// True if the place to go on from is not known.
+    pub(super) has_missed: bool,
+    pub(super) changes: watch::Receiver<u64>,
+}
+
+impl Listener {
+    /// The job.
+    #[must_use]
+    pub const fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Resolves when the job may have changed since this resolved last, or since the listening began.
+    pub async fn changed(&mut self) {
+        if self.changes.changed().await.is_err() {
+            // The hub holds the sender for as long as somebody listens.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Tells the hub what its reader knows, which may come from a cache that was filled before it listened: what
+    /// differs from it later is news.
+    pub fn knows(&self, progress: &Progress) {
+        self.hub.sighted(&self.key, progress, None);
+    }
+
+    /// Goes on in the name of a caller who was judged anew.
+    pub fn judged_anew(&self, caller: &Caller) {
+        if let Some(job) = self.hub.listened().jobs.get_mut(&self.key)
+            && let Some((_, own)) = job.callers.iter_mut().find(|(id, _)| *id == self.id)
+        {
+            own.clone_from(caller);
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let mut listened = self.hub.listened();
+        if let Some(job) = listened.jobs.get_mut(&self.key) {
+            job.callers.retain(|(id, _)| *id != self.id);
+            if job.callers.is_empty() && !job.is_fed {
+                listened.jobs.remove(&self.key);
+            }
+        }
+        self.hub.count(&listened);
+    }
+}
+
+impl FeedListener {
+    /// Gives what this is to hear next. May be dropped and called again.
+    pub async fn next(&mut self) -> FeedStep {
+        loop {
+            self.changes.mark_unchanged();
+            if let Some(step) = self.step() {
+                return step;
+            }
+            if self.changes.changed().await.is_err() {
+                // The hub holds the sender for as long as somebody listens.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    fn step(&mut self) -> Option<FeedStep> {
+        let mut listened = self.hub.listened();
+        let feed = listened.feeds.get_mut(&self.tenant)?;
+        if std::mem::take(&mut self.has_missed) {
+            return Some(feed.resync(&mut self.place));
+        }
+        feed.step(&mut self.place)
+    }
+
+    /// Has this hear next that changes are missing.
+    pub const fn miss(&mut self) {
+        self.has_missed = true;
+    }
+
+    /// Returns true if a job may be told as far as it has come: what is certainly earlier than what was told is not.
+    pub fn may_tell(&self, job: &EntityId, progress: &Progress) -> bool {
+        let mut listened = self.hub.listened();
+        let feed = listened.feeds.get_mut(&self.tenant);
+        feed.is_none_or(|feed| feed.may_tell(job, progress))
+    }
+
+    /// Goes on in the name of a caller who was judged anew.
+    pub fn judged_anew(&self, caller: &Caller) {
+        if let Some(feed) = self.hub.listened().feeds.get_mut(&self.tenant)
+            && let Some((_, own)) = feed.callers.iter_mut().find(|(id, _)| *id == self.id)
+        {
+            own.clone_from(caller);
+        }
+    }
+}
+
+impl Drop for FeedListener {
+    fn drop(&mut self) {
+        let mut listened = self.hub.listened();
+        let Some(feed) = listened.feeds.get_mut(&self.tenant) else { return };
+        feed.leave(self.id);
+        if feed.callers.is_empty() {
+            listened.jobs.retain(|key, job| {
+                job.is_fed &= key.tenant != self.tenant;
+                job.is_fed || !job.callers.is_empty()
+            });
+        }
+        self.hub.count(&listened);
+    }
+}

@@ -1,0 +1,158 @@
+//! A subscription to all jobs of a tenant: what changes, what is made, and what was missed.
+
+use std::time::Duration;
+
+use jobs_gateway::sandbox::{Fault, MULTICAM_TAKE, SINGLECAM_TAKE, State};
+use serde_json::{Value, json};
+
+use super::streams::{Follower, SSE};
+use super::{WAITING, passing, with_a_running_job};
+use crate::support::redis::Redis;
+use crate::support::{Setup, World};
+
+const FOLLOW: &str = "subscription($take: String, $after: String) {
+    all: jobsUpdated(takeId: $take, after: $after) { cursor job { id state } } }";
+
+async fn follow(world: &World, tenant: &str, variables: Value) -> Follower {
+    let body = json!({"query": FOLLOW, "variables": variables});
+    Follower::post(world, tenant, &body, SSE).await
+}
+
+/// The next answer that is no heartbeat.
+async fn answer(world: &World, stream: &mut Follower) -> Value {
+    loop {
+        let event = passing(world, stream.event()).await.unwrap();
+        if let Some(data) = event.strip_prefix("event: next\ndata: ") {
+            return serde_json::from_str(data).unwrap();
+        }
+        assert_eq!(event, ":\n\n");
+    }
+}
+
+/// The next event: the job, its state and the cursor.
+async fn event(world: &World, stream: &mut Follower) -> (String, String, String) {
+    let answer = answer(world, stream).await;
+    let text = |pointer: &str| match answer.pointer(pointer) {
+        Some(Value::String(text)) => text.clone(),
+        _ => panic!("{answer}"),
+    };
+    (text("/data/all/job/id"), text("/data/all/job/state"), text("/data/all/cursor"))
+}
+
+/// Follows a stream until a job is in a state; other jobs must not come before it.
+async fn until(world: &World, stream: &mut Follower, job: &str, state: &str) -> String {
+    loop {
+        let (id, own, cursor) = event(world, stream).await;
+        assert_eq!(id, job);
+        if own == state {
+            return cursor;
+        }
+    }
+}
+
+async fn create_on(world: &World, tenant: &str, take: &str) -> String {
+    let field = if take == MULTICAM_TAKE { "createMultiCamJob" } else { "createSingleCamJob" };
+    let query = format!("mutation {{ own: {field}(takeId: \"{take}\") {{ id }} }}");
+    let made = world.ask(tenant, &query, json!({})).await;
+    let id = made.data("/own/id").as_str().unwrap().to_owned();
+    world.sandbox.set_state(&id, State::Running);
+    id
+}
+
+#[tokio::test]
+async fn each_own_job_that_is_made_or_changes_is_told_and_a_broken_stream_goes_on_where_it_was() {
+    let (world, old) = with_a_running_job("").await;
+    let mut stream = follow(&world, "acme", json!({})).await;
+    assert_eq!(stream.event().await.unwrap(), ":\n\n", "it says that it is open");
+    create_on(&world, "globex", SINGLECAM_TAKE).await;
+    let new = create_on(&world, "acme", SINGLECAM_TAKE).await;
+    let cursor = until(&world, &mut stream, &new, "RUNNING").await;
+    // Nobody asks for it but the poller: it was known from the first look.
+    world.sandbox.set_state(&old, State::Finished);
+    let finished = until(&world, &mut stream, &old, "FINISHED").await;
+    drop(stream);
+    world.sandbox.set_state(&new, State::Failed);
+    let mut again = follow(&world, "acme", json!({"after": cursor})).await;
+    assert_eq!(event(&world, &mut again).await.0, old, "it changed behind the cursor");
+    until(&world, &mut again, &new, "FAILED").await;
+    let mut later = follow(&world, "acme", json!({"after": finished})).await;
+    until(&world, &mut later, &new, "FAILED").await;
+    // Metadata that is written is a change as well, be the job over or not.
+    let update = "mutation($id: String!) { updateJob(id: $id, metadata: \"{}\") { id } }";
+    world.ask("acme", update, json!({"id": old})).await.data("/updateJob/id");
+    for stream in [&mut again, &mut later] {
+        assert_eq!(event(&world, stream).await.0, old);
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_that_is_not_known_any_more_is_told_and_the_stream_goes_on() {
+    let (world, job) = with_a_running_job("").await;
+    for after in ["none", "0123456789abcdef.7"] {
+        let mut stream = follow(&world, "acme", json!({"after": after})).await;
+        let missing = answer(&world, &mut stream).await;
+        let error = &missing["errors"][0];
+        assert_eq!(error["extensions"]["code"], "RESYNC", "{missing}");
+        assert_eq!((&error["path"], &missing["data"]), (&json!(["all"]), &Value::Null));
+        let update = "mutation($id: String!) { updateJob(id: $id, metadata: \"{}\") { id } }";
+        world.ask("acme", update, json!({"id": job})).await.data("/updateJob/id");
+        let cursor = until(&world, &mut stream, &job, "RUNNING").await;
+        // Behind the place that the error named is what came after it.
+        let after = &error["extensions"]["cursor"];
+        let mut again = follow(&world, "acme", json!({"after": after})).await;
+        assert_eq!(event(&world, &mut again).await.2, cursor);
+    }
+}
+
+#[tokio::test]
+async fn with_a_take_its_jobs_alone_are_told_and_another_tenants_take_has_none() {
+    let (world, _) = with_a_running_job("").await;
+    let mut stream = follow(&world, "acme", json!({"take": MULTICAM_TAKE})).await;
+    create_on(&world, "acme", SINGLECAM_TAKE).await;
+    let own = create_on(&world, "acme", MULTICAM_TAKE).await;
+    until(&world, &mut stream, &own, "RUNNING").await;
+    let body = json!({"query": FOLLOW, "variables": {"take": "volume-1"}});
+    let refused = world.post("acme", &body).await;
+    assert_eq!((refused.status, refused.code()), (400, "BAD_USER_INPUT".into()), "{refused:?}");
+    let mut foreign = follow(&world, "globex", json!({"take": MULTICAM_TAKE})).await;
+    create_on(&world, "acme", MULTICAM_TAKE).await;
+    let last = create_on(&world, "globex", MULTICAM_TAKE).await;
+    until(&world, &mut foreign, &last, "RUNNING").await;
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_read_is_read_again_and_at_last_said_to_be_missing() {
+    let (world, job) = with_a_running_job("").await;
+    let mut stream = follow(&world, "acme", json!({})).await;
+    let update = "mutation($id: String!) { updateJob(id: $id, metadata: \"{}\") { id } }";
+    world.ask("acme", update, json!({"id": job})).await.data("/updateJob/id");
+    until(&world, &mut stream, &job, "RUNNING").await;
+    world.ask("acme", update, json!({"id": job})).await.data("/updateJob/id");
+    world.sandbox.fail_always(Some("getJob"), Some(Fault::empty(503)));
+    world.ask("acme", update, json!({"id": job})).await;
+    let told = answer(&world, &mut stream).await;
+    assert_eq!(told["errors"][0]["extensions"]["code"], "RESYNC", "{told}");
+    world.sandbox.fail_always(Some("getJob"), None);
+    world.sandbox.set_state(&job, State::Finished);
+    until(&world, &mut stream, &job, "FINISHED").await;
+}
+
+#[tokio::test]
+async fn what_changes_at_one_replica_is_told_at_another_and_a_lost_redis_is_said() {
+    let mut redis = Redis::start();
+    let (one, two) = Setup::new().tenant("acme", WAITING).config(redis.config()).start_two().await;
+    let mut stream = follow(&two, "acme", json!({})).await;
+    let job = create_on(&one, "acme", SINGLECAM_TAKE).await;
+    // A connection that came about late is told too.
+    while answer(&two, &mut stream).await["data"]["all"]["job"]["state"] != "RUNNING" {}
+    redis.restart();
+    loop {
+        let told = answer(&two, &mut stream).await;
+        if told["errors"][0]["extensions"]["code"] == "RESYNC" {
+            break;
+        }
+    }
+    one.sandbox.set_state(&job, State::Finished);
+    one.pass(Duration::from_secs(20)).await;
+    until(&two, &mut stream, &job, "FINISHED").await;
+}
