@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::App;
 use crate::cache::CacheSize;
 use crate::jobs::Jobs;
-use crate::live::watch::Watcher;
+use crate::live::watch::{IsTold, Watcher};
 use crate::model::Account;
 use crate::pipeline::Service;
 use crate::reload::{Follower, Gateway};
@@ -59,7 +59,7 @@ pub(super) fn start(app: App) -> io::Result<Vec<Task>> {
             async move { shared.follow(&versions).await }
         }));
     }
-    let watcher = Watcher::new(&jobs, &config.watch);
+    let watcher = Watcher::new(&jobs, &config.watch, is_told(Arc::clone(&service)));
     tasks.push(supervisor.start("watch", move || {
         let watcher = watcher.clone();
         async move { watcher.run().await }
@@ -110,6 +110,11 @@ pub(super) fn start(app: App) -> io::Result<Vec<Task>> {
 fn shared_account(service: &Service) -> Option<Arc<Account>> {
     let accounts = service.rules.load().policies.accounts();
     accounts.into_iter().find(|account| account.is_shared())
+}
+
+/// Tells of which accounts events are taken.
+fn is_told(service: Arc<Service>) -> IsTold {
+    Arc::new(move |account| service.rules.load().webhooks.iter().any(|own| own.id == *account))
 }
 
 /// Looks after what is remembered of idempotency keys.

@@ -10,7 +10,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::model::{Caller, EntityId, Progress};
+use super::waiting::Waiting;
+use crate::model::{EntityId, Progress};
 
 /// The most jobs that are known, and that changes are remembered of.
 const MOST: usize = 10_000;
@@ -34,7 +35,7 @@ pub(super) struct Feed {
     /// The place up to which changes are missing from the log.
     floor: u64,
     /// Those who listen.
-    pub callers: Vec<(u64, Caller)>,
+    pub callers: Vec<Waiting>,
     /// The moment at which somebody listened last.
     left: Instant,
 }
@@ -50,15 +51,6 @@ struct FedJob {
     place: Option<u64>,
     /// True if its next sighting is a change, whatever it shows.
     is_news: bool,
-}
-
-/// The way in which a job was seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sighting {
-    /// It was read by itself.
-    Alone,
-    /// It was read in a listing, which shows old jobs too.
-    Listed,
 }
 
 /// The next thing that somebody who listens is to hear.
@@ -91,14 +83,14 @@ impl Feed {
     }
 
     /// Begins to listen; the changes are counted by what is returned.
-    pub fn enter(&mut self, id: u64, caller: Caller) -> watch::Receiver<u64> {
-        self.callers.push((id, caller));
+    pub fn enter(&mut self, waiting: Waiting) -> watch::Receiver<u64> {
+        self.callers.push(waiting);
         self.last.subscribe()
     }
 
     /// Ends to listen.
     pub fn leave(&mut self, id: u64) {
-        self.callers.retain(|(own, _)| *own != id);
+        self.callers.retain(|own| own.id != id);
         self.left = Instant::now();
     }
 
@@ -137,24 +129,28 @@ impl Feed {
         format!("{:016x}.{place}", self.id)
     }
 
-    /// A job was seen, which is a change if it is not as it was.
-    pub fn seen(&mut self, id: &EntityId, progress: &Progress, sighting: Sighting) {
-        let is_change = match self.jobs.get_mut(id) {
-            Some(job) => {
-                let is_news = std::mem::take(&mut job.is_news);
-                let differs = progress.differs_from(&job.progress);
-                job.progress.update(progress);
-                is_news || differs
-            }
-            None => {
-                self.job(id).progress.update(progress);
-                // Somebody may look at what ended long ago.
-                sighting == Sighting::Alone && !progress.is_over()
-            }
+    /// A job was read by itself, which is a change if it is not as it was.
+    pub fn seen(&mut self, id: &EntityId, progress: &Progress) {
+        let is_change = if let Some(job) = self.jobs.get_mut(id) {
+            job.note(progress)
+        } else {
+            self.job(id).progress.update(progress);
+            // Somebody may look at what ended long ago.
+            !progress.is_over()
         };
         if is_change {
             self.changed(id);
         }
+    }
+
+    /// A job was read in a listing, which shows old ones too. Returns true if it is not as it was: what is known of it
+    /// is old then, and whoever forgets that tells of the change.
+    pub fn listed(&mut self, id: &EntityId, progress: &Progress) -> bool {
+        if let Some(job) = self.jobs.get_mut(id) {
+            return job.note(progress);
+        }
+        self.job(id).progress.update(progress);
+        false
     }
 
     /// A job is about to be seen that Move told of.
@@ -236,6 +232,16 @@ impl Feed {
     }
 }
 
+impl FedJob {
+    /// Notes what is told of it. Returns true if it differs, or was waited for.
+    fn note(&mut self, progress: &Progress) -> bool {
+        let is_news = std::mem::take(&mut self.is_news);
+        let differs = progress.differs_from(&self.progress);
+        self.progress.update(progress);
+        is_news || differs
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,21 +280,22 @@ mod tests {
     #[tokio::test]
     async fn a_sighting_is_a_change_if_it_tells_something_new() {
         let (mut feed, mut place) = (Feed::new(), 0);
-        let mut told = |id, progress: Progress, sighting| {
-            feed.seen(&job(id), &progress, sighting);
+        assert!(!feed.listed(&job(1), &running(10)), "it may be an old one");
+        let mut told = |id, progress: Progress| {
+            feed.seen(&job(id), &progress);
             !steps(&mut feed, &mut place).is_empty()
         };
-        assert!(!told(1, running(10), Sighting::Listed), "it may be an old one");
-        assert!(!told(1, running(10), Sighting::Alone));
-        assert!(told(1, running(20), Sighting::Listed));
-        assert!(told(2, running(10), Sighting::Alone), "it may be a new one");
-        assert!(!told(3, finished(), Sighting::Alone));
+        assert!(!told(1, running(10)));
+        assert!(told(1, running(20)));
+        assert!(told(2, running(10)), "it may be a new one");
+        assert!(!told(3, finished()));
+        assert!(feed.listed(&job(1), &running(30)) && !feed.listed(&job(1), &running(30)));
         feed.expect(&job(4));
         feed.expect(&job(5));
         feed.gone(&job(5));
         feed.gone(&job(6));
         assert_eq!(steps(&mut feed, &mut place), []);
-        feed.seen(&job(4), &finished(), Sighting::Alone);
+        feed.seen(&job(4), &finished());
         assert_eq!(steps(&mut feed, &mut place), [Some(job(4))]);
     }
 
@@ -320,13 +327,13 @@ mod tests {
     async fn what_is_known_is_bounded_and_never_lost_in_silence() {
         let (mut feed, mut place) = (Feed::new(), 0);
         for id in 0..MOST {
-            feed.seen(&job(id), &finished(), Sighting::Listed);
+            feed.listed(&job(id), &finished());
         }
         feed.changed(&job(1));
-        feed.seen(&job(MOST), &running(1), Sighting::Alone);
+        feed.seen(&job(MOST), &running(1));
         assert_eq!(steps(&mut feed, &mut place), [1, MOST].map(|n| Some(job(n))));
         for id in 0..MOST {
-            feed.seen(&job(MOST + id), &running(1), Sighting::Listed);
+            feed.listed(&job(MOST + id), &running(1));
         }
         assert!(feed.jobs.len() <= MOST);
         assert_eq!(steps(&mut feed, &mut place), [None]);

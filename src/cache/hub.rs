@@ -17,7 +17,8 @@ use tokio::time::Instant;
 use listened::{Listened, Turn, Watched};
 pub use listener::{FeedListener, Listener};
 
-use super::feed::{Feed, Sighting};
+use super::feed::Feed;
+use super::waiting::{Need, Waiting};
 use super::{Key, Sightings};
 use crate::model::{AccountId, Caller, EntityId, EntityKind, Progress, TenantId};
 
@@ -43,16 +44,16 @@ pub struct Due {
     pub caller: Caller,
 }
 
-/// The time until Move is asked for a job again; `None` if it need not be.
-pub type Pace = fn(&Sightings) -> Option<Duration>;
+/// The time until Move is asked for a job again, by what is needed of it; `None` if it need not be.
+pub type Pace<'a> = &'a dyn Fn(&Sightings, &AccountId, Need) -> Option<Duration>;
 
 impl Hub {
     /// Listens to a job from now on: whatever changes after this is told.
-    pub fn listen(self: &Arc<Self>, key: Key, caller: Caller) -> Listener {
+    pub fn listen(self: &Arc<Self>, key: Key, caller: Caller, need: Need) -> Listener {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let mut listened = self.listened();
         let job = listened.jobs.entry(key.clone()).or_insert_with(Watched::new);
-        job.callers.push((id, caller));
+        job.callers.push(Waiting { id, caller, need });
         let changes = job.changes.subscribe();
         self.count(&listened);
         drop(listened);
@@ -61,7 +62,12 @@ impl Hub {
     }
 
     /// Listens to all jobs of a caller's tenant: from where a cursor says, else from now on.
-    pub fn follow(self: &Arc<Self>, caller: Caller, after: Option<&str>) -> FeedListener {
+    pub fn follow(
+        self: &Arc<Self>,
+        caller: Caller,
+        need: Need,
+        after: Option<&str>,
+    ) -> FeedListener {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let tenant = caller.tenant.id.clone();
         let mut listened = self.listened();
@@ -70,7 +76,7 @@ impl Hub {
         let known = after.map(|cursor| feed.place_of(cursor));
         let place = known.flatten().unwrap_or_else(|| feed.end());
         let is_first = feed.callers.is_empty();
-        let changes = feed.enter(id, caller);
+        let changes = feed.enter(Waiting { id, caller, need });
         if is_first {
             // Nobody asked for them meanwhile.
             listened.watch_again(&tenant);
@@ -142,12 +148,38 @@ impl Hub {
     /// A job was read, here or by another replica, and this was told of it. Its listeners read it again if that
     /// differs from what was told before.
     pub fn seen(&self, key: &Key, progress: &Progress) {
-        self.sighted(key, progress, Some(Sighting::Alone));
+        if !self.is_listened() {
+            return;
+        }
+        let mut listened = self.listened();
+        if let Some(job) = listened.jobs.get_mut(key) {
+            job.note(progress);
+        }
+        if let Some(feed) = listened.feeds.get_mut(&key.tenant) {
+            feed.seen(&key.id, progress);
+            self.feed(listened, key, progress);
+        }
     }
 
-    /// A job was read in a listing: it may be an old one that nobody had asked for yet.
-    pub fn listed(&self, key: &Key, progress: &Progress) {
-        self.sighted(key, progress, Some(Sighting::Listed));
+    /// A job was read in a listing: it may be an old one that nobody had asked for yet. Returns true if it is known to
+    /// have changed: all that is known of it is to be forgotten.
+    #[must_use]
+    pub fn listed(&self, key: &Key, progress: &Progress) -> bool {
+        if !self.is_listened() {
+            return false;
+        }
+        let mut listened = self.listened();
+        let Some(feed) = listened.feeds.get_mut(&key.tenant) else { return false };
+        let is_change = feed.listed(&key.id, progress);
+        self.feed(listened, key, progress);
+        is_change
+    }
+
+    /// The reader of a listener knows this, which may come from a cache.
+    fn known(&self, key: &Key, progress: &Progress) {
+        if let Some(job) = self.listened().jobs.get_mut(key) {
+            job.know(progress);
+        }
     }
 
     /// Move told of a job, which is about to be read.
@@ -160,27 +192,16 @@ impl Hub {
         }
     }
 
-    /// Tells those who listen to a job, and to all of its tenant's if it was seen just now.
-    fn sighted(&self, key: &Key, progress: &Progress, sighting: Option<Sighting>) {
-        if !self.is_listened() {
-            return;
+    /// Has Move be asked for a job of a feed for as long as it is not over and somebody follows it.
+    fn feed(&self, mut listened: MutexGuard<'_, Listened>, key: &Key, progress: &Progress) {
+        let is_followed =
+            listened.feeds.get(&key.tenant).is_some_and(|feed| !feed.callers.is_empty());
+        if !is_followed || progress.is_over() {
+            listened.unfeed(key);
+        } else if listened.feed(key, progress) {
+            self.stirred.notify_one();
         }
-        let mut listened = self.listened();
-        if let Some(job) = listened.jobs.get_mut(key) {
-            job.note(progress);
-        }
-        if let Some(sighting) = sighting
-            && let Some(feed) = listened.feeds.get_mut(&key.tenant)
-        {
-            feed.seen(&key.id, progress, sighting);
-            let is_watched = !feed.callers.is_empty() && !progress.is_over();
-            if !is_watched {
-                listened.unfeed(key);
-            } else if listened.feed(key, progress) {
-                self.stirred.notify_one();
-            }
-            self.count(&listened);
-        }
+        self.count(&listened);
     }
 
     /// Returns true if anybody listens to anything, or may come again to hear what happened meanwhile.
@@ -211,7 +232,7 @@ impl Hub {
     /// account, but none of an account that is `busy`. Each stays out until [`Hub::asked`].
     pub fn take_due(
         &self,
-        pace: Pace,
+        pace: Pace<'_>,
         most: usize,
         busy: impl Fn(&AccountId) -> bool,
     ) -> HashMap<AccountId, Vec<Due>> {
@@ -220,10 +241,10 @@ impl Hub {
         let Listened { jobs, feeds } = &mut *listened;
         let mut due: Vec<(Instant, &Key, &mut Watched, Caller)> = Vec::new();
         for (key, job) in jobs.iter_mut() {
-            let by_all = || feeds.get(&key.tenant)?.callers.first();
-            if let Some(at) = job.due_at(pace).filter(|at| *at <= now)
-                && let Some((_, caller)) = job.callers.first().or_else(by_all)
+            if let Some((caller, need)) = job.asked_by(feeds.get(&key.tenant))
                 && !busy(&caller.tenant.account.id)
+                && let Some(at) = job.due_at(pace, &caller.tenant.account.id, need)
+                && at <= now
             {
                 let caller = caller.clone();
                 due.push((at, key, job, caller));
@@ -243,8 +264,13 @@ impl Hub {
 
     /// Returns the moment at which the next job is due.
     #[must_use]
-    pub fn next_due(&self, pace: Pace) -> Option<Instant> {
-        self.listened().jobs.values().filter_map(|job| job.due_at(pace)).min()
+    pub fn next_due(&self, pace: Pace<'_>) -> Option<Instant> {
+        let listened = self.listened();
+        let due = listened.jobs.iter().filter_map(|(key, job)| {
+            let (caller, need) = job.asked_by(listened.feeds.get(&key.tenant))?;
+            job.due_at(pace, &caller.tenant.account.id, need)
+        });
+        due.min()
     }
 
     /// The question about a job is answered, or was in vain: the next one comes at its pace.
@@ -284,14 +310,14 @@ mod tests {
 
     fn listen(hub: &Arc<Hub>, name: &str, job: &str) -> Listener {
         let caller = caller(name);
-        hub.listen(key(&caller, job), caller)
+        hub.listen(key(&caller, job), caller, Need::State)
     }
 
     fn running(percent: i32) -> Progress {
         Progress { state: Some("RUNNING".into()), percent: Some(percent) }
     }
 
-    fn every_second(seen: &Sightings) -> Option<Duration> {
+    fn every_second(seen: &Sightings, _: &AccountId, _: Need) -> Option<Duration> {
         (!seen.progress.is_over()).then(|| Duration::from_secs(1))
     }
 
@@ -339,6 +365,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn that_many_know_the_same_is_no_sighting() {
+        let hub = Arc::<Hub>::default();
+        let reader = listen(&hub, "acme", "job-1");
+        for _ in 0..200 {
+            reader.knows(&running(10));
+        }
+        let all = hub.listened();
+        assert_eq!(all.jobs[reader.key()].sightings.unmoved, 0);
+        drop(all);
+    }
+
+    #[tokio::test]
     async fn nothing_is_left_of_a_job_that_nobody_listens_to() {
         let hub = Arc::<Hub>::default();
         let (one, other) = (listen(&hub, "acme", "job-1"), listen(&hub, "acme", "job-1"));
@@ -354,13 +392,13 @@ mod tests {
         let hub = Arc::<Hub>::default();
         let listener = listen(&hub, "acme", "job-1");
         let due = || {
-            let due = hub.take_due(every_second, 25, |_| false);
+            let due = hub.take_due(&every_second, 25, |_| false);
             due.into_values().flatten().map(|due| due.key).collect::<Vec<_>>()
         };
         assert_eq!(due(), []);
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(due(), [listener.key().clone()]);
-        assert_eq!((due(), hub.next_due(every_second)), (vec![], None), "it is on its way");
+        assert_eq!((due(), hub.next_due(&every_second)), (vec![], None), "it is on its way");
         hub.asked(listener.key());
         assert_eq!(due(), []);
         hub.all_may_have_changed();

@@ -16,6 +16,7 @@
 //! | 50 ms | `updateJob` is about to be sent | 9 | void |
 //! | 60 ms | the second fetch lands: D gets its job, and nobody else, as it began before the write | 9 | none |
 
+mod claim;
 mod entities;
 mod feed;
 mod hub;
@@ -28,7 +29,9 @@ mod sightings;
 mod touched;
 mod turn;
 mod versions;
+mod waiting;
 
+pub use claim::CLAIMED;
 pub use entities::{EntityCache, Entry, Key};
 pub use feed::FeedStep;
 pub use hub::{Due, FeedListener, Hub, Listener, Pace};
@@ -40,6 +43,7 @@ pub use sightings::Sightings;
 pub use touched::Touched;
 pub use turn::SharedTurn;
 pub use versions::Versions;
+pub use waiting::Need;
 
 /// The size of a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -314,6 +314,11 @@ impl SharedTier {
         (id, serde_json::to_string(&message).expect("it is JSON"))
     }
 
+    /// The name of this replica.
+    pub(super) fn replica(&self) -> &str {
+        &self.replica
+    }
+
     fn untold(&self) -> std::sync::MutexGuard<'_, HashSet<Key>> {
         self.untold.lock().unwrap_or_else(PoisonError::into_inner)
     }

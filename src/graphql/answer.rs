@@ -71,10 +71,10 @@ impl Answer {
     #[must_use]
     pub fn resync(request: RequestId, key: &str, cursor: &str) -> Self {
         let message = "Changes are missing here: read your jobs anew. The stream goes on.";
-        let mut api = ApiError::new(ErrorCode::Resync, message);
-        api.cursor = Some(cursor.into());
+        let api = ApiError::new(ErrorCode::Resync, message);
         let path = vec![Segment::Key(key.into())];
-        let error = PlacedError { api, path, locations: Vec::new() };
+        let cursor = Some(cursor.into());
+        let error = PlacedError { api, path, locations: Vec::new(), cursor };
         let body = [BEGUN, b"null"].concat();
         Self::executed(request, body, &[error], Vec::new(), false, None)
     }
@@ -85,7 +85,7 @@ impl Answer {
         let placed = |mut api: ApiError| {
             let path = std::mem::take(&mut api.path);
             let locations = api.position.into_iter().collect();
-            PlacedError { api, path, locations }
+            PlacedError { api, path, locations, cursor: None }
         };
         let errors: Vec<PlacedError> = errors.into_iter().map(placed).collect();
         let mut body = Vec::new();
@@ -144,6 +144,8 @@ pub struct PlacedError {
     pub path: Vec<Segment>,
     /// Its places in the document.
     pub locations: Vec<Pos>,
+    /// The place in a stream behind which it goes on.
+    pub cursor: Option<Box<str>>,
 }
 
 impl PlacedError {
@@ -190,7 +192,7 @@ impl<'a> Serialize for Told<'a> {
             cursor: Option<&'a str>,
         }
 
-        let wire = |PlacedError { api, path, locations }: &'a PlacedError| Wire {
+        let wire = |PlacedError { api, path, locations, cursor }: &'a PlacedError| Wire {
             message: &api.message,
             locations,
             path,
@@ -200,7 +202,7 @@ impl<'a> Serialize for Told<'a> {
             extensions: Facts {
                 code: api.code,
                 request_id: self.request,
-                cursor: api.cursor.as_deref(),
+                cursor: cursor.as_deref(),
             },
         };
         serializer.collect_seq(self.errors.iter().map(wire))

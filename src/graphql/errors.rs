@@ -37,8 +37,6 @@ pub struct ApiError {
     pub error_info: Option<Box<RawValue>>,
     /// AppSync's `data` of an error: what the caller selected of it, as the tenant may see it.
     pub data: Option<Box<RawValue>>,
-    /// The place in a stream behind which it goes on.
-    pub cursor: Option<Box<str>>,
     /// The time to wait before another try, if that is known.
     pub retry_after: Option<Duration>,
     /// Its path in the answer, in the caller's own keys, if nothing was executed.
@@ -57,7 +55,6 @@ impl ApiError {
             error_type: code.error_type().into(),
             error_info: None,
             data: None,
-            cursor: None,
             retry_after: None,
             path: Vec::new(),
             position: None,

@@ -31,6 +31,7 @@ pub fn placed(
                 api,
                 path,
                 locations: step.origin.position().into_iter().collect(),
+                cursor: None,
             });
         }
     }
@@ -219,5 +220,5 @@ pub fn root_path(step: &Step, entity: Option<usize>) -> Vec<Segment> {
 #[must_use]
 pub fn at_root(step: &Step, entity: Option<usize>, api: ApiError) -> PlacedError {
     let locations: Vec<Pos> = step.origin.position().into_iter().collect();
-    PlacedError { api, path: root_path(step, entity), locations }
+    PlacedError { api, path: root_path(step, entity), locations, cursor: None }
 }

@@ -174,7 +174,7 @@ pub struct Following {
 /// # Errors
 /// When they do not fit.
 pub fn following(operation: &Operation) -> Result<Following, ApiError> {
-    let given = operation.arguments(0).map_err(bad_argument)?;
+    let given = operation.arguments(0).map_err(|error| bad_argument(&error))?;
     let text = |name| given.get(name).and_then(Value::as_str);
     let take = text("takeId").map(|take| jobs::id("takeId", EntityKind::Take, take));
     Ok(Following { take: take.transpose()?, after: text("after").map(str::to_owned) })
@@ -217,11 +217,11 @@ const NO_WEBHOOKS: &str = "Webhooks of Move's tell of everything in the account,
 
 /// The arguments of a unit's root field: validated, so of the shape that the schema has.
 fn arguments<T: DeserializeOwned>(operation: &Operation, unit: &Unit) -> Result<T, Failed> {
-    let given = operation.arguments(unit.root).map_err(bad_argument)?;
+    let given = operation.arguments(unit.root).map_err(|error| bad_argument(&error))?;
     serde_json::from_value(Value::Object(given)).map_err(|_| ApiError::internal().into())
 }
 
-fn bad_argument(error: ArgumentError) -> ApiError {
+fn bad_argument(error: &ArgumentError) -> ApiError {
     let message = format!("Bad argument \"{}\": expected {}.", error.name, error.problem);
     ApiError::new(ErrorCode::BadUserInput, message)
 }

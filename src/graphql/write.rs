@@ -170,7 +170,7 @@ impl<'a> Writer<'a> {
     fn report(&mut self, path: &Path<'_>, code: ErrorCode, message: impl Into<String>) {
         let api = ApiError::new(code, message.into());
         let locations = path.position().into_iter().collect();
-        self.errors.push(PlacedError { api, path: path.segments(), locations });
+        self.errors.push(PlacedError { api, path: path.segments(), locations, cursor: None });
     }
 
     /// Reports what Move got wrong, if it did not tell it itself.

@@ -35,6 +35,11 @@ pub enum BadRequest {
         "A subscription is answered by a stream: accept `text/event-stream`, or `multipart/mixed;subscriptionSpec=1.0`."
     )]
     NoStream,
+    /// A query or a mutation whose caller takes streams alone.
+    #[error(
+        "Queries and mutations are answered at once: accept `application/json`, beside the types of streams."
+    )]
+    StreamsAlone,
     /// A query or a mutation over a WebSocket.
     #[error("Subscriptions alone come over a WebSocket: send queries and mutations by HTTP.")]
     NoSubscription,
@@ -91,7 +96,9 @@ impl From<BadRequest> for Refusal {
             E::ContentEncoding => refusal
                 .with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE)
                 .with_header(header::ACCEPT_ENCODING, "gzip, identity"),
-            E::NotAcceptable | E::NoStream => refusal.with_status(StatusCode::NOT_ACCEPTABLE),
+            E::NotAcceptable | E::NoStream | E::StreamsAlone => {
+                refusal.with_status(StatusCode::NOT_ACCEPTABLE)
+            }
             E::TooLarge(_) => refusal.with_status(StatusCode::PAYLOAD_TOO_LARGE),
             E::Slow => refusal.with_status(StatusCode::REQUEST_TIMEOUT),
             E::Interrupted

@@ -91,7 +91,12 @@ pub fn wish_to_wait(headers: &HeaderMap) -> Option<Duration> {
         .flat_map(|text| text.split(','))
         .filter_map(|preference| preference.split(';').next()?.split_once('='))
         .find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"))?;
-    let seconds: u32 = seconds.trim().trim_matches('"').parse().ok()?;
+    let seconds = seconds.trim().trim_matches('"');
+    if seconds.is_empty() || !seconds.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    // Digits that are too many are a long time.
+    let seconds: u32 = seconds.parse().unwrap_or(u32::MAX);
     (seconds > 0).then(|| Duration::from_secs(seconds.into()))
 }
 
@@ -261,6 +266,7 @@ mod tests {
         ] {
             assert_eq!(wish(thirty), Some(30), "{thirty:?}");
         }
+        assert_eq!(wish(&["wait=99999999999999999999"]), Some(u64::from(u32::MAX)));
         for none in [&[][..], &["wait"], &["wait=0"], &["wait=-1"], &["wait=1.5"], &["waiting=30"]]
         {
             assert_eq!(wish(none), None, "{none:?}");

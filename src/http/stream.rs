@@ -49,7 +49,8 @@ impl StreamType {
         if values.peek().is_none() {
             return Some(Self::EventStream);
         }
-        let mut best: Option<(f32, Self)> = None;
+        // What is said of the type itself goes before what is said of ranges (RFC 9110, section 12.5.1).
+        let (mut events, mut multipart): (Option<(u8, f32)>, Option<f32>) = (None, None);
         let texts = values.filter_map(|value| value.to_str().ok());
         for range in texts.flat_map(|text| text.split(',')) {
             let mut parts = range.split(';').map(str::trim);
@@ -63,16 +64,26 @@ impl StreamType {
                     _ => {}
                 }
             }
-            let own = match media.as_str() {
-                "text/event-stream" | "text/*" | "*/*" => Self::EventStream,
-                "multipart/mixed" if is_apollos => Self::Multipart,
+            let precision = match media.as_str() {
+                "text/event-stream" => 2,
+                "text/*" => 1,
+                "*/*" => 0,
+                "multipart/mixed" if is_apollos => {
+                    multipart = Some(quality);
+                    continue;
+                }
                 _ => continue,
             };
-            if quality > best.map_or(0.0, |(best, _)| best) {
-                best = Some((quality, own));
+            if events.is_none_or(|(known, _)| precision >= known) {
+                events = Some((precision, quality));
             }
         }
-        best.map(|(_, own)| own)
+        let events = events.map_or(0.0, |(_, quality)| quality);
+        match multipart {
+            Some(quality) if quality > events => Some(Self::Multipart),
+            _ if events > 0.0 => Some(Self::EventStream),
+            _ => None,
+        }
     }
 
     /// Returns true if a caller asks for a stream by name, and not for anything at all.
@@ -82,7 +93,7 @@ impl StreamType {
         let mut ranges = texts.flat_map(|text| text.split(','));
         ranges.any(|range| {
             let media = range.split(';').next().unwrap_or_default().trim();
-            ["text/event-stream", "multipart/mixed"]
+            ["text/event-stream", "multipart/mixed", "text/*"]
                 .iter()
                 .any(|own| media.eq_ignore_ascii_case(own))
         })
@@ -197,6 +208,13 @@ mod tests {
             ("multipart/mixed;deferSpec=20220824, application/json", None),
             ("application/json", None),
             ("text/event-stream;q=0, application/json", None),
+            ("text/event-stream;q=0, */*", None),
+            ("*/*, text/event-stream;q=0", None),
+            ("text/*", Some(StreamType::EventStream)),
+            (
+                "multipart/mixed;subscriptionSpec=1.0;q=0.5, text/event-stream;q=0.1, */*",
+                Some(StreamType::Multipart),
+            ),
         ] {
             assert_eq!(accepted(accept), expected, "{accept}");
         }

@@ -186,6 +186,27 @@ impl Jobs {
         }
     }
 
+    /// Takes the turn among the replicas to ask about each of these jobs; false for those that another one asks about.
+    pub async fn take_turns(&self, keys: &[Key]) -> Vec<bool> {
+        match &self.shared {
+            Some(shared) => shared.take_turns(keys).await,
+            None => vec![true; keys.len()],
+        }
+    }
+
+    /// Gives those turns back.
+    pub async fn end_turns(&self, keys: &[Key]) {
+        if let Some(shared) = &self.shared {
+            shared.end_turns(keys).await;
+        }
+    }
+
+    /// Returns the number of replicas, this one included.
+    #[must_use]
+    pub fn replicas(&self) -> u32 {
+        self.shared.as_ref().map_or(1, |shared| shared.replicas())
+    }
+
     /// Resolves when a call to Move would keep nobody waiting.
     pub async fn quiet(&self) {
         self.upstream.quiet().await;

@@ -75,7 +75,9 @@ impl Jobs {
             let id = job.entity().id().and_then(|id| EntityId::job(&id).ok());
             if let Some(id) = id {
                 let key = Key { tenant: request.caller.tenant.id.clone(), id };
-                self.versions.hub().listed(&key, &job.progress());
+                if self.versions.hub().listed(&key, &job.progress()) {
+                    self.forget(&key.tenant, Some(&key.id)).await;
+                }
             }
         }
         Ok(())

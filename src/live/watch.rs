@@ -13,8 +13,8 @@ use futures_util::future::join_all;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::pace::pace;
-use crate::cache::{Due, Hub};
+use super::pace::{pace, sweep};
+use crate::cache::{CLAIMED, Due, Hub, Key, Need, Sightings};
 use crate::jobs::{Jobs, Wanted};
 use crate::model::{
     AccountId, Caller, EntityKind, RequestContext, RequestId, RootField, Selection, Trail,
@@ -40,14 +40,18 @@ settings! {
 }
 
 /// Asks Move for the jobs that somebody waits for.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Watcher {
     jobs: Jobs,
     hub: Arc<Hub>,
     wanted: Arc<Wanted>,
-    /// The least time between two documents of one account.
+    /// The least time between two documents of one account, of all replicas together.
     interval: Duration,
+    is_told: IsTold,
 }
+
+/// Tells if an account's events are taken.
+pub type IsTold = Arc<dyn Fn(&AccountId) -> bool + Send + Sync>;
 
 /// Jobs that are being asked for; each is due again at its pace when this is dropped.
 struct Asking {
@@ -62,9 +66,9 @@ impl Drop for Asking {
 }
 
 impl Watcher {
-    /// Asks at most so often.
+    /// Asks at most so often, and seldom where `is_told` says that Move tells by itself.
     #[must_use]
-    pub fn new(jobs: &Jobs, settings: &Settings) -> Self {
+    pub fn new(jobs: &Jobs, settings: &Settings, is_told: IsTold) -> Self {
         let mut wanted = Selection::of_leaves(["state"]);
         wanted.field("progress").merge(&Selection::of_leaves(["state", "percentageComplete"]));
         let (documents, per) = settings.max_rate;
@@ -73,6 +77,7 @@ impl Watcher {
             hub: Arc::clone(jobs.versions().hub()),
             wanted: Arc::new(Wanted::of(EntityKind::Job, wanted)),
             interval: per / documents.get(),
+            is_told,
         }
     }
 
@@ -87,14 +92,19 @@ impl Watcher {
             let is_busy = |account: &AccountId| {
                 rests.contains_key(account) || busy.values().any(|own| own == account)
             };
-            let taken = self.hub.take_due(pace, MOST, is_busy);
+            let pace = |seen: &Sightings, account: &AccountId, need| match need {
+                Need::State if (self.is_told)(account) => sweep(seen),
+                _ => pace(seen),
+            };
+            let taken = self.hub.take_due(&pace, MOST, is_busy);
             for (account, due) in taken {
-                rests.insert(account.clone(), now + self.interval);
+                // Each replica asks at its share, also while Redis does not say which of them are left.
+                rests.insert(account.clone(), now + self.interval * self.jobs.replicas());
                 let asking = Asking { hub: Arc::clone(&self.hub), due };
                 let question = questions.spawn(self.clone().ask(asking));
                 busy.insert(question.id(), account);
             }
-            let next = self.hub.next_due(pace).unwrap_or(now + IDLE);
+            let next = self.hub.next_due(&pace).unwrap_or(now + IDLE);
             // What is due already waits for its account.
             let wake = match rests.values().min() {
                 Some(rested) if next <= now => *rested,
@@ -118,10 +128,13 @@ impl Watcher {
         let Some(first) = asking.due.first() else { return };
         // Before the question is asked, so that no caller joins one that waits behind all others.
         self.jobs.quiet().await;
-        let mut seat = (asking.due.len() > 1).then(|| self.jobs.together(&request(&first.caller)));
+        let keys: Vec<Key> = asking.due.iter().map(|due| due.key.clone()).collect();
+        let (claimed, at) = (self.jobs.take_turns(&keys).await, Instant::now());
+        let own = asking.due.iter().zip(claimed).filter(|(_, is_own)| *is_own);
+        let own: Vec<&Due> = own.map(|(due, _)| due).collect();
+        let mut seat = (own.len() > 1).then(|| self.jobs.together(&request(&first.caller)));
         let (jobs, wanted) = (&self.jobs, &self.wanted);
-        let reads: Vec<_> = asking
-            .due
+        let reads: Vec<_> = own
             .iter()
             .map(|Due { key, caller }| {
                 let (own, trail) = (seat.clone(), Trail::unread(RootField::GetJob));
@@ -135,6 +148,10 @@ impl Watcher {
         // The others wait for every seat.
         seat.take();
         join_all(reads).await;
+        let keys: Vec<Key> = own.iter().map(|due| due.key.clone()).collect();
+        if at.elapsed() < CLAIMED {
+            self.jobs.end_turns(&keys).await;
+        }
     }
 }
 

@@ -389,6 +389,20 @@ impl Operation {
         self.units.first()?.followed
     }
 
+    /// Returns true if it reads how far a job has come, and not its state alone.
+    #[must_use]
+    pub fn reads_progress(&self) -> bool {
+        fn is_in(field: &Field) -> bool {
+            let below = field.objects().iter().flat_map(|object| &object.fields);
+            below.into_iter().any(|field| match field.name.as_str() {
+                "progress" | "percentageComplete" => true,
+                "job" => is_in(field),
+                _ => false,
+            })
+        }
+        self.form.roots.iter().any(|root| is_in(&root.field))
+    }
+
     /// A trail for each of its units, in their order.
     #[must_use]
     pub fn trails(&self) -> Arc<[Trail]> {

@@ -43,7 +43,7 @@ pub async fn parse(
     match operation.kind {
         Kind::Subscription => drop(subscribe::stream_type(request)?),
         Kind::Query | Kind::Mutation if !request.takes_answers => {
-            return Err(BadRequest::NotAcceptable.into());
+            return Err(BadRequest::StreamsAlone.into());
         }
         Kind::Query | Kind::Mutation => {}
     }

@@ -16,13 +16,14 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{BoxStream, SelectAll, unfold};
+use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::judged::StreamEnd;
 use super::receive::overloaded;
 use super::record::RecordGuard;
 use super::service::draining;
-use super::stream::Stream;
+use super::stream::{Stream, leaving, until_end};
 use super::{Service, authenticate, follow};
 use crate::graphql::Answer;
 use crate::http::connection::{Connection, HandedOver};
@@ -54,6 +55,8 @@ struct Socket {
     /// A request's head, as its subscriptions have it.
     head: Parts,
     source: Option<IpAddr>,
+    /// The end of its credential.
+    expires: Option<Timestamp>,
     streams: SelectAll<BoxStream<'static, Told>>,
     open: HashMap<String, AbortHandle>,
     most: usize,
@@ -71,6 +74,9 @@ pub fn is_asked(head: &Parts) -> bool {
 
 /// Makes a WebSocket of a request.
 pub async fn upgrade(service: Arc<Service>, source: Option<IpAddr>, mut head: Parts) -> Response {
+    if service.standing.borrow().is_draining {
+        return leaving().into_response();
+    }
     // Who shows a good credential at once is none.
     let mut record = begin(&service, source, &head);
     let is_known = authenticate(&service, &as_request(head.clone()), &mut record).await.is_ok();
@@ -93,14 +99,16 @@ pub async fn upgrade(service: Arc<Service>, source: Option<IpAddr>, mut head: Pa
             () = gives_way(stranger.as_mut()) => Err(Some(Close::Full)),
         };
         let close = match greeted {
-            Ok((head, place, most)) => {
+            Ok(greeted) => {
                 drop(stranger);
+                let Greeted { head, expires, place, most } = greeted;
                 let (streams, open) = Default::default();
                 let socket = Socket {
                     service,
                     wire: socket,
                     head,
                     source,
+                    expires,
                     streams,
                     open,
                     most,
@@ -132,6 +140,16 @@ async fn gives_way(stranger: Option<&mut Stranger>) {
     }
 }
 
+/// A socket whose client is known.
+struct Greeted {
+    /// A request's head, with the credential.
+    head: Parts,
+    expires: Option<Timestamp>,
+    place: StreamPlace,
+    /// The most subscriptions that it may have.
+    most: usize,
+}
+
 /// Waits for a socket's `connection_init`, finds out whose it is, and acknowledges it. `Err` is the way to close it; `None`
 /// if its client went.
 async fn greet(
@@ -139,7 +157,7 @@ async fn greet(
     source: Option<IpAddr>,
     socket: &mut WebSocket,
     head: Parts,
-) -> Result<(Parts, StreamPlace, usize), Option<Close>> {
+) -> Result<Greeted, Option<Close>> {
     if socket.protocol().is_none() {
         return Err(Some(Close::Subprotocol));
     }
@@ -172,10 +190,10 @@ async fn greet(
     let known = authenticate(service, &head, &mut record).await;
     let Ok(known) = known else { return Err(Some(Close::Forbidden)) };
     let place = known.limits.connect(&service.sockets).map_err(|_| Some(Close::Full))?;
-    let most = known.limits.max_per_connection();
+    let (most, expires) = (known.limits.max_per_connection(), known.caller.expires);
     drop(known);
     socket.send(websocket::ack()).await.map_err(|_| None)?;
-    Ok((head, place, most))
+    Ok(Greeted { head, expires, place, most })
 }
 
 /// The head that a subscription of a socket has as a request: what it asks for comes as JSON.
@@ -205,6 +223,7 @@ impl Socket {
         let beat = self.service.streaming.heartbeat;
         let (mut next_beat, mut heard) = (Instant::now() + beat, Instant::now());
         let mut gateway = self.service.standing.subscribe();
+        let mut rules = self.service.standing.subscribe();
         let close = loop {
             let messages = tokio::select! {
                 biased;
@@ -220,6 +239,16 @@ impl Socket {
                     Ok(messages) => messages,
                     Err(close) => break Some(close),
                 },
+                // Streams that are open tell of it themselves, and close the socket.
+                () = until_end(self.expires, self.service.clock), if self.open.is_empty() => {
+                    break Some(Close::Forbidden);
+                }
+                Ok(()) = rules.changed() => {
+                    if !self.is_taken().await && self.open.is_empty() {
+                        break Some(Close::Forbidden);
+                    }
+                    Vec::new()
+                }
                 () = sleep_until(next_beat) => {
                     if heard.elapsed() > beat * SILENT {
                         break Some(Close::ComeAgain);
@@ -238,6 +267,18 @@ impl Socket {
         };
         if let Some(close) = close {
             let _ = timeout(WRITING, self.wire.send(close.frame())).await;
+        }
+    }
+
+    /// Returns true if its credential is taken by the rules of now.
+    async fn is_taken(&mut self) -> bool {
+        let mut record = begin(&self.service, self.source, &self.head);
+        match authenticate(&self.service, &self.head, &mut record).await {
+            Ok(known) => {
+                self.expires = known.caller.expires;
+                true
+            }
+            Err(_) => false,
         }
     }
 

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::followed::{self, Followed, FollowedStep, Reading, Verdict};
+use super::followed::{self, Followed, FollowedStep, ReadVerdict, Reading};
 use super::judged::{FollowRequest, Judged, StreamEnd};
 use super::service::{GatewayState, draining};
 use super::{RequestContext, Service};
@@ -23,7 +23,7 @@ use crate::graphql::{Answer, ApiError};
 use crate::http::error::Refusal;
 use crate::http::stream::StreamPart;
 use crate::limit::StreamPlace;
-use crate::model::{CallRecord, Caller, ErrorCode, Kind, Progress};
+use crate::model::{CallRecord, Caller, Clock, ErrorCode, Kind, Progress};
 use crate::operation::Operation;
 use crate::telemetry::{self, metrics};
 
@@ -124,7 +124,7 @@ impl Stream {
             tokio::select! {
                 biased;
                 () = draining(&mut gateway) => return Next::Broken(StreamEnd::Draining),
-                () = until(self.expiry()) => return self.refused(auth::Error::Expired.into()),
+                () = until_end(self.judged.caller.expires, self.service.clock) => return self.refused(auth::Error::Expired.into()),
                 changed = self.standing.changed() => {
                     if changed.is_err() {
                         return Next::Broken(StreamEnd::Draining);
@@ -143,10 +143,10 @@ impl Stream {
                 () = sleep_until(self.ends) => return Next::Broken(StreamEnd::TooOld),
                 read = done(&mut self.reading) => {
                     match self.followed.judge(read, self.events == 0) {
-                        Verdict::Tell(part) => return self.event(part),
-                        Verdict::Last(part, end) => return Next::Last(part, end),
-                        Verdict::Nothing => {}
-                        Verdict::Again => self.reading = Some(self.read()),
+                        ReadVerdict::Tell(part) => return self.event(part),
+                        ReadVerdict::Last(part, end) => return Next::Last(part, end),
+                        ReadVerdict::Nothing => {}
+                        ReadVerdict::Again => self.reading = Some(self.read()),
                     }
                 }
                 step = self.followed.next(), if self.reading.is_none() => match step {
@@ -195,12 +195,6 @@ impl Stream {
         let answer = Answer::refusal(self.record.request_id, refusal.into_errors());
         Next::Last(StreamPart::Refused(answer.body), ending)
     }
-
-    /// The moment at which its credential ends.
-    fn expiry(&self) -> Option<Instant> {
-        let left = self.judged.caller.expires?.duration_since(self.service.clock.now());
-        Some(Instant::now() + Duration::try_from(left).unwrap_or_default())
-    }
 }
 
 impl Drop for Stream {
@@ -230,11 +224,11 @@ async fn done<T>(reading: &mut Option<BoxFuture<'static, T>>) -> T {
     }
 }
 
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
-        None => std::future::pending().await,
-    }
+/// Waits for the end of a credential; for ever if it has none.
+pub async fn until_end(expires: Option<Timestamp>, clock: Clock) {
+    let Some(expires) = expires else { return std::future::pending().await };
+    let left = Duration::try_from(expires.duration_since(clock.now())).unwrap_or_default();
+    sleep_until(Instant::now() + left).await;
 }
 
 /// Returns true if a credential is good for a stream: one that is past its end is let in for the difference between

@@ -13,6 +13,7 @@ use super::execute::{context, too_late};
 use super::followed::Followed;
 use super::judged::{FollowRequest, Judged};
 use super::stream::{Stream, is_lasting, leaving};
+use super::wait::need;
 use super::{Admitted, Authenticated, Service};
 use crate::auth;
 use crate::cache::Key;
@@ -106,7 +107,7 @@ pub async fn open(
     Ok(Stream::open(service, (asked, judged), followed, first, place, record))
 }
 
-/// What a subscription follows, and what it begins with.
+/// The beginning of a subscription: the jobs it follows, and what was read of one.
 type Begun = Result<(Followed, Option<(Answer, Option<Progress>)>), Refusal>;
 
 /// Listens to one job, and reads it.
@@ -119,7 +120,7 @@ async fn begin_one(
     let job = operation.single_job().ok_or_else(no_job)?;
     let key = Key { tenant: request.caller.tenant.id.clone(), id: job };
     // Before the first look, so that nothing happens between it and the listening.
-    let listener = service.hub.listen(key, request.caller.clone());
+    let listener = service.hub.listen(key, request.caller.clone(), need(operation));
     let context = context(service, request, record, None);
     let reading = request.rules.gateways.observe(&context, operation);
     let reading = telemetry::within(record.trace.clone(), reading);
@@ -137,7 +138,8 @@ async fn begin_all(
 ) -> Begun {
     let following = graphql::following(operation).map_err(Refusal::from_error)?;
     // Before the look, so that nothing happens between it and the listening.
-    let listener = service.hub.follow(request.caller.clone(), following.after.as_deref());
+    let listener =
+        service.hub.follow(request.caller.clone(), need(operation), following.after.as_deref());
     let context = context(service, request, record, None);
     let survey = request.rules.gateways.survey(&context, following.take.as_ref());
     let survey = telemetry::within(record.trace.clone(), survey);

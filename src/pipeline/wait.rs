@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use super::execute::{context, too_late};
 use super::keep::Cacheability;
 use super::{Admitted, Authenticated, Executed, Service};
-use crate::cache::Key;
+use crate::cache::{Key, Need};
 use crate::graphql::Answer;
 use crate::http::error::Refusal;
 use crate::limit::Slot;
@@ -28,7 +28,7 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 /// A read of one job that may wait.
 #[derive(Debug)]
 pub struct Wish {
-    /// The time for which its caller would wait.
+    /// The time for which its caller would wait, and may.
     pub time: Duration,
     /// The job.
     pub key: Key,
@@ -38,12 +38,13 @@ impl Wish {
     /// A wish to wait, if the operation is the read of one job.
     pub fn of(request: &Authenticated<'_>, operation: &Operation) -> Option<Self> {
         let (time, job) = (request.waits?, operation.single_job()?);
+        let time = time.min(request.deadline.saturating_duration_since(Instant::now()));
         Some(Self { time, key: Key { tenant: request.caller.tenant.id.clone(), id: job } })
     }
 
-    /// Says that it was heeded.
+    /// Says that it was heeded, and for how long it is, in whole seconds.
     pub fn announce(&self, headers: &mut HeaderMap) {
-        let applied = format!("wait={}", self.time.as_secs());
+        let applied = format!("wait={}", self.time.as_millis().div_ceil(1_000));
         if let Ok(applied) = HeaderValue::try_from(applied) {
             headers.insert(PREFERENCE_APPLIED, applied);
             headers.append(header::VARY, HeaderValue::from_static("prefer"));
@@ -94,7 +95,8 @@ impl Reader<'_> {
     ) -> Result<(Answer, Slot), Refusal> {
         let request = self.request;
         // Before the first look, so that nothing happens between it and the listening.
-        let mut listener = self.service.hub.listen(wish.key.clone(), request.caller.clone());
+        let mut listener =
+            self.service.hub.listen(wish.key.clone(), request.caller.clone(), need(self.operation));
         let mut standing = self.service.standing.subscribe();
         let Some((mut answer, first)) = self.read(record, request.deadline).await else {
             return Ok((too_late(record.request_id), slot));
@@ -176,6 +178,11 @@ impl Reader<'_> {
         }
         Ok(slot)
     }
+}
+
+/// Returns the part of a job that an operation reads.
+pub fn need(operation: &Operation) -> Need {
+    if operation.reads_progress() { Need::Progress } else { Need::State }
 }
 
 /// Returns true for an answer that says nothing of the job but that Move is in trouble.

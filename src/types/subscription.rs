@@ -28,8 +28,8 @@ impl Subscription {
     }
 
     /// Each of the caller's own jobs that changes or is made, as it is by then; with `takeId` those of one take. `after`
-    /// is the cursor of an event, behind which this goes on. An error with the code RESYNC says that changes are
-    /// missing: whoever keeps a list of jobs reads it anew, and the stream goes on.
+    /// is the cursor of an event, behind which this goes on. An error with the code RESYNC says that some
+    /// were missed. Whoever keeps a list of jobs reads it anew, and the stream goes on.
     #[graphql(name = "jobsUpdated")]
     async fn jobs_updated(
         &self,

@@ -3,16 +3,18 @@
 //! A stranger is told nothing and nothing of what it sends is kept: the headers are judged before the body is read,
 //! a body is at most 256 KiB in five seconds, and of the few that may come at once a slow one gives way to the next.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
-use tokio::time::timeout;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use tokio::time::{Instant, timeout};
 
 use super::Webhooks;
 use super::notice::Notice;
@@ -28,8 +30,14 @@ const LONGEST: usize = 256 << 10;
 /// The time that a body may take.
 const BODY_TIME: Duration = Duration::from_secs(5);
 
+/// The interval at which the log tells of events that are refused.
+const COMPLAIN: Duration = Duration::from_mins(1);
+
 /// The bodies that are taken in at once.
 const AT_ONCE: usize = 64;
+
+/// The body that `webhooks check` signs: it proves a secret, and nothing comes of it.
+pub const CHECK: &str = r#"{"type":"jobs-gateway.check"}"#;
 
 /// Why an event is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +101,20 @@ pub fn show_reasons() {
 struct Listening {
     webhooks: Arc<Webhooks>,
     bodies: Arc<Strangers>,
+    /// The moment at which the log told of a refusal last.
+    complained: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Listening {
+    /// Has the log tell of a refusal, once in a while: who cannot sign can come as often as he likes.
+    fn complain(&self, refused: Refused) {
+        let mut complained = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
+        if complained.is_none_or(|then| then.elapsed() >= COMPLAIN) {
+            *complained = Some(Instant::now());
+            let reason = refused.as_str();
+            tracing::warn!(reason, "an event is refused; more may have been, which metrics count");
+        }
+    }
 }
 
 /// The router that senders of events meet.
@@ -101,18 +123,20 @@ pub fn router(webhooks: Arc<Webhooks>) -> Router {
     Router::new()
         .route("/webhooks/move/{account}", post(receive))
         .fallback(async || StatusCode::NOT_FOUND)
-        .with_state(Listening { webhooks, bodies })
+        .with_state(Listening { webhooks, bodies, complained: Arc::default() })
 }
 
 async fn receive(
-    State(Listening { webhooks, bodies }): State<Listening>,
+    State(listening): State<Listening>,
     Path(account): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> StatusCode {
-    match take(&webhooks, &bodies, &account, &headers, body).await {
+    let Listening { webhooks, bodies, .. } = &listening;
+    match take(webhooks, bodies, &account, &headers, body).await {
         Ok(()) => StatusCode::NO_CONTENT,
         Err(refused) => {
+            listening.complain(refused);
             metrics::webhook_refused(refused.as_str(), 1);
             refused.status()
         }
@@ -139,17 +163,15 @@ async fn take(
     }
     let body = tokio::select! {
         biased;
-        body = timeout(BODY_TIME, to_bytes(body, LONGEST)) => body,
+        body = timeout(BODY_TIME, whole(body)) => body.map_err(|_| Refused::Slow)??,
         () = place.gives_way() => return Err(Refused::Busy),
     };
     drop(place);
-    let body = match body {
-        Ok(Ok(body)) => body,
-        // Nothing else ends a body that its sender goes on with.
-        Ok(Err(error)) if is_too_long(&error) => return Err(Refused::TooLarge),
-        Ok(Err(_)) | Err(_) => return Err(Refused::Slow),
-    };
     let event = claimed.prove(secrets, &body)?;
+    if body == CHECK {
+        // The operator's own, who looks whether the secret is the right one.
+        return Ok(());
+    }
     metrics::webhook_came(&id.to_string(), now.as_second());
     let notice = match Notice::read(id, &event, &body, now) {
         Ok(notice) => notice,
@@ -173,6 +195,15 @@ fn announced(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn is_too_long(error: &axum::Error) -> bool {
-    std::error::Error::source(error).is_some_and(|cause| cause.to_string().contains("length limit"))
+/// Reads a body.
+async fn whole(body: Body) -> Result<Bytes, Refused> {
+    let (mut whole, mut chunks) = (BytesMut::new(), body.into_data_stream());
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Refused::Slow)?;
+        if whole.len() + chunk.len() > LONGEST {
+            return Err(Refused::TooLarge);
+        }
+        whole.extend_from_slice(&chunk);
+    }
+    Ok(whole.freeze())
 }

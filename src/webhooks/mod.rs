@@ -15,8 +15,9 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, Semaphore};
 
-pub use listener::router;
+pub use listener::{CHECK, router};
 pub use store::Store;
+pub use verify::sign;
 
 use crate::jobs::Jobs;
 use crate::pipeline::Service;

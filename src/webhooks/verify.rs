@@ -155,6 +155,15 @@ impl SignedHeaders {
     }
 }
 
+/// Signs a body as Move's sender does: the headers that it has. `None` if the secret is none.
+#[must_use]
+pub fn sign(secret: &Secret, now: Timestamp, body: &[u8]) -> Option<[(&'static str, String); 3]> {
+    let (id, at) = (format!("check_{}", uuid::Uuid::new_v4().simple()), now.as_second());
+    let signature = Webhook::new(secret.expose()).and_then(|by| by.sign(&id, at, body)).ok()?;
+    let [id_name, at_name, signature_name] = Naming::Svix.names();
+    Some([(id_name, id), (at_name, at.to_string()), (signature_name, signature)])
+}
+
 /// The text of a header that is there once.
 fn once<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let mut values = headers.get_all(name).iter();

@@ -174,3 +174,21 @@ async fn keys_are_listed_with_their_last_use_and_their_calls() {
     let (ok, _, told) = keys(&world.folder().join("nowhere.jsonl"));
     assert!(!ok && told.contains("nowhere.jsonl: no such file"), "{told}");
 }
+
+#[tokio::test]
+async fn a_subscription_is_found_by_its_own_name_and_its_end_by_its_phase() {
+    let world = recorded().await;
+    let query = json!({"query": "subscription { jobUpdated(jobId: \"job-none\") { id } }"});
+    world.post("acme", &query).await;
+    records(&world, 4).await;
+    let file = file_of(world.folder());
+    let found = |arguments: &[&str]| {
+        let (status, answer, told) =
+            audit(&[&["query", "--file", shown(&file)], arguments].concat());
+        assert_eq!(status, 0, "{told}");
+        answer.lines().filter(|line| line.contains(arguments[1])).count()
+    };
+    assert_eq!(found(&["--operation", "jobUpdated"]), 2);
+    assert_eq!(found(&["--operation", "jobUpdated", "--phase", "close"]), 1);
+    assert_eq!(found(&["--operation", "getJob", "--phase", "outcome"]), 2);
+}

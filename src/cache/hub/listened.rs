@@ -7,8 +7,9 @@ use tokio::time::Instant;
 
 use super::Pace;
 use crate::cache::feed::Feed;
+use crate::cache::waiting::{Need, Waiting};
 use crate::cache::{Key, Sightings};
-use crate::model::{Caller, Progress, TenantId};
+use crate::model::{AccountId, Caller, Progress, TenantId};
 
 /// All that somebody listens to.
 #[derive(Debug, Default)]
@@ -22,7 +23,7 @@ pub(super) struct Listened {
 pub(super) struct Watched {
     pub changes: watch::Sender<u64>,
     /// Its listeners: in the name of one of them Move is asked.
-    pub callers: Vec<(u64, Caller)>,
+    pub callers: Vec<Waiting>,
     /// True if somebody listens to all of its tenant's.
     pub is_fed: bool,
     pub sightings: Sightings,
@@ -106,15 +107,31 @@ impl Watched {
         }
     }
 
+    /// Takes over what a reader knows. That many know the same says nothing of how the job moves.
+    pub fn know(&mut self, progress: &Progress) {
+        let known = &self.sightings.progress;
+        if *known == Progress::default() || progress.differs_from(known) {
+            self.note(progress);
+        }
+    }
+
     pub fn tell(&self) {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    pub fn due_at(&self, pace: Pace) -> Option<Instant> {
+    pub fn due_at(&self, pace: Pace<'_>, account: &AccountId, need: Need) -> Option<Instant> {
         match self.turn {
-            Turn::Later => Some(self.sightings.at + pace(&self.sightings)?),
+            Turn::Later => Some(self.sightings.at + pace(&self.sightings, account, need)?),
             Turn::Now => Some(self.sightings.at),
             Turn::Asking => None,
         }
+    }
+
+    /// Returns in whose name Move is asked, and for what; `feed` is that of the tenant.
+    pub fn asked_by<'a>(&'a self, feed: Option<&'a Feed>) -> Option<(&'a Caller, Need)> {
+        let followers = feed.filter(|_| self.is_fed).map_or(&[][..], |feed| &feed.callers);
+        let all = self.callers.iter().chain(followers);
+        let need = all.clone().map(|waiting| waiting.need).max()?;
+        all.map(|waiting| (&waiting.caller, need)).next()
     }
 }

@@ -48,15 +48,15 @@ impl Listener {
     /// Tells the hub what its reader knows, which may come from a cache that was filled before it listened: what
     /// differs from it later is news.
     pub fn knows(&self, progress: &Progress) {
-        self.hub.sighted(&self.key, progress, None);
+        self.hub.known(&self.key, progress);
     }
 
     /// Goes on in the name of a caller who was judged anew.
     pub fn judged_anew(&self, caller: &Caller) {
         if let Some(job) = self.hub.listened().jobs.get_mut(&self.key)
-            && let Some((_, own)) = job.callers.iter_mut().find(|(id, _)| *id == self.id)
+            && let Some(own) = job.callers.iter_mut().find(|own| own.id == self.id)
         {
-            own.clone_from(caller);
+            own.caller.clone_from(caller);
         }
     }
 }
@@ -65,7 +65,7 @@ impl Drop for Listener {
     fn drop(&mut self) {
         let mut listened = self.hub.listened();
         if let Some(job) = listened.jobs.get_mut(&self.key) {
-            job.callers.retain(|(id, _)| *id != self.id);
+            job.callers.retain(|own| own.id != self.id);
             if job.callers.is_empty() && !job.is_fed {
                 listened.jobs.remove(&self.key);
             }
@@ -104,6 +104,7 @@ impl FeedListener {
     }
 
     /// Returns true if a job may be told as far as it has come: what is certainly earlier than what was told is not.
+    #[must_use]
     pub fn may_tell(&self, job: &EntityId, progress: &Progress) -> bool {
         let mut listened = self.hub.listened();
         let feed = listened.feeds.get_mut(&self.tenant);
@@ -113,9 +114,9 @@ impl FeedListener {
     /// Goes on in the name of a caller who was judged anew.
     pub fn judged_anew(&self, caller: &Caller) {
         if let Some(feed) = self.hub.listened().feeds.get_mut(&self.tenant)
-            && let Some((_, own)) = feed.callers.iter_mut().find(|(id, _)| *id == self.id)
+            && let Some(own) = feed.callers.iter_mut().find(|own| own.id == self.id)
         {
-            own.clone_from(caller);
+            own.caller.clone_from(caller);
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use clap::builder::PossibleValuesParser;
 use serde_json::Value;
 
-use crate::model::{ErrorCode, RootField};
+use crate::model::{ErrorCode, RootField, Subscription};
 
 /// The number of names that a hint holds.
 const NAMED: usize = 20;
@@ -19,8 +20,11 @@ pub struct Filter {
     #[arg(long)]
     key: Option<String>,
     /// Of this operation.
-    #[arg(long, value_parser = RootField::ALL.map(RootField::name))]
+    #[arg(long, value_parser = operations())]
     operation: Option<String>,
+    /// Of this phase: calls are recorded when they are over, mutations before too, and streams also when they end.
+    #[arg(long, value_parser = ["intent", "outcome", "close", "refusals", "event", "journal"])]
+    phase: Option<String>,
     /// With this outcome: `success`, `failure` or `unknown`, a decision (`allowed`, `denied`,
     /// `limited`), or an error code.
     #[arg(long, value_parser = outcome)]
@@ -31,6 +35,13 @@ pub struct Filter {
     /// Of the request with this `X-Request-Id`: the gateway's, or the caller's own.
     #[arg(long)]
     request_id: Option<String>,
+}
+
+/// The operations that records have: root fields, and subscriptions.
+fn operations() -> PossibleValuesParser {
+    let subscriptions = [Subscription::JobUpdated, Subscription::JobsUpdated];
+    let names = RootField::ALL.into_iter().map(RootField::name);
+    PossibleValuesParser::new(names.chain(subscriptions.map(Subscription::name)))
 }
 
 /// The outcome of a call.
@@ -73,6 +84,7 @@ enum Condition<'a> {
     Tenant(&'a str),
     Key(&'a str),
     Operation(&'a str),
+    Phase(&'a str),
     Outcome(Outcome),
     Job(&'a str),
     Request(&'a str),
@@ -85,6 +97,7 @@ impl Condition<'_> {
             Self::Tenant(tenant) => own["tenant"] == tenant,
             Self::Key(key) => record["actor"]["user"]["credential_uid"] == key,
             Self::Operation(operation) => record["api"]["operation"] == operation,
+            Self::Phase(phase) => own["phase"] == phase,
             Self::Outcome(Outcome::Status(status)) => record["status"] == status,
             Self::Outcome(Outcome::Decision(decision)) => own["decision"] == decision,
             Self::Outcome(Outcome::Code(code)) => record["status_code"] == code.as_str(),
@@ -104,6 +117,7 @@ impl Condition<'_> {
             Self::Tenant(value) => format!("--tenant {value}"),
             Self::Key(value) => format!("--key {value}"),
             Self::Operation(value) => format!("--operation {value}"),
+            Self::Phase(value) => format!("--phase {value}"),
             Self::Outcome(value) => format!("--outcome {}", value.name()),
             Self::Job(value) => format!("--job {value}"),
             Self::Request(value) => format!("--request-id {value}"),
@@ -116,6 +130,7 @@ impl Condition<'_> {
             Self::Tenant(_) => record["unmapped"]["tenant"].as_str(),
             Self::Key(_) => record["actor"]["user"]["credential_uid"].as_str(),
             Self::Operation(_) => record["api"]["operation"].as_str(),
+            Self::Phase(_) => record["unmapped"]["phase"].as_str(),
             Self::Outcome(_) | Self::Job(_) | Self::Request(_) => None,
         }
     }
@@ -133,6 +148,7 @@ impl Filter {
             self.tenant.as_deref().map(Condition::Tenant),
             self.key.as_deref().map(Condition::Key),
             self.operation.as_deref().map(Condition::Operation),
+            self.phase.as_deref().map(Condition::Phase),
             self.outcome.map(Condition::Outcome),
             self.job.as_deref().map(Condition::Job),
             self.request_id.as_deref().map(Condition::Request),

@@ -10,7 +10,9 @@ use super::super::config::ConfigFile;
 use super::super::output::CommandError;
 use super::path_of;
 use crate::config::{Config, WebhookAccount};
+use crate::model::Secret;
 use crate::telemetry::causes;
+use crate::webhooks::{CHECK, sign};
 
 /// The time that an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -51,15 +53,19 @@ pub fn check(args: &Check) -> Result<String, CommandError> {
     for WebhookAccount { id, secrets, .. } in &webhooks.accounts {
         let mut url = listener.clone();
         url.set_path(&path_of(id));
-        let reached = reach(&http, url.clone());
-        is_well &= reached.is_ok();
-        let reached = reached.unwrap_or_else(|problem| problem);
+        let mut told = String::new();
+        for (place, secret) in secrets.iter().enumerate() {
+            let reached = reach(&http, url.clone(), secret);
+            is_well &= reached.is_ok();
+            let reached = reached.unwrap_or_else(|problem| problem);
+            told += &format!("  {url}, secret {}: {reached}\n", place + 1);
+        }
         let last = match &last {
             Ok(metrics) => last_of(metrics, &id.to_string()),
             Err(problem) => format!("its metrics are not to be had: {problem}"),
         };
         let count = secrets.len();
-        text += &format!("account {id}, secrets: {count}\n  {url}: {reached}\n  {last}\n");
+        text += &format!("account {id}, secrets: {count}\n{told}  {last}\n");
     }
     if is_well { Ok(text) } else { Err(format!("events cannot come\n{text}").into()) }
 }
@@ -73,11 +79,20 @@ fn url_of(address: std::net::SocketAddr) -> url::Url {
     format!("http://{address}/").parse().expect("an address makes a URL")
 }
 
-/// Sends what no sender signed: a gateway that takes this account's events says that it is not signed.
-fn reach(http: &Client, url: url::Url) -> Result<String, String> {
-    let status = http.post(url).body("{}").send().map_err(|error| causes(&error))?.status();
+/// Sends what Move's sender would sign with a secret. Nothing comes of it but the answer.
+fn reach(http: &Client, url: url::Url, secret: &Secret) -> Result<String, String> {
+    let headers = sign(secret, Timestamp::now(), CHECK.as_bytes());
+    let headers = headers.ok_or("the secret signs nothing")?;
+    let request = http.post(url).body(CHECK);
+    let request =
+        headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+    let status = request.send().map_err(|error| causes(&error))?.status();
     match status {
-        StatusCode::UNAUTHORIZED => Ok("takes what is signed, and nothing else".to_owned()),
+        StatusCode::NO_CONTENT => Ok("takes what this secret signs".to_owned()),
+        StatusCode::UNAUTHORIZED => {
+            Err("HTTP 401: the gateway there has another secret, or its clock is another one"
+                .to_owned())
+        }
         StatusCode::NOT_FOUND => {
             Err("HTTP 404: nobody there takes events of this account".to_owned())
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jobs_gateway::sandbox::{Fault, MULTICAM_TAKE, SINGLECAM_TAKE, State};
 use serde_json::{Value, json};
 
+use super::replicas::connected;
 use super::streams::{Follower, SSE};
 use super::{WAITING, passing, with_a_running_job};
 use crate::support::redis::Redis;
@@ -141,17 +142,13 @@ async fn a_change_that_cannot_be_read_is_read_again_and_at_last_said_to_be_missi
 async fn what_changes_at_one_replica_is_told_at_another_and_a_lost_redis_is_said() {
     let mut redis = Redis::start();
     let (one, two) = Setup::new().tenant("acme", WAITING).config(redis.config()).start_two().await;
+    connected(&[&one, &two]).await;
     let mut stream = follow(&two, "acme", json!({})).await;
     let job = create_on(&one, "acme", SINGLECAM_TAKE).await;
-    // A connection that came about late is told too.
-    while answer(&two, &mut stream).await["data"]["all"]["job"]["state"] != "RUNNING" {}
+    while !stream.event().await.unwrap().contains(&job) {}
     redis.restart();
-    loop {
-        let told = answer(&two, &mut stream).await;
-        if told["errors"][0]["extensions"]["code"] == "RESYNC" {
-            break;
-        }
-    }
+    // Not while time passes: a connection has a second to come about.
+    while !stream.event().await.unwrap().contains("RESYNC") {}
     one.sandbox.set_state(&job, State::Finished);
     one.pass(Duration::from_secs(20)).await;
     until(&two, &mut stream, &job, "FINISHED").await;

@@ -56,6 +56,15 @@ async fn a_wait_ends_with_its_time_and_outlives_trouble_at_move() {
 }
 
 #[tokio::test]
+async fn a_wait_that_is_cut_says_for_how_long_it_was() {
+    let (world, job) = with_a_running_job("").await;
+    let waiting = wait_for(&world, "acme", &job, "wait=99999999999999");
+    pass_until(&world, || waiting.is_finished()).await;
+    let reply = waiting.await.unwrap();
+    assert_eq!((reply.status, applied(&reply)), (200, Some("wait=15")), "{reply:?}");
+}
+
+#[tokio::test]
 async fn who_waits_is_told_nothing_that_was_learnt_after_a_reload() {
     let (world, job) = with_a_running_job("").await;
     let waiting = wait_for(&world, "acme", &job, "wait=14");

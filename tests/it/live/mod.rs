@@ -2,6 +2,7 @@
 
 mod all_jobs;
 mod clients;
+mod hour;
 mod load;
 mod long_polls;
 mod misbehaving;

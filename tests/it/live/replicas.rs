@@ -9,7 +9,7 @@ use super::streams::{FOLLOW, Follower, SSE};
 use super::{WAITING, passing};
 use crate::support::process::{Process, prepare};
 use crate::support::redis::Redis;
-use crate::support::{Setup, key};
+use crate::support::{Setup, World, key};
 use crate::webhooks::{CONFIG, Sent, older, send};
 
 #[tokio::test]
@@ -68,6 +68,55 @@ async fn a_listener_hears_of_events_at_another_replica_before_and_after_redis_di
     assert_eq!(stream.event().await.unwrap(), "event: complete\ndata:\n\n");
 }
 
+/// Waits until replicas hear of each other.
+pub async fn connected(replicas: &[&World]) {
+    for world in replicas {
+        while world.metric("jobs_gateway_shared_state_ok").await != Some(1.0) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// Lets 40 seconds pass, and counts the questions to Move.
+async fn asked_meanwhile(world: &World) -> usize {
+    world.sandbox.clear_calls();
+    for _ in 0..40 {
+        world.pass(Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    world.sandbox.count("getJob")
+}
+
+#[tokio::test]
+async fn two_replicas_ask_as_often_as_one_and_go_on_without_redis() {
+    let mut redis = Redis::start();
+    let (one, two) = Setup::new().tenant("acme", WAITING).config(redis.config()).start_two().await;
+    connected(&[&one, &two]).await;
+    let job = one.create("acme", "{}").await;
+    one.sandbox.set_state(&job, State::Running);
+    let mut streams = [
+        Follower::open(&one, "acme", &job, SSE).await,
+        Follower::open(&two, "acme", &job, SSE).await,
+    ];
+    for stream in &mut streams {
+        assert_eq!(stream.state().await, "RUNNING");
+    }
+    // One asks after 2, 3, 4.5, 6.75, 10.1 and 15 seconds, which are six; two that do not know of each other ask twice.
+    let asked = asked_meanwhile(&one).await;
+    assert!((3..=8).contains(&asked), "{asked}");
+    redis.kill();
+    assert!(asked_meanwhile(&one).await > 0);
+    redis.restart();
+    connected(&[&one, &two]).await;
+    one.sandbox.set_state(&job, State::Finished);
+    for stream in &mut streams {
+        let mut event = passing(&two, stream.event()).await.unwrap();
+        while !event.contains("FINISHED") {
+            event = passing(&two, stream.event()).await.unwrap();
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_stops_sends_its_streams_away_and_takes_no_more() {
     let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
@@ -100,5 +149,12 @@ async fn a_gateway_that_stops_sends_its_streams_away_and_takes_no_more() {
     let late = post(follow()).await;
     assert_eq!(late.status(), 503);
     assert!(late.text().await.unwrap().contains("OVERLOADED"));
+    let socket = http.get(process.url()).header("authorization", key("acme"));
+    let socket = socket
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    assert_eq!(socket.send().await.unwrap().status(), 503);
     assert!(process.child.wait().unwrap().success());
 }

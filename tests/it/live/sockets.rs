@@ -225,3 +225,22 @@ async fn a_socket_ends_with_its_credential_and_has_as_many_streams_as_may_be() {
     assert_eq!(told["payload"][0]["extensions"]["code"], "UNAUTHENTICATED", "{told}");
     assert_eq!(socket.hear().await, 4403);
 }
+
+#[tokio::test]
+async fn a_socket_without_a_subscription_ends_with_its_credential_too() {
+    let config = "reload: { allow_removal: 100% }\n";
+    let setup = Setup::new().config(config).tenant("acme", WAITING).tenant("globex", WAITING);
+    let world = setup.start().await;
+    let mut taken_away = Socket::acknowledged(&world, "acme").await;
+    world.write_policy("acme", "operations: ['*']\nauth: { api_keys: [] }\n");
+    let closed = tokio::time::timeout(Duration::from_secs(20), taken_away.hear()).await;
+    assert_eq!(closed.unwrap(), 4403);
+    let expires = jiff::Timestamp::now() + Duration::from_secs(25);
+    let hash = jobs_gateway::model::KeyHash::of(key("acme").as_bytes());
+    let policy = format!(
+        "auth: {{ api_keys: [{{ id: main, sha256: {hash}, expires: {expires} }}] }}\noperations: ['*']\n"
+    );
+    let world = Setup::new().tenant("acme", policy).start().await;
+    let mut expiring = Socket::acknowledged(&world, "acme").await;
+    assert_eq!(passing(&world, expiring.hear()).await, 4403);
+}

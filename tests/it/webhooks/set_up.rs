@@ -12,6 +12,9 @@ use crate::command_line::command;
 use crate::configuration::Files;
 use crate::support::{Setup, WEBHOOK_SECRET};
 
+/// A secret that no gateway has.
+const OTHER_SECRET: &str = "whsec_ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4";
+
 #[tokio::test]
 async fn what_the_sandbox_sends_comes_into_the_cache_and_nobody_had_to_ask() {
     let step = Duration::from_millis(20);
@@ -52,10 +55,18 @@ async fn what_the_sandbox_sends_comes_into_the_cache_and_nobody_had_to_ask() {
     assert!(!again.status.success() && text(&again).contains("--uid"), "{}", text(&again));
     let checked = run(&["webhooks", "check"]).await;
     assert!(
-        checked.status.success() && text(&checked).contains("takes what is signed"),
+        checked.status.success() && text(&checked).contains("takes what this secret signs"),
         "{}",
         text(&checked)
     );
+    let refused = "jobs_gateway_webhook_refused_total{reason=\"signature\"}";
+    assert_eq!(world.metric(refused).await, Some(0.0), "a check is no event that is refused");
+    let mut other = command(&files, &["webhooks", "check"]);
+    other.env("MOVE_API_KEY", "sandbox-move-key").env("MOVE_WEBHOOK_SECRET", OTHER_SECRET);
+    let other = tokio::task::spawn_blocking(move || other.output().unwrap()).await.unwrap();
+    assert!(!other.status.success() && text(&other).contains("another secret"), "{}", text(&other));
+    let told = text(&run(&["webhooks", "register", "--url", "https://me:hush@hooks.test"]).await);
+    assert!(told.contains("a password") && !told.contains("hush"), "{told}");
     let nowhere = run(&["webhooks", "check", "--url", &world.url()]).await;
     assert!(!nowhere.status.success(), "{}", text(&nowhere));
 

@@ -13,8 +13,14 @@ const query = `# The jobs of tenant acme. Another tenant's key, in "Headers" bel
   }
 }
 `;
+const socket = new URL("/graphql", location.href.replace(/^http/, "ws")).href;
 const page = React.createElement(GraphiQL, {
-  fetcher: GraphiQL.createFetcher({ url: "/graphql", headers: { Authorization: demoKey } }),
+  fetcher: GraphiQL.createFetcher({
+    url: "/graphql",
+    subscriptionUrl: socket,
+    headers: { Authorization: demoKey },
+    wsConnectionParams: { Authorization: demoKey },
+  }),
   defaultHeaders: headers,
   defaultQuery: query,
   defaultEditorToolsVisibility: "headers",
