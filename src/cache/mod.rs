@@ -40,7 +40,7 @@ pub use lifetime::{Lifetime, Phase, State};
 pub use responses::{CachedResponse, ResponseCache, ResponseKey, Root};
 pub use shared::{SharedEntry, SharedTier, Stamp};
 pub use sightings::Sightings;
-pub use touched::Touched;
+pub use touched::{Touched, TouchedJobs};
 pub use turn::SharedTurn;
 pub use versions::Versions;
 pub use waiting::Need;

@@ -114,7 +114,7 @@ impl Versions {
     /// The entity was written, or may have been.
     pub fn forget_entity(&self, key: &Key) {
         self.count(key);
-        self.touched.note(&key.id);
+        self.touched.note(&key.id, Some(&key.tenant));
         self.hub.changed(&key.tenant, &key.id);
     }
 

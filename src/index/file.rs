@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use super::state::IndexState;
 use super::tables::{self, Compared};
 use super::{AccountFingerprint, FoundPlace, JobRow, PlaceQuery, WalkProgress, WalkStep};
-use crate::model::EntityId;
+use crate::model::{EntityId, TenantId};
 use crate::redb_file::{OpenError, RedbFile};
 use crate::telemetry::listings;
 
@@ -320,14 +320,17 @@ impl Index {
         .await
     }
 
-    /// Picks the jobs that are filed under no tenant, or not at all.
+    /// Picks the jobs that are not filed under this tenant, or under any where it is not known whose they are.
     ///
     /// # Errors
     /// [`IndexLost`].
-    pub async fn not_filed(&self, jobs: Vec<EntityId>) -> Result<Vec<EntityId>, IndexLost> {
+    pub async fn not_filed(
+        &self,
+        touched: Vec<(EntityId, Option<TenantId>)>,
+    ) -> Result<Vec<EntityId>, IndexLost> {
         self.run(move |inner, database| {
             inner.take_in_seen(database)?;
-            Ok(tables::not_filed(database, jobs)?)
+            Ok(tables::not_filed(database, touched)?)
         })
         .await
     }

@@ -162,17 +162,24 @@ pub fn has_any(database: &Database, (from, to): (i64, i64)) -> Result<bool, redb
     Ok(from < to && jobs.range((from, "")..(to, ""))?.next().transpose()?.is_some())
 }
 
-/// Picks the jobs that are filed under no tenant, or not at all.
-pub fn not_filed(database: &Database, ids: Vec<EntityId>) -> Result<Vec<EntityId>, redb::Error> {
+/// Picks the jobs that are not filed under this tenant, or under any where it is not known whose they are.
+pub fn not_filed(
+    database: &Database,
+    touched: Vec<(EntityId, Option<TenantId>)>,
+) -> Result<Vec<EntityId>, redb::Error> {
     let begun = database.begin_read()?;
     let (created, jobs) = (begun.open_table(CREATED)?, begun.open_table(JOBS)?);
     let mut found = Vec::new();
-    for id in ids {
+    for (id, owner) in touched {
         let known = match created.get(id.as_str())? {
             Some(created) => jobs.get((created.value(), id.as_str()))?,
             None => None,
         };
-        if known.is_none_or(|known| TenantId::parse(known.value().0).is_err()) {
+        let is_filed = known.is_some_and(|known| match (known.value().0, owner) {
+            (filed, Some(owner)) => filed == owner.as_str(),
+            (filed, None) => TenantId::parse(filed).is_ok(),
+        });
+        if !is_filed {
             found.push(id);
         }
     }

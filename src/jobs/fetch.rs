@@ -8,6 +8,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::cache::{Entry, Key, Lifetime, Phase, SharedEntry, Stamp, State, Terms};
+use crate::index::Filed;
 use crate::model::{
     CachePolicy, CacheStatus, Caller, EntityId, EntityKind, Progress, RequestContext, Selection,
     Tenant, Trail, Version,
@@ -15,7 +16,7 @@ use crate::model::{
 use crate::upstream::{self, Call, Entity, EntityDocument, FieldError, Reply};
 
 use super::needs::Needed;
-use super::ownership::Place;
+use super::ownership::{self, Place};
 use super::{Error, Jobs, Owned, Seat, pages, rows};
 
 /// The time for which the catalogue stays fresh.
@@ -161,10 +162,14 @@ impl Jobs {
         if id.kind() != EntityKind::Job || !tenant.account.is_shared() {
             return;
         }
-        match rows::of_job(job, errors, Place::Root).filter(|_| errors.is_empty()) {
-            Some(row) => index.see(pages::fingerprint(&tenant.account), row),
-            None => self.versions.touched().note(id),
+        if let Some(row) = rows::of_job(job, errors, Place::Root).filter(|_| errors.is_empty()) {
+            return index.see(pages::fingerprint(&tenant.account), row);
         }
+        let owner = match ownership::filed(job, errors, Place::Root) {
+            Filed::Of(tenant) => Some(tenant),
+            Filed::Nobody | Filed::Unknown | Filed::Unreadable => None,
+        };
+        self.versions.touched().note(id, owner.as_ref());
     }
 
     /// Tells those who listen to a job what is known of it now.

@@ -195,7 +195,7 @@ impl Jobs {
                 Err(error) => return Err(error.into()),
             }
         }
-        let touched = self.versions.touched().take();
+        let touched = self.versions.touched().take().into_iter().collect();
         for job in index.not_filed(touched).await? {
             index.doubt(job.as_str());
         }

@@ -105,7 +105,12 @@ impl ListCall<'_> {
             }
             return Ok(None);
         }
-        match self.by_index(index, account, first, behind).await {
+        let listed = self.by_index(index, account, first, behind).await;
+        if index.has_doubts() {
+            // Until they are looked at, every such listing costs as much.
+            index.nudge();
+        }
+        match listed {
             Ok(page) => Ok(Some(page)),
             Err(NotHere::Sift) => Ok(None),
             Err(NotHere::Failed(error)) => Err(error),

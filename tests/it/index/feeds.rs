@@ -162,3 +162,48 @@ async fn jobs_that_were_created_while_nobody_looked_are_listed_and_one_of_the_fu
     assert_eq!(ids(&indexed.1), [new[0].clone(), old]);
     assert!(by_index(&world).await > indexed.0);
 }
+
+#[tokio::test]
+async fn a_job_that_was_given_to_another_tenant_in_move_is_listed_soon_after_that_one_read_it() {
+    let world = wanted(INDEXED).start().await;
+    fill(&world.sandbox);
+    until_indexed(&world, "acme").await;
+    // In the middle of the account: neither the newest page nor the walk comes by soon.
+    let mut jobs = world.sandbox.jobs();
+    jobs.sort_by_key(|job| job.created);
+    let job = &jobs[500];
+    assert!(job.metadata.as_ref().unwrap().contains("globex"));
+    world.sandbox.remove_job(&job.id);
+    let metadata = r#"{"acme":{},"_gateway":{"v":1,"owner":"acme","by":"k"}}"#.to_owned();
+    world.sandbox.add_job(Job { metadata: Some(metadata), ..job.clone() });
+    world.get("acme", &job.id, "id").await.data("/getJob/id");
+    let give_up = Instant::now() + Duration::from_secs(30);
+    let mut passed = Duration::ZERO;
+    while !ids(&page(&world, "acme", &json!({"first": 50})).await).contains(&job.id) {
+        assert!(Instant::now() < give_up && passed < Duration::from_mins(3), "it is not listed");
+        passed += Duration::from_secs(10);
+        world.pass(Duration::from_secs(10)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn jobs_that_are_gone_are_taken_away_as_soon_as_a_listing_met_them() {
+    let world = wanted(INDEXED).start().await;
+    let own = fill(&world.sandbox);
+    until_indexed(&world, "acme").await;
+    own[..8].iter().for_each(|id| world.sandbox.remove_job(id));
+    let listed = async || ids(&page(&world, "acme", &json!({"first": 2})).await);
+    assert_eq!(listed().await, own[8..]);
+    let give_up = Instant::now() + Duration::from_secs(20);
+    loop {
+        world.sandbox.clear_calls();
+        assert_eq!(listed().await, own[8..]);
+        // One document asks for the two that are there.
+        if world.sandbox.count("getJob") <= 1 {
+            break;
+        }
+        assert!(Instant::now() < give_up, "each listing asks for them anew");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
