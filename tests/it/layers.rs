@@ -71,6 +71,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 
 /// The modules in which a crate stays.
 const STAYS_IN: &[(&str, &[&str])] = &[
+    ("ahash", &["cache", "operation"]),
     ("apollo_compiler", &["operation", "sandbox"]),
     ("arc_swap", &["app", "audit", "auth", "http", "pipeline", "upstream"]),
     ("async_graphql", &["types"]),
@@ -107,6 +108,7 @@ const STAYS_IN: &[(&str, &[&str])] = &[
     ("subtle", &["auth", "webhooks"]),
     ("tempfile", &["cli"]),
     ("tokio_rustls", &["http"]),
+    ("tracing_appender", &["telemetry"]),
     ("x509_parser", &["http"]),
 ];
 
