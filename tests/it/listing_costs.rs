@@ -4,9 +4,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use jobs_gateway::sandbox::Fault;
 use serde_json::json;
 
 use crate::index::{INDEXED, fill, until_indexed};
+use crate::support::redis::Redis;
 use crate::support::{ALL, Reply, Setup, World, audit};
 
 const CONFIG: &str =
@@ -83,6 +85,63 @@ async fn a_listing_by_the_index_costs_five_units_at_most_and_one_where_all_is_at
     let left = until_cheap(&world, before).await;
     world.pass(Duration::from_secs(3)).await;
     assert_eq!(list(&world).await, left - 5, "the newest page and one document");
+}
+
+#[tokio::test]
+async fn a_listing_whose_caller_went_away_is_charged_for_what_it_did() {
+    let world = setup().config(CONFIG).start().await;
+    fill(&world.sandbox);
+    world.sandbox.set_latency(Duration::from_millis(100));
+    let asked = async {
+        let calls_beyond = async |count| {
+            while world.sandbox.count("listJobs") <= count {
+                tokio::task::yield_now().await;
+            }
+        };
+        calls_beyond(5).await;
+        // The next one has no answer, so that there is something to break off.
+        world.sandbox.fail_always(Some("listJobs"), Some(Fault::Stall));
+        calls_beyond(world.sandbox.count("listJobs")).await;
+    };
+    tokio::select! {
+        reply = world.ask("acme", LIST, json!({})) => panic!("it was answered: {reply:?}"),
+        () = asked => {}
+    }
+    let records = audit::records(&world, 1).await;
+    assert_eq!(
+        (&records[0]["unmapped"]["cost"], &records[0]["api"]["response"]["code"]),
+        (&json!(10), &json!(499)),
+        "{records:?}"
+    );
+    assert_eq!(left(&world.ask("acme", UNIT, json!({})).await), 1000 - 10 - 1);
+}
+
+#[tokio::test]
+async fn replicas_that_share_their_limits_settle_there_too() {
+    let redis = Redis::start();
+    let config = format!("{}index: {{ enabled: false }}\n", redis.config());
+    let (one, two) = setup().config(config).start_two().await;
+    for world in [&one, &two] {
+        while world.metric("jobs_gateway_shared_state_ok").await != Some(1.0) {
+            tokio::task::yield_now().await;
+        }
+    }
+    fill(&one.sandbox);
+    // Where Redis does not answer in time, a replica goes on alone: both have to have been heard by it.
+    let mut seen = Vec::new();
+    let is_settled = |calls: usize, [before, listed, after]: [u32; 3]| {
+        let cost = 5 * u32::try_from(calls).unwrap_or(u32::MAX).div_ceil(5);
+        before.checked_sub(listed) == Some(cost) && listed.checked_sub(after) == Some(1)
+    };
+    while !seen.last().is_some_and(|(calls, levels)| is_settled(*calls, *levels)) {
+        assert!(seen.len() < 30, "{seen:?}");
+        let before = left(&two.ask("acme", UNIT, json!({})).await);
+        one.sandbox.clear_calls();
+        let listed = list(&one).await;
+        let calls = one.sandbox.count("listJobs");
+        let after = left(&two.ask("acme", UNIT, json!({})).await);
+        seen.push((calls, [before, listed, after]));
+    }
 }
 
 /// The last lines of `explain` about a listing.
