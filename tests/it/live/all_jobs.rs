@@ -146,6 +146,7 @@ async fn what_changes_at_one_replica_is_told_at_another_and_a_lost_redis_is_said
     let mut stream = follow(&two, "acme", json!({})).await;
     let job = create_on(&one, "acme", SINGLECAM_TAKE).await;
     while !stream.event().await.unwrap().contains(&job) {}
+    redis.kill();
     redis.restart();
     // Not while time passes: a connection has a second to come about.
     while !stream.event().await.unwrap().contains("RESYNC") {}
