@@ -39,7 +39,7 @@ pub fn envelope(text: &str) {
 pub fn cursor(text: &str) {
     let (key, now) = (CursorKey::new(&[7; 32]), jiff::Timestamp::UNIX_EPOCH);
     assert!(cursor::open(&key, "acme", text, now).is_err(), "a forged cursor");
-    let position = Position { page: Some(text.to_owned()), last: None };
+    let position = Position { page: Some(text.to_owned()), ..Position::default() };
     let sealed = cursor::seal(&key, text, position.clone(), now).expect("sealed");
     assert_eq!(cursor::open(&key, text, &sealed, now), Ok(position));
 }
