@@ -19,6 +19,7 @@ enum Event {
     Rename { which: usize, outside: bool },
     Delete { which: usize },
     Pass { milliseconds: u64 },
+    Fill,
     Fail { field: &'static str },
     Restart { damaged: bool, elsewhere: bool },
     List { tenant: usize, first: usize, ascending: bool, whole: bool },
@@ -36,8 +37,9 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(which, outside)| Event::Rename { which, outside }),
         1 => any::<usize>().prop_map(|which| Event::Delete { which }),
         4 => (0..4_000_u64).prop_map(|milliseconds| Event::Pass { milliseconds }),
+        2 => Just(Event::Fill),
         1 => prop_oneof![Just("listJobs"), Just("getJob")].prop_map(|field| Event::Fail { field }),
-        1 => (any::<bool>(), prop::bool::weighted(0.3))
+        1 => (prop::bool::weighted(0.3), prop::bool::weighted(0.3))
             .prop_map(|(damaged, elsewhere)| Event::Restart { damaged, elsewhere }),
         8 => (tenant, 20..60_usize, any::<bool>(), any::<bool>()).prop_map(
             |(tenant, first, ascending, whole)| Event::List { tenant, first, ascending, whole }
@@ -57,6 +59,8 @@ struct History {
     keys: [&'static str; 2],
     config: String,
     folder: tempfile::TempDir,
+    /// The number of listings that came from the index.
+    answered: f64,
 }
 
 impl History {
@@ -75,7 +79,8 @@ impl History {
         let config =
             format!("index: {{ file: {file}, calls: 2/s }}\ncursor_key: '${{CURSOR_KEY}}'\n");
         let keys = ["MOVE_API_KEY", "OTHER_MOVE_API_KEY"];
-        let mut history = Self { world: None, sandbox, other, elsewhere, keys, config, folder };
+        let (world, answered) = (None, 0.0);
+        let mut history = Self { world, sandbox, other, elsewhere, keys, config, folder, answered };
         history.start().await;
         history
     }
@@ -128,6 +133,13 @@ impl History {
                 self.world().pass(Duration::from_millis(milliseconds)).await;
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
+            // Time enough for the walk to come to its end.
+            Event::Fill => {
+                for _ in 0..10 {
+                    self.world().pass(Duration::from_millis(600)).await;
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
             Event::Fail { field } => self.sandbox.fail_next(Some(field), Fault::html(500)),
             Event::Restart { damaged, elsewhere } => self.restart(damaged, elsewhere).await,
             Event::List { tenant, first, ascending, whole } => {
@@ -153,9 +165,15 @@ impl History {
         }
     }
 
-    async fn restart(&mut self, damaged: bool, elsewhere: bool) {
+    /// Stops the gateway, and counts its listings that came from the index.
+    async fn stop(&mut self) {
+        self.answered += by_index(self.world()).await;
         self.world = None;
         tokio::task::yield_now().await;
+    }
+
+    async fn restart(&mut self, damaged: bool, elsewhere: bool) {
+        self.stop().await;
         let file = self.folder.path().join("index.redb");
         if damaged && let Ok(bytes) = std::fs::read(&file) {
             std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
@@ -180,7 +198,10 @@ impl History {
             return;
         }
         let page = page(self.world(), TENANTS[tenant], &variables).await;
-        assert_eq!(page["after"].is_null(), own.len() <= first, "{page}");
+        // Sifted pages do not tell that the last of the tenant's jobs is the last: an empty one follows.
+        if own.len() != first {
+            assert_eq!(page["after"].is_null(), own.len() < first, "{page}");
+        }
         own.truncate(first);
         assert_eq!(page["items"], json!(own));
     }
@@ -190,19 +211,20 @@ impl History {
 fn listings_are_those_of_move_whatever_state_the_index_is_in() {
     let config = Config { cases: 5, failure_persistence: None, ..Config::default() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let by_index_before = std::cell::Cell::new(0.0);
+    let answered = std::cell::Cell::new(0.0);
     let result = TestRunner::new(config).run(&prop::collection::vec(event(), 30), |events| {
         runtime.block_on(async {
             let mut history = History::begin().await;
             for event in events {
                 history.take(event).await;
             }
-            by_index_before.set(by_index(history.world()).await);
+            history.stop().await;
+            answered.set(answered.get() + history.answered);
         });
         Ok(())
     });
     if let Err(difference) = result {
         panic!("{difference}");
     }
-    assert!(by_index_before.get() > 3.0, "some listings came from the index");
+    assert!(answered.get() > 10.0, "some listings came from the index");
 }
