@@ -5,7 +5,7 @@ mod build;
 mod records;
 mod status;
 
-pub use build::{heart, index_file, upstream};
+pub use build::{events_file, heart, index_file, upstream};
 
 use std::future::Future;
 use std::io;
@@ -81,8 +81,13 @@ pub enum Error {
         source: OpenError,
     },
     /// The file of events cannot be used.
-    #[error("the file of events, beside `idempotency.file`, cannot be opened: {0}")]
-    Webhooks(#[from] OpenError),
+    #[error("the file of events, {path}, beside `idempotency.file`, cannot be opened: {source}")]
+    Webhooks {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: OpenError,
+    },
     /// A file that the configuration names cannot be read.
     #[error("cannot read {path}: {source}")]
     File {

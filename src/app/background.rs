@@ -107,7 +107,7 @@ pub(super) fn start(app: App) -> io::Result<Vec<Task>> {
 }
 
 /// Returns the account that tenants share, if any do.
-fn shared_account(service: &Service) -> Option<Arc<Account>> {
+pub(super) fn shared_account(service: &Service) -> Option<Arc<Account>> {
     let accounts = service.rules.load().policies.accounts();
     accounts.into_iter().find(|account| account.is_shared())
 }

@@ -201,21 +201,34 @@ fn webhooks(
     if config.webhooks.is_none() {
         return Ok(None);
     }
-    let beside = |file: &Path| file.with_file_name(EVENTS_FILE);
-    let store = match (shared, &config.idempotency.file) {
+    let store = match (shared, events_file(config)) {
         (Some(shared), _) => Store::redis(Arc::clone(&shared.state)),
-        (None, StoreFile::Memory) => Store::memory(),
-        (None, StoreFile::Named(file)) => Store::file(&beside(file))?,
-        (None, StoreFile::Usual(file)) => match Store::file(&beside(file)) {
-            Err(error) if !matches!(error, OpenError::Taken) => {
-                let file = beside(file).display().to_string();
-                tracing::warn!(%error, file, "events that wait are lost with this process");
+        (None, None) => Store::memory(),
+        (None, Some(path)) => match Store::file(&path) {
+            Err(error) if is_usual(config) && !matches!(error, OpenError::Taken) => {
+                let file = path.display();
+                tracing::warn!(%error, %file, "events that wait are lost with this process");
                 Store::memory()
             }
-            opened => opened?,
+            opened => opened.map_err(|source| Error::Webhooks { path, source })?,
         },
     };
     Ok(Some(Arc::new(Webhooks::new(Arc::clone(service), jobs.clone(), store))))
+}
+
+/// Returns true if nobody named the file of idempotency keys: where it cannot be had, this process's memory stands in.
+const fn is_usual(config: &Config) -> bool {
+    matches!(config.idempotency.file, StoreFile::Usual(_))
+}
+
+/// Returns the file of the events that wait; `None` where they wait in memory or in Redis.
+#[must_use]
+pub fn events_file(config: &Config) -> Option<PathBuf> {
+    match &config.idempotency.file {
+        _ if config.webhooks.is_none() || config.shared_state.is_some() => None,
+        StoreFile::Named(file) | StoreFile::Usual(file) => Some(file.with_file_name(EVENTS_FILE)),
+        StoreFile::Memory => None,
+    }
 }
 
 /// Returns the file of the index of jobs; `None` where nothing is kept on disk.

@@ -11,13 +11,15 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::App;
+use super::background::shared_account;
 use crate::audit::SinkReport;
 use crate::cache::SharedTier;
 use crate::http::Readiness;
-use crate::jobs::Jobs;
+use crate::jobs::{IndexReport, Jobs};
 use crate::pipeline::Service;
 use crate::reload::{Facts, RulesProblem, RulesReport};
 use crate::upstream::BreakerReport;
+use crate::webhooks::Webhooks;
 
 /// The version; with the commit, where the build says it (the Dockerfile does).
 pub const VERSION: &str = match option_env!("JOBS_GATEWAY_VERSION") {
@@ -35,6 +37,9 @@ struct Sources {
     jobs: Jobs,
     shared: Option<Arc<SharedTier>>,
     report: RulesReport,
+    webhooks: Option<Arc<Webhooks>>,
+    /// The most streams and reads that wait at once.
+    max_streams: usize,
 }
 
 /// The state of a gateway.
@@ -50,6 +55,9 @@ struct Status {
     accounts: Vec<Breaker>,
     redis: Option<Redis>,
     audit: Option<Audit>,
+    index: Option<Index>,
+    streams: usize,
+    webhooks: Option<Events>,
 }
 
 /// The policies in force.
@@ -107,6 +115,25 @@ struct Follower {
     behind: u64,
 }
 
+/// The index of jobs.
+#[derive(Serialize)]
+struct Index {
+    file: String,
+    wanted: bool,
+    open: bool,
+    complete: bool,
+    jobs: u64,
+    read_to: Option<Timestamp>,
+    joined_at: Option<Timestamp>,
+}
+
+/// The events of Move's.
+#[derive(Serialize)]
+struct Events {
+    /// The number of those that are still to be looked into; `None` where the store gives no answer.
+    waiting: Option<u64>,
+}
+
 /// The route of `/status`.
 pub(super) fn router(app: &App, readiness: &Arc<Readiness>) -> Router {
     let sources = Sources {
@@ -117,18 +144,20 @@ pub(super) fn router(app: &App, readiness: &Arc<Readiness>) -> Router {
         jobs: app.jobs.clone(),
         shared: app.shared.clone(),
         report: app.reloads.clone(),
+        webhooks: app.webhooks.clone(),
+        max_streams: app.config.subscriptions.max_connections,
     };
     Router::new().route("/status", get(status)).with_state(sources)
 }
 
 #[expect(clippy::expect_used, reason = "texts and numbers are always JSON")]
 async fn status(State(sources): State<Sources>) -> ([(HeaderName, &'static str); 1], String) {
-    let text = serde_json::to_string(&Status::new(sources)).expect("always JSON");
+    let text = serde_json::to_string(&Status::new(sources).await).expect("always JSON");
     ([(CONTENT_TYPE, "application/json")], text + "\n")
 }
 
 impl Status {
-    fn new(sources: Sources) -> Self {
+    async fn new(sources: Sources) -> Self {
         let now = sources.service.clock.now();
         let Facts { since, stands_in, read, problems, looked, is_told, copy_problem } =
             sources.report.facts();
@@ -147,7 +176,7 @@ impl Status {
             started: sources.started,
             uptime_s: now.duration_since(sources.started).as_secs(),
             ready: sources.readiness.get(),
-            config: sources.config,
+            config: sources.config.clone(),
             policies,
             reload: Reload {
                 at: read,
@@ -158,10 +187,34 @@ impl Status {
                 copy_problem,
             },
             accounts: sources.jobs.breakers().into_iter().map(breaker).collect(),
-            redis: sources.shared.map(|shared| Redis { ok: shared.is_well() }),
+            redis: sources.shared.as_ref().map(|shared| Redis { ok: shared.is_well() }),
             audit: audit(&sources.service),
+            index: index(&sources).await,
+            streams: sources
+                .max_streams
+                .saturating_sub(sources.service.streams.available_permits()),
+            webhooks: events(sources.webhooks.as_deref()).await,
         }
     }
+}
+
+async fn index(sources: &Sources) -> Option<Index> {
+    let account = shared_account(&sources.service);
+    let report = sources.jobs.index_report(account).await?;
+    let IndexReport { file, is_wanted, is_open, is_complete, jobs, read_to, joined_at } = report;
+    Some(Index {
+        file: file.display().to_string(),
+        wanted: is_wanted,
+        open: is_open,
+        complete: is_complete,
+        jobs,
+        read_to,
+        joined_at,
+    })
+}
+
+async fn events(webhooks: Option<&Webhooks>) -> Option<Events> {
+    Some(Events { waiting: webhooks?.waiting().await })
 }
 
 fn breaker(BreakerReport { account, tenant, state }: BreakerReport) -> Breaker {

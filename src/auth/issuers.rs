@@ -180,7 +180,7 @@ impl Issuers {
                 Ok(claims) => {
                     let expires = claims.expires;
                     let caller = caller(&issuer.config, &claims.all, policies)?;
-                    let caller = Caller { expires: Some(expires), ..caller };
+                    let caller = Caller { expires: Some(jwt::ends(expires, now)), ..caller };
                     let remembered =
                         Remembered { caller: caller.clone(), expires, issuer: at, keys_version };
                     self.remembered.insert(*hash, Arc::new(remembered));

@@ -1,7 +1,7 @@
 //! JSON Web Tokens (RFC 7519), verified as RFC 8725 advises: the issuer decides on algorithms and
 //! keys, the token on nothing.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, decode_header};
 use serde::Deserialize;
@@ -104,6 +104,15 @@ pub fn judge(
         return Err(Error::Audience);
     }
     in_time(claims, now).map(drop)
+}
+
+/// Returns the moment at which whatever was begun with a token that is taken now ends: its own, or, where that is over
+/// already, the last at which it is taken.
+pub fn ends(expires: Timestamp, now: Timestamp) -> Timestamp {
+    if expires > now {
+        return expires;
+    }
+    expires.saturating_add(SignedDuration::from_secs(LEEWAY)).unwrap_or(Timestamp::MAX)
 }
 
 /// Checks `exp` and `nbf`, if they are there. Returns the former.

@@ -91,9 +91,15 @@ impl Index {
         self.0.wanted.notified().await;
     }
 
+    /// Returns true if somebody wants it.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.0.state().is_wanted
+    }
+
     /// Waits until somebody wants it.
     pub async fn wanted(&self) {
-        while !self.0.state().is_wanted {
+        while !self.is_wanted() {
             self.0.wanted.notified().await;
         }
     }

@@ -102,7 +102,8 @@ impl Jobs {
                             let _ = index.begin_again().await;
                         }
                         let cause = telemetry::causes(&stopped);
-                        tracing::warn!(cause, "the index of jobs cannot be filled; will try again");
+                        let file = index.path().display();
+                        tracing::warn!(cause, %file, "the index of jobs cannot be filled; will try again");
                         let wait = again;
                         again = AGAIN_AT_LAST.min(2 * again);
                         wait
@@ -276,18 +277,5 @@ impl Jobs {
     ) -> Result<Reply<T>, upstream::Error> {
         self.upstream.quiet().await;
         self.upstream.ask(account, call, Instant::now() + self.fetch_time).await
-    }
-
-    /// Shows how much is in the index, in the metrics.
-    pub async fn show_index(&self, account: Option<Arc<Account>>) {
-        let Some(index) = &self.index else { return };
-        let jobs = index.count().await.unwrap_or(0);
-        let complete = account.and_then(|own| index.complete_to(pages::fingerprint(&own)));
-        let read_to = index.progress().read_to.unwrap_or(0);
-        listings::index_state(jobs, complete.is_some(), read_to);
-        if let Some(at) = complete.and_then(|_| index.joined_at()) {
-            let lag = Duration::try_from(self.clock.now() - at).unwrap_or_default();
-            listings::index_lag(lag);
-        }
     }
 }

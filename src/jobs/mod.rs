@@ -27,6 +27,7 @@ mod fill;
 #[expect(clippy::expect_used, reason = "a fuzz target panics to say what it found")]
 pub mod fuzz;
 mod get;
+mod index_report;
 mod indexed;
 mod list;
 mod look;
@@ -58,6 +59,7 @@ pub use adopt::{Standing, adopter};
 pub use arguments::id;
 pub use cursor::CursorKey;
 pub use error::Error;
+pub use index_report::IndexReport;
 pub use list::{ListArguments, Page};
 pub use needs::Wanted;
 pub use news::Whose;

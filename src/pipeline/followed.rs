@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::{sleep, timeout};
 
 use super::RequestContext;
-use super::judged::{Judged, StreamEnd};
+use super::judged::Judged;
 use super::wait::is_passing;
 use crate::cache::{FeedListener, FeedStep, Listener};
 use crate::graphql::{Answer, Change};
@@ -75,8 +75,10 @@ pub type Reading = BoxFuture<'static, Option<Observed>>;
 pub enum ReadVerdict {
     /// It is told.
     Tell(StreamPart),
-    /// It is told, and the stream ends.
-    Last(StreamPart, StreamEnd),
+    /// It is told, and the stream ends: the job cannot be read any more.
+    Failed(Answer),
+    /// It is no news, and the stream ends: the job is over.
+    Finished,
     /// It is no news.
     Nothing,
     /// It is read again.
@@ -173,7 +175,7 @@ impl FollowedJob {
             if !is_first && is_passing(&answer) {
                 return ReadVerdict::Nothing;
             }
-            return ReadVerdict::Last(StreamPart::Last(answer.body), StreamEnd::Failed);
+            return ReadVerdict::Failed(answer);
         };
         if progress.is_before(&self.progress) {
             return ReadVerdict::Nothing;
@@ -186,7 +188,7 @@ impl FollowedJob {
         }
         // Its caller may select nothing that differs, and still waits for the end.
         if self.progress.is_over() {
-            return ReadVerdict::Last(StreamPart::Complete, StreamEnd::Finished);
+            return ReadVerdict::Finished;
         }
         ReadVerdict::Nothing
     }
@@ -340,7 +342,7 @@ mod order {
             let is_first = told.borrow().is_empty();
             match followed.judge(Some(Some((answer, Some(progress.clone())))), is_first) {
                 ReadVerdict::Tell(_) => told.borrow_mut().push(progress),
-                ReadVerdict::Last(..) | ReadVerdict::Nothing => {}
+                ReadVerdict::Failed(_) | ReadVerdict::Finished | ReadVerdict::Nothing => {}
                 ReadVerdict::Again => panic!("it was read"),
             }
         }

@@ -71,19 +71,40 @@ impl StreamEnd {
     }
 }
 
+/// The refusal of a stream that was open.
+#[derive(Debug)]
+pub struct Withdrawal {
+    /// The answer that a new one would get.
+    pub refusal: Refusal,
+    /// Why its credential is not taken any more, in a word; `None` if it is.
+    pub because: Option<&'static str>,
+}
+
+impl From<auth::Error> for Withdrawal {
+    fn from(error: auth::Error) -> Self {
+        Self { refusal: error.into(), because: Some(error.reason()) }
+    }
+}
+
+impl From<Refusal> for Withdrawal {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, because: None }
+    }
+}
+
 impl Judged {
     /// Judges a subscription anew, by the rules of now.
     ///
     /// # Errors
     /// With the refusal that a new one would get.
-    pub async fn again(service: &Service, asked: &FollowRequest) -> Result<Self, Refusal> {
+    pub async fn again(service: &Service, asked: &FollowRequest) -> Result<Self, Withdrawal> {
         let rules = service.rules.load_full();
         let (credential, now) = (asked.credential.expose(), service.clock.now());
         let ReloadableState { policies, issuers, gateways, .. } = &*rules;
         let caller = auth::authenticate(credential, policies, issuers, now).await?;
         auth::check_source(credential, &caller, policies, asked.source)?;
         let of_document = |errors| Refusal::of_document(errors, MediaType::Json);
-        let parsed = request::parse(&asked.method, &asked.text)?;
+        let parsed = request::parse(&asked.method, &asked.text).map_err(Refusal::from)?;
         let document = gateways.parse(&caller.tenant, &parsed.query).map_err(of_document)?;
         let operation = document
             .operation(parsed.operation_name.as_deref(), parsed.variables)

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::followed::{self, Followed, FollowedStep, ReadVerdict, Reading};
-use super::judged::{FollowRequest, Judged, StreamEnd};
+use super::judged::{FollowRequest, Judged, StreamEnd, Withdrawal};
 use super::service::{GatewayState, draining};
 use super::{RequestContext, Service};
 use crate::auth;
@@ -23,7 +23,7 @@ use crate::graphql::{Answer, ApiError};
 use crate::http::error::Refusal;
 use crate::http::stream::StreamPart;
 use crate::limit::StreamPlace;
-use crate::model::{CallRecord, Caller, Clock, ErrorCode, Kind, Progress};
+use crate::model::{CallRecord, Clock, ErrorCode, Kind, Progress};
 use crate::operation::Operation;
 use crate::telemetry::{self, metrics};
 
@@ -124,7 +124,9 @@ impl Stream {
             tokio::select! {
                 biased;
                 () = draining(&mut gateway) => return Next::Broken(StreamEnd::Draining),
-                () = until_end(self.judged.caller.expires, self.service.clock) => return self.refused(auth::Error::Expired.into()),
+                () = until_end(self.judged.caller.expires, self.service.clock) => {
+                    return self.withdrawn(auth::Error::Expired.into());
+                }
                 changed = self.standing.changed() => {
                     if changed.is_err() {
                         return Next::Broken(StreamEnd::Draining);
@@ -137,14 +139,18 @@ impl Stream {
                                 self.reading = Some(self.read());
                             }
                         }
-                        Err(refusal) => return self.refused(refusal),
+                        Err(withdrawal) => return self.withdrawn(withdrawal),
                     }
                 }
                 () = sleep_until(self.ends) => return Next::Broken(StreamEnd::TooOld),
                 read = done(&mut self.reading) => {
                     match self.followed.judge(read, self.events == 0) {
                         ReadVerdict::Tell(part) => return self.event(part),
-                        ReadVerdict::Last(part, end) => return Next::Last(part, end),
+                        ReadVerdict::Finished => return Next::Last(StreamPart::Complete, StreamEnd::Finished),
+                        ReadVerdict::Failed(answer) => {
+                            self.record.failed(answer.failures);
+                            return Next::Last(StreamPart::Last(answer.body), StreamEnd::Failed);
+                        }
                         ReadVerdict::Nothing => {}
                         ReadVerdict::Again => self.reading = Some(self.read()),
                     }
@@ -187,12 +193,17 @@ impl Stream {
         self.followed.read(&self.judged, context, time)
     }
 
-    fn refused(&self, refusal: Refusal) -> Next {
+    /// Ends it, as its caller may not have it any more.
+    fn withdrawn(&mut self, Withdrawal { refusal, because }: Withdrawal) -> Next {
         let ending = match refusal.code() {
             Some(ErrorCode::Unauthenticated) => StreamEnd::Unauthenticated,
             _ => StreamEnd::Refused,
         };
         let answer = Answer::refusal(self.record.request_id, refusal.into_errors());
+        self.record.failed(answer.failures);
+        if let Some(reason) = because {
+            self.record.unauthenticated(reason);
+        }
         Next::Last(StreamPart::Refused(answer.body), ending)
     }
 }
@@ -229,12 +240,6 @@ pub async fn until_end(expires: Option<Timestamp>, clock: Clock) {
     let Some(expires) = expires else { return std::future::pending().await };
     let left = Duration::try_from(expires.duration_since(clock.now())).unwrap_or_default();
     sleep_until(Instant::now() + left).await;
-}
-
-/// Returns true if a credential is good for a stream: one that is past its end is let in for the difference between
-/// clocks, and not kept.
-pub fn is_lasting(caller: &Caller, now: Timestamp) -> bool {
-    caller.expires.is_none_or(|expires| expires > now)
 }
 
 /// Returns true if the operation is a subscription.

@@ -12,10 +12,9 @@ use tokio::time::timeout_at;
 use super::execute::{context, too_late};
 use super::followed::Followed;
 use super::judged::{FollowRequest, Judged};
-use super::stream::{Stream, is_lasting, leaving};
+use super::stream::{Stream, leaving};
 use super::wait::need;
 use super::{Admitted, Authenticated, Service};
-use crate::auth;
 use crate::cache::Key;
 use crate::graphql::{self, Answer, ApiError};
 use crate::http::bad_request::BadRequest;
@@ -39,7 +38,7 @@ pub fn stream_type(request: &Authenticated<'_>) -> Result<StreamType, Refusal> {
 /// Opens a subscription.
 ///
 /// # Errors
-/// When its credential is about to end, its tenant or the gateway has as many open as may be, or the gateway stops.
+/// When its tenant or the gateway has as many open as may be, or the gateway stops.
 pub async fn subscribe(
     service: &Arc<Service>,
     request: &Authenticated<'_>,
@@ -75,9 +74,6 @@ pub async fn open(
 ) -> Result<Stream, Refusal> {
     if service.standing.borrow().is_draining {
         return Err(leaving());
-    }
-    if !is_lasting(&request.caller, service.clock.now()) {
-        return Err(auth::Error::Expired.into());
     }
     let place = request.limits.listen(&service.streams).map_err(|refused| {
         record.decided(refused.decision());

@@ -54,4 +54,9 @@ impl Webhooks {
         let (arrived, calls) = (Notify::new(), Semaphore::new(CALLS));
         Self { service, jobs, store, arrived, calls, subjects: Subjects::default() }
     }
+
+    /// Returns the number of events that are still to be looked into; `None` where the store gives no answer.
+    pub async fn waiting(&self) -> Option<u64> {
+        self.store.waiting().await.ok()
+    }
 }

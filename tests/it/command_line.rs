@@ -7,6 +7,7 @@ use jobs_gateway::sandbox::{Sandbox, SandboxOptions};
 use jsonwebtoken::Algorithm;
 
 use crate::configuration::{Files, GATEWAY};
+use crate::support::WEBHOOK_SECRET;
 use crate::support::collector::Collector;
 use crate::support::redis::Redis;
 use crate::tokens::{Issuer, Key};
@@ -111,6 +112,36 @@ idempotency: { file: ./policies }\n";
     );
     assert!(told.contains("`idempotency.file`: ") && told.contains("it is a folder"), "{told}");
     assert!(!files.0.path().join("audit").exists());
+    // Nobody, root neither, makes a file there, though rights allow it.
+    let secrets = "{ shared: { secrets: ['${file:./secret.txt}'] } }";
+    fs::write(files.0.path().join("secret.txt"), WEBHOOK_SECRET).unwrap();
+    let more = format!(
+        "audit: {{ sinks: [{{ file: /proc/none/audit.jsonl }}] }}\n\
+         idempotency: {{ file: /proc/none/i.redb }}\nwebhooks: {{ accounts: {secrets} }}\n"
+    );
+    fs::write(&path, format!("{text}{more}")).unwrap();
+    let (_, told, _) = run(&files, &["check"]);
+    for file in ["audit.jsonl", "i.redb", "index.redb", "webhooks.redb"] {
+        assert!(
+            told.contains(&format!(": /proc/none/{file} cannot be written here: /proc: ")),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn a_file_of_events_that_cannot_be_opened_is_named() {
+    let files = files();
+    let path = files.0.path().join("gateway.yaml");
+    let text = fs::read_to_string(&path).unwrap();
+    let secrets = "{ shared: { secrets: ['${file:./secret.txt}'] } }";
+    fs::write(files.0.path().join("secret.txt"), WEBHOOK_SECRET).unwrap();
+    let more = format!("idempotency: {{ file: ./i.redb }}\nwebhooks: {{ accounts: {secrets} }}\n");
+    fs::write(&path, format!("{text}{more}")).unwrap();
+    fs::create_dir(files.0.path().join("webhooks.redb")).unwrap();
+    let (status, _, says) = run(&files, &["serve"]);
+    let told = "webhooks.redb, beside `idempotency.file`, cannot be opened: ";
+    assert!(status == 1 && says.contains(told), "{says}");
 }
 
 #[test]
@@ -187,10 +218,11 @@ fn expectations_cover_fields_limits_costs_and_claims() {
          \x20 - {{ name: a token of before, caller: {{ tenant: acme, claims: {{ iss: 'https://sso.test', team: acme, \
          exp: 1577836800 }} }}, operation: getJob, expect: deny, code: UNAUTHENTICATED }}\n\
          \x20 - {{ name: over, caller: {{ tenant: acme, key: old }}, operation: getJob, expect: deny, \
-         code: UNAUTHENTICATED }}\n"
+         code: UNAUTHENTICATED }}\n\
+         \x20 - {{ name: a subscription, {caller}, operation: jobUpdated, expect: allow, cost: 5 }}\n"
     );
     let (status, answer, says) = test(&files, &met, "text");
-    assert!(status == 0 && answer.ends_with("9 passed, 0 failed\n"), "{answer}{says}");
+    assert!(status == 0 && answer.ends_with("10 passed, 0 failed\n"), "{answer}{says}");
 
     let unmet = format!(
         "  - {{ name: \"<cost>\", {caller}, operation: listJobs, expect: allow, cost: 1 }}\n\
@@ -230,10 +262,18 @@ fn expectations_that_say_nothing_are_errors() {
             format!("  - {{ name: a, {caller}, operation: getJob, expect: deny, code: NOPE }}\n"),
             "must be a code",
         ),
+        (
+            format!("  - {{ name: a, {caller}, operation: getNothing, expect: deny }}\n"),
+            "must be an operation",
+        ),
         (String::new(), "holds no expectation"),
     ] {
         let (status, _, says) = test(&files, &expectation, "text");
         assert!(status == 1 && says.contains(told), "{says}");
+        assert!(
+            told.starts_with("either") || !says.contains("either"),
+            "it says no more than is so: {says}"
+        );
     }
 }
 

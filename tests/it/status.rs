@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::index::{INDEXED, fill, until_indexed};
 use crate::support::redis::Redis;
 use crate::support::{Setup, World, key, send};
 
@@ -40,6 +41,7 @@ async fn a_status_tells_versions_rules_breakers_redis_and_audit() {
     assert_eq!(told["accounts"], json!([{"account": "shared", "breaker": "closed"}]));
     assert_eq!(told["redis"], json!({"ok": true}));
     assert_eq!(told["audit"]["writable"], true);
+    assert_eq!((&told["streams"], &told["webhooks"]), (&json!(0), &Value::Null));
     assert_eq!(told["audit"]["sinks"], json!([{"sink": "stdout", "ok": true, "behind": 0}]));
 
     // A change that is refused says why; the rules stay, and since when.
@@ -66,4 +68,23 @@ async fn a_status_tells_versions_rules_breakers_redis_and_audit() {
         }
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn a_status_tells_how_far_the_index_is_and_that_events_wait() {
+    let config = format!("{INDEXED}{}", crate::webhooks::CONFIG);
+    let world = Setup::new().config(config).start().await;
+    fill(&world.sandbox);
+    let index = status(&world).await["index"].clone();
+    assert!(index["file"].as_str().unwrap().ends_with("index.redb"), "{index}");
+    assert_eq!((&index["wanted"], &index["complete"]), (&json!(false), &json!(false)), "{index}");
+    until_indexed(&world, "acme").await;
+    let told = status(&world).await;
+    let index = &told["index"];
+    let members = ["wanted", "open", "complete", "jobs"].map(|member| &index[member]);
+    let jobs = index["jobs"].as_u64().unwrap();
+    assert!(jobs >= 1000, "{index}");
+    assert_eq!(members, [&json!(true), &json!(true), &json!(true), &json!(jobs)]);
+    assert!(index["joined_at"].is_string(), "{index}");
+    assert_eq!(told["webhooks"], json!({"waiting": 0}));
 }

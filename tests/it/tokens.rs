@@ -13,10 +13,12 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
 };
 use axum::routing::get;
+use jobs_gateway::sandbox::{SINGLECAM_TAKE, State};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
+use crate::live::passing;
 use crate::support::{Reply, Setup, World, send};
 
 const ISSUER: &str = "https://sso.example.test/";
@@ -242,6 +244,31 @@ async fn leeway_is_thirty_seconds() {
         let reply = with_token(&world, &key.token(Algorithm::ES256, &claims), READ).await;
         assert_eq!(reply.status, status, "exp {exp} nbf {nbf}");
     }
+}
+
+#[tokio::test]
+async fn a_token_that_may_still_read_may_subscribe_for_as_long() {
+    let key = Key::new("k", Algorithm::ES256);
+    let issuer = Issuer::start(&[&key]).await;
+    let world = world(&issuer).await;
+    let mut claims = claims("acme");
+    let create =
+        format!("mutation {{ createSingleCamJob(takeId: \"{SINGLECAM_TAKE}\") {{ id }} }}");
+    let made = with_token(&world, &key.token(Algorithm::ES256, &claims), &create).await;
+    let job = made.data("/createSingleCamJob/id").as_str().unwrap().to_owned();
+    world.sandbox.set_state(&job, State::Running);
+    claims["exp"] = (now() - 15).into();
+    let token = key.token(Algorithm::ES256, &claims);
+    let query = format!("subscription {{ jobUpdated(jobId: \"{job}\") {{ state }} }}");
+    let request = world.http.post(world.url()).header("authorization", format!("Bearer {token}"));
+    let request = request.header("accept", "text/event-stream").json(&json!({"query": query}));
+    let mut stream = request.send().await.unwrap();
+    assert_eq!(stream.status(), 200);
+    let first = stream.chunk().await.unwrap().unwrap();
+    assert!(first.starts_with(b"event: next\ndata: {\"data\""), "{first:?}");
+    let rest = passing(&world, stream.text()).await.unwrap();
+    assert!(rest.contains("UNAUTHENTICATED") && rest.contains("has expired"), "{rest}");
+    assert_eq!(with_token(&world, &token, READ).await.status, 401);
 }
 
 #[tokio::test]

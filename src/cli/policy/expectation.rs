@@ -8,7 +8,7 @@ use crate::cli::caller::{self, Credential};
 use crate::config;
 use crate::graphql::{self, ApiError};
 use crate::limit::Charge;
-use crate::model::{Caller, ErrorCode, Kind, RootField};
+use crate::model::{Caller, ErrorCode, Kind, RootField, Subscription};
 use crate::operation::{self, Documents};
 use crate::policy::TenantName;
 use crate::reload::Loaded;
@@ -35,7 +35,7 @@ settings! {
         /// The caller.
         caller: Sub<Asking>,
         /// The operation that it asks for; or `query`.
-        operation: Optional<Operation>,
+        operation: Optional<OperationName>,
         /// The document that it sends, which is valid in its tenant's schema or not.
         query: Optional<Text>,
         /// The values of the document's variables.
@@ -78,13 +78,25 @@ impl Choice for Verdict {
 
 scalars! {
     /// The name of an operation.
-    Operation(RootField): ValueKind::Word, root_field, hidden;
+    OperationName(ExpectedOperation): ValueKind::Word, operation, hidden;
     /// The code of an error.
     Code(ErrorCode): ValueKind::Word, code, hidden;
 }
 
-fn root_field(text: &str) -> Result<RootField, String> {
-    RootField::from_name(text).ok_or_else(|| "must be an operation such as getJob".to_owned())
+/// An operation that somebody asks for: a field of a query or a mutation, or a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExpectedOperation {
+    /// The right that it needs.
+    field: RootField,
+    is_subscription: bool,
+}
+
+fn operation(text: &str) -> Result<ExpectedOperation, String> {
+    let field = RootField::from_name(text);
+    let field = field.map(|field| ExpectedOperation { field, is_subscription: false });
+    let subscription = Subscription::from_name(text)
+        .map(|own| ExpectedOperation { field: own.read(), is_subscription: true });
+    field.or(subscription).ok_or_else(|| "must be an operation such as getJob".to_owned())
 }
 
 fn code(text: &str) -> Result<ErrorCode, String> {
@@ -124,7 +136,9 @@ pub fn read(path: &Path) -> Result<Vec<Item<Expectation>>, Diagnostics> {
             Err(problem) => context.report(problem),
         }
     }
-    for Item { settings, span } in &expectations {
+    // What could not be read may stand there all the same.
+    let is_read = !context.has_errors();
+    for Item { settings, span } in expectations.iter().filter(|_| is_read) {
         if settings.operation.is_some() == settings.query.is_some() {
             context.error(span, "an expectation has either `operation` or `query`");
         }
@@ -190,7 +204,11 @@ fn judge(loaded: &Loaded, caller: &Caller, expectation: &Expectation) -> Result<
             let variables = expectation.variables.clone().unwrap_or_default();
             asked(loaded, caller, query, variables)?
         }
-        (None, operation) => (Kind::Query, operation.into_iter().collect(), false),
+        (None, operation) => {
+            let is_subscription = operation.is_some_and(|own| own.is_subscription);
+            let kind = if is_subscription { Kind::Subscription } else { Kind::Query };
+            (kind, operation.into_iter().map(|own| own.field).collect(), false)
+        }
     };
     // Where only a part is forbidden, the answer has the rest; what is expected is the whole.
     if let Some(field) = fields.iter().find(|field| !caller.may(**field)) {

@@ -45,7 +45,7 @@ async fn pass_until(world: &World, is_so: impl Fn() -> bool) {
 }
 
 /// Lets time pass until a stream has more to say, and gives it.
-async fn passing<T>(world: &World, next: impl Future<Output = T>) -> T {
+pub async fn passing<T>(world: &World, next: impl Future<Output = T>) -> T {
     tokio::pin!(next);
     for _ in 0..600 {
         tokio::select! {

@@ -8,6 +8,7 @@ use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
 use super::{pass_until, passing, with_a_running_job};
+use crate::support::audit::records;
 use crate::support::{Reply, Setup, World, key, send};
 
 pub const SSE: &str = "text/event-stream";
@@ -251,12 +252,13 @@ async fn a_reload_that_takes_something_away_ends_the_stream_and_another_does_not
     let all = "operations: ['*']\ncache: {}\n";
     let keyless = "operations: ['*']\ncache: {}\nauth: { api_keys: [] }\n";
     let hidden = "operations: ['*']\ncache: {}\nhidden_fields: [Job.state]\n";
-    for (policy, code) in [
-        ("operations: [listJobs]\ncache: {}\n", "FORBIDDEN"),
-        (keyless, "UNAUTHENTICATED"),
-        (hidden, "GRAPHQL_VALIDATION_FAILED"),
+    for (policy, code, reason) in [
+        ("operations: [listJobs]\ncache: {}\n", "FORBIDDEN", "refused"),
+        (keyless, "UNAUTHENTICATED", "credential_unknown"),
+        (hidden, "GRAPHQL_VALIDATION_FAILED", "refused"),
     ] {
-        let config = "reload: { allow_removal: 100% }\n";
+        let config = "reload: { allow_removal: 100% }\n\
+                      audit: { sinks: [{ file: ./audit/audit.jsonl }] }\n";
         let setup = Setup::new().config(config).tenant("acme", all).tenant("globex", all);
         let world = setup.start().await;
         let job = world.create("acme", "{}").await;
@@ -276,6 +278,18 @@ async fn a_reload_that_takes_something_away_ends_the_stream_and_another_does_not
         assert!(event.contains(code), "{event} should say {code}");
         assert_eq!(stream.event().await.unwrap(), "event: complete\ndata:\n\n");
         assert_eq!(stream.event().await, None);
+        // Of the creation, of the stream's beginning, of the refused reads, and of its end.
+        let is_close = |record: &Value| record["unmapped"]["phase"] == "close";
+        let mut count = 4;
+        let close = loop {
+            let all = records(&world, count).await;
+            if let Some(close) = all.into_iter().find(is_close) {
+                break close;
+            }
+            count += 1;
+        };
+        let told = ["status", "status_code", "status_detail"].map(|member| &close[member]);
+        assert_eq!(told, ["Failure", code, reason], "{close}");
     }
 }
 
