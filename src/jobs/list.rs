@@ -15,8 +15,9 @@ use crate::upstream::{
 };
 
 use super::cursor::{self, BadCursor, Position};
+use super::ownership::Claim;
 use super::sift::Sifted;
-use super::{Answer, Error, Jobs, Owned, Wanted, needs};
+use super::{Answer, Error, Jobs, Owned, Wanted, needs, pages};
 
 /// The number of jobs a page holds if the caller does not say: as in Move.
 const DEFAULT_FIRST: i32 = 50;
@@ -172,7 +173,13 @@ impl ListCall<'_> {
         };
         let is_from_index = !matches!(by_index, Ok(None));
         let page = match by_index {
-            Ok(None) => self.sift(first, position).await,
+            Ok(None) => {
+                let sifted = self.sift(first, position).await;
+                if let Ok(page) = &sifted {
+                    self.compare_with_index(&page.value.items).await;
+                }
+                sifted
+            }
             Ok(Some(page)) => Ok(page),
             Err(error) => Err(error),
         };
@@ -225,6 +232,25 @@ impl ListCall<'_> {
             .transpose()
             .map_err(bad_cursor)?;
         Ok(page(first, sifted.items, after, sifted.errors))
+    }
+
+    /// Has those of the tenant's jobs looked at that were found by sifting and that the index has elsewhere.
+    async fn compare_with_index(&self, items: &[Owned]) {
+        let tenant = &self.request.caller.tenant;
+        let account = pages::fingerprint(&tenant.account);
+        let index = self.jobs.index.as_ref().filter(|_| self.kind == EntityKind::Job);
+        let Some(index) = index.filter(|index| index.complete_to(account).is_some()) else {
+            return;
+        };
+        let own = items.iter().filter(|item| item.claim() == Claim::Own);
+        let own = own.filter_map(|item| {
+            let id = EntityId::parse(EntityKind::Job, &item.entity().id()?).ok()?;
+            Some((id, Some(tenant.id.clone())))
+        });
+        // If the index is lost, it is filled anew.
+        for job in index.not_filed(own.collect()).await.unwrap_or_default() {
+            index.doubt(job.as_str());
+        }
     }
 
     async fn page(&self, first: i32, at: &Position) -> Result<Reply<EntityPage>, upstream::Error> {

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
-use super::{add, by_index, page, walk};
+use super::{add, by_index, page, until_indexed, walk};
 use crate::support::{Setup, World};
 
 /// Something that happens, to or beside a gateway with an index.
@@ -133,12 +133,9 @@ impl History {
                 self.world().pass(Duration::from_millis(milliseconds)).await;
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            // Time enough for the walk to come to its end.
             Event::Fill => {
-                for _ in 0..10 {
-                    self.world().pass(Duration::from_millis(600)).await;
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
+                self.sandbox.clear_faults();
+                until_indexed(self.world(), TENANTS[0]).await;
             }
             Event::Fail { field } => self.sandbox.fail_next(Some(field), Fault::html(500)),
             Event::Restart { damaged, elsewhere } => self.restart(damaged, elsewhere).await,
