@@ -1,9 +1,10 @@
 //! Versions: whether what was fetched before may still be given.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use super::{Hub, Key, Touched};
 use crate::model::{Progress, TenantId, Version};
@@ -30,6 +31,20 @@ pub struct Versions {
     hasher: RandomState,
     hub: Arc<Hub>,
     touched: Touched,
+    on_write: OnWrite,
+}
+
+/// A call for each entity that was written, here or at another replica, or may have been.
+#[derive(Default)]
+struct OnWrite(OnceLock<Tell>);
+
+/// The one who is told.
+type Tell = Box<dyn Fn(&Key) + Send + Sync>;
+
+impl fmt::Debug for OnWrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnWrite")
+    }
 }
 
 /// The counters of the entities of which somebody holds a version. Nobody can tell the difference if one
@@ -68,6 +83,7 @@ impl Default for Versions {
             hasher: RandomState::new(),
             hub: Arc::default(),
             touched: Touched::default(),
+            on_write: OnWrite::default(),
         }
     }
 }
@@ -111,9 +127,17 @@ impl Versions {
         &self.touched
     }
 
+    /// Tells somebody of each entity that is written from now on. The first one who asks for that is told.
+    pub fn on_write(&self, tell: impl Fn(&Key) + Send + Sync + 'static) {
+        let _ = self.on_write.0.set(Box::new(tell));
+    }
+
     /// The entity was written, or may have been.
     pub fn forget_entity(&self, key: &Key) {
         self.count(key);
+        if let Some(tell) = self.on_write.0.get() {
+            tell(key);
+        }
         self.touched.note(&key.id, Some(&key.tenant));
         self.hub.changed(&key.tenant, &key.id);
     }

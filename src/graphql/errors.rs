@@ -13,6 +13,12 @@ use crate::model::{Caller, ErrorCode, IdError, RootField};
 use crate::operation::{self, Operation, Pos, Problem};
 use crate::upstream::{self, FieldError};
 
+/// The time after which it is worth asking again for what the index will have.
+const LATER: Duration = Duration::from_secs(30);
+
+/// The time after which more of it is known.
+const SOON: Duration = Duration::from_secs(1);
+
 /// A step of a path in an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
@@ -73,6 +79,32 @@ impl ApiError {
     pub fn late() -> Self {
         let message = "Move did not answer in time. Try again later.";
         Self::new(ErrorCode::UpstreamTimeout, message)
+    }
+
+    /// Only an index of jobs could tell, and there is none, or not yet.
+    #[must_use]
+    pub fn not_indexed(why: jobs::NotIndexed) -> Self {
+        let (message, retry_after) = match why {
+            jobs::NotIndexed::NotYet => (
+                "Filters and totalCount need the index of jobs, which is not complete yet. Come back later, or list \
+                 without them.",
+                Some(LATER),
+            ),
+            jobs::NotIndexed::TooMany => (
+                "Too many unfinished jobs had to be looked at. Some were: come back soon, or ask for fewer.",
+                Some(SOON),
+            ),
+            jobs::NotIndexed::Disabled => (
+                "Filters and totalCount need the index of jobs, and this gateway keeps none. List without them.",
+                None,
+            ),
+            jobs::NotIndexed::OwnAccount => (
+                "Filters and totalCount need the index of jobs, and none is kept for a tenant's own Move account. \
+                 List without them.",
+                None,
+            ),
+        };
+        Self { retry_after, ..Self::new(ErrorCode::IndexUnavailable, message) }
     }
 
     /// The gateway's own fault.
@@ -195,6 +227,7 @@ impl From<jobs::Error> for ApiError {
                 ErrorCode::AuditUnavailable,
                 "The call cannot be recorded right now, so it was not made. Try again later.",
             ),
+            E::NotIndexed(why) => Self::not_indexed(why),
             E::Argument { argument, problem } => Self::new(
                 ErrorCode::BadUserInput,
                 format!("Bad argument \"{argument}\": {problem}."),

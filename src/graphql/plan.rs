@@ -201,6 +201,13 @@ impl RootPlan {
     pub fn wanted(&self, kind: EntityKind) -> Option<&Wanted> {
         self.wanted.iter().find(|wanted| wanted.kind() == kind)
     }
+
+    /// Returns true if a listing is to be counted.
+    #[must_use]
+    pub fn is_counted(&self) -> bool {
+        let fields = self.step.objects().iter().flat_map(|object| &object.fields);
+        fields.into_iter().any(|field| &*field.name == "totalCount")
+    }
 }
 
 impl Step {

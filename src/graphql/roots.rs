@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::errors::ApiError;
 use super::plan::RootPlan;
-use crate::jobs::{self, Jobs, ListArguments, Owned, Page, Seat, Update};
+use crate::jobs::{self, JobFilter, Jobs, ListArguments, Owned, Page, Seat, Update};
 use crate::model::{EntityId, EntityKind, ErrorCode, RequestContext, RootField, Trail};
 use crate::operation::{ArgumentError, Operation, Unit};
 use crate::types::SortDirection;
@@ -66,6 +66,7 @@ struct PageArguments {
     after: Option<String>,
     sort_direction: Option<SortDirection>,
     take_id: Option<String>,
+    filter: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -116,11 +117,7 @@ pub async fn resolve(
             Ok((Resolved::Entity(answer.value), answer.errors))
         }
         RootField::ListJobs | RootField::ListTakes | RootField::ListVolumes => {
-            let PageArguments { first, after, sort_direction, take_id } =
-                arguments(operation, unit)?;
-            let take = take_id.map(|take| jobs::id("takeId", EntityKind::Take, &take));
-            let take = take.transpose()?;
-            let arguments = ListArguments { first, after, sort_direction, take };
+            let arguments = listing(plan, arguments(operation, unit)?)?;
             let answer = jobs.list(request, trail, kind, arguments, plan.wanted(kind)).await?;
             Ok((Resolved::Page(answer.value), answer.errors))
         }
@@ -205,6 +202,15 @@ pub async fn changed(
     }
     let event = JobEvent { cursor: change.cursor.clone(), job: answer.value };
     Some(Ok((Resolved::Event(event), answer.errors)))
+}
+
+/// The arguments of a listing, each of them read.
+fn listing(plan: &RootPlan, given: PageArguments) -> Result<ListArguments, jobs::Error> {
+    let PageArguments { first, after, sort_direction, take_id, filter } = given;
+    let take = take_id.map(|take| jobs::id("takeId", EntityKind::Take, &take)).transpose()?;
+    let filter = filter.map(JobFilter::read).transpose()?;
+    let is_counted = plan.is_counted();
+    Ok(ListArguments { first, after, sort_direction, take, filter, is_counted })
 }
 
 /// Why the account's own value is not changed: it would be everybody's.

@@ -160,7 +160,7 @@ impl View {
         let schema = schema_without(hidden)?;
         let service = match hidden {
             [] => sdl(true),
-            hidden => sdl_without(&sdl(true), hidden)?,
+            hidden => sdl_without(&sdl(true), &with_filters(hidden))?,
         };
         let service = serde_json::Value::String(service).to_string().into();
         Ok(Self { schema, service })
@@ -172,7 +172,25 @@ impl View {
 /// # Errors
 /// Says why what is left is no valid schema.
 pub fn schema_without(hidden: &[FieldCoordinate]) -> Result<Arc<Schema>, String> {
-    Schema::new(&sdl(false), hidden).map(Arc::new)
+    Schema::new(&sdl(false), &with_filters(hidden)).map(Arc::new)
+}
+
+/// Adds to hidden fields the members of filters by which their values could be guessed.
+fn with_filters(hidden: &[FieldCoordinate]) -> Vec<FieldCoordinate> {
+    const FILTERS: [(&str, &str); 5] = [
+        ("state", "state"),
+        ("created", "createdAfter"),
+        ("created", "createdBefore"),
+        ("name", "namePrefix"),
+        ("metadata", "metadata"),
+    ];
+    let mut all = hidden.to_vec();
+    for (field, member) in FILTERS {
+        if hidden.iter().any(|at| at.type_name == "Job" && at.field == field) {
+            all.push(FieldCoordinate { type_name: "JobFilter".into(), field: member.into() });
+        }
+    }
+    all
 }
 
 /// Everything that is wrong with hiding these fields: nothing, if a valid schema is left that can do its work.

@@ -169,7 +169,10 @@ impl Ours {
             (None, Activity::List) => {
                 let items: Vec<_> = own.map(|(entity, _)| Owned::clone(entity)).collect();
                 let first = i32::try_from(items.len()).expect("few");
-                return Ok((Resolved::Page(Page { after: None, first, items }), Vec::new()));
+                return Ok((
+                    Resolved::Page(Page { after: None, first, items, total: None }),
+                    Vec::new(),
+                ));
             }
             (None, Activity::Create) => {
                 return Ok(first());

@@ -168,7 +168,10 @@ impl<'a> Writer<'a> {
     }
 
     fn report(&mut self, path: &Path<'_>, code: ErrorCode, message: impl Into<String>) {
-        let api = ApiError::new(code, message.into());
+        self.failed(path, ApiError::new(code, message.into()));
+    }
+
+    fn failed(&mut self, path: &Path<'_>, api: ApiError) {
         let locations = path.position().into_iter().collect();
         self.errors.push(PlacedError { api, path: path.segments(), locations, cursor: None });
     }
@@ -248,6 +251,14 @@ impl<'a> Writer<'a> {
                 "first" => self.raw(page.first.to_string().as_bytes())?,
                 "after" => match &page.after {
                     Some(after) => self.text(after)?,
+                    None => self.raw(b"null")?,
+                },
+                "totalCount" => match &page.total {
+                    Some(Ok(total)) => self.raw(total.to_string().as_bytes())?,
+                    Some(Err(error)) => {
+                        self.failed(&path, error.clone().into());
+                        self.raw(b"null")?;
+                    }
                     None => self.raw(b"null")?,
                 },
                 "items" => self.list(page.items.iter(), |writer, index, item| {

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use redb::Database;
 use tokio::sync::Notify;
 
+use super::knowledge::Rewritten;
 use super::state::IndexState;
 use super::tables::{self, Compared};
-use super::{AccountFingerprint, FoundPlace, JobRow, PlaceQuery, WalkProgress, WalkStep};
+use super::{AccountFingerprint, Found, JobRow, PlaceQuery, WalkProgress, WalkStep, scan};
 use crate::model::{EntityId, TenantId};
 use crate::redb_file::{OpenError, RedbFile};
 use crate::telemetry::listings;
@@ -40,18 +41,19 @@ pub enum Extended {
 
 /// The index in its file. Clones are the same.
 #[derive(Debug, Clone)]
-pub struct Index(Arc<Inner>);
+pub struct Index(pub(super) Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
+pub(super) struct Inner {
     file: RedbFile,
     /// Held by whoever changes rows and progress.
-    writing: Mutex<()>,
+    pub(super) writing: Mutex<()>,
+    pub(super) rewritten: Mutex<Rewritten>,
     state: Mutex<IndexState>,
     wanted: Notify,
 }
 
-fn lock<T>(guard: Result<T, PoisonError<T>>) -> T {
+pub(super) fn lock<T>(guard: Result<T, PoisonError<T>>) -> T {
     guard.unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -63,6 +65,7 @@ impl Index {
         Self(Arc::new(Inner {
             file: RedbFile::new(path).with_cache(CACHE),
             writing: Mutex::default(),
+            rewritten: Mutex::default(),
             state: Mutex::new(state),
             wanted: Notify::new(),
         }))
@@ -165,7 +168,7 @@ impl Index {
     pub async fn open(&self) -> Result<(), OpenError> {
         let inner = Arc::clone(&self.0);
         let opened = tokio::task::spawn_blocking(move || {
-            let opened = inner.open();
+            let opened = inner.open().and_then(|()| inner.catch_up());
             if opened.is_err() {
                 inner.file.close();
             }
@@ -218,7 +221,7 @@ impl Index {
                 Some(from) => tables::absent(database, (from, to), &rows)?,
                 None => Vec::new(),
             };
-            let Compared { news, .. } = tables::compare(database, rows)?;
+            let Compared { news, .. } = tables::compare(database, inner.judged(rows))?;
             tables::write(database, &news, &[], Some(&progress), true)?;
             let mut state = inner.state();
             state.progress = progress;
@@ -244,10 +247,9 @@ impl Index {
         now: Timestamp,
     ) -> Result<Extended, IndexLost> {
         self.run(move |inner, database| {
-            // Most of the time there is nothing new, and nobody has to wait for his turn.
             let newest = rows.iter().map(|row| row.place.created).max();
-            let Compared { news, known } = tables::compare(database, rows)?;
             let _writing = lock(inner.writing.lock());
+            let Compared { news, known } = tables::compare(database, inner.judged(rows))?;
             let mut progress = inner.progress_of(account)?;
             let Some(complete_to) = progress.complete_to else { return Ok(Extended::Gap) };
             let overlap = complete_to.saturating_sub(OVERLAP);
@@ -284,7 +286,7 @@ impl Index {
         self.run(move |inner, database| {
             let _writing = lock(inner.writing.lock());
             inner.progress_of(account)?;
-            tables::write(database, &rows, &gone, None, true)?;
+            tables::write(database, &inner.judged(rows), &gone, None, true)?;
             Ok(())
         })
         .await
@@ -318,10 +320,12 @@ impl Index {
     ///
     /// # Errors
     /// [`IndexLost`].
-    pub async fn find(&self, query: PlaceQuery) -> Result<Vec<FoundPlace>, IndexLost> {
+    pub async fn find(&self, query: PlaceQuery) -> Result<Found, IndexLost> {
         self.run(move |inner, database| {
             inner.take_in_seen(database)?;
-            Ok(tables::find(database, &query)?)
+            // A job that is written from now on is written after the listing was asked for.
+            let rewritten = lock(inner.rewritten.lock()).clone();
+            Ok(scan::find(database, &query, &|id, seen| rewritten.is_good(id, seen))?)
         })
         .await
     }
@@ -368,7 +372,7 @@ impl Index {
     }
 
     /// Does something with the file where it may wait for the disk. A file that is in trouble is thrown away.
-    async fn run<T: Send + 'static>(
+    pub(super) async fn run<T: Send + 'static>(
         &self,
         task: impl FnOnce(&Inner, &Database) -> Result<T, Trouble> + Send + 'static,
     ) -> Result<T, IndexLost> {
@@ -396,7 +400,7 @@ impl Index {
 
 /// Why something was not done with the file.
 #[derive(Debug)]
-enum Trouble {
+pub(super) enum Trouble {
     /// It is not open, or is about another account.
     NotNow,
     /// Its content is of no use, for this reason.
@@ -423,13 +427,22 @@ impl Inner {
         is_of.then(|| state.progress.clone()).ok_or(Trouble::NotNow)
     }
 
+    /// Takes away what rows tell of jobs that were written since.
+    fn judged(&self, mut rows: Vec<JobRow>) -> Vec<JobRow> {
+        let rewritten = lock(self.rewritten.lock());
+        for row in &mut rows {
+            row.known = rewritten.judge(&row.place.id, row.known.take());
+        }
+        rows
+    }
+
     /// Takes in the jobs that were seen outside of pages.
     fn take_in_seen(&self, database: &Database) -> Result<(), Trouble> {
         if !self.state().has_seen() {
             return Ok(());
         }
         let _writing = lock(self.writing.lock());
-        let seen = self.state().take_seen();
+        let seen = self.judged(self.state().take_seen());
         let Compared { news, .. } = tables::compare(database, seen)?;
         if !news.is_empty() {
             tables::write(database, &news, &[], None, false)?;
@@ -451,6 +464,14 @@ impl Inner {
         };
         let mut state = self.state();
         *state = state.opened(progress);
+        Ok(())
+    }
+
+    /// Forgets what the file has of jobs that were written before it was open.
+    fn catch_up(&self) -> Result<(), OpenError> {
+        let ids = lock(self.rewritten.lock()).ids();
+        let blank = |database: &Database| tables::blank(database, &ids, true);
+        self.file.with(blank).transpose()?;
         Ok(())
     }
 

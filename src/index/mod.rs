@@ -1,7 +1,7 @@
 //! The index of jobs: which tenant has which jobs of the shared account, in the order of a listing.
 //!
-//! It is derived data and no authority. It says which ids to look at; whose they are and what is in them, Move or the
-//! cache says each time. An account has these jobs, for example:
+//! It is derived data and no authority. It says which ids to look at, and what Move said of them last; whose they are is
+//! read out of that each time. An account has these jobs, for example:
 //!
 //! | created | id | owner | take |
 //! |---|---|---|---|
@@ -16,10 +16,13 @@
 
 mod file;
 mod glimpse;
+mod knowledge;
 pub mod notes;
 mod progress;
+mod scan;
 mod state;
 mod tables;
+mod writes;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -103,10 +106,34 @@ pub struct JobRow {
     pub owner: Filed,
     /// The id of its take, or nothing.
     pub take: String,
+    /// The news of it; what is known already stays, if it is `None`.
+    pub known: Option<KnownJob>,
 }
 
+/// Move's words about a job, as far as they are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownJob {
+    /// The moment at which it began to be asked for, in microseconds since 1970: nothing in the text is older.
+    pub seen: i64,
+    /// The job as Move sent it, JSON.
+    pub text: Box<str>,
+}
+
+/// The judgement on a job by what is known of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judgement {
+    /// It is wanted.
+    Wanted,
+    /// It is not.
+    NotWanted,
+    /// It has to be asked for.
+    Open,
+}
+
+/// Judges a job by the moment at which it was seen (in microseconds since 1970) and its text.
+pub type Judge = Box<dyn Fn(i64, &str) -> Judgement + Send>;
+
 /// A question for places.
-#[derive(Debug, Clone)]
 pub struct PlaceQuery {
     /// The owners whose jobs are wanted.
     pub owners: Vec<Filed>,
@@ -116,17 +143,40 @@ pub struct PlaceQuery {
     pub ascending: bool,
     /// The place behind which to begin.
     pub after: Option<JobPlace>,
+    /// The moments, in microseconds since 1970, later than which and earlier than which they were created.
+    pub created: (Option<i64>, Option<i64>),
     /// The most places.
     pub most: usize,
+    /// The most rows that are gone through for each owner.
+    pub most_rows: usize,
+    /// The judge of jobs; all are wanted, if there is none.
+    pub judge: Option<Judge>,
+    /// True if those that are wanted are only counted.
+    pub is_count: bool,
+}
+
+/// The answer to a question.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The places, in the order of the listing.
+    pub places: Vec<FoundPlace>,
+    /// The number of those that were only counted.
+    pub count: usize,
+    /// The number of rows that were looked through.
+    pub rows: usize,
+    /// The last place that was looked at, if there are more rows than one question may go through.
+    pub cut: Option<JobPlace>,
 }
 
 /// A place that was found.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundPlace {
     /// The place.
     pub place: JobPlace,
     /// True if it may be anybody's.
     pub is_unknown: bool,
+    /// The knowledge of the job.
+    pub known: Option<KnownJob>,
 }
 
 /// An account and its key, hashed.

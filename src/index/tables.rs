@@ -1,21 +1,22 @@
 //! The tables of an index.
 
 use std::collections::HashSet;
-use std::ops::Bound::{Excluded, Included};
 
 use redb::{
     Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table,
     TableDefinition, WriteTransaction,
 };
 
-use super::{Filed, FoundPlace, JobPlace, JobRow, PlaceQuery, WalkProgress};
+use super::{Filed, JobPlace, JobRow, KnownJob, WalkProgress};
 use crate::model::{EntityId, TenantId};
 
-/// Jobs by owner, creation and id.
-const OF_OWNER: TableDefinition<'_, (&str, i64, &str), ()> = TableDefinition::new("of_owner");
+/// Jobs by owner, creation and id: the moment at which each was seen, and Move's words; both empty if they are not known.
+pub const OF_OWNER: TableDefinition<'_, (&str, i64, &str), (i64, &str)> =
+    TableDefinition::new("of_owner");
 
 /// Jobs by owner, take, creation and id.
-const OF_TAKE: TableDefinition<'_, (&str, &str, i64, &str), ()> = TableDefinition::new("of_take");
+pub const OF_TAKE: TableDefinition<'_, (&str, &str, i64, &str), ()> =
+    TableDefinition::new("of_take");
 
 /// The owner and the take of each job, by creation and id.
 const JOBS: TableDefinition<'_, (i64, &str), (&str, &str)> = TableDefinition::new("jobs");
@@ -27,10 +28,13 @@ const CREATED: TableDefinition<'_, &str, i64> = TableDefinition::new("created");
 const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
 
 /// The name of the progress, which changes with the form of the tables.
-const PROGRESS: &str = "progress 2";
+const PROGRESS: &str = "progress 3";
+
+/// Nothing is known of a job but its place.
+pub const NOT_KNOWN: (i64, &str) = (0, "");
 
 struct Tables<'a> {
-    of_owner: Table<'a, (&'static str, i64, &'static str), ()>,
+    of_owner: Table<'a, (&'static str, i64, &'static str), (i64, &'static str)>,
     of_take: Table<'a, (&'static str, &'static str, i64, &'static str), ()>,
     jobs: Table<'a, (i64, &'static str), (&'static str, &'static str)>,
     created: Table<'a, &'static str, i64>,
@@ -49,13 +53,33 @@ impl<'a> Tables<'a> {
     }
 
     fn put(&mut self, row: &JobRow) -> Result<(), redb::Error> {
-        let JobRow { place: JobPlace { created, id }, owner, take } = row;
-        self.remove(id)?;
+        let JobRow { place: JobPlace { created, id }, owner, take, known } = row;
         let owner = owner.as_str();
-        self.of_owner.insert((owner, *created, &**id), ())?;
-        self.of_take.insert((owner, &**take, *created, &**id), ())?;
-        self.jobs.insert((*created, &**id), (owner, &**take))?;
-        self.created.insert(&**id, *created)?;
+        let filed = self.jobs.get((*created, &**id))?.map(|filed| filed.value() == (owner, take));
+        if filed != Some(true) {
+            self.remove(id)?;
+            self.of_owner.insert((owner, *created, &**id), NOT_KNOWN)?;
+            self.of_take.insert((owner, &**take, *created, &**id), ())?;
+            self.jobs.insert((*created, &**id), (owner, &**take))?;
+            self.created.insert(&**id, *created)?;
+        }
+        let Some(known) = known else { return Ok(()) };
+        let before = self.of_owner.get((owner, *created, &**id))?.map(|before| before.value().0);
+        if before.is_none_or(|before| before <= known.seen) {
+            self.of_owner.insert((owner, *created, &**id), (known.seen, &*known.text))?;
+        }
+        Ok(())
+    }
+
+    /// Forgets Move's words about a job, which stays where it is.
+    fn blank(&mut self, id: &str) -> Result<(), redb::Error> {
+        let Some(created) = self.created.get(id)?.map(|created| created.value()) else {
+            return Ok(());
+        };
+        if let Some(job) = self.jobs.get((created, id))? {
+            let (owner, _) = job.value();
+            self.of_owner.insert((owner, created, id), NOT_KNOWN)?;
+        }
         Ok(())
     }
 
@@ -106,24 +130,30 @@ pub fn write(
     progress: Option<&WalkProgress>,
     durably: bool,
 ) -> Result<(), redb::Error> {
+    change(database, durably, |tables| {
+        gone.iter().try_for_each(|id| tables.remove(id))?;
+        rows.iter().try_for_each(|row| tables.put(row))?;
+        progress.map_or(Ok(()), |progress| tables.set(progress))
+    })
+}
+
+/// Forgets Move's words about jobs. With `durably` that is on disk afterwards.
+pub fn blank(database: &Database, ids: &[String], durably: bool) -> Result<(), redb::Error> {
+    change(database, durably, |tables| ids.iter().try_for_each(|id| tables.blank(id)))
+}
+
+fn change(
+    database: &Database,
+    durably: bool,
+    change: impl FnOnce(&mut Tables<'_>) -> Result<(), redb::Error>,
+) -> Result<(), redb::Error> {
     let mut begun = database.begin_write()?;
     if !durably {
         begun
             .set_durability(Durability::None)
             .map_err(|error| redb::Error::Io(std::io::Error::other(error)))?;
     }
-    {
-        let mut tables = Tables::open(&begun)?;
-        for id in gone {
-            tables.remove(id)?;
-        }
-        for row in rows {
-            tables.put(row)?;
-        }
-        if let Some(progress) = progress {
-            tables.set(progress)?;
-        }
-    }
+    change(&mut Tables::open(&begun)?)?;
     begun.commit()?;
     Ok(())
 }
@@ -139,21 +169,36 @@ pub struct Compared {
 
 /// Compares rows with those of the tables.
 pub fn compare(database: &Database, rows: Vec<JobRow>) -> Result<Compared, redb::Error> {
-    let jobs = database.begin_read()?.open_table(JOBS)?;
+    let begun = database.begin_read()?;
+    let (jobs, of_owner) = (begun.open_table(JOBS)?, begun.open_table(OF_OWNER)?);
     let mut compared = Compared::default();
-    for row in rows {
-        let known = jobs.get((row.place.created, &*row.place.id))?;
-        compared.known += usize::from(known.is_some());
-        let is_same = known.is_some_and(|known| {
-            let (owner, take) = known.value();
-            let is_still = owner == Filed::Unreadable.as_str() && row.owner == Filed::Unknown;
-            take == row.take && (owner == row.owner.as_str() || is_still)
-        });
-        if !is_same {
+    for mut row in rows {
+        let JobPlace { created, id } = &row.place;
+        let Some(filed) = jobs.get((*created, &**id))? else {
+            compared.news.push(row);
+            continue;
+        };
+        compared.known += 1;
+        let (owner, take) = filed.value();
+        let is_still = owner == Filed::Unreadable.as_str() && row.owner == Filed::Unknown;
+        let is_filed = take == row.take && (owner == row.owner.as_str() || is_still);
+        let is_known = match of_owner.get((owner, *created, &**id))? {
+            Some(value) => is_known(value.value(), row.known.as_ref()),
+            None => false,
+        };
+        if is_still {
+            row.owner = Filed::Unreadable;
+        }
+        if !is_filed || !is_known {
             compared.news.push(row);
         }
     }
     Ok(compared)
+}
+
+/// Returns true if a row says nothing of a job, or nothing newer than what is known.
+fn is_known((seen, text): (i64, &str), news: Option<&KnownJob>) -> bool {
+    news.is_none_or(|news| !text.is_empty() && news.seen <= seen)
 }
 
 /// Returns true if any job was created between two moments, the latter excluded.
@@ -206,63 +251,6 @@ pub fn absent(
         }
     }
     Ok(absent)
-}
-
-/// Answers a question, in the order of the listing.
-pub fn find(database: &Database, query: &PlaceQuery) -> Result<Vec<FoundPlace>, redb::Error> {
-    let begun = database.begin_read()?;
-    let mut found = Vec::new();
-    for owner in &query.owners {
-        let owner = owner.as_str();
-        let (first, last) = match (&query.after, query.ascending) {
-            (None, _) => (Included((i64::MIN, "")), Excluded((i64::MAX, ""))),
-            (Some(after), true) => {
-                (Excluded((after.created, &*after.id)), Excluded((i64::MAX, "")))
-            }
-            (Some(after), false) => {
-                (Included((i64::MIN, "")), Excluded((after.created, &*after.id)))
-            }
-        };
-        let is_unknown = owner == Filed::Unknown.as_str();
-        let place = |created, id: &str| {
-            let place = JobPlace { created, id: id.to_owned() };
-            FoundPlace { place, is_unknown }
-        };
-        if let Some(take) = query.take.as_deref() {
-            let key = |(created, id)| (owner, take, created, id);
-            let range = begun.open_table(OF_TAKE)?.range((first.map(key), last.map(key)))?;
-            let places = range.map(|row| row.map(|(key, _)| place(key.value().2, key.value().3)));
-            gather(places, query, &mut found)?;
-        } else {
-            let key = |(created, id)| (owner, created, id);
-            let range = begun.open_table(OF_OWNER)?.range((first.map(key), last.map(key)))?;
-            let places = range.map(|row| row.map(|(key, _)| place(key.value().1, key.value().2)));
-            gather(places, query, &mut found)?;
-        }
-    }
-    found.sort();
-    if !query.ascending {
-        found.reverse();
-    }
-    found.truncate(query.most);
-    Ok(found)
-}
-
-fn gather(
-    places: impl DoubleEndedIterator<Item = Result<FoundPlace, redb::StorageError>>,
-    query: &PlaceQuery,
-    found: &mut Vec<FoundPlace>,
-) -> Result<(), redb::Error> {
-    if query.ascending {
-        for place in places.take(query.most) {
-            found.push(place?);
-        }
-    } else {
-        for place in places.rev().take(query.most) {
-            found.push(place?);
-        }
-    }
-    Ok(())
 }
 
 /// Reads the number of rows and the progress; `None` if the tables are of another form.

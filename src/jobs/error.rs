@@ -21,6 +21,9 @@ pub enum Error {
     /// The call cannot be recorded, so it was not made.
     #[error("the call cannot be recorded")]
     AuditUnavailable,
+    /// A filter or a count needs the index of jobs.
+    #[error("the index of jobs is needed: {0:?}")]
+    NotIndexed(NotIndexed),
     /// An argument is not what it must be.
     #[error("argument `{argument}`: {problem}")]
     Argument {
@@ -38,6 +41,19 @@ pub enum Error {
     /// Move gave no answer.
     #[error(transparent)]
     Upstream(#[from] upstream::Error),
+}
+
+/// Why the index cannot answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotIndexed {
+    /// It is not complete yet, or in doubt.
+    NotYet,
+    /// None is kept here.
+    Disabled,
+    /// The account is the tenant's own, of which none is kept.
+    OwnAccount,
+    /// Too many jobs have to be asked for first: some were, and are known now.
+    TooMany,
 }
 
 impl Error {

@@ -115,7 +115,7 @@ impl Jobs {
             .filter(|_| stamp.is_some())
             .map(|entity| entity.json().root().raw().to_owned());
         if let Some(entity) = &value {
-            self.show_to_index(tenant, id, entity, &errors);
+            self.show_to_index(tenant, (id, asked_at), entity, &errors);
         }
         let found = match value {
             Some(entity) => self.owned(&request.caller, id, entity, &errors),
@@ -157,12 +157,18 @@ impl Jobs {
 
     /// Has the index learn of a job that Move answered with: at once if the answer tells its place, else when whoever
     /// keeps the index finds that it is not filed.
-    fn show_to_index(&self, tenant: &Tenant, id: &EntityId, job: &Entity, errors: &[FieldError]) {
+    fn show_to_index(
+        &self,
+        tenant: &Tenant,
+        (id, asked_at): (&EntityId, jiff::Timestamp),
+        job: &Entity,
+        errors: &[FieldError],
+    ) {
         let Some(index) = self.index.as_ref().filter(|index| index.is_open()) else { return };
         if id.kind() != EntityKind::Job || !tenant.account.is_shared() {
             return;
         }
-        if let Some(row) = rows::of_job(job, errors, Place::Root).filter(|_| errors.is_empty()) {
+        if let Some(row) = rows::of_job(job, errors, Place::Root, asked_at).filter(|_| errors.is_empty()) {
             return index.see(pages::fingerprint(&tenant.account), row);
         }
         let owner = match ownership::filed(job, errors, Place::Root) {
@@ -259,7 +265,8 @@ fn progress_of(key: &Key, known: &CachedEntity) -> Option<Progress> {
     }
 }
 
-fn lifetime(
+/// Gives the time for which a policy lets be given what was fetched at a moment.
+pub(super) fn lifetime(
     policy: &CachePolicy,
     kind: EntityKind,
     known: &CachedEntity,

@@ -153,10 +153,11 @@ impl Jobs {
         let oldest_first = Some(SortDirection::Asc);
         let listing = Listing { first: size, after, sort_direction: oldest_first, take: None };
         let call = Call::list(lister(), &listing, needs::of_index());
+        let began = self.clock.now();
         let Reply { value, errors, .. } =
             self.ask_in_background::<EntityPage>(account, &call).await?;
         let page = value.ok_or(Stopped::Refused)?;
-        let rows = rows::of_page(&page, &errors).ok_or(Stopped::Unreadable)?;
+        let rows = rows::of_page(&page, &errors, began).ok_or(Stopped::Unreadable)?;
         let next = match page.after() {
             After::Cursor(next) => Some(next.into_owned()),
             After::Last => None,
@@ -248,6 +249,7 @@ impl Jobs {
         listings::index_call("doubt");
         let document = EntityDocument::new(EntityKind::Job, &needs::of_row());
         let call = Call::get(&id, &document);
+        let began = self.clock.now();
         let Reply { value, errors, .. } = self.ask_in_background::<Entity>(account, &call).await?;
         let Some(job) = value else {
             if errors.iter().any(FieldError::is_not_found) {
@@ -259,8 +261,8 @@ impl Jobs {
         if !errors.is_empty() {
             return Ok(());
         }
-        let row =
-            rows::of_job(&job, &errors, Place::Root).filter(|row| row.place.id == *id.as_str());
+        let row = rows::of_job(&job, &errors, Place::Root, began);
+        let row = row.filter(|row| row.place.id == *id.as_str());
         let mut row = row.ok_or(Stopped::Unreadable)?;
         if row.owner == Filed::Unknown {
             row.owner = Filed::Unreadable;

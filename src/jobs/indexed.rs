@@ -1,23 +1,25 @@
-//! Listings by the index: which jobs, it says; whose they are and what is in them, the cache or Move.
+//! Listings by the index: which jobs, it says; what is in them, the cache, the index or Move, and whose they are is read
+//! out of that.
 //!
 //! A listing asks for the newest page of the account, unless everything that it gives is known to be older than what
-//! the index holds whole. That page is one for all tenants. Each job that is not fresh in the cache is asked for, 25 in
-//! one document. In doubt there is no answer from here, and all pages are sifted.
+//! the index holds whole. That page is one for all tenants. Each job that is fresh neither in the cache nor in the index
+//! is asked for, 25 in one document. In doubt there is no answer from here, and all pages are sifted.
 
-use futures_util::future::join_all;
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use super::cursor::{self, Position};
-use super::fetch::CachedEntity;
-use super::get::concerns;
 use super::list::{ListCall, MAX_TIME, Page, bad_cursor};
+use super::looked::{Looked, LookedAt};
 use super::newest::{NotJoined, Reader};
 use super::ownership::may_read_unclaimed;
 use super::sift::MAX_BYTES;
-use super::{Answer, Error, Owned, needs, pages};
-use crate::cache::{Key, Phase};
-use crate::index::{AccountFingerprint, Filed, FoundPlace, Index, IndexLost, JobPlace, PlaceQuery};
-use crate::model::{CacheStatus, EntityId, EntityKind, RequestContext};
+use super::{Answer, Error, NotIndexed, Owned, pages};
+use crate::index::{
+    AccountFingerprint, Filed, Found, FoundPlace, Index, IndexLost, JobPlace, PlaceQuery,
+};
+use crate::model::EntityKind;
 use crate::types::SortDirection;
 use crate::upstream::{ErrorKind, FieldError, PathSegment};
 
@@ -27,9 +29,18 @@ const MOST_ROUNDS: usize = 5;
 /// The most jobs, on a page, that may be anybody's: it is dear to look at them.
 const MOST_UNKNOWN: usize = 25;
 
+/// The most calls to Move that a filter may take on its way to a full page.
+const MOST_CALLS: u32 = 20;
+
+/// The most rows of the index that are gone through at once.
+const MOST_ROWS: usize = 50_000;
+
+/// The least number of jobs that a filter looks at: as many as go into one call.
+const LEAST_LOOKS: usize = 25;
+
 /// Why a listing is not answered from the index.
 #[derive(Debug)]
-enum NotHere {
+pub(super) enum NotHere {
     /// Pages have to be sifted.
     Sift,
     /// There is no answer at all.
@@ -72,16 +83,12 @@ struct Filling {
     has_missed: bool,
 }
 
-/// A job that was looked at.
-enum Looked {
-    /// It is the tenant's, and these are errors below it.
-    Own(Box<Owned>, Vec<FieldError>),
-    /// It is not there, or another's.
-    NotTheirs,
-    /// Nobody can tell whose it is.
-    OwnerUnknown,
-    /// Move has no answer about it.
-    NoAnswer,
+/// The end of a look at jobs.
+struct Taken {
+    /// The number of those that were gone past.
+    past: usize,
+    /// True if the page has no room for one that is wanted.
+    is_over: bool,
 }
 
 impl ListCall<'_> {
@@ -131,45 +138,81 @@ impl ListCall<'_> {
         let after = loop {
             let room = wanted - filling.items.len();
             let complete_to = index.complete_to(account).ok_or(NotHere::Sift)?;
-            let found = index.find(self.query(at.clone(), room + 1)).await?;
-            if !has_newest && !self.is_covered(at.as_ref(), &found, room + 1, complete_to) {
+            // One more than fits tells that there is more.
+            let most = if self.filter.is_some() { LEAST_LOOKS.max(room + 1) } else { room + 1 };
+            let mut found = index.find(self.query(at.clone(), most)).await?;
+            if !has_newest && !self.is_covered(at.as_ref(), &found, most, complete_to) {
                 self.join_newest(index, account).await?;
                 has_newest = true;
                 continue;
             }
-            let unknown = found.iter().filter(|found| found.is_unknown);
+            self.note_rows(found.rows);
+            let unknown = found.places.iter().filter(|found| found.is_unknown);
             if unknown.clone().count() > MOST_UNKNOWN {
                 unknown.for_each(|found| index.doubt(&found.place.id));
                 return Err(NotHere::Sift);
             }
-            let mut found = found;
-            let has_more = found.len() > room;
-            found.truncate(room);
+            let mut has_more = found.places.len() >= most;
+            if self.filter.is_none() {
+                found.places.truncate(room);
+            }
             rounds += 1;
-            let taken = self.look_at(index, &found, &mut filling).await?;
+            let taken = self.look_at(index, &found.places, wanted, &mut filling).await?;
             if filling.has_missed && !has_newest {
                 // It was deleted; or the account is another one, and none of this is in it.
                 self.join_newest(index, account).await?;
                 has_newest = true;
             }
-            let is_cut = taken < found.len();
-            if let Some(last) = found.into_iter().take(taken).next_back() {
-                at = Some(last.place);
-            }
-            if !has_more && !is_cut {
+            let is_past = taken.past == found.places.len();
+            at = match found.cut {
+                Some(cut) if is_past => {
+                    has_more = true;
+                    Some(cut)
+                }
+                _ => found
+                    .places
+                    .into_iter()
+                    .take(taken.past)
+                    .next_back()
+                    .map(|own| own.place)
+                    .or(at),
+            };
+            if !has_more && !taken.is_over {
                 break None;
             }
-            let is_spent = rounds >= MOST_ROUNDS || Instant::now() >= give_up;
-            if is_cut || is_spent || filling.items.len() >= wanted {
+            if taken.is_over || filling.items.len() >= wanted || self.is_spent(rounds, give_up) {
                 break at;
             }
         };
         let after = after.map(|place| self.seal(place)).transpose()?;
         let Filling { items, errors, .. } = filling;
-        Ok(Answer { value: Page { after, first, items }, errors })
+        Ok(Answer { value: Page { after, first, items, total: None }, errors })
     }
 
-    fn query(&self, after: Option<JobPlace>, most: usize) -> PlaceQuery {
+    /// Returns true if a page has to be cut short.
+    fn is_spent(&self, rounds: usize, give_up: Instant) -> bool {
+        let is_spent = match &self.filter {
+            None => rounds >= MOST_ROUNDS,
+            Some(_) => self.trail.note(|notes| notes.upstream_calls) >= MOST_CALLS,
+        };
+        is_spent || Instant::now() >= give_up
+    }
+
+    /// Move has no answer about a job. Sifting does not ask for it alone, but only the index knows filters.
+    pub(super) fn no_answer(&self, error: Error) -> NotHere {
+        match error {
+            // Other errors may be about a job of which nobody knows whose it is.
+            Error::Upstream(_) if self.filter.is_some() => error.into(),
+            _ => NotHere::Sift,
+        }
+    }
+
+    /// Notes the rows that were looked through.
+    pub(super) fn note_rows(&self, rows: usize) {
+        self.trail.note(|notes| notes.index_rows = notes.index_rows.saturating_add(rows));
+    }
+
+    pub(super) fn query(&self, after: Option<JobPlace>, most: usize) -> PlaceQuery {
         let tenant = &self.request.caller.tenant;
         // What could not be read when it was indexed may be anybody's: it is looked at.
         let mut owners = vec![Filed::Of(tenant.id.clone()), Filed::Unknown];
@@ -177,7 +220,43 @@ impl ListCall<'_> {
             owners.push(Filed::Nobody);
         }
         let take = self.arguments.take.as_ref().map(|take| take.as_str().to_owned());
-        PlaceQuery { owners, take, ascending: self.is_ascending(), after, most }
+        let (created, judge) = match &self.filter {
+            None => ((None, None), None),
+            Some(filter) => {
+                let now = self.jobs.clock.now();
+                let judge = Arc::clone(filter).judge(Arc::clone(tenant), now);
+                (filter.created(), Some(judge))
+            }
+        };
+        let ascending = self.is_ascending();
+        let most_rows = MOST_ROWS;
+        PlaceQuery {
+            owners,
+            take,
+            ascending,
+            after,
+            created,
+            most,
+            most_rows,
+            judge,
+            is_count: false,
+        }
+    }
+
+    /// Returns true if a job is wanted, as it is now.
+    pub(super) fn wants(&self, job: &Owned) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.wants(job))
+    }
+
+    /// Says that the index cannot answer, and sees to it that it can later.
+    pub(super) fn not_indexed(&self) -> Error {
+        Error::NotIndexed(match &self.jobs.index {
+            None => NotIndexed::Disabled,
+            Some(index) => {
+                index.want();
+                NotIndexed::NotYet
+            }
+        })
     }
 
     fn is_ascending(&self) -> bool {
@@ -189,38 +268,44 @@ impl ListCall<'_> {
     fn is_covered(
         &self,
         at: Option<&JobPlace>,
-        found: &[FoundPlace],
+        found: &Found,
         asked: usize,
         complete_to: i64,
     ) -> bool {
+        let before = self.filter.as_ref().and_then(|filter| filter.created().1);
+        if before.is_some_and(|before| before <= complete_to) {
+            return true;
+        }
         if self.is_ascending() {
-            let is_old = |last: &FoundPlace| last.place.created < complete_to;
-            found.len() >= asked && found.last().is_some_and(is_old)
+            let is_full = found.places.len() >= asked;
+            let last = found.places.last().filter(|_| is_full).map(|found| &found.place);
+            found.cut.as_ref().or(last).is_some_and(|last| last.created < complete_to)
         } else {
             at.is_some_and(|at| at.created <= complete_to)
         }
     }
 
     /// Takes the newest jobs of the account into the index, by pages that all tenants share.
-    async fn join_newest(&self, index: &Index, account: AccountFingerprint) -> Result<(), NotHere> {
+    pub(super) async fn join_newest(
+        &self,
+        index: &Index,
+        account: AccountFingerprint,
+    ) -> Result<(), NotHere> {
         let reader = Reader::Listing(self.request, self.trail);
         Ok(self.jobs.join_newest(index, account, reader).await?)
     }
 
-    /// Looks at jobs and takes the tenant's, until the page is full. Returns the number of those it went past.
+    /// Looks at jobs and takes those that are wanted, until the page is full.
     async fn look_at(
         &self,
         index: &Index,
         found: &[FoundPlace],
+        wanted: usize,
         filling: &mut Filling,
-    ) -> Result<usize, NotHere> {
-        let seat = self.jobs.together(self.request);
-        let looks = found.iter().map(|found| self.look(&found.place, seat.clone()));
-        let looks: Vec<_> = looks.collect();
-        // What goes up together waits for every seat.
-        drop(seat);
-        for (past, looked) in join_all(looks).await.into_iter().enumerate() {
-            let (own, errors) = match looked {
+    ) -> Result<Taken, NotHere> {
+        let looked = self.look_at_all(found, self.needed).await;
+        for (past, looked) in looked.into_iter().enumerate() {
+            let LookedAt { job, errors } = match looked {
                 Looked::NotTheirs => {
                     index.doubt(&found[past].place.id);
                     filling.has_missed |= !found[past].is_unknown;
@@ -235,77 +320,19 @@ impl ListCall<'_> {
                     index.doubt(&found[past].place.id);
                     return Err(NotHere::Sift);
                 }
-                Looked::NoAnswer => return Err(NotHere::Sift),
-                Looked::Own(own, errors) => (*own, errors),
+                Looked::NoAnswer(error) => return Err(self.no_answer(error)),
+                Looked::Own(own) if !self.wants(&own.job) => continue,
+                Looked::Own(own) => *own,
             };
-            if filling.bytes >= MAX_BYTES {
-                return Ok(past);
+            if filling.items.len() >= wanted || filling.bytes >= MAX_BYTES {
+                return Ok(Taken { past, is_over: true });
             }
-            filling.bytes += own.json().raw().len();
+            filling.bytes += job.json().raw().len();
             let at = filling.items.len();
             filling.errors.extend(errors.into_iter().map(|error| below(at, error)));
-            filling.items.push(own);
+            filling.items.push(job);
         }
-        Ok(found.len())
-    }
-
-    async fn look(&self, place: &JobPlace, seat: super::Seat) -> Looked {
-        let Ok(id) = EntityId::parse(EntityKind::Job, &place.id) else { return Looked::NotTheirs };
-        let (request, wanted) = (self.request, self.wanted);
-        let key = Key { tenant: request.caller.tenant.id.clone(), id };
-        let known = if request.fresh {
-            None
-        } else {
-            self.jobs.known(request, &key, &wanted.needed.selection)
-        };
-        let now = self.jobs.clock.now();
-        let known = known.filter(|entry| entry.lifetime.phase(now) == Phase::Fresh);
-        match known.as_ref().map(|entry| &entry.value) {
-            Some(CachedEntity::Owned(owned)) => {
-                Looked::Own(Box::new(Owned::clone(owned)), Vec::new())
-            }
-            // It may be there since: a page of Move's would have it.
-            Some(CachedEntity::NotFound) => self.ask_anew(&key, seat).await,
-            None => match self.ask(request, &key, seat).await {
-                (Looked::NotTheirs, status) if status != CacheStatus::Miss => {
-                    let seat = self.jobs.together(request);
-                    self.ask_anew(&key, seat).await
-                }
-                (looked, _) => looked,
-            },
-        }
-    }
-
-    /// Asks Move itself, whatever others know.
-    async fn ask_anew(&self, key: &Key, seat: super::Seat) -> Looked {
-        let request = RequestContext { fresh: true, ..self.request.clone() };
-        self.ask(&request, key, seat).await.0
-    }
-
-    async fn ask(
-        &self,
-        request: &RequestContext,
-        key: &Key,
-        seat: super::Seat,
-    ) -> (Looked, CacheStatus) {
-        let (jobs, needed) = (self.jobs, &self.wanted.needed);
-        let (coalesced, asked) = jobs.ask(request, self.trail, key, needed, Some(seat)).await;
-        let status = coalesced.or(asked.as_ref().ok().map(|fetched| fetched.status));
-        let looked = match asked {
-            Ok(fetched) => match &fetched.entry.value {
-                CachedEntity::Owned(owned) => {
-                    let wanted = needs::of_entity(self.wanted.kind, &self.wanted.selection);
-                    let errors = fetched.errors.iter();
-                    let errors = errors.filter(|error| concerns(error, &wanted)).cloned();
-                    Looked::Own(Box::new(Owned::clone(owned)), errors.collect())
-                }
-                CachedEntity::NotFound => Looked::NotTheirs,
-            },
-            Err(Error::NotFound(_)) => Looked::NotTheirs,
-            Err(Error::OwnerUnknown) => Looked::OwnerUnknown,
-            Err(_) => Looked::NoAnswer,
-        };
-        (looked, status.unwrap_or(CacheStatus::Miss))
+        Ok(Taken { past: found.len(), is_over: false })
     }
 
     fn seal(&self, place: JobPlace) -> Result<String, Error> {

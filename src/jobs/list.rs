@@ -3,6 +3,8 @@
 //! In a shared account what is a tenant's lies among everybody's: pages of Move are read and sifted
 //! until a page of the tenant's own is full.
 
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -15,9 +17,11 @@ use crate::upstream::{
 };
 
 use super::cursor::{self, BadCursor, Position};
+use super::filter::Filter;
+use super::needs::Needed;
 use super::ownership::Claim;
 use super::sift::Sifted;
-use super::{Answer, Error, Jobs, Owned, Wanted, needs, pages};
+use super::{Answer, Error, JobFilter, Jobs, NotIndexed, Owned, Wanted, needs, pages};
 
 /// The number of jobs a page holds if the caller does not say: as in Move.
 const DEFAULT_FIRST: i32 = 50;
@@ -40,6 +44,10 @@ pub struct ListArguments {
     pub sort_direction: Option<SortDirection>,
     /// Only jobs of this take.
     pub take: Option<EntityId>,
+    /// Only jobs that have this.
+    pub filter: Option<JobFilter>,
+    /// True if they are counted too.
+    pub is_counted: bool,
 }
 
 /// A page of a listing, as its tenant sees it.
@@ -51,6 +59,8 @@ pub struct Page {
     pub first: i32,
     /// The items.
     pub items: Vec<Owned>,
+    /// The number of items on all pages, or why it cannot be told; `None` if nobody asked.
+    pub total: Option<Result<usize, Error>>,
 }
 
 impl ListArguments {
@@ -70,9 +80,10 @@ impl Jobs {
         request: &RequestContext,
         trail: &Trail,
         kind: EntityKind,
-        arguments: ListArguments,
+        mut arguments: ListArguments,
         wanted: Option<&Wanted>,
     ) -> Result<Answer<Page>, Error> {
+        let filter = arguments.filter.take().map(Filter::checked).transpose()?.flatten();
         let first = arguments.first.unwrap_or(DEFAULT_FIRST);
         if first < 1 {
             return Err(Error::argument("first", "must be at least 1"));
@@ -83,7 +94,11 @@ impl Jobs {
         if let (Some(take), None, true) = (&arguments.take, arguments.cursor(), hides) {
             // The jobs of a take that the tenant may not use are those of a missing one.
             match self.check(request, trail, std::slice::from_ref(take)).await {
-                Err(Error::NotFound(_)) => return Ok(page(first, Vec::new(), None, Vec::new())),
+                Err(Error::NotFound(_)) => {
+                    let mut none = page(first, Vec::new(), None, Vec::new());
+                    none.value.total = arguments.is_counted.then_some(Ok(0));
+                    return Ok(none);
+                }
                 checked => checked?,
             }
         }
@@ -91,12 +106,34 @@ impl Jobs {
         let bare = Wanted::of(kind, Selection::default());
         let (wanted, arguments) = (wanted.unwrap_or(&bare), &arguments);
         let Some(lister) = kind.lister() else { return Err(Error::NotFound(kind.name())) };
-        let listing = ListCall { jobs: self, request, trail, kind, lister, arguments, wanted };
-        let answer = if request.caller.tenant.account.is_shared() {
-            listing.shared(first).await?
+        // A filter reads more than its caller.
+        let needed = if filter.is_some() {
+            let both = Selection::clone(&wanted.needed.selection).union(&self.row_selection);
+            Cow::Owned(Needed::new(kind, both))
         } else {
-            listing.own(first).await?
+            Cow::Borrowed(&wanted.needed)
         };
+        let (filter, needed) = (filter.map(Arc::new), &*needed);
+        let listing = ListCall {
+            jobs: self,
+            request,
+            trail,
+            kind,
+            lister,
+            arguments,
+            filter,
+            wanted,
+            needed,
+        };
+        let is_shared = request.caller.tenant.account.is_shared();
+        let mut answer = match (&listing.filter, is_shared) {
+            (Some(_), false) => return Err(Error::NotIndexed(NotIndexed::OwnAccount)),
+            (None, false) => listing.own(first).await?,
+            (_, true) => listing.shared(first).await?,
+        };
+        if arguments.is_counted {
+            answer.value.total = Some(listing.count().await);
+        }
         for item in &answer.value.items {
             self.hold_files(&request.caller.tenant, item);
         }
@@ -112,7 +149,10 @@ pub(super) struct ListCall<'a> {
     pub(super) kind: EntityKind,
     lister: &'static str,
     pub(super) arguments: &'a ListArguments,
+    pub(super) filter: Option<Arc<Filter>>,
     pub(super) wanted: &'a Wanted,
+    /// The fields that single jobs are asked for.
+    pub(super) needed: &'a Needed,
 }
 
 impl ListCall<'_> {
@@ -173,6 +213,7 @@ impl ListCall<'_> {
         };
         let is_from_index = !matches!(by_index, Ok(None));
         let page = match by_index {
+            Ok(None) if self.filter.is_some() => Err(self.not_indexed()),
             Ok(None) => {
                 let sifted = self.sift(first, position).await;
                 if let Ok(page) = &sifted {
@@ -263,7 +304,8 @@ impl ListCall<'_> {
         first: i32,
         at: &Position,
     ) -> Result<Reply<EntityPage>, upstream::Error> {
-        self.jobs.page_of_all(self.request, self.trail, &self.call(first, at)).await
+        let call = self.call(first, at);
+        Ok(self.jobs.page_of_all(self.request, self.trail, &call).await?.1)
     }
 
     fn call(&self, first: i32, at: &Position) -> Call {
@@ -282,7 +324,9 @@ impl ListCall<'_> {
     pub(super) fn binding(&self) -> String {
         let ListArguments { sort_direction, take, .. } = self.arguments;
         let take = take.as_ref().map_or("", EntityId::as_str);
-        format!("{} {} {sort_direction:?} {take}", self.lister, self.request.caller.tenant.id)
+        let filter = self.filter.as_ref().map(|filter| format!(" {}", filter.text()));
+        let (tenant, filter) = (&self.request.caller.tenant.id, filter.unwrap_or_default());
+        format!("{} {tenant} {sort_direction:?} {take}{filter}", self.lister)
     }
 }
 
@@ -293,7 +337,7 @@ fn page(
     after: Option<String>,
     errors: Vec<FieldError>,
 ) -> Answer<Page> {
-    Answer { value: Page { after, first, items }, errors }
+    Answer { value: Page { after, first, items, total: None }, errors }
 }
 
 pub(super) fn bad_cursor(bad: BadCursor) -> Error {

@@ -17,12 +17,14 @@ mod adopt;
 mod arguments;
 mod check;
 mod create;
+mod count;
 mod cursor;
 pub mod envelope;
 mod error;
 mod evidence;
 mod fetch;
 mod fill;
+mod filter;
 #[cfg(feature = "fuzzing")]
 #[expect(clippy::expect_used, reason = "a fuzz target panics to say what it found")]
 pub mod fuzz;
@@ -31,6 +33,7 @@ mod index_report;
 mod indexed;
 mod list;
 mod look;
+mod looked;
 mod needs;
 mod newest;
 mod news;
@@ -58,7 +61,8 @@ use writers::Writers;
 pub use adopt::{Standing, adopter};
 pub use arguments::id;
 pub use cursor::CursorKey;
-pub use error::Error;
+pub use error::{Error, NotIndexed};
+pub use filter::JobFilter;
 pub use index_report::IndexReport;
 pub use list::{ListArguments, Page};
 pub use needs::Wanted;
@@ -73,7 +77,9 @@ pub use update::Update;
 use crate::audit::Journal;
 use crate::cache::{CacheSize, EntityCache, InFlight, Key, SharedTier, Versions};
 use crate::index::Index;
-use crate::model::{AccountId, Clock, EntityId, RequestContext, TenantId, Trail};
+use crate::model::{
+    AccountId, Clock, EntityId, EntityKind, RequestContext, Selection, TenantId, Trail,
+};
 use crate::upstream::{self, FieldError, Upstream};
 
 /// The operations on jobs, and what they need besides their caller and arguments.
@@ -90,6 +96,8 @@ pub struct Jobs {
     pages: Arc<Pages>,
     shared: Option<Arc<SharedTier>>,
     index: Option<Index>,
+    /// The fields of a job that the index has.
+    row_selection: Arc<Selection>,
     journal: Journal,
     /// Entities that were seen to be their tenant's. None changes its owner.
     proven: Cache<Proof, ()>,
@@ -137,6 +145,7 @@ impl Jobs {
             pages: Arc::default(),
             shared: None,
             index: None,
+            row_selection: Arc::new(needs::of_row()),
             journal: Journal::none(),
             writers: Arc::default(),
             proven: Cache::new(PROVEN),
@@ -153,6 +162,12 @@ impl Jobs {
     /// Answers listings from an index where that is complete.
     #[must_use]
     pub fn indexed_by(self, index: Index) -> Self {
+        let (written, clock) = (index.clone(), self.clock);
+        self.versions.on_write(move |key: &Key| {
+            if key.id.kind() == EntityKind::Job {
+                written.rewritten(key.id.as_str(), clock.now().as_microsecond());
+            }
+        });
         Self { index: Some(index), ..self }
     }
 

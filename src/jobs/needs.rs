@@ -127,7 +127,8 @@ pub fn of_index() -> Selection {
 /// Gives the fields to ask of a job to index it.
 #[must_use]
 pub fn of_row() -> Selection {
-    let mut job = Selection::of_leaves(["id", "created", "metadata"]);
+    let mut job = Selection::of_leaves(["id", "created", "metadata", "name", "state"]);
+    job.field("progress").merge(&Selection::of_leaves(["percentageComplete", "state"]));
     job.field("take").field("id");
     job
 }

@@ -1,5 +1,7 @@
 //! The newest jobs of an account, joined to those that the index has.
 
+use jiff::Timestamp;
+
 use super::{Jobs, needs, rows};
 use crate::index::{AccountFingerprint, Extended, Index, IndexLost};
 use crate::model::{Account, RequestContext, RootField, Trail};
@@ -63,14 +65,15 @@ impl Jobs {
                 take: None,
             };
             let call = Call::list(lister(), &listing, needs::of_index());
-            let Reply { value, errors, .. } = self.newest_page(reader, &call).await?;
+            let (began, reply) = self.newest_page(reader, &call).await?;
+            let Reply { value, errors, .. } = reply;
             let page = value.ok_or(NotJoined::Unreadable)?;
             let next = match page.after() {
                 After::Cursor(next) => Some(next.into_owned()),
                 After::Last => None,
                 After::Lost => return Err(NotJoined::Unreadable),
             };
-            newest.extend(rows::of_page(&page, &errors).ok_or(NotJoined::Unreadable)?);
+            newest.extend(rows::of_page(&page, &errors, began).ok_or(NotJoined::Unreadable)?);
             let oldest = newest.iter().map(|row| row.place.created).min();
             let oldest = if next.is_none() { None } else { Some(oldest.unwrap_or(i64::MAX)) };
             if index.extend(account, newest.clone(), oldest, now).await? == Extended::Joined {
@@ -86,12 +89,13 @@ impl Jobs {
         &self,
         reader: Reader<'_>,
         call: &Call,
-    ) -> Result<Reply<EntityPage>, Error> {
+    ) -> Result<(Timestamp, Reply<EntityPage>), Error> {
         match reader {
             Reader::Listing(request, trail) => self.page_of_all(request, trail, call).await,
             Reader::Keeper(account) => {
                 listings::index_call("newest");
-                self.ask_in_background(account, call).await
+                let began = self.clock.now();
+                Ok((began, self.ask_in_background(account, call).await?))
             }
         }
     }

@@ -71,6 +71,19 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Returns true if an error's path leads to the entity, to what it stands in or to anything in it.
+    #[must_use]
+    pub fn holds(self, path: &[PathSegment]) -> bool {
+        match (self, path) {
+            (Self::Item(own), [PathSegment::Field(items), PathSegment::Index(index), ..]) => {
+                items != "items" || *index == own
+            }
+            (Self::Root | Self::Item(_), _) => true,
+        }
+    }
+}
+
 impl Owner {
     /// Tells whose something is whose metadata stands at `place` of an answer with these errors.
     #[must_use]

@@ -101,8 +101,8 @@ impl Pages {
 }
 
 impl Jobs {
-    /// One of Move's pages, for a listing in an account of all: one that is at hand or under way, if it is new enough for
-    /// the caller's tenant; else Move is asked.
+    /// One of Move's pages, for a listing in an account of all, and the moment at which it began to be fetched: one that
+    /// is at hand or under way, if it is new enough for the caller's tenant; else Move is asked.
     ///
     /// # Errors
     /// Those of the call.
@@ -111,7 +111,7 @@ impl Jobs {
         request: &RequestContext,
         trail: &Trail,
         call: &Call,
-    ) -> Result<Reply<EntityPage>, Error> {
+    ) -> Result<(Timestamp, Reply<EntityPage>), Error> {
         let tenant = &request.caller.tenant;
         let question = question(&tenant.account, call);
         let is_good =
@@ -130,7 +130,7 @@ impl Jobs {
         if let Some(kept) = kept.filter(|kept| is_fresh(&kept.began) && is_good(&kept.began)) {
             listings::listing_page(call.field, PageSource::Memory);
             self.versions.tell(&tenant.id, kept.began.moment);
-            return Ok(kept.page.clone());
+            return Ok((kept.began.at, kept.page.clone()));
         }
         loop {
             let fetch = self.pages.fetch(question, may_join, || Fetch {
@@ -161,7 +161,7 @@ impl Jobs {
                         self.pages.kept.insert(question, Arc::new(kept));
                     }
                     self.versions.tell(&tenant.id, fetch.began.moment);
-                    return Ok(page);
+                    return Ok((fetch.began.at, page));
                 }
             }
         }

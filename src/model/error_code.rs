@@ -80,6 +80,9 @@ codes! {
     IdempotencyConflict = "IDEMPOTENCY_CONFLICT", 422, "IdempotencyConflict";
     /// The call could not be recorded, so it was not made.
     AuditUnavailable = "AUDIT_UNAVAILABLE", 503, "ServiceUnavailableException";
+    /// A filter or `totalCount` needs the index of jobs, which is being filled (`Retry-After` says when to come back)
+    /// or is not kept for this account.
+    IndexUnavailable = "INDEX_UNAVAILABLE", 503, "ServiceUnavailableException";
     /// The gateway's own fault; the request id finds it in the log.
     Internal = "INTERNAL", 500, "InternalFailure";
 }

@@ -283,16 +283,18 @@ impl Weights {
         }
     }
 
-    /// Returns the cost of a listing by the calls to Move that it made: that of one use for each five begun, and that of
-    /// an answer from memory if it made none.
+    /// Returns the cost of a listing. By the calls to Move that it made: that of one use for each five begun, and that of
+    /// an answer from memory if it made none; by the rows of the index that it looked through: one unit for each 10,000.
     #[must_use]
-    pub fn of_listing(&self, field: RootField, calls: u32) -> u32 {
+    pub fn of_listing(&self, field: RootField, calls: u32, rows: usize) -> u32 {
         const PAID_FOR: u32 = 5;
+        const ROWS: usize = 10_000;
         let of_one = self.of(field);
-        match calls.div_ceil(PAID_FOR) {
+        let of_calls = match calls.div_ceil(PAID_FOR) {
             0 => self.cached.min(of_one),
             begun => of_one.saturating_mul(begun),
-        }
+        };
+        of_calls.saturating_add(u32::try_from(rows / ROWS).unwrap_or(u32::MAX))
     }
 
     /// Sets what one use of the field costs.

@@ -50,6 +50,8 @@ pub struct Notes {
     pub calls: Vec<UpstreamSpan>,
     /// The number of calls that went to Move.
     pub upstream_calls: u32,
+    /// The rows of the index that were looked through.
+    pub index_rows: usize,
     /// The time they took together.
     pub upstream_time: Duration,
     /// Move's id of the last of them.

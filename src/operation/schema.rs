@@ -145,6 +145,10 @@ fn take_fields(document: &mut ast::Document, hidden: &[FieldCoordinate]) {
                 let name = interface.name.clone();
                 interface.make_mut().fields.retain(|field| !is_hidden(&name, &field.name));
             }
+            Definition::InputObjectTypeDefinition(input) => {
+                let name = input.name.clone();
+                input.make_mut().fields.retain(|field| !is_hidden(&name, &field.name));
+            }
             _ => {}
         }
     }
@@ -160,6 +164,9 @@ fn empty_types(document: &ast::Document) -> Vec<Name> {
             interface.fields.is_empty().then_some(&interface.name)
         }
         Definition::UnionTypeDefinition(union) => union.members.is_empty().then_some(&union.name),
+        Definition::InputObjectTypeDefinition(input) => {
+            input.fields.is_empty().then_some(&input.name)
+        }
         _ => None,
     });
     empty.cloned().collect()
@@ -177,6 +184,16 @@ fn take_types(document: &mut ast::Document, gone: &[Name]) {
                 let object = object.make_mut();
                 object.implements_interfaces.retain(|interface| !gone.contains(interface));
                 object.fields.retain(|field| !gone.contains(field.ty.inner_named_type()));
+                for field in &mut object.fields {
+                    let is_gone = |ty: &ast::Type| gone.contains(ty.inner_named_type());
+                    if field.arguments.iter().any(|own| is_gone(&own.ty)) {
+                        field.make_mut().arguments.retain(|own| !is_gone(&own.ty));
+                    }
+                }
+            }
+            Definition::InputObjectTypeDefinition(input) => {
+                let input = input.make_mut();
+                input.fields.retain(|field| !gone.contains(field.ty.inner_named_type()));
             }
             Definition::InterfaceTypeDefinition(interface) => {
                 let interface = interface.make_mut();

@@ -52,8 +52,8 @@ impl Settlement {
             if !field.is_listing() {
                 return (field, cost);
             }
-            let calls = trail.note(|notes| notes.upstream_calls);
-            (field, weights.of_listing(field, calls))
+            let (calls, rows) = trail.note(|notes| (notes.upstream_calls, notes.index_rows));
+            (field, weights.of_listing(field, calls, rows))
         };
         let cost = Charge::of(self.trails.iter().map(of_trail), self.introspects);
         record.priced(cost.total());

@@ -3,7 +3,7 @@
 use async_graphql::{Enum, InputObject};
 use serde::{Deserialize, Serialize};
 
-use super::SourceFormat;
+use super::{AwsDateTime, AwsJson, SourceFormat};
 
 /// The order of a listing, by time of creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize, Deserialize)]
@@ -16,6 +16,31 @@ pub enum SortDirection {
     #[graphql(name = "DESC")]
     #[serde(rename = "DESC")]
     Desc,
+}
+
+/// The jobs that are wanted of a listing: those that have all that is given here. The gateway's own: Move has no such
+/// argument, and is not sent it.
+#[derive(Debug, Clone, InputObject)]
+pub struct JobFilter {
+    /// Created earlier than this.
+    pub created_before: Option<AwsDateTime>,
+    /// Created later than this.
+    pub created_after: Option<AwsDateTime>,
+    /// With this member of the caller's own metadata.
+    pub metadata: Option<JobMetadataFilter>,
+    /// With a name that begins so, in upper and lower case as it is.
+    pub name_prefix: Option<String>,
+    /// In one of these states, such as FINISHED.
+    pub state: Option<Vec<String>>,
+}
+
+/// A member of the caller's own metadata, where that is a JSON object.
+#[derive(Debug, Clone, InputObject)]
+pub struct JobMetadataFilter {
+    /// Its value, as JSON text. The order of members does not matter, and numbers are compared as they are written.
+    pub equals: AwsJson,
+    /// Its name, at the top level.
+    pub key: String,
 }
 
 /// The motion-capture model that processes a job.

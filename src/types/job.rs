@@ -143,4 +143,7 @@ pub struct JobsPage {
     pub first: Option<i32>,
     /// The jobs.
     pub items: Option<Vec<Option<Job>>>,
+    /// How many jobs there are on all pages: the caller's own, as far as `takeId` and `filter` leave them. The gateway's
+    /// own; needs its index of jobs.
+    pub total_count: Option<i32>,
 }

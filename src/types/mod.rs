@@ -2,7 +2,7 @@
 //! ([`sdl`]), which is all that they are for.
 //!
 //! Names, nullability and deprecations are Move's (`schema/move.graphql`); `Job.percentageComplete` is the one
-//! field Move's documentation has and its schema lacks.
+//! field Move's documentation has and its schema lacks. `JobFilter` and `JobsPage.totalCount` are the gateway's own.
 
 mod account;
 mod input;
@@ -18,8 +18,9 @@ use async_graphql::{Error, SDLExportOptions, Schema};
 
 pub use account::{CameraSettingsPage, RigsPage, ShareCode, WebhookEndpoint};
 pub use input::{
-    CameraSettingsInput, ClapWindowInput, ClipWindowInput, MocapModel, OptionsInput, OutputType,
-    SortDirection, SourceInput, SyncMethodInput, TimeCodeSyncInput,
+    CameraSettingsInput, ClapWindowInput, ClipWindowInput, JobFilter, JobMetadataFilter,
+    MocapModel, OptionsInput, OutputType, SortDirection, SourceInput, SyncMethodInput,
+    TimeCodeSyncInput,
 };
 pub use interfaces::{ClientOwner, Identifier, InternalFileSchema, Page, Timestamped};
 pub use job::{

@@ -8,8 +8,8 @@
 use async_graphql::{ID, Object, Result};
 
 use super::{
-    AwsJson, CameraSettingsPage, Client, File, HumanVolume, Job, JobsPage, RigsPage, SortDirection,
-    Take, TakesPage, Volume, VolumePage, defined,
+    AwsJson, CameraSettingsPage, Client, File, HumanVolume, Job, JobFilter, JobsPage, RigsPage,
+    SortDirection, Take, TakesPage, Volume, VolumePage, defined,
 };
 
 /// What can be read.
@@ -90,6 +90,10 @@ impl Query {
         #[graphql(desc = "The `after` of the page before.")] after: Option<AwsJson>,
         #[graphql(desc = "The order, by time of creation.")] sort_direction: Option<SortDirection>,
         #[graphql(desc = "Only the jobs of this take.")] take_id: Option<String>,
+        #[graphql(
+            desc = "Only the jobs that have this. The gateway's own; needs its index of jobs."
+        )]
+        filter: Option<JobFilter>,
     ) -> Option<JobsPage> {
         None
     }

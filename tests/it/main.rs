@@ -23,6 +23,8 @@ mod documents;
 mod edges;
 mod entities;
 mod faults;
+mod filters;
+mod filters_model;
 mod going_back;
 mod harm;
 mod idempotency;

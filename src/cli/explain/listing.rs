@@ -10,9 +10,9 @@ use crate::reload::Loaded;
 pub fn cost(caller: &Caller, loaded: &Loaded, field: RootField) -> String {
     let weights = &loaded.config.weights;
     if !caller.tenant.account.is_shared() {
-        return weights.of_listing(field, 1).to_string();
+        return weights.of_listing(field, 1, 0).to_string();
     }
-    let (least, of_five) = (weights.of_listing(field, 0), weights.of(field));
+    let (least, of_five) = (weights.of_listing(field, 0, 0), weights.of(field));
     format!("{least} without a call to Move, else {of_five} for each five begun")
 }
 

@@ -1,0 +1,140 @@
+//! Looks at the jobs that the index names: each as it is now, from the cache, the index or Move.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+
+use super::fetch::{self, CachedEntity};
+use super::get::concerns;
+use super::list::ListCall;
+use super::needs::{self, Needed};
+use super::ownership::{Held, Place};
+use super::{Error, Owned, Seat};
+use crate::cache::{Key, Phase};
+use crate::index::FoundPlace;
+use crate::model::{CacheStatus, EntityId, EntityKind, RequestContext};
+use crate::upstream::{Entity, FieldError};
+
+/// A job that was looked at.
+pub(super) enum Looked {
+    /// It is the tenant's.
+    Own(Box<LookedAt>),
+    /// It is not there, or another's.
+    NotTheirs,
+    /// Nobody can tell whose it is.
+    OwnerUnknown,
+    /// Move has no answer about it, for this reason.
+    NoAnswer(Error),
+}
+
+/// A job of the tenant's that was looked at.
+pub(super) struct LookedAt {
+    /// The job.
+    pub(super) job: Owned,
+    /// Move's errors below it.
+    pub(super) errors: Vec<FieldError>,
+}
+
+impl Looked {
+    fn own(job: &Owned, errors: Vec<FieldError>) -> Self {
+        Self::Own(Box::new(LookedAt { job: job.clone(), errors }))
+    }
+}
+
+impl ListCall<'_> {
+    /// Looks at jobs, all at once: what goes up to Move goes up together. All of these fields are known of each then.
+    pub(super) async fn look_at_all(&self, found: &[FoundPlace], needed: &Needed) -> Vec<Looked> {
+        let seat = self.jobs.together(self.request);
+        let looks = found.iter().map(|found| self.look(found, needed, seat.clone()));
+        let looks: Vec<_> = looks.collect();
+        // What goes up together waits for every seat.
+        drop(seat);
+        join_all(looks).await
+    }
+
+    async fn look(&self, found: &FoundPlace, needed: &Needed, seat: Seat) -> Looked {
+        let Ok(id) = EntityId::parse(EntityKind::Job, &found.place.id) else {
+            return Looked::NotTheirs;
+        };
+        let request = self.request;
+        let key = Key { tenant: request.caller.tenant.id.clone(), id };
+        let known =
+            if request.fresh { None } else { self.jobs.known(request, &key, &needed.selection) };
+        let now = self.jobs.clock.now();
+        let known = known.filter(|entry| entry.lifetime.phase(now) == Phase::Fresh);
+        match known.as_ref().map(|entry| &entry.value) {
+            Some(CachedEntity::Owned(job)) => return Looked::own(job, Vec::new()),
+            // It may be there since: a page of Move's would have it.
+            Some(CachedEntity::NotFound) => return self.ask_anew(&key, needed, seat).await,
+            None => {}
+        }
+        if let Some(job) = self.as_stored(found, needed, &key, now) {
+            return Looked::own(&job, Vec::new());
+        }
+        match self.ask(request, &key, needed, seat).await {
+            (Looked::NotTheirs, status) if status != CacheStatus::Miss => {
+                let seat = self.jobs.together(request);
+                self.ask_anew(&key, needed, seat).await
+            }
+            (looked, _) => looked,
+        }
+    }
+
+    /// Asks Move itself, whatever others know.
+    async fn ask_anew(&self, key: &Key, needed: &Needed, seat: Seat) -> Looked {
+        let request = RequestContext { fresh: true, ..self.request.clone() };
+        self.ask(&request, key, needed, seat).await.0
+    }
+
+    async fn ask(
+        &self,
+        request: &RequestContext,
+        key: &Key,
+        needed: &Needed,
+        seat: Seat,
+    ) -> (Looked, CacheStatus) {
+        let (coalesced, asked) = self.jobs.ask(request, self.trail, key, needed, Some(seat)).await;
+        let status = coalesced.or(asked.as_ref().ok().map(|fetched| fetched.status));
+        let looked = match asked {
+            Ok(fetched) => match &fetched.entry.value {
+                CachedEntity::Owned(job) => {
+                    let wanted = needs::of_entity(self.wanted.kind, &self.wanted.selection);
+                    let errors = fetched.errors.iter();
+                    let errors = errors.filter(|error| concerns(error, &wanted)).cloned();
+                    Looked::own(job, errors.collect())
+                }
+                CachedEntity::NotFound => Looked::NotTheirs,
+            },
+            Err(Error::NotFound(_)) => Looked::NotTheirs,
+            Err(Error::OwnerUnknown) => Looked::OwnerUnknown,
+            Err(error) => Looked::NoAnswer(error),
+        };
+        (looked, status.unwrap_or(CacheStatus::Miss))
+    }
+
+    /// Gives a job as the index has it, if that is all that is wanted, and fresh by the tenant's policy.
+    fn as_stored(
+        &self,
+        found: &FoundPlace,
+        needed: &Needed,
+        key: &Key,
+        now: Timestamp,
+    ) -> Option<Owned> {
+        let (known, tenant) = (found.known.as_ref()?, &self.request.caller.tenant);
+        let seen = Timestamp::from_microsecond(known.seen).ok()?;
+        let is_told = self.jobs.cache.fetched(key).is_some_and(|fetched| fetched > seen);
+        let covers = self.jobs.row_selection.covers(&needed.selection);
+        if self.request.fresh || found.is_unknown || is_told || !covers {
+            return None;
+        }
+        let (held, entity) = (Held::ByNobody, Entity::parse(&known.text)?);
+        let own = Owned::verify(tenant, EntityKind::Job, held, entity, &[], Place::Root).ok()?;
+        let own = CachedEntity::Owned(Arc::new(own));
+        let phase = fetch::lifetime(&tenant.cache, EntityKind::Job, &own, seen).phase(now);
+        match own {
+            CachedEntity::Owned(own) if phase == Phase::Fresh => Arc::into_inner(own),
+            CachedEntity::Owned(_) | CachedEntity::NotFound => None,
+        }
+    }
+}
