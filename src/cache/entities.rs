@@ -81,12 +81,6 @@ impl<V: Send + Sync + 'static> EntityCache<V> {
         Some(Arc::clone(&self.entries.get(key)?.selection))
     }
 
-    /// Returns the moment at which an entity was fetched last, be it fresh or not.
-    #[must_use]
-    pub fn fetched(&self, key: &Key) -> Option<Timestamp> {
-        Some(self.entries.get(key)?.lifetime.fetched)
-    }
-
     /// Remembers what was fetched, also where it may not be given any more already: see
     /// [`EntityCache::last_selection`].
     pub fn put(&self, key: Key, entry: Arc<Entry<V>>, now: Timestamp) {

@@ -31,19 +31,19 @@ pub struct Versions {
     hasher: RandomState,
     hub: Arc<Hub>,
     touched: Touched,
-    on_write: OnWrite,
+    on_news: OnNews,
 }
 
-/// A call for each entity that was written, here or at another replica, or may have been.
+/// A call for each entity of which there is news: it was written, here or at another replica, or read there.
 #[derive(Default)]
-struct OnWrite(OnceLock<Tell>);
+struct OnNews(OnceLock<Tell>);
 
-/// The one who is told.
-type Tell = Box<dyn Fn(&Key) + Send + Sync>;
+/// The one who is told: of an entity, or of any number of them.
+type Tell = Box<dyn Fn(Option<&Key>) + Send + Sync>;
 
-impl fmt::Debug for OnWrite {
+impl fmt::Debug for OnNews {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OnWrite")
+        f.write_str("OnNews")
     }
 }
 
@@ -83,7 +83,7 @@ impl Default for Versions {
             hasher: RandomState::new(),
             hub: Arc::default(),
             touched: Touched::default(),
-            on_write: OnWrite::default(),
+            on_news: OnNews::default(),
         }
     }
 }
@@ -127,17 +127,22 @@ impl Versions {
         &self.touched
     }
 
-    /// Tells somebody of each entity that is written from now on. The first one who asks for that is told.
-    pub fn on_write(&self, tell: impl Fn(&Key) + Send + Sync + 'static) {
-        let _ = self.on_write.0.set(Box::new(tell));
+    /// Tells somebody of each entity that is written, or read by another replica, from now on; of none in particular, if
+    /// any may have been. The first one who asks for that is told.
+    pub fn on_news(&self, tell: impl Fn(Option<&Key>) + Send + Sync + 'static) {
+        let _ = self.on_news.0.set(Box::new(tell));
+    }
+
+    fn tell_news(&self, key: Option<&Key>) {
+        if let Some(tell) = self.on_news.0.get() {
+            tell(key);
+        }
     }
 
     /// The entity was written, or may have been.
     pub fn forget_entity(&self, key: &Key) {
         self.count(key);
-        if let Some(tell) = self.on_write.0.get() {
-            tell(key);
-        }
+        self.tell_news(Some(key));
         self.touched.note(&key.id, Some(&key.tenant));
         self.hub.changed(&key.tenant, &key.id);
     }
@@ -145,6 +150,7 @@ impl Versions {
     /// Another replica read the job and told this of it.
     pub fn forget_seen(&self, key: &Key, progress: &Progress) {
         self.count(key);
+        self.tell_news(Some(key));
         self.hub.seen(key, progress);
     }
 
@@ -162,6 +168,7 @@ impl Versions {
         if let Some(counter) = self.tenants.get(self.slot(tenant) as usize) {
             counter.fetch_add(1, Ordering::SeqCst);
         }
+        self.tell_news(None);
         self.hub.tenant_may_have_changed(tenant);
     }
 
@@ -169,6 +176,7 @@ impl Versions {
     pub fn forget_all(&self) {
         self.everybody.fetch_add(1, Ordering::SeqCst);
         self.told_to_all.fetch_max(self.moment(), Ordering::SeqCst);
+        self.tell_news(None);
         self.hub.all_may_have_changed();
     }
 

@@ -1,17 +1,17 @@
 //! The file of an index: opened, and thrown away as soon as it is in trouble.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use redb::Database;
 use tokio::sync::Notify;
 
-use super::knowledge::Rewritten;
+use super::knowledge::Tellings;
 use super::state::IndexState;
 use super::tables::{self, Compared};
-use super::{AccountFingerprint, Found, JobRow, PlaceQuery, WalkProgress, WalkStep, scan};
-use crate::model::{EntityId, TenantId};
+use super::{AccountFingerprint, JobRow, WalkProgress, WalkStep};
 use crate::redb_file::{OpenError, RedbFile};
 use crate::telemetry::listings;
 
@@ -48,7 +48,9 @@ pub(super) struct Inner {
     file: RedbFile,
     /// Held by whoever changes rows and progress.
     pub(super) writing: Mutex<()>,
-    pub(super) rewritten: Mutex<Rewritten>,
+    pub(super) tellings: Mutex<Tellings>,
+    /// The moment until which anything may have been written that nobody told, in microseconds since 1970.
+    pub(super) trusted_after: AtomicI64,
     state: Mutex<IndexState>,
     wanted: Notify,
 }
@@ -65,7 +67,8 @@ impl Index {
         Self(Arc::new(Inner {
             file: RedbFile::new(path).with_cache(CACHE),
             writing: Mutex::default(),
-            rewritten: Mutex::default(),
+            tellings: Mutex::default(),
+            trusted_after: AtomicI64::new(i64::MIN),
             state: Mutex::new(state),
             wanted: Notify::new(),
         }))
@@ -168,7 +171,7 @@ impl Index {
     pub async fn open(&self) -> Result<(), OpenError> {
         let inner = Arc::clone(&self.0);
         let opened = tokio::task::spawn_blocking(move || {
-            let opened = inner.open().and_then(|()| inner.catch_up());
+            let opened = inner.open();
             if opened.is_err() {
                 inner.file.close();
             }
@@ -316,43 +319,6 @@ impl Index {
         .await
     }
 
-    /// Finds places.
-    ///
-    /// # Errors
-    /// [`IndexLost`].
-    pub async fn find(&self, query: PlaceQuery) -> Result<Found, IndexLost> {
-        self.run(move |inner, database| {
-            inner.take_in_seen(database)?;
-            // A job that is written from now on is written after the listing was asked for.
-            let rewritten = lock(inner.rewritten.lock()).clone();
-            Ok(scan::find(database, &query, &|id, seen| rewritten.is_good(id, seen))?)
-        })
-        .await
-    }
-
-    /// Picks the jobs that are not filed under this tenant, or under any where it is not known whose they are.
-    ///
-    /// # Errors
-    /// [`IndexLost`].
-    pub async fn not_filed(
-        &self,
-        touched: Vec<(EntityId, Option<TenantId>)>,
-    ) -> Result<Vec<EntityId>, IndexLost> {
-        self.run(move |inner, database| {
-            inner.take_in_seen(database)?;
-            Ok(tables::not_filed(database, touched)?)
-        })
-        .await
-    }
-
-    /// Counts the rows.
-    ///
-    /// # Errors
-    /// [`IndexLost`].
-    pub async fn count(&self) -> Result<u64, IndexLost> {
-        self.run(|_, database| tables::count(database).map_err(Trouble::from)).await
-    }
-
     /// Changes the state, and the progress in the file with it.
     async fn change(
         &self,
@@ -416,7 +382,7 @@ impl From<redb::Error> for Trouble {
 }
 
 impl Inner {
-    fn state(&self) -> MutexGuard<'_, IndexState> {
+    pub(super) fn state(&self) -> MutexGuard<'_, IndexState> {
         lock(self.state.lock())
     }
 
@@ -427,27 +393,13 @@ impl Inner {
         is_of.then(|| state.progress.clone()).ok_or(Trouble::NotNow)
     }
 
-    /// Takes away what rows tell of jobs that were written since.
-    fn judged(&self, mut rows: Vec<JobRow>) -> Vec<JobRow> {
-        let rewritten = lock(self.rewritten.lock());
+    /// Takes away what rows tell of jobs if something newer was told or written.
+    pub(super) fn judged(&self, mut rows: Vec<JobRow>) -> Vec<JobRow> {
+        let mut tellings = lock(self.tellings.lock());
         for row in &mut rows {
-            row.known = rewritten.judge(&row.place.id, row.known.take());
+            row.known = tellings.judge(&row.place.id, row.known.take());
         }
         rows
-    }
-
-    /// Takes in the jobs that were seen outside of pages.
-    fn take_in_seen(&self, database: &Database) -> Result<(), Trouble> {
-        if !self.state().has_seen() {
-            return Ok(());
-        }
-        let _writing = lock(self.writing.lock());
-        let seen = self.judged(self.state().take_seen());
-        let Compared { news, .. } = tables::compare(database, seen)?;
-        if !news.is_empty() {
-            tables::write(database, &news, &[], None, false)?;
-        }
-        Ok(())
     }
 
     fn open(&self) -> Result<(), OpenError> {
@@ -462,16 +414,15 @@ impl Inner {
                 self.read()?.unwrap_or_default()
             }
         };
+        let has_lost_track = lock(self.tellings.lock()).takes_up_again();
+        let progress = if has_lost_track && progress != WalkProgress::default() {
+            self.lose("writes");
+            self.read()?.unwrap_or_default()
+        } else {
+            progress
+        };
         let mut state = self.state();
         *state = state.opened(progress);
-        Ok(())
-    }
-
-    /// Forgets what the file has of jobs that were written before it was open.
-    fn catch_up(&self) -> Result<(), OpenError> {
-        let ids = lock(self.rewritten.lock()).ids();
-        let blank = |database: &Database| tables::blank(database, &ids, true);
-        self.file.with(blank).transpose()?;
         Ok(())
     }
 

@@ -19,6 +19,7 @@ mod glimpse;
 mod knowledge;
 pub mod notes;
 mod progress;
+mod reads;
 mod scan;
 mod state;
 mod tables;

@@ -14,8 +14,6 @@ type Ends<'a> = (Bound<(i64, &'a str)>, Bound<(i64, &'a str)>);
 /// One owner's part of a scan.
 struct Scan<'a> {
     query: &'a PlaceQuery,
-    /// Says what is known of a job, if nothing was written since.
-    is_known: &'a dyn Fn(&str, i64) -> bool,
     is_unknown: bool,
     rows: usize,
     hits: usize,
@@ -31,7 +29,7 @@ impl Scan<'_> {
     ) -> ControlFlow<JobPlace> {
         let place = || JobPlace { created, id: id.to_owned() };
         self.rows += 1;
-        let is_known = !text.is_empty() && (self.is_known)(id, seen);
+        let is_known = !text.is_empty();
         let judgement = match &self.query.judge {
             _ if self.is_unknown => Judgement::Open,
             None => Judgement::Wanted,
@@ -60,13 +58,8 @@ impl Scan<'_> {
     }
 }
 
-/// Answers a question, in the order of the listing. `is_known` says of an id and the moment at which its job was seen
-/// if it is still known.
-pub fn find(
-    database: &Database,
-    query: &PlaceQuery,
-    is_known: &dyn Fn(&str, i64) -> bool,
-) -> Result<Found, redb::Error> {
+/// Answers a question, in the order of the listing.
+pub fn find(database: &Database, query: &PlaceQuery) -> Result<Found, redb::Error> {
     let begun = database.begin_read()?;
     let of_owner = begun.open_table(OF_OWNER)?;
     let (mut found, mut cut) = (Found::default(), None::<JobPlace>);
@@ -77,7 +70,7 @@ pub fn find(
         let owner = filed.as_str();
         let Some((first, last)) = ends(query) else { continue };
         let is_unknown = *filed == Filed::Unknown;
-        let mut scan = Scan { query, is_known, is_unknown, rows: 0, hits: 0, found: &mut found };
+        let mut scan = Scan { query, is_unknown, rows: 0, hits: 0, found: &mut found };
         let reached = if let Some(take) = query.take.as_deref() {
             let key = |(created, id)| (owner, take, created, id);
             let range = begun.open_table(OF_TAKE)?.range((first.map(key), last.map(key)))?;
@@ -250,7 +243,7 @@ mod tests {
             };
             let (mut found, mut after) = (Vec::new(), None);
             loop {
-                let page = find(&database, &asked(after.clone(), false), &|_, _| true).expect("found");
+                let page = find(&database, &asked(after.clone(), false)).expect("found");
                 prop_assert!(page.places.len() <= most && page.rows <= owners * most_rows);
                 let last = page.places.last().map(|found| found.place.clone());
                 found.extend(page.places.into_iter().map(|found| found.place));
@@ -270,7 +263,7 @@ mod tests {
             let (mut count, mut after) = (0, None);
             loop {
                 let one = PlaceQuery { owners: vec![owner(0)], ..asked(after, true) };
-                let part = find(&database, &one, &|_, _| true).expect("found");
+                let part = find(&database, &one).expect("found");
                 count += part.count + part.places.len();
                 after = match part.cut {
                     Some(cut) => Some(cut),

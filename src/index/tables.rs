@@ -7,6 +7,7 @@ use redb::{
     TableDefinition, WriteTransaction,
 };
 
+use super::knowledge::Telling;
 use super::{Filed, JobPlace, JobRow, KnownJob, WalkProgress};
 use crate::model::{EntityId, TenantId};
 
@@ -199,6 +200,27 @@ pub fn compare(database: &Database, rows: Vec<JobRow>) -> Result<Compared, redb:
 /// Returns true if a row says nothing of a job, or nothing newer than what is known.
 fn is_known((seen, text): (i64, &str), news: Option<&KnownJob>) -> bool {
     news.is_none_or(|news| !text.is_empty() && news.seen <= seen)
+}
+
+/// Picks the jobs of which something is known that may not be told any more.
+pub fn outdated(
+    database: &Database,
+    told: Vec<(String, Telling)>,
+) -> Result<Vec<String>, redb::Error> {
+    let begun = database.begin_read()?;
+    let (jobs, created) = (begun.open_table(JOBS)?, begun.open_table(CREATED)?);
+    let of_owner = begun.open_table(OF_OWNER)?;
+    let mut outdated = Vec::new();
+    for (id, telling) in told {
+        let Some(created) = created.get(&*id)? else { continue };
+        let Some(job) = jobs.get((created.value(), &*id))? else { continue };
+        let known = of_owner.get((job.value().0, created.value(), &*id))?;
+        if known.is_some_and(|known| known.value() != NOT_KNOWN && !telling.allows(known.value().0))
+        {
+            outdated.push(id);
+        }
+    }
+    Ok(outdated)
 }
 
 /// Returns true if any job was created between two moments, the latter excluded.

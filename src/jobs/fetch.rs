@@ -114,9 +114,7 @@ impl Jobs {
             .as_ref()
             .filter(|_| stamp.is_some())
             .map(|entity| entity.json().root().raw().to_owned());
-        if let Some(entity) = &value {
-            self.show_to_index(tenant, (id, asked_at), entity, &errors);
-        }
+        self.show_to_index(tenant, id, (asked_at, &version), value.as_ref(), &errors);
         let found = match value {
             Some(entity) => self.owned(&request.caller, id, entity, &errors),
             None => Err(Box::pin(self.refusal(&request, &trail, id, errors.clone())).await),
@@ -155,20 +153,29 @@ impl Jobs {
         Ok(Fetched { entry, errors: errors.into(), status: CacheStatus::Miss })
     }
 
-    /// Has the index learn of a job that Move answered with: at once if the answer tells its place, else when whoever
-    /// keeps the index finds that it is not filed.
+    /// Has the index learn of a job that Move was asked for at a moment: at once if the answer tells its place, else when
+    /// whoever keeps the index finds that it is not filed. What the index knew of it before is older.
     fn show_to_index(
         &self,
         tenant: &Tenant,
-        (id, asked_at): (&EntityId, jiff::Timestamp),
-        job: &Entity,
+        id: &EntityId,
+        (asked_at, version): (jiff::Timestamp, &Version),
+        job: Option<&Entity>,
         errors: &[FieldError],
     ) {
         let Some(index) = self.index.as_ref().filter(|index| index.is_open()) else { return };
         if id.kind() != EntityKind::Job || !tenant.account.is_shared() {
             return;
         }
-        if let Some(row) = rows::of_job(job, errors, Place::Root, asked_at).filter(|_| errors.is_empty()) {
+        let row = job.and_then(|job| rows::of_job(job, errors, Place::Root, asked_at));
+        let row = row.filter(|_| errors.is_empty());
+        // If it was written or told since, nobody knows which is newer.
+        let has_news = row.as_ref().is_some_and(|row| row.known.is_some());
+        let is_newest = has_news && self.versions.is_current(version);
+        let seen = is_newest.then(|| asked_at.as_microsecond());
+        index.told(id.as_str(), seen, self.clock.now().as_microsecond());
+        let Some(job) = job else { return };
+        if let Some(row) = row {
             return index.see(pages::fingerprint(&tenant.account), row);
         }
         let owner = match ownership::filed(job, errors, Place::Root) {

@@ -69,7 +69,7 @@ impl ListCall<'_> {
             Some(CachedEntity::NotFound) => return self.ask_anew(&key, needed, seat).await,
             None => {}
         }
-        if let Some(job) = self.as_stored(found, needed, &key, now) {
+        if let Some(job) = self.as_stored(found, needed, now) {
             return Looked::own(&job, Vec::new());
         }
         match self.ask(request, &key, needed, seat).await {
@@ -114,18 +114,12 @@ impl ListCall<'_> {
     }
 
     /// Gives a job as the index has it, if that is all that is wanted, and fresh by the tenant's policy.
-    fn as_stored(
-        &self,
-        found: &FoundPlace,
-        needed: &Needed,
-        key: &Key,
-        now: Timestamp,
-    ) -> Option<Owned> {
+    fn as_stored(&self, found: &FoundPlace, needed: &Needed, now: Timestamp) -> Option<Owned> {
         let (known, tenant) = (found.known.as_ref()?, &self.request.caller.tenant);
         let seen = Timestamp::from_microsecond(known.seen).ok()?;
-        let is_told = self.jobs.cache.fetched(key).is_some_and(|fetched| fetched > seen);
+        let is_trusted = self.jobs.index.as_ref().is_some_and(|index| index.trusts(known.seen));
         let covers = self.jobs.row_selection.covers(&needed.selection);
-        if self.request.fresh || found.is_unknown || is_told || !covers {
+        if self.request.fresh || found.is_unknown || !is_trusted || !covers {
             return None;
         }
         let (held, entity) = (Held::ByNobody, Entity::parse(&known.text)?);

@@ -162,10 +162,19 @@ impl Jobs {
     /// Answers listings from an index where that is complete.
     #[must_use]
     pub fn indexed_by(self, index: Index) -> Self {
-        let (written, clock) = (index.clone(), self.clock);
-        self.versions.on_write(move |key: &Key| {
-            if key.id.kind() == EntityKind::Job {
-                written.rewritten(key.id.as_str(), clock.now().as_microsecond());
+        let (told, clock) = (index.clone(), self.clock);
+        if self.shared.is_some() {
+            // Other replicas may have written before this one could hear of it.
+            index.distrust(clock.now().as_microsecond());
+        }
+        self.versions.on_news(move |key| {
+            let now = clock.now().as_microsecond();
+            match key {
+                None => told.distrust(now),
+                Some(key) if key.id.kind() == EntityKind::Job => {
+                    told.written(key.id.as_str(), now);
+                }
+                Some(_) => {}
             }
         });
         Self { index: Some(index), ..self }

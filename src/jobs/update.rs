@@ -121,7 +121,7 @@ impl Jobs {
         let (metadata, name) = (metadata.as_deref(), update.name.as_deref());
         let call = Call::update(update.field, id, metadata, name, &wanted.written);
         if let Some(index) = self.index.as_ref().filter(|_| id.kind() == EntityKind::Job) {
-            index.unsettle(id.as_str()).await;
+            index.writing(id.as_str(), self.clock.now().as_microsecond()).await;
         }
         let reply = self.send(request, trail, &call).await;
         // Also where no answer came: it may have been written.

@@ -234,7 +234,7 @@ instruments! {
     index_calls: Counter<u64> = "jobs_gateway_index_calls_total" ["cause"]
         "Calls to Move that keep the index: `backfill` until it is complete, `sweep` and `newest` afterwards, `account` to see whose the jobs are, `doubt` about a job that was not where the index has it.";
     index_dropped: Counter<u64> = "jobs_gateway_index_dropped_total" ["reason"]
-        "Times that the index was thrown away to be filled anew: its `file` was in trouble, or another `account` is behind the key.";
+        "Times that the index was thrown away to be filled anew: its `file` was in trouble, another `account` is behind the key, or more `writes` were made before it was open than it could take note of.";
     unknown_owners: Counter<u64> = "jobs_gateway_unknown_owners_total" ["operation"]
         "Jobs in answers of Move whose metadata does not tell whose they are; nobody is shown them.";
     breaker_state: GaugeSet = "jobs_gateway_circuit_breaker_state" ["account", "tenant"]

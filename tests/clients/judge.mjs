@@ -14,6 +14,11 @@ const isJson = (value) => {
   return value;
 };
 
+const isText = (value) => {
+  if (typeof value !== 'string') throw new TypeError('AWSDateTime: text wanted');
+  return value;
+};
+
 const read = (source, name, type) => {
   if (type === 'Client' && name === 'portal') return portal;
   if (type === 'Client' && name === 'metadata') return '{}';
@@ -84,6 +89,9 @@ const built = schemas.map((sdl) => {
     if (node.kind !== Kind.STRING) throw new TypeError('AWSJSON: text wanted');
     return isJson(node.value);
   };
+  const time = schema.getType('AWSDateTime');
+  time.parseValue = isText;
+  time.parseLiteral = (node) => isText(node.kind === Kind.STRING ? node.value : null);
   return schema;
 });
 

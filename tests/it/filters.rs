@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::index::{INDEXED, add, fill, until_indexed};
 use crate::support::redis::Redis;
-use crate::support::{ALL, Setup, World};
+use crate::support::{ALL, Setup, World, send};
 
 pub const LIST: &str =
     "query($first: Int, $after: AWSJSON, $order: SortDirection, $filter: JobFilter) {
@@ -149,6 +149,47 @@ async fn a_write_at_one_replica_is_in_the_filters_of_the_other() {
         let before = json!({"namePrefix": format!("number {}", n - 1)});
         assert_eq!(filtered(reader, "acme", before).await, (vec![], json!(0)), "{name}");
     }
+}
+
+/// The names of the jobs of a listing that needs no newest page.
+async fn names(world: &World) -> Vec<Value> {
+    let filter = json!({"createdBefore": (world.sandbox.now() - 2_900.minutes()).to_string()});
+    let variables = json!({"first": 100, "filter": filter});
+    let page = world.ask("acme", LIST, variables).await.data("/listJobs");
+    page["items"].as_array().unwrap().iter().map(|item| item["name"].clone()).collect()
+}
+
+#[tokio::test]
+async fn what_another_replica_told_is_not_taken_back_by_what_the_index_saw_before() {
+    let redis = Redis::start();
+    let config =
+        format!("{}{INDEXED}", redis.config()).replace("cursor_key: '${CURSOR_KEY}'\n", "");
+    let (one, two) = remembering("2s").config(config).start_two().await;
+    fill(&one.sandbox);
+    let own = add_job(&one, 3_000, "walk", "{}");
+    until_indexed(&one, "acme").await;
+    assert_eq!(names(&one).await, ["walk"]);
+    assert_eq!(one.sandbox.count("getJob"), 0, "the index has it");
+
+    one.sandbox.rename_job(&own, "run");
+    let told =
+        two.ask("acme", "query($id: ID!) { getJob(jobId: $id) { name } }", json!({"id": own}));
+    assert_eq!(told.await.data("/getJob/name"), "run");
+    assert_eq!(names(&one).await, ["run"]);
+}
+
+#[tokio::test]
+async fn what_operators_have_forgotten_is_not_given_by_the_index_either() {
+    let world = remembering("2s").config(INDEXED).start().await;
+    fill(&world.sandbox);
+    let own = add_job(&world, 3_000, "walk", "{}");
+    until_indexed(&world, "acme").await;
+    world.sandbox.rename_job(&own, "run");
+    assert_eq!(names(&world).await, ["walk"], "it is fresh");
+    let admin = format!("http://{}/cache/invalidate", world.admin);
+    let forget = world.http.post(&admin).body(json!({"tenant": "acme"}).to_string());
+    assert_eq!(send(forget).await.status, 204);
+    assert_eq!(names(&world).await, ["run"]);
 }
 
 #[tokio::test]

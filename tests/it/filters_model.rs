@@ -135,7 +135,8 @@ async fn update(world: &World, which: usize, name: Option<&str>, metadata: Optio
 async fn take(world: &World, event: Event) {
     match event {
         Event::Add(made) => {
-            add(world, made);
+            // Nobody creates what is older than what there is.
+            add(world, Made { age: 0, ..made });
             world.pass(Duration::from_secs(2)).await;
         }
         Event::Name { which, name } => update(world, which, NAMES[name], None).await,

@@ -339,6 +339,7 @@ impl Random {
             }
             (_, "ID" | "String") => json!(format!("job-{}", self.dice.roll(6))),
             (_, "AWSJSON") => json!("{\"a\":1}"),
+            (_, "AWSDateTime") => json!("2030-01-01T00:00:00.000Z"),
             (_, "Int") => json!(self.dice.roll(9)),
             (_, "Float") => json!(0.5),
             (_, "Boolean") => json!(true),

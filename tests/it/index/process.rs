@@ -15,10 +15,16 @@ const CONFIG: &str = "index: { calls: 40/s }\ncursor_key: '${CURSOR_KEY}'\n";
 
 /// Lists all that is acme's, newest first, page by page.
 async fn list_whole(http: &reqwest::Client, process: &Process) -> Vec<String> {
+    list_with(http, process, "max-age=60").await
+}
+
+/// The same with a header `Cache-Control`.
+async fn list_with(http: &reqwest::Client, process: &Process, cache: &str) -> Vec<String> {
     let (mut listed, mut after) = (Vec::new(), json!(null));
     loop {
         let body = json!({"query": LIST, "variables": {"first": 50, "after": after}});
-        let request = http.post(process.url()).header("authorization", key("acme")).json(&body);
+        let request = http.post(process.url()).header("authorization", key("acme"));
+        let request = request.header("cache-control", cache).json(&body);
         let page = send(request).await.data("/listJobs");
         listed.extend(ids(&page));
         after = page["after"].clone();
@@ -147,12 +153,16 @@ async fn an_index_on_a_full_disk_is_thrown_away_and_listings_are_whole_all_the_s
     let dropped = "jobs_gateway_index_dropped_total{reason=\"file\"";
     while metric(&http, &process, dropped).await.is_none() {
         assert!(Instant::now() < give_up, "nothing was written");
-        // What is new is written into the index.
-        super::add(&sandbox, "acme", 0);
+        let new = super::add(&sandbox, "acme", 0);
         tokio::time::sleep(Duration::from_millis(50)).await;
         let before = truth(&sandbox);
-        let listed = list_whole(&http, &process).await;
+        // The newest page is else as old as two seconds.
+        let listed = list_with(&http, &process, "no-cache").await;
         assert!(before.iter().all(|own| listed.contains(own)), "{before:?} and not {listed:?}");
+        // What the index knows of it is taken out of the file.
+        let query = format!("mutation {{ updateJob(id: \"{new}\", name: \"new\") {{ id }} }}");
+        let request = http.post(process.url()).header("authorization", key("acme"));
+        send(request.json(&json!({"query": query}))).await.data("/updateJob/id");
     }
-    assert_eq!(list_whole(&http, &process).await, truth(&sandbox));
+    assert_eq!(list_with(&http, &process, "no-cache").await, truth(&sandbox));
 }

@@ -41,7 +41,8 @@ pub fn prepare_before(folder: &Path, upstream: &str, more: &str) -> (SocketAddr,
     let hash = KeyHash::of(key("acme").as_bytes());
     let policy = format!(
         "tenant: acme\noperations: [\"*\"]\ntakes: {{ unclaimed: use }}\nauth: {{ api_keys: [{{ id: main, sha256: {hash} }}] }}\n\
-         rate_limit: {{ queries: ~, mutations: ~, max_in_flight: 1000 }}\n"
+         rate_limit: {{ queries: ~, mutations: ~, max_in_flight: 1000 }}\n\
+         cache: {{ get_job: {{ no_cache: true }} }}\n"
     );
     std::fs::write(policies.join("acme.yaml"), policy).unwrap();
     let config = format!(
