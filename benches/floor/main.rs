@@ -15,10 +15,26 @@ use axum::http::header::CONTENT_TYPE;
 use axum::routing::post;
 use serde_json::{Value, json};
 
+/// As in the gateway: what differs is what is done, not the allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The number of jobs in the account, newest first, and of how many one is the bench tenant's.
+const JOBS: usize = 2_000;
+const SHARE: usize = 20;
+
 const JSON: [(axum::http::HeaderName, &str); 1] = [(CONTENT_TYPE, "application/json")];
 
-/// A job as Move sends it, about 1.3 KB, with the bench tenant's envelope.
+/// The id of a job of the account's listings.
+fn listed(n: usize) -> String {
+    format!("listed-{n}")
+}
+
+/// A job as Move sends it, about 1.3 KB, with the bench tenant's envelope; of those that are listed most are another's.
 fn job(id: &str) -> Value {
+    let n = id.strip_prefix("listed-").and_then(|n| n.parse().ok()).unwrap_or(0);
+    let owner = if n % SHARE == 0 { "tenant-0" } else { "tenant-1" };
+    let second = JOBS - n;
     let output = |n: u32| {
         json!({"key": format!("output-{n}"), "file": {"type": "fbx", "presignedUrl": format!(
             "https://files.example.test/outputs/{id}/{n}.fbx?X-Amz-Algorithm=AWS4-HMAC-SHA256&\
@@ -30,8 +46,10 @@ fn job(id: &str) -> Value {
         "id": id,
         "name": "scene 12",
         "state": "FINISHED",
-        "created": "2026-01-01T00:00:00.000Z",
-        "metadata": r#"{"tenant-0":{"shot":12},"_gateway":{"v":1,"owner":"tenant-0","by":"key-0"}}"#,
+        "created": format!("2026-01-01T00:{:02}:{:02}.000Z", second / 60, second % 60),
+        "metadata": format!(
+            r#"{{"tenant-0":{{"shot":12}},"_gateway":{{"v":1,"owner":"{owner}","by":"key-0"}}}}"#
+        ),
         "progress": {"state": "FINISHED", "percentageComplete": 100},
         "client": {"id": "client-1", "name": "studio"},
         "take": {"id": "take-1"},
@@ -45,14 +63,31 @@ fn argument<'a>(body: &'a str, name: &str) -> Option<&'a str> {
     rest.split('"').next()
 }
 
+/// A page of the account's jobs.
+fn page(variables: &Value) -> Value {
+    let first = variables["first"].as_u64().map_or(50, |first| usize::try_from(first).unwrap());
+    let from: usize = variables["after"].as_str().map_or(0, |after| after.parse().unwrap());
+    let is_ascending = variables["sortDirection"] == "ASC";
+    let to = JOBS.min(from + first);
+    let at = |n| if is_ascending { JOBS - 1 - n } else { n };
+    let items: Vec<_> = (from..to).map(|n| job(&listed(at(n)))).collect();
+    json!({"items": items, "after": (to < JOBS).then(|| to.to_string())})
+}
+
 /// Answers as Move would, at once: the document says which root field, the variables which job.
 async fn upstream(body: Bytes) -> ([(axum::http::HeaderName, &'static str); 1], String) {
     let text = std::str::from_utf8(&body).unwrap();
-    let answer = if text.contains("__type") {
+    let variables = || serde_json::from_str::<Value>(text).unwrap()["variables"].take();
+    let answer = if text.contains("__type(") {
         json!({"data": {"__type": {"fields": [{"name": "createJob"}]}}})
+    } else if text.contains("query batch") {
+        let Value::Object(asked) = variables() else { panic!("variables") };
+        let jobs = asked.into_iter().map(|(alias, id)| (alias, job(id.as_str().unwrap())));
+        json!({"data": jobs.collect::<serde_json::Map<_, _>>()})
     } else if text.contains("listJobs") {
-        let items: Vec<_> = (0..50).map(|n| job(&format!("job-{n}"))).collect();
-        json!({"data": {"listJobs": {"items": items, "after": null}}})
+        json!({"data": {"listJobs": page(&variables())}})
+    } else if text.contains("query client") {
+        json!({"data": {"client": {"id": "client-1"}}})
     } else if text.contains("createSingleCamJob") {
         json!({"data": {"createSingleCamJob": job("job-new")}})
     } else {
@@ -75,7 +110,7 @@ fn tokens(count: usize) {
     }
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {

@@ -1,20 +1,25 @@
 """The measurements. What is compared is measured in turns, as the machine's pace changes by the minute."""
 
+import json
 import os
 import socket
 import statistics
 import time
+import urllib.request
 
 from .servers import KEY
-from .wrk import CREATE, LIST, ONE_JOB, QUERY, each_token_once, fixed, varied
+from .wrk import CREATE, LIST, ONE_JOB, QUERY, TEN, TEN_JOBS, each_token_once, fixed, varied
 
 TURNS = 5
 CONNECTIONS = (1, 16, 64)
 WHOLE, COVERED, FORWARD = "whole-answer hit", "covered hit", "forward"
+LISTED, CREATED, TEN_COLD = "list page of 20 by the index", "create, audited", "ten jobs in one document, cold"
 SAME = fixed(QUERY, ONE_JOB)
 OTHERS = varied(QUERY, '"id": "job-@"')
 # The floor of each mode that is not answered from memory is the one that forwards.
-FORWARDS = {FORWARD, "list", "create, audited"}
+FORWARDS = {FORWARD, CREATED, TEN_COLD}
+# What the log says of requests is written to the null device.
+AT_INFO = ", log at info"
 
 
 def modes(token):
@@ -24,9 +29,14 @@ def modes(token):
         "whole-answer hit, remembered RS256": fixed(QUERY, ONE_JOB, authorization=f"Bearer {token}"),
         COVERED: varied(QUERY, f'{ONE_JOB}, "n": @'),
         FORWARD: OTHERS,
-        "list": fixed(LIST),
-        "create, audited": fixed(CREATE),
+        LISTED: fixed(LIST),
+        CREATED: fixed(CREATE),
+        TEN_COLD: varied(TEN, TEN_JOBS),
     }
+
+
+def is_forwarded(name):
+    return name.removesuffix(AT_INFO) in FORWARDS
 
 
 class Measures:
@@ -65,12 +75,18 @@ class Measures:
     def loads(self):
         """Each mode with a gateway of its own, so that none pays for what another left behind."""
         found = {}
-        for name, script in modes(self.tokens[0]).items():
-            gateway = self.lab.gateway(jwks=self.jwks)
+        names = list(modes(self.tokens[0]))
+        for name in [*names, WHOLE + AT_INFO, FORWARD + AT_INFO]:
+            gateway, script = self.ready_for(name)
             for connections in CONNECTIONS:
                 found[name, connections] = self.measure(name, gateway, script, connections)
             self.retire(gateway)
             self.watch_floor()
+        for name, script in ((WHOLE, SAME), (FORWARD, OTHERS)):
+            nginx = self.lab.nginx(caches=name == WHOLE)
+            for connections in CONNECTIONS:
+                self.measure(f"nginx: {name}", nginx, script, connections)
+            nginx.stop()
         gateway = self.lab.gateway(jwks=self.jwks)
         tokens_file = self.lab.folder / "tokens"
         tokens_file.write_text("\n".join(self.tokens[1:]) + "\n")
@@ -79,15 +95,22 @@ class Measures:
         self.retire(gateway)
         return found
 
+    def ready_for(self, name):
+        """A gateway that answers in this mode, and the script that asks so."""
+        script = modes(self.tokens[0])[name.removesuffix(AT_INFO)]
+        gateway = self.lab.gateway(jwks=self.jwks, log="info" if name.endswith(AT_INFO) else "warn")
+        if name == LISTED:
+            fill_index(gateway)
+        return gateway, script
+
     def retire(self, gateway):
         self.peak = max(self.peak, gateway.memory("VmHWM"))
         gateway.stop()
 
     def against_floor(self, name):
         """The medians of what a mode takes of CPU against its floor, and of p99."""
-        script = modes(self.tokens[0])[name]
-        floor, asked = (self.lab.forward, script) if name in FORWARDS else (self.lab.answer, SAME)
-        gateway = self.lab.gateway(jwks=self.jwks)
+        floor, asked = (self.lab.forward, OTHERS) if is_forwarded(name) else (self.lab.answer, SAME)
+        gateway, script = self.ready_for(name)
         turns = [
             (self.wrk.ask(gateway, script, 64), self.wrk.ask(floor, asked, 64)) for _ in range(TURNS)
         ]
@@ -95,6 +118,14 @@ class Measures:
         ours, theirs = zip(*turns)
         tails = [one.p99 / other.p99 for one, other in turns]
         return median_cpu(ours) / median_cpu(theirs), statistics.median(tails)
+
+    def against(self, name, other):
+        """The median of what a mode takes of CPU against another's."""
+        ours, theirs = self.ready_for(name), self.ready_for(other)
+        ratio = self.in_turns(ours, theirs)
+        ours[0].stop()
+        theirs[0].stop()
+        return ratio
 
     def token_against_key(self):
         gateway = self.lab.gateway(jwks=self.jwks)
@@ -118,7 +149,7 @@ class Measures:
         return median_cpu(ours) / median_cpu(theirs)
 
     def many_jobs_against_few(self, many=1_000_000):
-        """The same cache with few and with many jobs in it; whole answers have next to no room."""
+        """The same cache with few and with many jobs in it, and KiB a job; whole answers have next to no room."""
         gateway = self.lab.gateway("jobs", more="cache: { jobs: 8GiB, answers: 64KiB }\n")
         hits = varied(QUERY, '"id": "job-#", "n": @')
         of_known = [hits.replace("KNOWN", str(known)) for known in (10, many)]
@@ -128,10 +159,11 @@ class Measures:
         while known < many:
             got = self.wrk.ask(gateway, varied(QUERY, '"id": "job-@"', known), 64, seconds=10)
             known += int(got.rate * 10)
-        self.sizes.append((f"resident with {many:,} jobs of 1.3 KB known", f"{gateway.memory():,.0f} MiB"))
+        memory = gateway.memory()
+        self.sizes.append((f"resident with {many:,} jobs of 1.3 KB known", f"{memory:,.0f} MiB"))
         many_hits = [self.wrk.ask(gateway, of_known[1], 64) for _ in range(3)]
         gateway.stop()
-        return median_cpu(many_hits) / median_cpu(few_hits)
+        return median_cpu(many_hits) / median_cpu(few_hits), memory * 1024 / known
 
     def idle(self):
         """MiB of a gateway that was never asked."""
@@ -173,6 +205,20 @@ class Measures:
             connection.close()
         gateway.stop()
         self.sizes.append((f"{count:,} connections open, each asked once", f"{more:.0f} MiB more"))
+
+
+def fill_index(gateway):
+    """Lists until a listing is answered by the index."""
+    give_up = time.monotonic() + 120
+    asked = json.dumps({"query": LIST}).encode()
+    headers = {"authorization": KEY, "content-type": "application/json"}
+    while time.monotonic() < give_up:
+        urllib.request.urlopen(urllib.request.Request(gateway.url, asked, headers)).read()
+        with urllib.request.urlopen(f"http://127.0.0.1:{gateway.admin}/metrics") as metrics:
+            if b'way="index"' in metrics.read():
+                return
+        time.sleep(0.5)
+    raise SystemExit("the index is not filled")
 
 
 def median_cpu(figures):

@@ -7,7 +7,7 @@ import pathlib
 import re
 import statistics
 
-from .measures import FORWARDS
+from .measures import is_forwarded
 from .servers import ROOT
 
 PAGE = ROOT / "docs/performance.md"
@@ -32,7 +32,7 @@ class Target:
 def loads(rows, floors):
     lines = ["| answered | connections | requests/s | p50 ms | p99 ms | CPU µs | x floor |", "|---|---|---|---|---|---|---|"]
     for name, connections, got in rows:
-        floor = floors["forward" if name in FORWARDS else "answer"][connections]
+        floor = floors["forward" if is_forwarded(name.removeprefix("nginx: ")) else "answer"][connections]
         ratio = "" if name.startswith("floor") else f"{got.cpu / floor.cpu:.2f}"
         lines.append(
             f"| {name} | {connections} | {got.rate:,.0f} | {got.p50:.3f} | {got.p99:.2f} | {got.cpu:.1f} | {ratio} |"
@@ -51,8 +51,10 @@ def text(measures, floors, targets, seconds):
         "largest.",
         "",
         "Key, limits, metrics and the audit file are on; the log is at level `warn`, as the audit file is the "
-        "record of calls. *x floor* is CPU per request against the floor of the same run and the same number "
-        "of connections: bare axum, or bare axum + reqwest for what is forwarded.",
+        "record of calls, or at `info`, as it is without configuration, where a line says so. *x floor* is CPU per "
+        "request against the floor of the same run and the same number of connections: bare axum, or bare axum + "
+        "reqwest for what is forwarded, on one thread and with the gateway's allocator. nginx maps the key, limits, "
+        "keeps POST answers by tenant and body, writes a JSON line a request, and reads no GraphQL.",
         "", "### Targets", "", "| what | target | measured | |", "|---|---|---|---|",
         *[target.row() for target in targets], "",
         "Ratios of CPU, and of p99, are medians of five turns of gateway and floor (or of both sides), 64 "

@@ -29,6 +29,37 @@ takes: { unclaimed: use }
 """
 
 
+# The peer: the same key map, limits, cache and record, by a server that knows nothing of GraphQL.
+NGINX = """\
+daemon off; master_process off; worker_rlimit_nofile 20000; error_log stderr crit; pid FOLDER/nginx.pid;
+events { worker_connections 10000; }
+http {
+  access_log off; client_body_temp_path FOLDER/body; proxy_temp_path FOLDER/proxy;
+  fastcgi_temp_path FOLDER/fastcgi; uwsgi_temp_path FOLDER/uwsgi; scgi_temp_path FOLDER/scgi;
+  client_body_buffer_size 64k; client_body_in_single_buffer on; keepalive_requests 100000000;
+  map $http_authorization $tenant { default ""; "KEY" tenant-0; }
+  limit_req_zone $tenant zone=tenants:1m rate=1000000r/s;
+  limit_req_status 429;
+  proxy_cache_path FOLDER/cache keys_zone=answers:16m max_size=64m;
+  log_format record escape=json '{"time":"$time_iso8601","tenant":"$tenant","status":$status,"bytes":$bytes_sent,'
+    '"took":$request_time,"upstream":"$upstream_response_time","cache":"$upstream_cache_status"}';
+  upstream move { server UPSTREAM; keepalive 64; keepalive_requests 100000000; }
+  server {
+    listen 127.0.0.1:PORT;
+    access_log FOLDER/access.jsonl record buffer=64k flush=1s;
+    location / {
+      if ($tenant = "") { return 401; }
+      limit_req zone=tenants burst=100000 nodelay;
+      proxy_pass http://move; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_set_header Authorization bench;
+      CACHE
+    }
+  }
+}
+"""
+CACHE = 'proxy_cache answers; proxy_cache_methods POST; proxy_cache_valid 200 1h; proxy_cache_key "$tenant$request_body";'
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -105,6 +136,20 @@ class Lab:
         port = free_port()
         return Server(0, [self.floor, words[0], f"127.0.0.1:{port}", *words[1:]], port)
 
+    def nginx(self, caches):
+        """Starts the peer, with a cache or without."""
+        if not shutil.which("nginx"):
+            subprocess.run(["apt-get", "update", "-qq"], check=True)
+            subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "nginx-light"], check=True)
+        folder = self.folder / f"nginx-{caches}"
+        folder.mkdir()
+        port = free_port()
+        upstream = self.upstream.url.split("/")[2]
+        text = NGINX.replace("CACHE", CACHE if caches else "").replace("FOLDER", str(folder)).replace("KEY", KEY)
+        text = text.replace("UPSTREAM", upstream).replace("PORT", str(port))
+        (folder / "nginx.conf").write_text(text)
+        return Server(0, ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")], port)
+
     def tokens(self, count):
         """The file of an issuer's keys, and so many tokens of its."""
         made = subprocess.run([self.floor, "tokens", str(count)], check=True, stdout=subprocess.PIPE, text=True)
@@ -123,7 +168,7 @@ class Lab:
         env = {**os.environ, "MOVE_API_KEY": "bench"}
         command = [self.binary, "serve", "--config", str(folder / "gateway.yaml")]
         gateway = Server(0, command, port, env=env)
-        gateway.folder = folder
+        gateway.folder, gateway.admin = folder, admin
         while not is_ready(admin):
             time.sleep(0.001)
         gateway.start_time = time.monotonic() - began
@@ -150,7 +195,7 @@ def write_policies(folder, tenants, has_issuer):
         )
 
 
-def write_config(folder, port, admin, upstream, jwks=None, more=""):
+def write_config(folder, port, admin, upstream, jwks=None, more="", log="warn"):
     issuers = (
         "issuers: [{ name: bench, issuer: 'https://sso.example.test/', audiences: [jobs-gateway], "
         f"algorithms: [RS256], jwks: '{jwks}', tenant_claim: team }}]\n" if jwks else ""
@@ -159,6 +204,7 @@ def write_config(folder, port, admin, upstream, jwks=None, more=""):
         f"server: {{ listen: '127.0.0.1:{port}', max_requests: 100000 }}\n"
         f"admin: {{ listen: '127.0.0.1:{admin}' }}\npolicies: ./policies\n"
         f"upstream: {{ url: '{upstream}', api_key: '${{MOVE_API_KEY}}' }}\n"
+        "index: { file: ./index.redb }\n"
         "audit: { sinks: [{ file: ./audit/audit.jsonl, rotate: 64GiB, keep: 3 }] }\n"
-        f"telemetry: {{ log: {{ level: warn }} }}\n{issuers}{more}"
+        f"telemetry: {{ log: {{ level: {log} }} }}\n{issuers}{more}"
     )

@@ -12,7 +12,13 @@ QUERY = (
     "query($id: ID!) { getJob(jobId: $id) { id state name created metadata client { id name } take { id } "
     "progress { percentageComplete } outputs { key file { type presignedUrl } } } }"
 )
-LIST = "{ listJobs(first: 50) { items { id state } after } }"
+LIST = "{ listJobs(first: 20) { items { id state } after } }"
+JOB = "{ id state name created metadata client { id name } take { id } }"
+TEN = (
+    "query(" + ", ".join(f"$i{n}: ID!" for n in range(10)) + ") { "
+    + " ".join(f"j{n}: getJob(jobId: $i{n}) {JOB}" for n in range(10)) + " }"
+)
+TEN_JOBS = ", ".join(f'"i{n}": "job-@-{n}"' for n in range(10))
 CREATE = 'mutation { createSingleCamJob(takeId: "take-1") { id state } }'
 ONE_JOB = '"id": "job-1"'
 UNITS = {"us": 0.001, "ms": 1, "s": 1000}
@@ -71,7 +77,7 @@ def milliseconds(time):
 
 def lua(setup, request, authorization=KEY):
     return (
-        'wrk.method = "POST"\nwrk.headers["content-type"] = "application/json"\n'
+        'wrk.method = "POST"\nwrk.headers["Host"] = "127.0.0.1"\nwrk.headers["content-type"] = "application/json"\n'
         f'wrk.headers["authorization"] = "{authorization}"\nlocal n = 0\n{setup}\n'
         f"request = function()\n  n = n + 1\n  return {request}\nend\n"
     )
