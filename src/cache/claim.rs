@@ -1,4 +1,7 @@
 //! The replicas' turns to ask Move about a job that somebody waits for: one asks, and all hear the answer.
+//!
+//! A turn needs no fencing number: whoever stood still while another one took it asks Move once more, and what it reads is
+//! as old as its version says.
 
 use std::time::Duration;
 

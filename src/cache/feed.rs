@@ -10,17 +10,18 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::log_place::LogPlace;
 use super::waiting::Waiting;
 use crate::model::{EntityId, Progress};
 
 /// The most jobs that are known, and that changes are remembered of.
-const MOST: usize = 10_000;
+pub(super) const MOST: usize = 10_000;
 
 /// The time for which a change is remembered, and a feed that nobody listens to.
-const STAYS: Duration = Duration::from_hours(24);
+pub(super) const STAYS: Duration = Duration::from_hours(24);
 
 /// The number of jobs that a listener may still have to hear of; with more it hears that it missed some.
-const BEHIND: usize = 1_000;
+pub(super) const BEHIND: usize = 1_000;
 
 /// The changes of one tenant's jobs.
 #[derive(Debug)]
@@ -28,8 +29,10 @@ pub(super) struct Feed {
     /// Tells its cursors from those of other feeds, and of other processes.
     id: u64,
     jobs: HashMap<EntityId, FedJob>,
-    /// The jobs that changed and when, by the order of their last change.
-    log: BTreeMap<u64, (EntityId, Instant)>,
+    /// The jobs that changed, by the order of their last change.
+    log: BTreeMap<u64, Logged>,
+    /// The place in Redis up to which everything is in here.
+    heard: Option<LogPlace>,
     /// The place of the last change, told to those who listen.
     last: watch::Sender<u64>,
     /// The place up to which changes are missing from the log.
@@ -38,6 +41,15 @@ pub(super) struct Feed {
     pub callers: Vec<Waiting>,
     /// The moment at which somebody listened last.
     left: Instant,
+}
+
+/// A change.
+#[derive(Debug)]
+struct Logged {
+    job: EntityId,
+    at: Instant,
+    /// The place in Redis up to which everything was known by then.
+    heard: Option<LogPlace>,
 }
 
 /// A job, as far as a feed knows it.
@@ -63,13 +75,14 @@ pub enum FeedStep {
 }
 
 impl Feed {
-    /// A feed without a change.
-    pub fn new() -> Self {
+    /// A feed without a change, which hears of all that comes behind a place in Redis.
+    pub fn new(heard: Option<LogPlace>) -> Self {
         Self {
             // The keys of the standard library's hashes are random.
             id: RandomState::new().hash_one(0),
             jobs: HashMap::new(),
             log: BTreeMap::new(),
+            heard,
             last: watch::Sender::new(0),
             floor: 0,
             callers: Vec::new(),
@@ -101,7 +114,8 @@ impl Feed {
 
     /// Returns the place that a cursor names; `None` if this feed does not know it.
     pub fn place_of(&self, cursor: &str) -> Option<u64> {
-        let (id, place) = cursor.split_once('.')?;
+        let mut parts = cursor.splitn(3, '.');
+        let (id, place) = (parts.next()?, parts.next()?);
         let place = place.parse().ok()?;
         let is_own = u64::from_str_radix(id, 16).ok()? == self.id;
         (is_own && place <= self.end()).then_some(place)
@@ -114,19 +128,27 @@ impl Feed {
         if *place < self.floor || behind.clone().nth(BEHIND).is_some() {
             return Some(self.resync(place));
         }
-        let (next, (job, _)) = behind.clone().next()?;
+        let (next, logged) = behind.clone().next()?;
         *place = *next;
-        Some(FeedStep::Changed(job.clone(), self.cursor(*next)))
+        // At the end nothing that was heard is still to be told.
+        let heard = if *next == self.end() { self.heard } else { logged.heard };
+        Some(FeedStep::Changed(logged.job.clone(), self.cursor(*next, heard)))
     }
 
     /// Moves a place to the end, as changes before it are missing.
     pub fn resync(&self, place: &mut u64) -> FeedStep {
         *place = self.end();
-        FeedStep::Resync(self.cursor(*place))
+        FeedStep::Resync(self.cursor(*place, self.heard))
     }
 
-    fn cursor(&self, place: u64) -> String {
-        format!("{:016x}.{place}", self.id)
+    fn cursor(&self, place: u64, heard: Option<LogPlace>) -> String {
+        let heard = heard.map(|heard| format!(".{heard}")).unwrap_or_default();
+        format!("{:016x}.{place}{heard}", self.id)
+    }
+
+    /// Everything up to a place in Redis is in here, or is about to be: what it names is noted next.
+    pub fn hear(&mut self, place: LogPlace) {
+        self.heard = self.heard.max(Some(place));
     }
 
     /// A job was read by itself, which is a change if it is not as it was.
@@ -153,7 +175,16 @@ impl Feed {
         false
     }
 
-    /// A job is about to be seen that Move told of.
+    /// Takes over how far jobs have come that are not in here.
+    pub fn know(&mut self, jobs: &[(EntityId, Progress)]) {
+        for (id, progress) in jobs {
+            if !self.jobs.contains_key(id) {
+                self.job(id).progress.update(progress);
+            }
+        }
+    }
+
+    /// A job is about to be seen that changed for certain: Move told of it, or another replica.
     pub fn expect(&mut self, id: &EntityId) {
         if !self.jobs.contains_key(id) {
             self.job(id).is_news = true;
@@ -175,7 +206,8 @@ impl Feed {
         if let Some(before) = self.job(id).place.replace(place) {
             self.log.remove(&before);
         }
-        self.log.insert(place, (id.clone(), Instant::now()));
+        let logged = Logged { job: id.clone(), at: Instant::now(), heard: self.heard };
+        self.log.insert(place, logged);
         self.trim();
         self.last.send_replace(place);
     }
@@ -186,6 +218,7 @@ impl Feed {
         self.log.clear();
         self.jobs.values_mut().for_each(|job| job.place = None);
         self.floor = place;
+        self.heard = None;
         self.last.send_replace(place);
     }
 
@@ -221,15 +254,25 @@ impl Feed {
     /// Forgets the oldest changes.
     fn trim(&mut self) {
         while let Some(oldest) = self.log.first_entry()
-            && oldest.get().1.elapsed() > STAYS
+            && oldest.get().at.elapsed() > STAYS
         {
-            let (place, (id, _)) = oldest.remove_entry();
+            let (place, logged) = oldest.remove_entry();
             self.floor = place;
-            if let Some(job) = self.jobs.get_mut(&id) {
+            if let Some(job) = self.jobs.get_mut(&logged.job) {
                 job.place = None;
             }
         }
     }
+}
+
+/// Returns the cursor that goes on behind a place in Redis, whatever feed there is.
+pub(super) fn cursor_of(place: LogPlace) -> String {
+    format!("{:016x}.0.{place}", 0)
+}
+
+/// Returns the place in Redis that a cursor names, if it does.
+pub(super) fn log_place_of(cursor: &str) -> Option<LogPlace> {
+    LogPlace::parse(cursor.splitn(3, '.').nth(2)?)
 }
 
 impl FedJob {
@@ -269,7 +312,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_job_that_changed_is_told_once_in_the_order_of_its_last_change() {
-        let (mut feed, mut place) = (Feed::new(), 0);
+        let (mut feed, mut place) = (Feed::new(None), 0);
         for id in [1, 2, 3, 1] {
             feed.changed(&job(id));
         }
@@ -279,7 +322,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_sighting_is_a_change_if_it_tells_something_new() {
-        let (mut feed, mut place) = (Feed::new(), 0);
+        let (mut feed, mut place) = (Feed::new(None), 0);
         assert!(!feed.listed(&job(1), &running(10)), "it may be an old one");
         let mut told = |id, progress: Progress| {
             feed.seen(&job(id), &progress);
@@ -301,17 +344,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn whoever_is_too_far_behind_or_comes_too_late_hears_that_changes_are_missing() {
-        let (mut feed, mut place) = (Feed::new(), 0);
+        let (mut feed, mut place) = (Feed::new(None), 0);
         for id in 0..BEHIND {
             feed.changed(&job(id));
         }
         assert_eq!(steps(&mut feed, &mut place.clone()).len(), BEHIND);
         feed.changed(&job(BEHIND));
         assert_eq!(steps(&mut feed, &mut place), [None]);
-        let cursor = feed.cursor(feed.end() - 1);
+        let cursor = feed.cursor(feed.end() - 1, None);
         assert_eq!(feed.place_of(&cursor), Some(feed.end() - 1));
-        assert_eq!(feed.place_of(&feed.cursor(feed.end() + 1)), None);
-        assert_eq!(feed.place_of(&Feed::new().cursor(1)), None);
+        assert_eq!(feed.place_of(&feed.cursor(feed.end() + 1, None)), None);
+        assert_eq!(feed.place_of(&Feed::new(None).cursor(1, None)), None);
         for bad in ["", "7", "x.1", "1.x", &format!("{cursor}0")] {
             assert_eq!(feed.place_of(bad), None, "{bad}");
         }
@@ -324,8 +367,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_cursor_names_the_place_in_redis_up_to_which_all_was_told_and_no_further() {
+        let at = |number: u64| LogPlace::parse(&format!("7-{number}")).expect("a place");
+        let (mut feed, mut place) = (Feed::new(Some(at(1))), 0);
+        feed.know(&[(job(9), running(10))]);
+        feed.seen(&job(9), &running(20));
+        feed.hear(at(2));
+        feed.changed(&job(2));
+        feed.hear(at(4));
+        feed.hear(at(3));
+        let mut next = || match feed.step(&mut place) {
+            Some(FeedStep::Changed(_, cursor)) => log_place_of(&cursor),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!([next(), next()], [Some(at(1)), Some(at(4))]);
+        assert_eq!(log_place_of(&cursor_of(at(5))), Some(at(5)));
+        assert_eq!(feed.place_of(&cursor_of(at(5))), None, "it is no place of this feed");
+        feed.missed();
+        assert_eq!(feed.heard, None, "nobody knows what lies between");
+    }
+
+    #[tokio::test]
     async fn what_is_known_is_bounded_and_never_lost_in_silence() {
-        let (mut feed, mut place) = (Feed::new(), 0);
+        let (mut feed, mut place) = (Feed::new(None), 0);
         for id in 0..MOST {
             feed.listed(&job(id), &finished());
         }
@@ -341,7 +405,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_earlier_state_than_one_that_was_told_is_not_told() {
-        let mut feed = Feed::new();
+        let mut feed = Feed::new(None);
         feed.changed(&job(1));
         let told = [running(50), running(40), finished(), running(99), finished()];
         let told = told.map(|progress| feed.may_tell(&job(1), &progress));

@@ -6,7 +6,7 @@
 mod listened;
 mod listener;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use listened::{Listened, Turn, Watched};
 pub use listener::{FeedListener, Listener};
 
 use super::feed::Feed;
+use super::log_place::{LogPlace, OpenedLog};
 use super::waiting::{Need, Waiting};
 use super::{Key, Sightings};
 use crate::model::{AccountId, Caller, EntityId, EntityKind, Progress, TenantId};
@@ -61,18 +62,26 @@ impl Hub {
         Listener { hub: Arc::clone(self), key, id, changes }
     }
 
-    /// Listens to all jobs of a caller's tenant: from where a cursor says, else from now on.
+    /// Listens to all jobs of a caller's tenant: from where a cursor says, else from now on. `opened` is what Redis knows
+    /// of them.
     pub fn follow(
         self: &Arc<Self>,
         caller: Caller,
         need: Need,
         after: Option<&str>,
+        opened: Option<&OpenedLog>,
     ) -> FeedListener {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let tenant = caller.tenant.id.clone();
         let mut listened = self.listened();
         listened.feeds.retain(|_, feed| !feed.is_forgotten());
-        let feed = listened.feeds.entry(tenant.clone()).or_insert_with(Feed::new);
+        let feed = listened
+            .feeds
+            .entry(tenant.clone())
+            .or_insert_with(|| Feed::new(opened.map(|opened| opened.end)));
+        if let Some(opened) = opened {
+            feed.know(&opened.known);
+        }
         let known = after.map(|cursor| feed.place_of(cursor));
         let place = known.flatten().unwrap_or_else(|| feed.end());
         let is_first = feed.callers.is_empty();
@@ -85,7 +94,8 @@ impl Hub {
         drop(listened);
         self.stirred.notify_one();
         let has_missed = known == Some(None);
-        FeedListener { hub: Arc::clone(self), tenant, id, place, has_missed, changes }
+        let backlog = VecDeque::new();
+        FeedListener { hub: Arc::clone(self), tenant, id, place, has_missed, backlog, changes }
     }
 
     /// A job may have changed: whoever listens reads it again.
@@ -180,6 +190,23 @@ impl Hub {
         if let Some(job) = self.listened().jobs.get_mut(key) {
             job.know(progress);
         }
+    }
+
+    /// Everything that a tenant is told of up to a place in Redis is noted, but for what is noted next.
+    pub fn hear(&self, tenant: &TenantId, place: LogPlace) {
+        if self.is_listened()
+            && let Some(feed) = self.listened().feeds.get_mut(tenant)
+        {
+            feed.hear(place);
+        }
+    }
+
+    /// Returns the jobs of a tenant's feed that are not over, and how far they have come.
+    #[must_use]
+    pub fn unfinished(&self, tenant: &TenantId) -> Vec<(EntityId, Progress)> {
+        let listened = self.listened();
+        let jobs = listened.feeds.get(tenant).into_iter().flat_map(Feed::unfinished);
+        jobs.map(|(id, progress)| (id.clone(), progress.clone())).collect()
     }
 
     /// Move told of a job, which is about to be read.

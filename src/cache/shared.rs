@@ -22,7 +22,8 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::{Key, Versions};
+use super::log_place::LogPlace;
+use super::{Key, Versions, feed_log};
 use crate::model::{EntityId, EntityKind, Progress, Selection, TenantId};
 use crate::shared_state::{PATIENCE, PREFIX, REST, SharedState};
 
@@ -135,6 +136,9 @@ struct Message {
     /// The progress of the job, if it was read and not written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     seen: Option<Progress>,
+    /// Its place among the changes of the tenant's jobs, which Redis adds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
 }
 
 fn forget_channel() -> String {
@@ -153,11 +157,11 @@ fn counter_of_entity(key: &Key) -> String {
     format!("{PREFIX}writes:{}:{}", key.tenant, key.id)
 }
 
-fn counter_of_tenant(tenant: &TenantId) -> String {
+pub(super) fn counter_of_tenant(tenant: &TenantId) -> String {
     format!("{PREFIX}writes:{tenant}")
 }
 
-fn counter_of_all() -> String {
+pub(super) fn counter_of_all() -> String {
     format!("{PREFIX}writes")
 }
 
@@ -284,8 +288,14 @@ impl SharedTier {
         entity: Option<&EntityId>,
         seen: Option<Progress>,
     ) -> Option<Vec<u64>> {
-        let (id, message) = self.message(tenant, entity, seen);
-        pipeline.publish(forget_channel(), message);
+        let (id, message) = self.message(tenant, entity, seen.clone());
+        match tenant.zip(entity).filter(|(_, entity)| feed_log::is_told(entity, seen.as_ref())) {
+            Some((tenant, job)) => {
+                let told = (forget_channel(), message);
+                feed_log::tell(&mut pipeline, tenant, job, seen.as_ref(), told);
+            }
+            None => drop(pipeline.publish(forget_channel(), message)),
+        }
         let forgotten = Arc::new(Semaphore::new(0));
         let _waiting = Waiting::begin(self, id, &forgotten);
         let told = self
@@ -310,7 +320,8 @@ impl SharedTier {
         let id = self.next_message.fetch_add(1, Ordering::Relaxed);
         let tenant = tenant.map(ToString::to_string);
         let entity = entity.map(|id| (id.kind(), id.to_string()));
-        let message = Message { from: self.replica.clone(), id, tenant, entity, seen };
+        let from = self.replica.clone();
+        let message = Message { from, id, tenant, entity, seen, place: None };
         (id, serde_json::to_string(&message).expect("it is JSON"))
     }
 
@@ -385,7 +396,13 @@ impl SharedTier {
             for key in &untold {
                 let (_, message) = self.message(Some(&key.tenant), Some(&key.id), None);
                 pipeline.incr(counter_of_entity(key), 1).ignore().del(entry_key(key)).ignore();
-                pipeline.publish(forget_channel(), message).ignore();
+                if feed_log::is_told(&key.id, None) {
+                    let told = (forget_channel(), message);
+                    feed_log::tell(&mut pipeline, &key.tenant, &key.id, None, told);
+                } else {
+                    pipeline.publish(forget_channel(), message);
+                }
+                pipeline.ignore();
             }
             let ask = async |redis: &mut _| pipeline.query_async::<()>(redis).await;
             if self.state.run(ask).await.is_some() {
@@ -408,11 +425,20 @@ impl SharedTier {
         let Ok(message) = serde_json::from_str::<Message>(text) else { return };
         let tenant = message.tenant.as_deref().and_then(|text| TenantId::parse(text).ok());
         let id = message.entity.and_then(|(kind, text)| EntityId::parse(kind, &text).ok());
+        if let (Some(tenant), Some(place)) =
+            (&tenant, message.place.as_deref().and_then(LogPlace::parse))
+        {
+            versions.hub().hear(tenant, place);
+        }
         match (tenant, id) {
             // What this replica wrote or read itself, it has counted already.
             (Some(_), Some(_)) if message.from == self.replica => {}
             (Some(tenant), Some(id)) => {
                 let key = Key { tenant, id };
+                if message.place.is_some() {
+                    // It is a change by what all replicas know, also where this one does not know the job.
+                    versions.hub().expect(&key);
+                }
                 match &message.seen {
                     Some(progress) => versions.forget_seen(&key, progress),
                     None => versions.forget_entity(&key),

@@ -138,6 +138,12 @@ impl Schemas {
         Ok(surveyed?)
     }
 
+    /// The jobs that it reads.
+    #[must_use]
+    pub const fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
     fn plan(&self, form: &Form) -> Arc<Plan> {
         if let Some(plan) = self.plans.get(&form.id) {
             return plan;

@@ -6,9 +6,9 @@ use super::envelope::{self, Metadata};
 use super::fetch::{CachedEntity, Fetched};
 use super::needs::{self, Needed};
 use super::{Error, Jobs, ListArguments, Wanted};
-use crate::cache::Key;
+use crate::cache::{FeedListener, Key, Need};
 use crate::model::{
-    Account, EntityId, EntityKind, Progress, RequestContext, Selection, TenantId, Trail,
+    Account, Caller, EntityId, EntityKind, Progress, RequestContext, Selection, TenantId, Trail,
 };
 use crate::upstream::{self, Call, Entity, EntityDocument, FieldError, Reply};
 
@@ -41,6 +41,9 @@ impl Jobs {
         trail.note(|notes| notes.entity = Some(id.clone()));
         let key = Key { tenant: request.caller.tenant.id.clone(), id: id.clone() };
         self.versions.hub().expect(&key);
+        if let Some(shared) = self.shared.as_ref().filter(|_| id.kind() == EntityKind::Job) {
+            shared.know(&key.tenant, &[(key.id.clone(), Progress::default())]).await;
+        }
         let needed = Needed::new(id.kind(), of_state(id.kind()));
         let terms = self.terms(request, &key);
         let fetched = self.fetch(request, trail, &key, needed, terms, None).await;
@@ -80,7 +83,28 @@ impl Jobs {
                 }
             }
         }
+        if let Some(shared) = &self.shared {
+            let tenant = &request.caller.tenant.id;
+            shared.know(tenant, &self.versions.hub().unfinished(tenant)).await;
+        }
         Ok(())
+    }
+
+    /// Listens to all jobs of a caller's tenant: from where a cursor of any replica says, else from now on.
+    pub async fn follow(&self, caller: Caller, need: Need, after: Option<&str>) -> FeedListener {
+        let (hub, tenant) = (self.versions.hub(), caller.tenant.id.clone());
+        let Some(shared) = &self.shared else { return hub.follow(caller, need, after, None) };
+        // Before it listens, so that it hears whatever comes behind the end of now.
+        let opened = shared.open_feed(&tenant).await;
+        let mut listener = hub.follow(caller, need, after, opened.as_ref());
+        let place = after.and_then(|cursor| listener.place_elsewhere(cursor));
+        // And this afterwards, so that nothing lies between it and what is heard.
+        if let Some(place) = place.filter(|_| opened.is_some())
+            && let Some(changes) = shared.changes_behind(&tenant, place).await
+        {
+            listener.go_on_with(changes);
+        }
+        listener
     }
 
     /// Asks an account whose something is. Whoever is told must ask for it as that tenant.

@@ -391,7 +391,7 @@ mod order {
         let mut all = Vec::new();
         for follows_all in [false, false, true, true] {
             let followed = if follows_all {
-                Followed::jobs(hub.follow(caller.clone(), Need::State, None), None)
+                Followed::jobs(hub.follow(caller.clone(), Need::State, None, None), None)
             } else {
                 Followed::job(hub.listen(key.clone(), caller.clone(), Need::Progress))
             };

@@ -134,10 +134,10 @@ async fn begin_all(
 ) -> Begun {
     let following = graphql::following(operation).map_err(Refusal::from_error)?;
     // Before the look, so that nothing happens between it and the listening.
-    let listener =
-        service.hub.follow(request.caller.clone(), need(operation), following.after.as_deref());
+    let (gateways, after) = (&request.rules.gateways, following.after.as_deref());
+    let listener = gateways.jobs().follow(request.caller.clone(), need(operation), after).await;
     let context = context(service, request, record, None);
-    let survey = request.rules.gateways.survey(&context, following.take.as_ref());
+    let survey = gateways.survey(&context, following.take.as_ref());
     let survey = telemetry::within(record.trace.clone(), survey);
     let surveyed = timeout_at(request.deadline, Box::pin(survey)).await;
     let late = || Refusal::from_error(ApiError::late());

@@ -1,10 +1,13 @@
 //! Those who listen, each until it is dropped.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use super::Hub;
+use crate::cache::feed::{cursor_of, log_place_of};
+use crate::cache::log_place::LogPlace;
 use crate::cache::{FeedStep, Key};
 use crate::model::{Caller, EntityId, Progress, TenantId};
 
@@ -27,6 +30,8 @@ pub struct FeedListener {
     pub(super) place: u64,
     /// True if the place to go on from is not known.
     pub(super) has_missed: bool,
+    /// The jobs that changed before it began to listen, and are told first.
+    pub(super) backlog: VecDeque<(EntityId, LogPlace)>,
     pub(super) changes: watch::Receiver<u64>,
 }
 
@@ -93,9 +98,25 @@ impl FeedListener {
         let mut listened = self.hub.listened();
         let feed = listened.feeds.get_mut(&self.tenant)?;
         if std::mem::take(&mut self.has_missed) {
+            self.backlog.clear();
             return Some(feed.resync(&mut self.place));
         }
+        if let Some((job, place)) = self.backlog.pop_front() {
+            return Some(FeedStep::Changed(job, cursor_of(place)));
+        }
         feed.step(&mut self.place)
+    }
+
+    /// Returns the place in Redis that a cursor names, if this feed does not know the cursor.
+    #[must_use]
+    pub fn place_elsewhere(&self, cursor: &str) -> Option<LogPlace> {
+        log_place_of(cursor).filter(|_| self.has_missed)
+    }
+
+    /// Goes on with what changed before it began to listen: nothing is missing.
+    pub fn go_on_with(&mut self, changes: Vec<(EntityId, LogPlace)>) {
+        self.has_missed = false;
+        self.backlog = changes.into();
     }
 
     /// Has this hear next that changes are missing.

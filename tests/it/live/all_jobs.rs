@@ -19,10 +19,15 @@ async fn follow(world: &World, tenant: &str, variables: Value) -> Follower {
     Follower::post(world, tenant, &body, SSE).await
 }
 
-/// The next answer that is no heartbeat.
+/// The next answer that is no heartbeat, while time passes.
 async fn answer(world: &World, stream: &mut Follower) -> Value {
+    passing(world, answer_now(stream)).await
+}
+
+/// The same while no more time passes than that takes.
+async fn answer_now(stream: &mut Follower) -> Value {
     loop {
-        let event = passing(world, stream.event()).await.unwrap();
+        let event = stream.event().await.unwrap();
         if let Some(data) = event.strip_prefix("event: next\ndata: ") {
             return serde_json::from_str(data).unwrap();
         }
@@ -32,7 +37,10 @@ async fn answer(world: &World, stream: &mut Follower) -> Value {
 
 /// The next event: the job, its state and the cursor.
 async fn event(world: &World, stream: &mut Follower) -> (String, String, String) {
-    let answer = answer(world, stream).await;
+    parts(&answer(world, stream).await)
+}
+
+fn parts(answer: &Value) -> (String, String, String) {
     let text = |pointer: &str| match answer.pointer(pointer) {
         Some(Value::String(text)) => text.clone(),
         _ => panic!("{answer}"),
@@ -138,6 +146,49 @@ async fn a_change_that_cannot_be_read_is_read_again_and_at_last_said_to_be_missi
     until(&world, &mut stream, &job, "FINISHED").await;
 }
 
+/// Follows a stream until each of these was told, in its state if that is given; gives the last cursor.
+async fn told_of(stream: &mut Follower, jobs: &[(&str, Option<&str>)]) -> String {
+    let mut left = jobs.to_vec();
+    loop {
+        // Not while time passes: Redis has 20 ms for an answer.
+        let (job, state, cursor) = parts(&answer_now(stream).await);
+        left.retain(|(own, wanted)| *own != job || wanted.is_some_and(|wanted| wanted != state));
+        if left.is_empty() {
+            return cursor;
+        }
+    }
+}
+
+#[tokio::test]
+async fn with_redis_a_stream_goes_on_at_a_replica_that_knew_nothing_of_it_until_redis_was_lost() {
+    let mut redis = Redis::start();
+    let (one, two) = Setup::new().tenant("acme", WAITING).config(redis.config()).start_two().await;
+    connected(&[&one, &two]).await;
+    let old = create_on(&one, "acme", SINGLECAM_TAKE).await;
+    let mut stream = follow(&one, "acme", json!({})).await;
+    let new = create_on(&one, "acme", SINGLECAM_TAKE).await;
+    let cursor = told_of(&mut stream, &[(&new, None)]).await;
+    drop(stream);
+    // Nobody listens anywhere: one is over meanwhile, of which nobody tells, and one is made.
+    one.sandbox.set_state(&old, State::Finished);
+    let made = create_on(&one, "acme", SINGLECAM_TAKE).await;
+    let mut stream = follow(&two, "acme", json!({"after": cursor})).await;
+    let both = [(&*made, None), (&*old, Some("FINISHED"))];
+    let cursor = told_of(&mut stream, &both).await;
+    drop(stream);
+    // The first replica, whose listeners went, has what the second one told since.
+    let update = "mutation($id: String!) { updateJob(id: $id, metadata: \"{}\") { id } }";
+    two.ask("acme", update, json!({"id": new})).await.data("/updateJob/id");
+    let mut stream = follow(&one, "acme", json!({"after": cursor})).await;
+    let cursor = told_of(&mut stream, &[(&new, None)]).await;
+    drop(stream);
+    redis.kill();
+    redis.restart();
+    let mut stream = follow(&two, "acme", json!({"after": cursor})).await;
+    let missing = answer_now(&mut stream).await;
+    assert_eq!(missing["errors"][0]["extensions"]["code"], "RESYNC", "{missing}");
+}
+
 #[tokio::test]
 async fn what_changes_at_one_replica_is_told_at_another_and_a_lost_redis_is_said() {
     let mut redis = Redis::start();
@@ -145,7 +196,8 @@ async fn what_changes_at_one_replica_is_told_at_another_and_a_lost_redis_is_said
     connected(&[&one, &two]).await;
     let mut stream = follow(&two, "acme", json!({})).await;
     let job = create_on(&one, "acme", SINGLECAM_TAKE).await;
-    while !stream.event().await.unwrap().contains(&job) {}
+    let told = parts(&answer_now(&mut stream).await);
+    assert_eq!(told.0, job);
     redis.kill();
     redis.restart();
     // Not while time passes: a connection has a second to come about.

@@ -25,6 +25,9 @@ use crate::webhooks::older;
 /// The time that a job takes from 0 to 100 percent: longer than any of this.
 const STEP: Duration = Duration::from_hours(1000);
 
+/// The time over which readers that hear nothing new are measured: three heartbeats.
+const SILENCE: Duration = Duration::from_secs(30);
+
 /// A gateway, the Move of its own, and jobs that run.
 struct Crowd {
     sandbox: Sandbox,
@@ -69,7 +72,7 @@ impl Crowd {
         let environment = [("MOVE_WEBHOOK_SECRET", WEBHOOK_SECRET)];
         let log = std::process::Stdio::inherit();
         let process = Process::start_with(folder.path(), (address, admin), &environment, log).await;
-        let http = reqwest::Client::new();
+        let http = reqwest::Client::builder().timeout(Duration::from_mins(1)).build().unwrap();
         let crowd = Self { sandbox, process, webhooks, http, jobs, _folder: folder };
         crowd.sandbox.clear_calls();
         for job in 0..crowd.jobs.len() {
@@ -227,6 +230,10 @@ async fn memory_is_flat_under_ten_thousand_readers_a_thousand_that_do_not_read_a
     opening.buffer_unordered(50).collect::<Vec<()>>().await;
     crowd.streams(READERS).await;
     println!("{:8} readers: {:6.1} MiB", READERS, crowd.resident());
+    let (began, cpu) = (Instant::now(), crowd.cpu());
+    tokio::time::sleep(SILENCE).await;
+    let taken = (crowd.cpu() - cpu) / began.elapsed().as_secs_f64();
+    println!("{READERS:8} readers that hear heartbeats alone: {:.1} % of a core", 100.0 * taken);
     let mut stuck = ignored(&crowd, JOBS).await;
     crowd.streams(READERS + JOBS).await;
     println!("{:8} that do not read: {:6.1} MiB", JOBS, crowd.resident());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jobs_gateway::sandbox::{Sandbox, SandboxOptions, State};
+use jobs_gateway::sandbox::{Job, Sandbox, SandboxOptions, State};
 use serde_json::json;
 
 use super::streams::{FOLLOW, Follower, SSE};
@@ -114,6 +114,65 @@ async fn two_replicas_ask_as_often_as_one_and_go_on_without_redis() {
         while !event.contains("FINISHED") {
             event = passing(&two, stream.event()).await.unwrap();
         }
+    }
+}
+
+/// Follows a job over a stream of server-sent events; the states that were told once it is complete.
+async fn states_of(process: &Process, job: &str) -> tokio::task::JoinHandle<Vec<String>> {
+    let request = reqwest::Client::new().post(process.url()).header("authorization", key("acme"));
+    let body = json!({"query": FOLLOW, "variables": {"id": job}});
+    let stream = request.header("accept", SSE).json(&body).send().await.unwrap();
+    assert_eq!(stream.status(), 200);
+    tokio::spawn(async move {
+        let text = stream.text().await.unwrap();
+        let data = text.lines().filter_map(|line| line.strip_prefix("data: {"));
+        let events = data.map(|data| format!("{{{data}").parse::<serde_json::Value>().unwrap());
+        events.map(|event| event["data"]["jobUpdated"]["state"].to_string()).collect()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_stood_still_for_longer_than_its_turn_costs_a_question_and_tells_nothing_old()
+ {
+    let redis = Redis::start();
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [one, two] = folders.each_ref().map(|folder| {
+        Process::start(folder.path(), prepare(folder.path(), &sandbox, &redis.config()))
+    });
+    let (one, two) = (one.await, two.await);
+    let job = Job::new(sandbox.now());
+    let id = job.id.clone();
+    let metadata = Some(r#"{"acme": {}, "_gateway": {"v": 1, "owner": "acme"}}"#.to_owned());
+    sandbox.add_job(Job { metadata, pinned: Some(State::Running), ..job });
+    let told = [states_of(&one, &id).await, states_of(&two, &id).await];
+    // The first one asks, and stands still before it has the answer.
+    two.signal("STOP");
+    sandbox.set_latency(Duration::from_millis(300));
+    let asked = sandbox.count("getJob");
+    until(|| sandbox.count("getJob") > asked).await;
+    one.signal("STOP");
+    two.signal("CONT");
+    sandbox.set_latency(Duration::ZERO);
+    sandbox.set_state(&id, State::Finished);
+    // The second one waits until the turn is over, asks, and hears the end.
+    let asked = sandbox.count("getJob");
+    until(|| sandbox.count("getJob") > asked).await;
+    one.signal("CONT");
+    for told in told {
+        let told = told.await.unwrap();
+        let end = told.iter().position(|state| state == "\"FINISHED\"").unwrap();
+        assert!(end + 1 == told.len() && end > 0, "{told:?}");
+    }
+    assert!(sandbox.count("getJob") <= asked + 3, "{}", sandbox.count("getJob") - asked);
+}
+
+/// Waits for something that takes real time, such as the end of a turn.
+async fn until(is_so: impl Fn() -> bool) {
+    let give_up = std::time::Instant::now() + Duration::from_mins(1);
+    while !is_so() {
+        assert!(std::time::Instant::now() < give_up, "it does not come to that");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
