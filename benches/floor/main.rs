@@ -32,8 +32,8 @@ fn listed(n: usize) -> String {
 
 /// A job as Move sends it, about 1.3 KB, with the bench tenant's envelope; of those that are listed most are another's.
 fn job(id: &str) -> Value {
-    let n = id.strip_prefix("listed-").and_then(|n| n.parse().ok()).unwrap_or(0);
-    let owner = if n % SHARE == 0 { "tenant-0" } else { "tenant-1" };
+    let n: usize = id.strip_prefix("listed-").and_then(|n| n.parse().ok()).unwrap_or(0);
+    let owner = if n.is_multiple_of(SHARE) { "tenant-0" } else { "tenant-1" };
     let second = JOBS - n;
     let output = |n: u32| {
         json!({"key": format!("output-{n}"), "file": {"type": "fbx", "presignedUrl": format!(
