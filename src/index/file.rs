@@ -30,6 +30,17 @@ const SETTLED: i64 = 600_000_000;
 #[error("the index is not there")]
 pub struct IndexLost;
 
+/// The newest jobs of an account, of which none is missing.
+#[derive(Debug)]
+pub struct NewestPage {
+    /// The jobs.
+    pub rows: Vec<JobRow>,
+    /// The creation of the oldest of them, in microseconds since 1970; `None` if there are no older ones.
+    pub oldest: Option<i64>,
+    /// The number of Move's page that they were read from, if it is one.
+    pub number: Option<u64>,
+}
+
 /// The end of an attempt to join the newest jobs to those that are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extended {
@@ -236,19 +247,25 @@ impl Index {
         .await
     }
 
-    /// Takes in the newest jobs of the account, as it was at a moment: all that were created since `oldest` (in
-    /// microseconds since 1970), or all there are. If none of the known jobs is among them where some should be, the
-    /// account is another one, and the index is thrown away.
+    /// Returns true if a page of the account's newest jobs is in the index.
+    #[must_use]
+    pub fn has_joined(&self, account: AccountFingerprint, page: u64) -> bool {
+        let state = self.0.state();
+        state.is_open && state.account == Some(account) && state.joined_page == Some(page)
+    }
+
+    /// Takes in the newest jobs of the account, as it was at a moment. If none of the known jobs is among them where some
+    /// should be, the account is another one, and the index is thrown away.
     ///
     /// # Errors
     /// [`IndexLost`].
     pub async fn extend(
         &self,
         account: AccountFingerprint,
-        rows: Vec<JobRow>,
-        oldest: Option<i64>,
+        page: NewestPage,
         now: Timestamp,
     ) -> Result<Extended, IndexLost> {
+        let NewestPage { rows, oldest, number } = page;
         self.run(move |inner, database| {
             let newest = rows.iter().map(|row| row.place.created).max();
             let _writing = lock(inner.writing.lock());
@@ -271,6 +288,7 @@ impl Index {
             let mut state = inner.state();
             state.progress = progress;
             state.joined_at = state.joined_at.max(Some(now));
+            state.joined_page = number;
             Ok(Extended::Joined)
         })
         .await

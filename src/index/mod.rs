@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use file::{Extended, Index, IndexLost};
+pub use file::{Extended, Index, IndexLost, NewestPage};
 pub use glimpse::Glimpse;
 pub use progress::{WalkProgress, WalkStep};
 

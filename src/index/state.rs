@@ -25,6 +25,8 @@ pub struct IndexState {
     pub account: Option<AccountFingerprint>,
     /// The moment at which no newer job was missing.
     pub joined_at: Option<Timestamp>,
+    /// The number of the page of newest jobs that was taken in last.
+    pub joined_page: Option<u64>,
     doubts: BTreeSet<String>,
     seen: Vec<JobRow>,
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Jobs, needs, rows};
-use crate::index::{AccountFingerprint, Extended, Index, IndexLost};
+use crate::index::{AccountFingerprint, Extended, Index, IndexLost, NewestPage};
 use crate::model::{Account, RequestContext, RootField, Trail};
 use crate::telemetry::listings;
 use crate::types::SortDirection;
@@ -47,7 +47,7 @@ pub(super) const fn lister() -> &'static str {
 }
 
 impl Jobs {
-    /// Takes the newest jobs of the account into the index.
+    /// Takes the newest jobs of the account into the index, unless it has just these already.
     pub(super) async fn join_newest(
         &self,
         index: &Index,
@@ -57,7 +57,7 @@ impl Jobs {
         let (mut newest, mut after) = (Vec::new(), None::<String>);
         // A page may be older than this by the time for which pages are shared, and that is not much.
         let now = self.clock.now();
-        for _ in 0..MOST_PAGES {
+        for round in 0..MOST_PAGES {
             let listing = Listing {
                 first: NEWEST,
                 after: after.as_deref(),
@@ -65,7 +65,12 @@ impl Jobs {
                 take: None,
             };
             let call = Call::list(lister(), &listing, needs::of_index());
-            let (began, reply) = self.newest_page(reader, &call).await?;
+            let (began, number, reply) = self.newest_page(reader, &call).await?;
+            // What several pages are joined by is not one of them.
+            let number = number.filter(|_| round == 0);
+            if number.is_some_and(|page| index.has_joined(account, page)) {
+                return Ok(());
+            }
             let Reply { value, errors, .. } = reply;
             let page = value.ok_or(NotJoined::Unreadable)?;
             let next = match page.after() {
@@ -76,7 +81,8 @@ impl Jobs {
             newest.extend(rows::of_page(&page, &errors, began).ok_or(NotJoined::Unreadable)?);
             let oldest = newest.iter().map(|row| row.place.created).min();
             let oldest = if next.is_none() { None } else { Some(oldest.unwrap_or(i64::MAX)) };
-            if index.extend(account, newest.clone(), oldest, now).await? == Extended::Joined {
+            let page = NewestPage { rows: newest.clone(), oldest, number };
+            if index.extend(account, page, now).await? == Extended::Joined {
                 return Ok(());
             }
             after = next;
@@ -85,17 +91,21 @@ impl Jobs {
         Err(NotJoined::Behind)
     }
 
+    /// Reads a page. Gives also the moment at which it began to be asked for, and its number, if several may read it.
     async fn newest_page(
         &self,
         reader: Reader<'_>,
         call: &Call,
-    ) -> Result<(Timestamp, Reply<EntityPage>), Error> {
+    ) -> Result<(Timestamp, Option<u64>, Reply<EntityPage>), Error> {
         match reader {
-            Reader::Listing(request, trail) => self.page_of_all(request, trail, call).await,
+            Reader::Listing(request, trail) => {
+                let (began, reply) = self.page_of_all(request, trail, call).await?;
+                Ok((began.at, Some(began.number), reply))
+            }
             Reader::Keeper(account) => {
                 listings::index_call("newest");
                 let began = self.clock.now();
-                Ok((began, self.ask_in_background(account, call).await?))
+                Ok((began, None, self.ask_in_background(account, call).await?))
             }
         }
     }

@@ -13,6 +13,7 @@
 //! | 95 ms | `acme` and `initech` list, and get the page; `globex` lists, which fetches another | 2 |
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ type Question = [u8; 32];
 pub(super) struct Pages {
     kept: Cache<Question, Arc<Kept>>,
     under_way: Mutex<HashMap<Question, Weak<Fetch>>>,
+    /// The number of pages that were fetched.
+    count: AtomicU64,
 }
 
 /// A page that is at hand.
@@ -62,8 +65,11 @@ struct Fetch {
 
 /// The beginning of a fetch: nothing in its page is older.
 #[derive(Debug, Clone, Copy)]
-struct Began {
-    at: Timestamp,
+pub(super) struct Began {
+    /// The moment.
+    pub(super) at: Timestamp,
+    /// Its number, which no other fetch of the process has.
+    pub(super) number: u64,
     /// Its place among writes and reads.
     moment: u64,
 }
@@ -76,7 +82,7 @@ impl Default for Pages {
             u32::try_from(bytes).unwrap_or(u32::MAX)
         };
         let kept = Cache::builder().max_capacity(MAX_BYTES).weigher(weight).time_to_live(FRESH);
-        Self { kept: kept.build(), under_way: Mutex::default() }
+        Self { kept: kept.build(), under_way: Mutex::default(), count: AtomicU64::default() }
     }
 }
 
@@ -101,8 +107,8 @@ impl Pages {
 }
 
 impl Jobs {
-    /// One of Move's pages, for a listing in an account of all, and the moment at which it began to be fetched: one that
-    /// is at hand or under way, if it is new enough for the caller's tenant; else Move is asked.
+    /// One of Move's pages, for a listing in an account of all, and the beginning of its fetch: one that is at hand or
+    /// under way, if it is new enough for the caller's tenant; else Move is asked.
     ///
     /// # Errors
     /// Those of the call.
@@ -111,7 +117,7 @@ impl Jobs {
         request: &RequestContext,
         trail: &Trail,
         call: &Call,
-    ) -> Result<(Timestamp, Reply<EntityPage>), Error> {
+    ) -> Result<(Began, Reply<EntityPage>), Error> {
         let tenant = &request.caller.tenant;
         let question = question(&tenant.account, call);
         let is_good =
@@ -130,12 +136,16 @@ impl Jobs {
         if let Some(kept) = kept.filter(|kept| is_fresh(&kept.began) && is_good(&kept.began)) {
             listings::listing_page(call.field, PageSource::Memory);
             self.versions.tell(&tenant.id, kept.began.moment);
-            return Ok((kept.began.at, kept.page.clone()));
+            return Ok((kept.began, kept.page.clone()));
         }
         loop {
             let fetch = self.pages.fetch(question, may_join, || Fetch {
                 tenant: tenant.id.clone(),
-                began: Began { at: self.clock.now(), moment: self.versions.moment() },
+                began: Began {
+                    at: self.clock.now(),
+                    number: self.pages.count.fetch_add(1, Ordering::Relaxed),
+                    moment: self.versions.moment(),
+                },
                 page: OnceCell::new(),
             });
             let mut source = PageSource::Joined;
@@ -161,7 +171,7 @@ impl Jobs {
                         self.pages.kept.insert(question, Arc::new(kept));
                     }
                     self.versions.tell(&tenant.id, fetch.began.moment);
-                    return Ok((fetch.began.at, page));
+                    return Ok((fetch.began, page));
                 }
             }
         }
