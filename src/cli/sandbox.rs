@@ -79,7 +79,7 @@ fn announcement(url: &url::Url) -> String {
   GraphQL    {url}
   key        {SANDBOX_KEY}
 
-Rehearse `serve` in front of it: in gateway.yaml
+Rehearse `serve` in front of it: in gateway.yaml, in place of its `upstream`
 
   upstream: {{ url: \"{url}\", api_key: \"${{MOVE_API_KEY}}\" }}
 

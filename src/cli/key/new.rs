@@ -47,7 +47,9 @@ pub fn make(new: &New) -> Result<String, CommandError> {
     match (&new.file, &new.tenant) {
         (Some(path), _) => eprintln!("The policy is in {}.", path.display()),
         (None, Some(tenant)) => eprintln!("In policies/{tenant}.yaml:\n\n{policy}"),
-        (None, None) => eprintln!("In its tenant's policy:\n\n{policy}"),
+        (None, None) => eprintln!(
+            "In its tenant's policy (an operator's: its entry alone, below `admin.audit_keys`):\n\n{policy}"
+        ),
     }
     Ok(String::new())
 }
