@@ -74,7 +74,7 @@ pub(super) fn start(app: App) -> io::Result<Vec<Task>> {
         let (service, jobs, pause) = (Arc::clone(&service), jobs.clone(), config.index.pause());
         move || {
             let (service, jobs) = (Arc::clone(&service), jobs.clone());
-            async move { jobs.keep_index(|| shared_account(&service), pause).await }
+            async move { jobs.keep_indexes(|| shared_account(&service), pause).await }
         }
     }));
     tasks.push(supervisor.start("idempotency", {
@@ -141,7 +141,7 @@ async fn report(service: Arc<Service>, upstream: Arc<Upstream>, jobs: Jobs, max_
         telemetry::report_refused();
         let requests = max_requests.saturating_sub(service.concurrency_limit.available_permits());
         metrics::queues(requests, service.journal.waiting());
-        jobs.show_index(shared_account(&service)).await;
+        jobs.show_indexes(shared_account(&service)).await;
         let CacheSize { entries, bytes } = jobs.cache_size();
         metrics::cache_size("jobs", entries, bytes);
         let CacheSize { entries, bytes } = rules.answers.size();

@@ -13,9 +13,9 @@ use crate::config::{self, Config, StoreFile};
 use crate::http::{Cors, Endpoints, Proxies, Site, Tls};
 use crate::idempotency::{self, Idempotency};
 use crate::index::Index;
-use crate::jobs::{CursorKey, Jobs};
+use crate::jobs::{CursorKey, Indexes, Jobs, KINDS};
 use crate::limit::{Limiter, Strangers};
-use crate::model::Clock;
+use crate::model::{Clock, EntityKind};
 use crate::pipeline::{Service, Streaming};
 use crate::policy::Snapshot;
 use crate::redb_file::OpenError;
@@ -62,10 +62,8 @@ impl App {
             Some(shared) => jobs.sharing(Arc::clone(&shared.tier)),
             None => jobs,
         };
-        let jobs = match index_file(config) {
-            Some(file) => jobs.indexed_by(Index::new(file)),
-            None => jobs,
-        };
+        let index = |kind| index_file(config, kind).map(|file| Index::new(kind, file));
+        let jobs = jobs.indexed_by(Indexes::new(KINDS.into_iter().filter_map(index).collect()));
         let journal = journal(config)?;
         let jobs = jobs.recording(journal.clone());
         // For the issuers' keys; like the one for Move it follows nobody elsewhere.
@@ -231,15 +229,25 @@ pub fn events_file(config: &Config) -> Option<PathBuf> {
     }
 }
 
-/// Returns the file of the index of jobs; `None` where nothing is kept on disk.
+/// Returns the file of the index of a kind; `None` where nothing is kept on disk. Beside `index.redb`, of jobs, is
+/// `index-takes.redb`.
 #[must_use]
-pub fn index_file(config: &Config) -> Option<PathBuf> {
+pub fn index_file(config: &Config, kind: EntityKind) -> Option<PathBuf> {
     let beside = match &config.idempotency.file {
         StoreFile::Named(file) | StoreFile::Usual(file) => Some(file.with_file_name("index.redb")),
         StoreFile::Memory => None,
     };
-    let file = config.index.file.clone().or(beside);
-    file.filter(|_| config.index.enabled)
+    let file = config.index.file.clone().or(beside).filter(|_| config.index.enabled)?;
+    if kind == EntityKind::Job {
+        return Some(file);
+    }
+    let mut name = file.file_stem()?.to_owned();
+    name.push(format!("-{kind}s"));
+    let mut path = file.with_file_name(name);
+    if let Some(extension) = file.extension() {
+        path.add_extension(extension);
+    }
+    Some(path)
 }
 
 fn journal(config: &Config) -> Result<Journal, Error> {

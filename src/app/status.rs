@@ -16,6 +16,7 @@ use crate::audit::SinkReport;
 use crate::cache::SharedTier;
 use crate::http::Readiness;
 use crate::jobs::{IndexReport, Jobs};
+use crate::model::EntityKind;
 use crate::pipeline::Service;
 use crate::reload::{Facts, RulesProblem, RulesReport};
 use crate::upstream::BreakerReport;
@@ -200,7 +201,7 @@ impl Status {
 
 async fn index(sources: &Sources) -> Option<Index> {
     let account = shared_account(&sources.service);
-    let report = sources.jobs.index_report(account).await?;
+    let report = sources.jobs.index_report(EntityKind::Job, account.as_deref()).await?;
     let IndexReport { file, is_wanted, is_open, is_complete, jobs, read_to, joined_at } = report;
     Some(Index {
         file: file.display().to_string(),

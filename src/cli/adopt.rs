@@ -16,7 +16,7 @@ use crate::auth::operator;
 use crate::config::{self, Config};
 use crate::graphql::ApiError;
 use crate::index::notes;
-use crate::jobs::{self, Jobs, Standing};
+use crate::jobs::{self, Jobs, KINDS, Standing};
 use crate::model::{
     CallRecord, Caller, Clock, EntityId, EntityKind, ErrorCode, Failure, Kind, RequestContext,
     RequestId, RootField, TenantId, Trail,
@@ -107,10 +107,11 @@ async fn adopt(args: &Args, loaded: &Loaded) -> Result<bool, Box<dyn std::error:
     if !journal.flush(FLUSH).await {
         return Err("the records of it cannot be written".into());
     }
-    if let Some(index) = app::index_file(config) {
-        let is_job = |id: &&EntityId| id.kind() == EntityKind::Job;
-        let adopted: Vec<_> = unclaimed.iter().filter(is_job).cloned().collect();
-        notes::leave(&index, &adopted)?;
+    for kind in KINDS {
+        let adopted = unclaimed.iter().filter(|id| id.kind() == kind).cloned();
+        if let Some(index) = app::index_file(config, kind) {
+            notes::leave(&index, &adopted.collect::<Vec<_>>())?;
+        }
     }
     // Whoever was let read it as nobody's is not any more.
     for own in policies.tenants() {

@@ -12,6 +12,7 @@ use super::knowledge::Tellings;
 use super::state::IndexState;
 use super::tables::{self, Compared};
 use super::{AccountFingerprint, JobRow, WalkProgress, WalkStep};
+use crate::model::EntityKind;
 use crate::redb_file::{OpenError, RedbFile};
 use crate::telemetry::listings;
 
@@ -56,6 +57,7 @@ pub struct Index(pub(super) Arc<Inner>);
 
 #[derive(Debug)]
 pub(super) struct Inner {
+    kind: EntityKind,
     file: RedbFile,
     /// Held by whoever changes rows and progress.
     pub(super) writing: Mutex<()>,
@@ -71,11 +73,12 @@ pub(super) fn lock<T>(guard: Result<T, PoisonError<T>>) -> T {
 }
 
 impl Index {
-    /// An index that is not open yet. One whose file is there is wanted.
+    /// An index of a kind that is not open yet. One whose file is there is wanted.
     #[must_use]
-    pub fn new(path: PathBuf) -> Self {
+    pub fn new(kind: EntityKind, path: PathBuf) -> Self {
         let state = IndexState::new(path.exists());
         Self(Arc::new(Inner {
+            kind,
             file: RedbFile::new(path).with_cache(CACHE),
             writing: Mutex::default(),
             tellings: Mutex::default(),
@@ -83,6 +86,12 @@ impl Index {
             state: Mutex::new(state),
             wanted: Notify::new(),
         }))
+    }
+
+    /// The kind of what it is of.
+    #[must_use]
+    pub fn kind(&self) -> EntityKind {
+        self.0.kind
     }
 
     /// Its file.
@@ -459,7 +468,7 @@ impl Inner {
         if let Err(error) = self.file.remove() {
             tracing::warn!(%error, "the file of the index cannot be removed");
         }
-        tracing::warn!(reason, "the index is thrown away and filled anew");
-        listings::index_dropped(reason);
+        tracing::warn!(kind = self.kind.name(), reason, "the index is thrown away and filled anew");
+        listings::index_dropped(self.kind.name(), reason);
     }
 }

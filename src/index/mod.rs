@@ -1,4 +1,5 @@
-//! The index of jobs: which tenant has which jobs of the shared account, in the order of a listing.
+//! The index of jobs: which tenant has which jobs of the shared account, in the order of a listing. Takes and volumes have
+//! the same, each kind an [`Index`] of its own; what is said of jobs here holds for them.
 //!
 //! It is derived data and no authority. It says which ids to look at, and what Move said of them last; whose they are is
 //! read out of that each time. An account has these jobs, for example:
@@ -44,7 +45,8 @@ use crate::settings::forms::{Boolean, FilePath, UnitsPerTime};
 settings! {
     /// The index of jobs, by which listings find what is their tenant's.
     pub struct IndexSettings: Default {
-        /// The file of the index: derived data, made anew if it is lost; one process's alone.
+        /// The file of the index: derived data, made anew if it is lost; one process's alone. Those of takes and volumes
+        /// lie beside it.
         file: Optional<FilePath> | "`index.redb`, beside the file of idempotency keys",
         /// Calls to Move, at most, while the index is filled.
         calls: UnitsPerTime = (NonZeroU32::MIN.saturating_add(1), Duration::from_secs(1)),

@@ -8,7 +8,6 @@ use super::looked::Looked;
 use super::needs::{self, Needed};
 use super::{Error, NotIndexed, pages};
 use crate::index::{AccountFingerprint, FoundPlace, Index, PlaceQuery};
-use crate::model::EntityKind;
 
 /// The most jobs that are asked for to be counted: 20 calls.
 const MOST_ASKED: usize = 500;
@@ -23,7 +22,7 @@ impl ListCall<'_> {
             return Err(Error::NotIndexed(NotIndexed::OwnAccount));
         }
         let account = pages::fingerprint(&self.request.caller.tenant.account);
-        let Some(index) = &self.jobs.index else { return Err(self.not_indexed()) };
+        let Some(index) = self.jobs.indexes.of(self.kind) else { return Err(self.not_indexed()) };
         if index.complete_to(account).is_none() {
             return Err(self.not_indexed());
         }
@@ -73,7 +72,7 @@ impl ListCall<'_> {
         if open.is_empty() {
             return Ok(0);
         }
-        let needed = Needed::new(EntityKind::Job, needs::of_row());
+        let needed = Needed::new(self.kind, needs::of_row(self.kind));
         let looked = self.look_at_all(open, &needed).await;
         let mut count = 0;
         for looked in looked {

@@ -75,7 +75,7 @@ impl Jobs {
             let answer = self.written(caller, kind, Held::ByNobody, entity, errors)?;
             let id = answer.value.entity().id().and_then(|id| EntityId::parse(kind, &id).ok());
             if let Some(id) = id {
-                let row = rows::of_created(answer.value.entity(), &tenant.id, take);
+                let row = rows::of_created(&id, answer.value.entity(), &tenant.id, take);
                 self.made(request, trail, &id, row).await;
                 return Ok(answer);
             }
@@ -100,11 +100,10 @@ impl Jobs {
         row: Option<JobRow>,
     ) {
         let tenant = &request.caller.tenant;
-        if let Some(index) = self.index.as_ref().filter(|_| tenant.account.is_shared()) {
+        if let Some(index) = self.indexes.of(id.kind()).filter(|_| tenant.account.is_shared()) {
             match row {
                 Some(row) => index.see(pages::fingerprint(&tenant.account), row),
-                None if id.kind() == EntityKind::Job => index.doubt(id.as_str()),
-                None => {}
+                None => index.doubt(id.as_str()),
             }
         }
         done(trail, id);

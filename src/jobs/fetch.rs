@@ -153,7 +153,7 @@ impl Jobs {
         Ok(Fetched { entry, errors: errors.into(), status: CacheStatus::Miss })
     }
 
-    /// Has the index learn of a job that Move was asked for at a moment: at once if the answer tells its place, else when
+    /// Has its index learn of what Move was asked for at a moment: at once if the answer tells its place, else when
     /// whoever keeps the index finds that it is not filed. What the index knew of it before is older.
     fn show_to_index(
         &self,
@@ -163,11 +163,12 @@ impl Jobs {
         job: Option<&Entity>,
         errors: &[FieldError],
     ) {
-        let Some(index) = self.index.as_ref().filter(|index| index.is_open()) else { return };
-        if id.kind() != EntityKind::Job || !tenant.account.is_shared() {
+        let kind = id.kind();
+        let Some(index) = self.indexes.of(kind).filter(|index| index.is_open()) else { return };
+        if !tenant.account.is_shared() {
             return;
         }
-        let row = job.and_then(|job| rows::of_job(job, errors, Place::Root, asked_at));
+        let row = job.and_then(|job| rows::of_one(kind, job, errors, Place::Root, asked_at));
         let row = row.filter(|_| errors.is_empty());
         // If it was written or told since, nobody knows which is newer.
         let has_news = row.as_ref().is_some_and(|row| row.known.is_some());

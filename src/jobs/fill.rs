@@ -1,19 +1,21 @@
-//! The walk that fills the index of jobs, and goes on slowly once it is complete.
+//! The walks that fill the indexes, and go on slowly once they are complete: one for each kind, and one after the other.
 //!
-//! It reads the account from the oldest job to the newest, a page of 100 a call, in the background: never while a
+//! Each reads the account from the oldest to the newest, a page of 100 a call, in the background: never while a
 //! tenant's call waits for its turn, and not while the account's breaker is open. Its place is in the file of the index,
 //! so that a restart goes on from there.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::newest::{NotJoined, Reader, lister};
+use super::newest::{NotJoined, Reader};
 use super::ownership::Place;
 use super::{Jobs, needs, pages, rows};
 use crate::index::{AccountFingerprint, Filed, Index, OpenError, WalkStep, notes};
-use crate::model::{Account, EntityId, EntityKind};
+use crate::model::{Account, EntityId};
 use crate::telemetry::{self, listings};
 use crate::types::SortDirection;
 use crate::upstream::{
@@ -66,52 +68,85 @@ enum Stopped {
 }
 
 impl Jobs {
-    /// Keeps the index, for ever. `account` is the one that tenants share, if there are any who do; `pause` the least
+    /// Keeps the indexes, for ever. `account` is the one that tenants share, if there are any who do; `pause` the least
     /// time between two calls.
-    pub async fn keep_index(&self, account: impl Fn() -> Option<Arc<Account>>, pause: Duration) {
-        let Some(index) = &self.index else { return std::future::pending().await };
-        // From now on it is noted which jobs are written and read.
-        drop(self.versions.touched().take());
+    pub async fn keep_indexes(&self, account: impl Fn() -> Option<Arc<Account>>, pause: Duration) {
+        let turn = Mutex::new(());
+        let keep = |index| {
+            // From now on it is noted what is written and read.
+            drop(self.versions.touched().take(Index::kind(index)));
+            self.keep_index(index, &account, pause, &turn)
+        };
+        join_all(self.indexes.iter().map(keep)).await;
+        std::future::pending::<()>().await;
+    }
+
+    /// Keeps one of them. Whose turn it is reads and pauses: the others wait.
+    async fn keep_index(
+        &self,
+        index: &Index,
+        account: impl Fn() -> Option<Arc<Account>>,
+        pause: Duration,
+        turn: &Mutex<()>,
+    ) {
         index.wanted().await;
         tokio::time::sleep(FIRST_PAUSE).await;
         let (mut size, mut refused, mut again) = (PAGE, 0, AGAIN);
         loop {
             let wait = match account() {
                 None => AGAIN,
-                Some(account) => match self.step(index, &account, size).await {
-                    Ok(()) => {
-                        (size, refused, again) = (PAGE, 0, AGAIN);
-                        let is_complete = index.complete_to(pages::fingerprint(&account)).is_some();
-                        let is_idle = is_complete && !index.has_doubts();
-                        if is_idle {
-                            let _ = tokio::time::timeout(SWEEP_EVERY, index.nudged()).await;
+                Some(account) => {
+                    match self.step_in_turn(index, &account, size, pause, turn).await {
+                        Ok(()) => {
+                            (size, refused, again) = (PAGE, 0, AGAIN);
+                            let is_complete =
+                                index.complete_to(pages::fingerprint(&account)).is_some();
+                            let is_idle = is_complete && !index.has_doubts();
+                            if is_idle {
+                                let _ = tokio::time::timeout(SWEEP_EVERY, index.nudged()).await;
+                            }
+                            Duration::ZERO
                         }
-                        pause
-                    }
-                    Err(Stopped::Upstream(error))
-                        if matches!(error.kind(), ErrorKind::TooLarge(_)) && size > 1 =>
-                    {
-                        size = (size / 4).max(1);
-                        pause
-                    }
-                    Err(stopped) => {
-                        refused += u32::from(matches!(stopped, Stopped::Refused));
-                        // Move may not know the walk's place any more. If it cannot be noted, the file is gone.
-                        if refused == MOST_REFUSED {
-                            refused = 0;
-                            let _ = index.begin_again().await;
+                        Err(Stopped::Upstream(error))
+                            if matches!(error.kind(), ErrorKind::TooLarge(_)) && size > 1 =>
+                        {
+                            size = (size / 4).max(1);
+                            Duration::ZERO
                         }
-                        let cause = telemetry::causes(&stopped);
-                        let file = index.path().display();
-                        tracing::warn!(cause, %file, "the index of jobs cannot be filled; will try again");
-                        let wait = again;
-                        again = AGAIN_AT_LAST.min(2 * again);
-                        wait
+                        Err(stopped) => {
+                            refused += u32::from(matches!(stopped, Stopped::Refused));
+                            // Move may not know the walk's place any more. If it cannot be noted, the file is gone.
+                            if refused == MOST_REFUSED {
+                                refused = 0;
+                                let _ = index.begin_again().await;
+                            }
+                            let cause = telemetry::causes(&stopped);
+                            let file = index.path().display();
+                            let kind = index.kind().name();
+                            tracing::warn!(kind, cause, %file, "the index cannot be filled; will try again");
+                            let wait = again;
+                            again = AGAIN_AT_LAST.min(2 * again);
+                            wait
+                        }
                     }
-                },
+                }
             };
             tokio::time::sleep(wait).await;
         }
+    }
+
+    async fn step_in_turn(
+        &self,
+        index: &Index,
+        account: &Account,
+        size: i32,
+        pause: Duration,
+        turn: &Mutex<()>,
+    ) -> Result<(), Stopped> {
+        let _turn = turn.lock().await;
+        let step = self.step(index, account, size).await;
+        tokio::time::sleep(pause).await;
+        step
     }
 
     /// Reads one page, or prepares for that.
@@ -148,16 +183,17 @@ impl Jobs {
     ) -> Result<(), Stopped> {
         let fingerprint = pages::fingerprint(account);
         let progress = index.progress();
-        listings::index_call(if is_sweep { "sweep" } else { "backfill" });
+        let kind = index.kind();
+        listings::index_call(kind.name(), if is_sweep { "sweep" } else { "backfill" });
         let after = progress.next.as_deref();
         let oldest_first = Some(SortDirection::Asc);
         let listing = Listing { first: size, after, sort_direction: oldest_first, take: None };
-        let call = Call::list(lister(), &listing, needs::of_index());
+        let call = Call::list(kind.lister().unwrap_or_default(), &listing, needs::of_index(kind));
         let began = self.clock.now();
         let Reply { value, errors, .. } =
             self.ask_in_background::<EntityPage>(account, &call).await?;
         let page = value.ok_or(Stopped::Refused)?;
-        let rows = rows::of_page(&page, &errors, began).ok_or(Stopped::Unreadable)?;
+        let rows = rows::of_page(kind, &page, &errors, began).ok_or(Stopped::Unreadable)?;
         let next = match page.after() {
             After::Cursor(next) => Some(next.into_owned()),
             After::Last => None,
@@ -172,8 +208,8 @@ impl Jobs {
         let step = WalkStep { from: progress.next, next, read_to };
         let absent = index.fill(fingerprint, rows, step, self.clock.now()).await?;
         if is_last && !is_sweep {
-            let jobs = index.count().await?;
-            tracing::info!(jobs, "the index of jobs is complete");
+            let rows = index.count().await?;
+            tracing::info!(kind = kind.name(), rows, "the index is complete");
         }
         for job in absent {
             index.doubt(&job);
@@ -197,7 +233,7 @@ impl Jobs {
                 Err(error) => return Err(error.into()),
             }
         }
-        let touched = self.versions.touched().take().into_iter().collect();
+        let touched = self.versions.touched().take(index.kind()).into_iter().collect();
         for job in index.not_filed(touched).await? {
             index.doubt(job.as_str());
         }
@@ -226,7 +262,7 @@ impl Jobs {
         account: &Account,
         fingerprint: AccountFingerprint,
     ) -> Result<(), Stopped> {
-        listings::index_call("account");
+        listings::index_call(index.kind().name(), "account");
         let call = Call::client_id();
         let reply = self.ask_in_background::<Entity>(account, &call).await?;
         let client = reply.value.ok_or(Stopped::Unreadable)?;
@@ -243,11 +279,12 @@ impl Jobs {
     async fn look_again(&self, index: &Index, account: &Account, job: &str) -> Result<(), Stopped> {
         let fingerprint = pages::fingerprint(account);
         let gone = vec![job.to_owned()];
-        let Ok(id) = EntityId::parse(EntityKind::Job, job) else {
+        let kind = index.kind();
+        let Ok(id) = EntityId::parse(kind, job) else {
             return Ok(index.correct(fingerprint, gone, Vec::new()).await?);
         };
-        listings::index_call("doubt");
-        let document = EntityDocument::new(EntityKind::Job, &needs::of_row());
+        listings::index_call(kind.name(), "doubt");
+        let document = EntityDocument::new(kind, &needs::of_row(kind));
         let call = Call::get(&id, &document);
         let began = self.clock.now();
         let Reply { value, errors, .. } = self.ask_in_background::<Entity>(account, &call).await?;
@@ -261,7 +298,7 @@ impl Jobs {
         if !errors.is_empty() {
             return Ok(());
         }
-        let row = rows::of_job(&job, &errors, Place::Root, began);
+        let row = rows::of_one(kind, &job, &errors, Place::Root, began);
         let row = row.filter(|row| row.place.id == *id.as_str());
         let mut row = row.ok_or(Stopped::Unreadable)?;
         if row.owner == Filed::Unknown {

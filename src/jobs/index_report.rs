@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Jobs, pages};
-use crate::model::Account;
+use super::{Jobs, KINDS, pages};
+use crate::model::{Account, EntityKind};
 use crate::telemetry::listings;
 
 /// The state of an index.
@@ -30,10 +30,14 @@ pub struct IndexReport {
 }
 
 impl Jobs {
-    /// Returns the state of the index, if there is one. `account` is the one that tenants share.
-    pub async fn index_report(&self, account: Option<Arc<Account>>) -> Option<IndexReport> {
-        let index = self.index.as_ref()?;
-        let complete = account.and_then(|own| index.complete_to(pages::fingerprint(&own)));
+    /// Returns the state of the index of a kind, if there is one. `account` is the one that tenants share.
+    pub async fn index_report(
+        &self,
+        kind: EntityKind,
+        account: Option<&Account>,
+    ) -> Option<IndexReport> {
+        let index = self.indexes.of(kind)?;
+        let complete = account.and_then(|own| index.complete_to(pages::fingerprint(own)));
         let read_to = index.progress().read_to;
         Some(IndexReport {
             file: index.path().to_owned(),
@@ -46,14 +50,19 @@ impl Jobs {
         })
     }
 
-    /// Shows how much is in the index, in the metrics.
-    pub async fn show_index(&self, account: Option<Arc<Account>>) {
-        let Some(report) = self.index_report(account).await else { return };
-        let read_to = report.read_to.map_or(0, Timestamp::as_microsecond);
-        listings::index_state(report.jobs, report.is_complete, read_to);
-        if let Some(at) = report.joined_at {
-            let lag = Duration::try_from(self.clock.now() - at).unwrap_or_default();
-            listings::index_lag(lag);
+    /// Shows how much is in the indexes, in the metrics: of jobs always, of others once somebody wants them.
+    pub async fn show_indexes(&self, account: Option<Arc<Account>>) {
+        for kind in KINDS {
+            let Some(report) = self.index_report(kind, account.as_deref()).await else { continue };
+            if !report.is_wanted && kind != EntityKind::Job {
+                continue;
+            }
+            let read_to = report.read_to.map_or(0, Timestamp::as_microsecond);
+            listings::index_state(kind.name(), report.jobs, report.is_complete, read_to);
+            if let Some(at) = report.joined_at {
+                let lag = Duration::try_from(self.clock.now() - at).unwrap_or_default();
+                listings::index_lag(kind.name(), lag);
+            }
         }
     }
 }

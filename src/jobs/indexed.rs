@@ -19,7 +19,6 @@ use super::{Answer, Error, NotIndexed, Owned, pages};
 use crate::index::{
     AccountFingerprint, Filed, Found, FoundPlace, Index, IndexLost, JobPlace, PlaceQuery,
 };
-use crate::model::EntityKind;
 use crate::types::SortDirection;
 use crate::upstream::{ErrorKind, FieldError, PathSegment};
 
@@ -101,11 +100,8 @@ impl ListCall<'_> {
         first: i32,
         behind: Option<&JobPlace>,
     ) -> Result<Option<Answer<Page>>, Error> {
-        if self.kind != EntityKind::Job {
-            return Ok(None);
-        }
         let account = pages::fingerprint(&self.request.caller.tenant.account);
-        let Some(index) = &self.jobs.index else { return Ok(None) };
+        let Some(index) = self.jobs.indexes.of(self.kind) else { return Ok(None) };
         if index.complete_to(account).is_none() {
             if index.is_open() && !index.is_of(account) {
                 index.nudge();
@@ -216,7 +212,7 @@ impl ListCall<'_> {
         let tenant = &self.request.caller.tenant;
         // What could not be read when it was indexed may be anybody's: it is looked at.
         let mut owners = vec![Filed::Of(tenant.id.clone()), Filed::Unknown];
-        if may_read_unclaimed(tenant, EntityKind::Job) {
+        if may_read_unclaimed(tenant, self.kind) {
             owners.push(Filed::Nobody);
         }
         let take = self.arguments.take.as_ref().map(|take| take.as_str().to_owned());
@@ -250,7 +246,7 @@ impl ListCall<'_> {
 
     /// Says that the index cannot answer, and sees to it that it can later.
     pub(super) fn not_indexed(&self) -> Error {
-        Error::NotIndexed(match &self.jobs.index {
+        Error::NotIndexed(match self.jobs.indexes.of(self.kind) {
             None => NotIndexed::Disabled,
             Some(index) => {
                 index.want();

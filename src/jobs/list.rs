@@ -108,7 +108,7 @@ impl Jobs {
         let Some(lister) = kind.lister() else { return Err(Error::NotFound(kind.name())) };
         // A filter reads more than its caller.
         let needed = if filter.is_some() {
-            let both = Selection::clone(&wanted.needed.selection).union(&self.row_selection);
+            let both = Selection::clone(&wanted.needed.selection).union(&needs::of_row(kind));
             Cow::Owned(Needed::new(kind, both))
         } else {
             Cow::Borrowed(&wanted.needed)
@@ -262,7 +262,7 @@ impl ListCall<'_> {
             }
         };
         // One call is what the index costs too.
-        if let Some(index) = self.jobs.index.as_ref().filter(|_| calls > 1) {
+        if let Some(index) = self.jobs.indexes.of(self.kind).filter(|_| calls > 1) {
             index.want();
         }
         // A cursor would tell that there are jobs on the take, though none of them the tenant's.
@@ -279,13 +279,13 @@ impl ListCall<'_> {
     async fn compare_with_index(&self, items: &[Owned]) {
         let tenant = &self.request.caller.tenant;
         let account = pages::fingerprint(&tenant.account);
-        let index = self.jobs.index.as_ref().filter(|_| self.kind == EntityKind::Job);
+        let index = self.jobs.indexes.of(self.kind);
         let Some(index) = index.filter(|index| index.complete_to(account).is_some()) else {
             return;
         };
         let own = items.iter().filter(|item| item.claim() == Claim::Own);
         let own = own.filter_map(|item| {
-            let id = EntityId::parse(EntityKind::Job, &item.entity().id()?).ok()?;
+            let id = EntityId::parse(self.kind, &item.entity().id()?).ok()?;
             Some((id, Some(tenant.id.clone())))
         });
         // If the index is lost, it is filled anew.

@@ -13,7 +13,7 @@ use super::ownership::{Held, Place};
 use super::{Error, Owned, Seat};
 use crate::cache::{Key, Phase};
 use crate::index::FoundPlace;
-use crate::model::{CacheStatus, EntityId, EntityKind, RequestContext};
+use crate::model::{CacheStatus, EntityId, RequestContext};
 use crate::upstream::{Entity, FieldError};
 
 /// A job that was looked at.
@@ -54,7 +54,7 @@ impl ListCall<'_> {
     }
 
     async fn look(&self, found: &FoundPlace, needed: &Needed, seat: Seat) -> Looked {
-        let Ok(id) = EntityId::parse(EntityKind::Job, &found.place.id) else {
+        let Ok(id) = EntityId::parse(self.kind, &found.place.id) else {
             return Looked::NotTheirs;
         };
         let request = self.request;
@@ -117,15 +117,16 @@ impl ListCall<'_> {
     fn as_stored(&self, found: &FoundPlace, needed: &Needed, now: Timestamp) -> Option<Owned> {
         let (known, tenant) = (found.known.as_ref()?, &self.request.caller.tenant);
         let seen = Timestamp::from_microsecond(known.seen).ok()?;
-        let is_trusted = self.jobs.index.as_ref().is_some_and(|index| index.trusts(known.seen));
-        let covers = self.jobs.row_selection.covers(&needed.selection);
+        let (indexes, kind) = (&self.jobs.indexes, self.kind);
+        let is_trusted = indexes.of(kind).is_some_and(|index| index.trusts(known.seen));
+        let covers = indexes.fields(kind).is_some_and(|own| own.covers(&needed.selection));
         if self.request.fresh || found.is_unknown || !is_trusted || !covers {
             return None;
         }
         let (held, entity) = (Held::ByNobody, Entity::parse(&known.text)?);
-        let own = Owned::verify(tenant, EntityKind::Job, held, entity, &[], Place::Root).ok()?;
+        let own = Owned::verify(tenant, kind, held, entity, &[], Place::Root).ok()?;
         let own = CachedEntity::Owned(Arc::new(own));
-        let phase = fetch::lifetime(&tenant.cache, EntityKind::Job, &own, seen).phase(now);
+        let phase = fetch::lifetime(&tenant.cache, kind, &own, seen).phase(now);
         match own {
             CachedEntity::Owned(own) if phase == Phase::Fresh => Arc::into_inner(own),
             CachedEntity::Owned(_) | CachedEntity::NotFound => None,

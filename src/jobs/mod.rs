@@ -31,6 +31,7 @@ pub mod fuzz;
 mod get;
 mod index_report;
 mod indexed;
+mod indexes;
 mod list;
 mod look;
 mod looked;
@@ -64,6 +65,7 @@ pub use cursor::CursorKey;
 pub use error::{Error, NotIndexed};
 pub use filter::JobFilter;
 pub use index_report::IndexReport;
+pub use indexes::{Indexes, KINDS};
 pub use list::{ListArguments, Page};
 pub use needs::Wanted;
 pub use news::Whose;
@@ -76,10 +78,7 @@ pub use update::Update;
 
 use crate::audit::Journal;
 use crate::cache::{CacheSize, EntityCache, InFlight, Key, SharedTier, Versions};
-use crate::index::Index;
-use crate::model::{
-    AccountId, Clock, EntityId, EntityKind, RequestContext, Selection, TenantId, Trail,
-};
+use crate::model::{AccountId, Clock, EntityId, RequestContext, TenantId, Trail};
 use crate::upstream::{self, FieldError, Upstream};
 
 /// The operations on jobs, and what they need besides their caller and arguments.
@@ -95,9 +94,7 @@ pub struct Jobs {
     versions: Arc<Versions>,
     pages: Arc<Pages>,
     shared: Option<Arc<SharedTier>>,
-    index: Option<Index>,
-    /// The fields of a job that the index has.
-    row_selection: Arc<Selection>,
+    indexes: Indexes,
     journal: Journal,
     /// Entities that were seen to be their tenant's. None changes its owner.
     proven: Cache<Proof, ()>,
@@ -144,8 +141,7 @@ impl Jobs {
             versions,
             pages: Arc::default(),
             shared: None,
-            index: None,
-            row_selection: Arc::new(needs::of_row()),
+            indexes: Indexes::default(),
             journal: Journal::none(),
             writers: Arc::default(),
             proven: Cache::new(PROVEN),
@@ -159,25 +155,28 @@ impl Jobs {
         Self { shared: Some(shared), ..self }
     }
 
-    /// Answers listings from an index where that is complete.
+    /// Answers listings from indexes where they are complete.
     #[must_use]
-    pub fn indexed_by(self, index: Index) -> Self {
-        let (told, clock) = (index.clone(), self.clock);
+    pub fn indexed_by(self, indexes: Indexes) -> Self {
+        let (told, clock) = (indexes.clone(), self.clock);
+        let distrust = move || {
+            let now = clock.now().as_microsecond();
+            told.iter().for_each(|index| index.distrust(now));
+        };
         if self.shared.is_some() {
             // Other replicas may have written before this one could hear of it.
-            index.distrust(clock.now().as_microsecond());
+            distrust();
         }
-        self.versions.on_news(move |key| {
-            let now = clock.now().as_microsecond();
-            match key {
-                None => told.distrust(now),
-                Some(key) if key.id.kind() == EntityKind::Job => {
-                    told.written(key.id.as_str(), now);
+        let told = indexes.clone();
+        self.versions.on_news(move |key| match key {
+            None => distrust(),
+            Some(key) => {
+                if let Some(index) = told.of(key.id.kind()) {
+                    index.written(key.id.as_str(), clock.now().as_microsecond());
                 }
-                Some(_) => {}
             }
         });
-        Self { index: Some(index), ..self }
+        Self { indexes, ..self }
     }
 
     /// Records every mutation before it is sent.

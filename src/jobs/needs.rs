@@ -43,7 +43,7 @@ impl Wanted {
         let mut needed = of_entity(kind, &selection);
         let page = of_page(&of_kind(kind, &needed)).to_string().into();
         let mut written = needed.clone();
-        if kind == EntityKind::Job {
+        if kind.lister().is_some() {
             // The place of a new one in the index.
             written.field("created");
         }
@@ -118,19 +118,24 @@ pub fn of_marks(kind: EntityKind) -> Selection {
     of_page(&of_kind(kind, &Selection::of_leaves(["id", "metadata", "created"])))
 }
 
-/// Gives the fields to ask of a page of jobs to index them.
+/// Gives the fields to ask of a page of a kind to index it.
 #[must_use]
-pub fn of_index() -> Selection {
-    of_page(&of_row())
+pub fn of_index(kind: EntityKind) -> Selection {
+    of_page(&of_kind(kind, &of_row(kind)))
 }
 
-/// Gives the fields to ask of a job to index it.
+/// Gives the fields to ask of one of a kind to index it.
 #[must_use]
-pub fn of_row() -> Selection {
-    let mut job = Selection::of_leaves(["id", "created", "metadata", "name", "state"]);
-    job.field("progress").merge(&Selection::of_leaves(["percentageComplete", "state"]));
-    job.field("take").field("id");
-    job
+pub fn of_row(kind: EntityKind) -> Selection {
+    let mut row = Selection::of_leaves(["id", "created", "metadata", "name"]);
+    if matches!(kind, EntityKind::Job | EntityKind::Volume) {
+        row.field("state");
+        row.field("progress").merge(&Selection::of_leaves(["percentageComplete", "state"]));
+    }
+    if kind == EntityKind::Job {
+        row.field("take").field("id");
+    }
+    row
 }
 
 /// Gives the fields to ask of a page, in Move's words, to read its items and where they are in the index.

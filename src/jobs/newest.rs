@@ -1,10 +1,10 @@
-//! The newest jobs of an account, joined to those that the index has.
+//! The newest jobs of an account (or takes, or volumes), joined to those that the index has.
 
 use jiff::Timestamp;
 
 use super::{Jobs, needs, rows};
 use crate::index::{AccountFingerprint, Extended, Index, IndexLost, NewestPage};
-use crate::model::{Account, RequestContext, RootField, Trail};
+use crate::model::{Account, RequestContext, Trail};
 use crate::telemetry::listings;
 use crate::types::SortDirection;
 use crate::upstream::{After, Call, EntityPage, Error, Listing, Reply};
@@ -41,11 +41,6 @@ pub(super) enum Reader<'a> {
     Keeper(&'a Account),
 }
 
-/// The name of the query that lists jobs.
-pub(super) const fn lister() -> &'static str {
-    RootField::ListJobs.name()
-}
-
 impl Jobs {
     /// Takes the newest jobs of the account into the index, unless it has just these already.
     pub(super) async fn join_newest(
@@ -64,8 +59,10 @@ impl Jobs {
                 sort_direction: Some(SortDirection::Desc),
                 take: None,
             };
-            let call = Call::list(lister(), &listing, needs::of_index());
-            let (began, number, reply) = self.newest_page(reader, &call).await?;
+            let kind = index.kind();
+            let lister = kind.lister().unwrap_or_default();
+            let call = Call::list(lister, &listing, needs::of_index(kind));
+            let (began, number, reply) = self.newest_page(index, reader, &call).await?;
             // What several pages are joined by is not one of them.
             let number = number.filter(|_| round == 0);
             if number.is_some_and(|page| index.has_joined(account, page)) {
@@ -78,7 +75,7 @@ impl Jobs {
                 After::Last => None,
                 After::Lost => return Err(NotJoined::Unreadable),
             };
-            newest.extend(rows::of_page(&page, &errors, began).ok_or(NotJoined::Unreadable)?);
+            newest.extend(rows::of_page(kind, &page, &errors, began).ok_or(NotJoined::Unreadable)?);
             let oldest = newest.iter().map(|row| row.place.created).min();
             let oldest = if next.is_none() { None } else { Some(oldest.unwrap_or(i64::MAX)) };
             let page = NewestPage { rows: newest.clone(), oldest, number };
@@ -94,6 +91,7 @@ impl Jobs {
     /// Reads a page. Gives also the moment at which it began to be asked for, and its number, if several may read it.
     async fn newest_page(
         &self,
+        index: &Index,
         reader: Reader<'_>,
         call: &Call,
     ) -> Result<(Timestamp, Option<u64>, Reply<EntityPage>), Error> {
@@ -103,7 +101,7 @@ impl Jobs {
                 Ok((began.at, Some(began.number), reply))
             }
             Reader::Keeper(account) => {
-                listings::index_call("newest");
+                listings::index_call(index.kind().name(), "newest");
                 let began = self.clock.now();
                 Ok((began, None, self.ask_in_background(account, call).await?))
             }

@@ -1,8 +1,6 @@
 //! Mutations that change something: jobs, takes and files.
 
-use crate::model::{
-    Before, CredentialId, EntityId, EntityKind, RequestContext, RootField, Tenant, Trail,
-};
+use crate::model::{Before, CredentialId, EntityId, RequestContext, RootField, Tenant, Trail};
 use crate::upstream::{self, Call, EntityDocument, Reply};
 
 use super::create::note_metadata;
@@ -120,7 +118,7 @@ impl Jobs {
         let metadata = stored(tenant, &caller.credential, envelope.as_ref(), value, write);
         let (metadata, name) = (metadata.as_deref(), update.name.as_deref());
         let call = Call::update(update.field, id, metadata, name, &wanted.written);
-        if let Some(index) = self.index.as_ref().filter(|_| id.kind() == EntityKind::Job) {
+        if let Some(index) = self.indexes.of(id.kind()) {
             index.writing(id.as_str(), self.clock.now().as_microsecond()).await;
         }
         let reply = self.send(request, trail, &call).await;

@@ -223,17 +223,17 @@ instruments! {
         "Listings in the shared account, by how they were answered: from the `index` of jobs, or by the `sift` of all pages.";
     listing_calls: Counter<u64> = "jobs_gateway_listing_calls_total" ["way"]
         "Calls to Move that those listings took.";
-    index_jobs: Gauge<f64> = "jobs_gateway_index_jobs" []
-        "Jobs in the index.";
-    index_complete: Gauge<f64> = "jobs_gateway_index_complete" []
+    index_jobs: Gauge<f64> = "jobs_gateway_index_jobs" ["kind"]
+        "Jobs in the index, or takes or volumes in theirs (`kind`: `job`, `take`, `volume`).";
+    index_complete: Gauge<f64> = "jobs_gateway_index_complete" ["kind"]
         "1 if listings are answered from the index; 0 while it is filled, or cannot be had.";
-    index_read_to: Gauge<f64> = "jobs_gateway_index_read_to_timestamp_seconds" []
+    index_read_to: Gauge<f64> = "jobs_gateway_index_read_to_timestamp_seconds" ["kind"]
         "Creation of the last job that the walk through the account has read, in seconds since 1970; 0 at its beginning.";
-    index_lag: Gauge<f64> = "jobs_gateway_index_lag_seconds" []
+    index_lag: Gauge<f64> = "jobs_gateway_index_lag_seconds" ["kind"]
         "Time since it was seen last that no newer job is missing in the index, while it is complete.";
-    index_calls: Counter<u64> = "jobs_gateway_index_calls_total" ["cause"]
+    index_calls: Counter<u64> = "jobs_gateway_index_calls_total" ["cause", "kind"]
         "Calls to Move that keep the index: `backfill` until it is complete, `sweep` and `newest` afterwards, `account` to see whose the jobs are, `doubt` about a job that was not where the index has it.";
-    index_dropped: Counter<u64> = "jobs_gateway_index_dropped_total" ["reason"]
+    index_dropped: Counter<u64> = "jobs_gateway_index_dropped_total" ["kind", "reason"]
         "Times that the index was thrown away to be filled anew: its `file` was in trouble, another `account` is behind the key, or more `writes` were made before it was open than it could take note of.";
     unknown_owners: Counter<u64> = "jobs_gateway_unknown_owners_total" ["operation"]
         "Jobs in answers of Move whose metadata does not tell whose they are; nobody is shown them.";

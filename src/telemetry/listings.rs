@@ -39,33 +39,35 @@ pub fn listing(is_from_index: bool, calls: u32) {
     }
 }
 
-/// A call to Move keeps the index.
-pub fn index_call(cause: &'static str) {
+/// A call to Move keeps the index of a kind.
+pub fn index_call(kind: &'static str, cause: &'static str) {
     if let Some(metrics) = metrics() {
-        metrics.index_calls.add(1, &[KeyValue::new("cause", cause)]);
+        metrics.index_calls.add(1, &[KeyValue::new("kind", kind), KeyValue::new("cause", cause)]);
     }
 }
 
-/// The index was thrown away.
-pub fn index_dropped(reason: &'static str) {
+/// The index of a kind was thrown away.
+pub fn index_dropped(kind: &'static str, reason: &'static str) {
     if let Some(metrics) = metrics() {
-        metrics.index_dropped.add(1, &[KeyValue::new("reason", reason)]);
+        let labels = [KeyValue::new("kind", kind), KeyValue::new("reason", reason)];
+        metrics.index_dropped.add(1, &labels);
     }
 }
 
-/// Shows for how long the newest jobs of the account have not been joined to the index.
-pub fn index_lag(lag: Duration) {
+/// Shows for how long the newest of a kind have not been joined to their index.
+pub fn index_lag(kind: &'static str, lag: Duration) {
     if let Some(metrics) = metrics() {
-        metrics.index_lag.record(lag.as_secs_f64(), &[]);
+        metrics.index_lag.record(lag.as_secs_f64(), &[KeyValue::new("kind", kind)]);
     }
 }
 
-/// Shows how much is in the index, and how far its walk is (in microseconds since 1970).
-pub fn index_state(jobs: u64, is_complete: bool, read_to: i64) {
+/// Shows how much is in the index of a kind, and how far its walk is (in microseconds since 1970).
+pub fn index_state(kind: &'static str, rows: u64, is_complete: bool, read_to: i64) {
     #[expect(clippy::cast_precision_loss, reason = "figures to look at")]
     if let Some(metrics) = metrics() {
-        metrics.index_jobs.record(jobs as f64, &[]);
-        metrics.index_complete.record(f64::from(u8::from(is_complete)), &[]);
-        metrics.index_read_to.record(read_to as f64 / 1e6, &[]);
+        let kind = [KeyValue::new("kind", kind)];
+        metrics.index_jobs.record(rows as f64, &kind);
+        metrics.index_complete.record(f64::from(u8::from(is_complete)), &kind);
+        metrics.index_read_to.record(read_to as f64 / 1e6, &kind);
     }
 }

@@ -8,6 +8,7 @@ use rustix::fs::{Access, access};
 
 use crate::app;
 use crate::config::{Config, StoreFile};
+use crate::model::EntityKind;
 use crate::settings::Diagnostic;
 
 /// Warns of each file that cannot be written: it may be another machine that will serve.
@@ -22,7 +23,7 @@ pub fn warnings(config: &Config) -> Vec<Diagnostic> {
         ("`audit.sinks`", audit),
         ("`idempotency.file`", keys),
         ("`webhooks`, the events that wait", app::events_file(config)),
-        ("`index.file`", app::index_file(config)),
+        ("`index.file`", app::index_file(config, EntityKind::Job)),
         ("`reload.last_good`", config.reload.last_good.clone()),
     ];
     let warnings = written.into_iter().filter_map(|(key, file)| {

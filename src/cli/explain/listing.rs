@@ -2,7 +2,7 @@
 
 use crate::app::index_file;
 use crate::index::Glimpse;
-use crate::model::{Caller, RootField};
+use crate::model::{Caller, EntityKind, RootField};
 use crate::operation::Operation;
 use crate::reload::Loaded;
 
@@ -22,18 +22,18 @@ pub fn way(caller: &Caller, loaded: &Loaded, operation: &Operation) -> String {
         return "lists Move's own pages: the account is the tenant's alone, and has no index"
             .to_owned();
     }
-    let is_of_jobs = operation
-        .root_fields()
-        .all(|(_, field)| field != RootField::ListTakes && field != RootField::ListVolumes);
-    let Some(file) = index_file(&loaded.config).filter(|_| is_of_jobs) else {
+    let mut listings =
+        operation.root_fields().map(|(_, field)| field).filter(|field| field.is_listing());
+    let kind = listings.next().map_or(EntityKind::Job, RootField::entity);
+    let Some(file) = index_file(&loaded.config, kind) else {
         return "lists by reading the pages of all tenants: there is no index".to_owned();
     };
     match Glimpse::of(&file) {
         Glimpse::Complete { jobs, to } => {
-            format!("lists by the index, which is complete: {jobs} jobs, the newest of {to}")
+            format!("lists by the index, which is complete: {jobs} {kind}s, the newest of {to}")
         }
         Glimpse::Filling { jobs } => format!(
-            "lists by reading the pages of all tenants, until the index is complete: it has {jobs} jobs"
+            "lists by reading the pages of all tenants, until the index is complete: it has {jobs} {kind}s"
         ),
         Glimpse::NoFile => {
             "lists by reading the pages of all tenants, until the index is complete: it has not begun".to_owned()

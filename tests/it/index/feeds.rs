@@ -135,7 +135,7 @@ async fn an_account_whose_jobs_are_other_ones_of_a_sudden_is_sifted_and_indexed_
         let whole = page(&world, "acme", &json!({"first": 50, "order": order})).await;
         assert_eq!(ids(&whole), own);
     }
-    let dropped = "jobs_gateway_index_dropped_total{reason=\"account\"";
+    let dropped = "jobs_gateway_index_dropped_total{kind=\"job\",reason=\"account\"";
     assert_eq!(world.metric(dropped).await, Some(1.0));
 }
 

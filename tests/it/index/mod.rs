@@ -2,6 +2,7 @@
 
 mod feeds;
 mod figures;
+mod kinds;
 mod model;
 mod process;
 
@@ -175,7 +176,7 @@ async fn a_file_that_is_damaged_or_anothers_is_no_index_and_listings_are_right_a
     let one = Setup::new().config(config.clone()).start().await;
     let own = fill(&one.sandbox);
     until_indexed(&one, "acme").await;
-    let dropped = "jobs_gateway_index_dropped_total{reason=\"file\"";
+    let dropped = "jobs_gateway_index_dropped_total{kind=\"job\",reason=\"file\"";
     assert_eq!(one.metric(dropped).await, Some(1.0));
     let two = Setup::new().config(config).over(one.sandbox.clone()).await;
     for _ in 0..3 {
@@ -212,7 +213,7 @@ async fn jobs_of_another_account_behind_the_key_are_forgotten() {
     assert_eq!(ids(&page(&world, "acme", &json!({"first": 50})).await), own, "at once");
     until_indexed(&world, "acme").await;
     assert_eq!(ids(&page(&world, "acme", &json!({"first": 50})).await), own);
-    let dropped = "jobs_gateway_index_dropped_total{reason=\"account\"";
+    let dropped = "jobs_gateway_index_dropped_total{kind=\"job\",reason=\"account\"";
     assert_eq!(world.metric(dropped).await, Some(1.0));
 }
 

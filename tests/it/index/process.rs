@@ -150,7 +150,7 @@ async fn an_index_on_a_full_disk_is_thrown_away_and_listings_are_whole_all_the_s
     // Whoever writes beyond the first bytes of a file gets an error, as on a full disk.
     let limited = Command::new("prlimit").args(["--pid", &pid, "--fsize=4096:unlimited"]).status();
     assert!(limited.unwrap().success());
-    let dropped = "jobs_gateway_index_dropped_total{reason=\"file\"";
+    let dropped = "jobs_gateway_index_dropped_total{kind=\"job\",reason=\"file\"";
     while metric(&http, &process, dropped).await.is_none() {
         assert!(Instant::now() < give_up, "nothing was written");
         let new = super::add(&sandbox, "acme", 0);
