@@ -1,12 +1,15 @@
 //! A database of redb in a file that is this process's alone.
 
-use std::fs::{DirBuilder, OpenOptions, Permissions};
-use std::io;
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use redb::{Database, DatabaseError};
+
+/// The first bytes of a database in a file: redb's "magic number", which is written last when the file is made.
+const MAGIC: [u8; 9] = *b"redb\x1A\x0A\xA9\x0D\x0A";
 
 /// Why a file cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +17,9 @@ pub enum OpenError {
     /// Another process has it.
     #[error("another gateway has it open: each needs a file of its own")]
     Taken,
+    /// It holds something else.
+    #[error("it holds something else, and is left as it is: name another file, or remove this one")]
+    Foreign,
     /// It or its folder cannot be made or read.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -64,6 +70,9 @@ impl RedbFile {
     /// # Errors
     /// If another process has it, or it is no database.
     pub fn open(&self) -> Result<(), OpenError> {
+        if is_foreign(&self.path)? {
+            return Err(OpenError::Foreign);
+        }
         if let Some(folder) = self.path.parent() {
             DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
@@ -136,6 +145,21 @@ impl RedbFile {
     }
 }
 
+/// Returns true if a file is there that never was a database.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn is_foreign(path: &Path) -> io::Result<bool> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        file => file?,
+    };
+    let mut head = Vec::new();
+    file.take(MAGIC.len() as u64).read_to_end(&mut head)?;
+    // One that was being made when its process died begins with zeros.
+    Ok(!MAGIC.starts_with(&head) && head.iter().any(|byte| *byte != 0))
+}
+
 #[cfg(test)]
 mod tests {
     use redb::TableDefinition;
@@ -164,5 +188,21 @@ mod tests {
         file.run(write).expect("opened again");
         file.remove().expect("removed");
         assert!(!path.exists() && file.with(write).is_none());
+    }
+
+    #[test]
+    fn a_file_that_holds_something_else_is_left_as_it_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("gateway.yaml");
+        std::fs::write(&path, "policies: ./policies\n").expect("written");
+        let mode = || std::fs::metadata(&path).expect("it is there").permissions().mode();
+        let before = mode();
+        assert!(matches!(RedbFile::new(path.clone()).open(), Err(OpenError::Foreign)));
+        assert_eq!(std::fs::read_to_string(&path).expect("text"), "policies: ./policies\n");
+        assert_eq!(mode(), before);
+        for head in [&b""[..], &[0; 4096], &MAGIC[..3]] {
+            std::fs::write(&path, head).expect("written");
+            assert!(!is_foreign(&path).expect("read"), "one that was being made");
+        }
     }
 }

@@ -432,7 +432,9 @@ impl Inner {
     fn open(&self) -> Result<(), OpenError> {
         let progress = match self.read() {
             Ok(Some(progress)) => progress,
-            Err(error @ (OpenError::Taken | OpenError::Io(_))) => return Err(error),
+            Err(error @ (OpenError::Taken | OpenError::Foreign | OpenError::Io(_))) => {
+                return Err(error);
+            }
             damaged => {
                 if let Err(error) = &damaged {
                     tracing::warn!(%error, "the file of the index cannot be read and is made anew");

@@ -127,6 +127,13 @@ idempotency: { file: ./policies }\n";
             "{told}"
         );
     }
+    let more = "idempotency: { file: ./i.redb }\nindex: { file: ./i.redb }\n";
+    fs::write(&path, format!("{text}{more}")).unwrap();
+    let (_, told, _) = run(&files, &["check"]);
+    assert!(told.contains("i.redb is the file of `idempotency.file`, too"), "{told}");
+    fs::write(&path, format!("{text}index: {{ file: ./gateway.yaml }}\n")).unwrap();
+    let (_, told, _) = run(&files, &["check"]);
+    assert!(told.contains("gateway.yaml holds something else"), "{told}");
 }
 
 #[test]

@@ -9,9 +9,16 @@ use rustix::fs::{Access, access};
 use crate::app;
 use crate::config::{Config, StoreFile};
 use crate::model::EntityKind;
+use crate::redb_file::is_foreign;
 use crate::settings::Diagnostic;
 
-/// Warns of each file that cannot be written: it may be another machine that will serve.
+/// The files that are databases.
+const DATABASES: [&str; 3] = [KEYS, EVENTS, INDEX];
+const KEYS: &str = "`idempotency.file`";
+const EVENTS: &str = "`webhooks`, the events that wait";
+const INDEX: &str = "`index.file`";
+
+/// Warns of each file that cannot be written, or is something else: it may be another machine that will serve.
 pub fn warnings(config: &Config) -> Vec<Diagnostic> {
     let audit = config.audit.as_ref().map(|audit| audit.journal.file.clone());
     let keys = match &config.idempotency.file {
@@ -26,13 +33,22 @@ pub fn warnings(config: &Config) -> Vec<Diagnostic> {
         ("`index.file`", app::index_file(config, EntityKind::Job)),
         ("`reload.last_good`", config.reload.last_good.clone()),
     ];
-    let warnings = written.into_iter().filter_map(|(key, file)| {
-        let file = file?;
-        let problem = problem(&file)?;
-        let told = format!("{key}: {} cannot be written here: {problem}", file.display());
-        Some(Diagnostic::warning(told, None))
+    let written: Vec<_> =
+        written.into_iter().filter_map(|(key, file)| Some((key, file?))).collect();
+    let shared = written.iter().enumerate().filter_map(|(at, (key, file))| {
+        let (other, _) = written[..at].iter().find(|(_, other)| other == file)?;
+        Some(format!("{key}: {} is the file of {other}, too", file.display()))
     });
-    warnings.collect()
+    let not_written = written.iter().filter_map(|(key, file)| {
+        let problem = problem(file)?;
+        Some(format!("{key}: {} cannot be written here: {problem}", file.display()))
+    });
+    let databases = written.iter().filter(|(key, _)| DATABASES.contains(key));
+    let foreign = databases.filter(|(_, file)| is_foreign(file).unwrap_or(false));
+    let foreign =
+        foreign.map(|(key, file)| format!("{key}: {} holds something else", file.display()));
+    let told = shared.chain(not_written).chain(foreign);
+    told.map(|told| Diagnostic::warning(told, None)).collect()
 }
 
 /// Says what keeps a file from being written or made, with the folders before it.

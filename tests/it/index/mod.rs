@@ -170,7 +170,7 @@ async fn a_cursor_of_the_index_goes_on_where_there_is_none_and_errors_stand_at_t
 async fn a_file_that_is_damaged_or_anothers_is_no_index_and_listings_are_right_all_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("index.redb");
-    std::fs::write(&file, vec![7; 10_000]).unwrap();
+    std::fs::write(&file, [b"redb\x1A\x0A\xA9\x0D\x0A".as_slice(), &[7; 10_000]].concat()).unwrap();
     let config = format!("{INDEXED}index: {{ file: {}, calls: 1000/s }}\n", file.display());
     let config = config.replacen("index: { calls: 1000/s }\n", "", 1);
     let one = Setup::new().config(config.clone()).start().await;
