@@ -11,8 +11,9 @@ use super::list::ListCall;
 use super::needs::{self, Needed};
 use super::ownership::{Held, Place};
 use super::{Error, Owned, Seat};
-use crate::cache::{Key, Phase};
-use crate::index::FoundPlace;
+use crate::cache::{Entry, Key, Phase};
+use crate::index::{FoundPlace, KnownJob};
+use crate::json::JsonRef;
 use crate::model::{CacheStatus, EntityId, RequestContext};
 use crate::upstream::{Entity, FieldError};
 
@@ -63,6 +64,7 @@ impl ListCall<'_> {
             if request.fresh { None } else { self.jobs.known(request, &key, &needed.selection) };
         let now = self.jobs.clock.now();
         let known = known.filter(|entry| entry.lifetime.phase(now) == Phase::Fresh);
+        let known = known.filter(|entry| !is_behind(entry, found));
         match known.as_ref().map(|entry| &entry.value) {
             Some(CachedEntity::Owned(job)) => return Looked::own(job, Vec::new()),
             // It may be there since: a page of Move's would have it.
@@ -73,7 +75,7 @@ impl ListCall<'_> {
             return Looked::own(&job, Vec::new());
         }
         match self.ask(request, &key, needed, seat).await {
-            (Looked::NotTheirs, status) if status != CacheStatus::Miss => {
+            (looked, status) if status != CacheStatus::Miss && may_be_behind(&looked, found) => {
                 let seat = self.jobs.together(request);
                 self.ask_anew(&key, needed, seat).await
             }
@@ -132,4 +134,36 @@ impl ListCall<'_> {
             CachedEntity::Owned(_) | CachedEntity::NotFound => None,
         }
     }
+}
+
+/// Returns true if an entry of the cache is older than what the index has of the job, and other than that. An earlier
+/// listing may have told what the index has.
+fn is_behind(entry: &Entry<CachedEntity>, found: &FoundPlace) -> bool {
+    let fetched = entry.lifetime.fetched.as_microsecond();
+    let known = found.known.as_ref().filter(|known| known.seen > fetched);
+    match (&entry.value, known) {
+        (CachedEntity::Owned(job), Some(known)) => differs(job, known),
+        (CachedEntity::Owned(_) | CachedEntity::NotFound, _) => false,
+    }
+}
+
+/// Returns true if what somebody else asked for may be older than what the index has.
+fn may_be_behind(looked: &Looked, found: &FoundPlace) -> bool {
+    match (looked, &found.known) {
+        (Looked::NotTheirs, _) => true,
+        (Looked::Own(own), Some(known)) => differs(&own.job, known),
+        (Looked::Own(_) | Looked::OwnerUnknown | Looked::NoAnswer(_), _) => false,
+    }
+}
+
+/// Returns true if a job is not as the index has it, in what both know.
+fn differs(job: &Owned, known: &KnownJob) -> bool {
+    let Some(row) = Entity::parse(&known.text) else { return true };
+    let (one, other) = (job.json(), row.json().root());
+    let is_other = |one: JsonRef<'_>, other: JsonRef<'_>, name| {
+        one.get(name).zip(other.get(name)).is_some_and(|(one, other)| one.raw() != other.raw())
+    };
+    let progress = one.get("progress").zip(other.get("progress"));
+    ["state", "name", "metadata"].into_iter().any(|name| is_other(one, other, name))
+        || progress.is_some_and(|(one, other)| is_other(one, other, "percentageComplete"))
 }

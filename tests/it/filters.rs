@@ -273,3 +273,29 @@ async fn a_field_that_is_hidden_cannot_be_guessed_by_a_filter() {
     let left = world.ask("initech", &list("{state: \"FINISHED\"}"), json!({})).await;
     assert_eq!(left.code(), "INDEX_UNAVAILABLE");
 }
+
+#[tokio::test]
+async fn a_listing_is_not_behind_what_another_told_whichever_fields_it_asks_for() {
+    let world = remembering("10m").config(INDEXED).start().await;
+    fill(&world.sandbox);
+    until_indexed(&world, "acme").await;
+    let id = add_job(&world, 0, "walk", "{}");
+    let mut job = world.sandbox.job(&id).unwrap();
+    job.pinned = Some(State::Running);
+    world.sandbox.add_job(job.clone());
+    // It is remembered with these fields.
+    let query = format!("{{ getJob(jobId: \"{id}\") {{ state outputs {{ key }} }} }}");
+    assert_eq!(world.ask("acme", &query, json!({})).await.data("/getJob/state"), "RUNNING");
+    job.pinned = Some(State::Finished);
+    world.sandbox.add_job(job);
+    world.pass(Duration::from_secs(3)).await;
+    let state = async |fields: &str| {
+        let query = format!("{{ listJobs(first: 5) {{ items {{ id {fields} }} }} }}");
+        let page = world.ask("acme", &query, json!({})).await.data("/listJobs");
+        let items = page["items"].as_array().unwrap().clone();
+        items.into_iter().find(|item| item["id"] == id.as_str()).unwrap()["state"].clone()
+    };
+    for fields in ["state", "state outputs { key }", "state", "state name created"] {
+        assert_eq!(state(fields).await, "FINISHED", "{fields}");
+    }
+}
