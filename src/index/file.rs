@@ -19,8 +19,8 @@ use crate::telemetry::listings;
 /// The memory for pages of the file, in bytes.
 const CACHE: usize = 16 << 20;
 
-/// The distance below the newest known job down to which the newest page has to reach: Move may show a job some
-/// moments after a later one. In microseconds.
+/// The distance below the newest known job down to which the newest page has to reach if a job came late: Move may show
+/// a job some moments after a later one. In microseconds.
 const OVERLAP: i64 = 60_000_000;
 
 /// The age at which a job that a page does not hold is no latecomer, in microseconds.
@@ -278,11 +278,15 @@ impl Index {
         self.run(move |inner, database| {
             let newest = rows.iter().map(|row| row.place.created).max();
             let _writing = lock(inner.writing.lock());
-            let Compared { news, known } = tables::compare(database, inner.judged(rows))?;
+            let compared = tables::compare(database, inner.judged(rows))?;
+            let Compared { news, known, oldest_unknown } = compared;
             let mut progress = inner.progress_of(account)?;
             let Some(complete_to) = progress.complete_to else { return Ok(Extended::Gap) };
             let overlap = complete_to.saturating_sub(OVERLAP);
-            if oldest.is_some_and(|oldest| oldest > overlap) {
+            // Where more jobs were created at once than pages hold, it is enough that nobody came late among them.
+            let is_late = oldest_unknown.is_some_and(|created| created <= complete_to);
+            let down_to = if is_late { overlap } else { complete_to };
+            if oldest.is_some_and(|oldest| oldest > down_to) {
                 return Ok(Extended::Gap);
             }
             if known == 0 && tables::has_any(database, (oldest.unwrap_or(i64::MIN), overlap))? {
@@ -327,6 +331,9 @@ impl Index {
     /// # Errors
     /// [`IndexLost`].
     pub async fn fall_behind(&self) -> Result<(), IndexLost> {
+        tracing::info!(
+            "the newest jobs are not joined to the index: listings sift until its walk was there"
+        );
         self.change(|state| {
             state.progress.fall_behind();
             Ok(())

@@ -166,6 +166,8 @@ pub struct Compared {
     pub news: Vec<JobRow>,
     /// The number of jobs that are there, as they are or not.
     pub known: usize,
+    /// The creation of the oldest job that is not there, in microseconds since 1970.
+    pub oldest_unknown: Option<i64>,
 }
 
 /// Compares rows with those of the tables.
@@ -176,6 +178,8 @@ pub fn compare(database: &Database, rows: Vec<JobRow>) -> Result<Compared, redb:
     for mut row in rows {
         let JobPlace { created, id } = &row.place;
         let Some(filed) = jobs.get((*created, &**id))? else {
+            let oldest = compared.oldest_unknown.unwrap_or(i64::MAX);
+            compared.oldest_unknown = Some(oldest.min(*created));
             compared.news.push(row);
             continue;
         };

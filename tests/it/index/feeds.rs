@@ -207,3 +207,22 @@ async fn jobs_that_are_gone_are_taken_away_as_soon_as_a_listing_met_them() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
+
+#[tokio::test]
+async fn more_jobs_made_at_once_than_pages_hold_keep_nobody_from_the_index() {
+    let world = wanted(INDEXED).start().await;
+    let own = fill(&world.sandbox);
+    for age in 0..350 {
+        let created = world.sandbox.now() - (1_000 + age).milliseconds();
+        world.sandbox.add_job(Job { metadata: None, ..Job::new(created) });
+    }
+    until_indexed(&world, "acme").await;
+    for _ in 0..3 {
+        let before = by_index(&world).await;
+        assert_eq!(ids(&page(&world, "acme", &json!({"first": 50})).await), own);
+        assert!((by_index(&world).await - before - 1.0).abs() < 0.5);
+        assert_eq!(world.sandbox.count("listJobs"), 1);
+        world.pass(Duration::from_secs(3)).await;
+        world.sandbox.clear_calls();
+    }
+}
