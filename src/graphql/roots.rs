@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::errors::ApiError;
 use super::plan::RootPlan;
 use crate::jobs::{self, JobFilter, Jobs, ListArguments, Owned, Page, Seat, Update};
+use crate::json::JsonRef;
 use crate::model::{EntityId, EntityKind, ErrorCode, RequestContext, RootField, Trail};
 use crate::operation::{ArgumentError, Operation, Unit};
 use crate::types::SortDirection;
@@ -194,9 +195,11 @@ pub async fn changed(
         Err(error) => return Some(Err(error.into())),
     };
     if let Some(take) = &change.take {
-        let own = answer.value.json().get("take").and_then(|own| own.text_of("id"));
+        let own = answer.value.json().get("take");
+        let has_none = answer.errors.is_empty() && own.is_some_and(JsonRef::is_null);
+        let own = own.and_then(|own| own.text_of("id"));
         // Where Move does not tell the take, its caller learns that.
-        if own.is_some_and(|own| *own != *take.as_str()) {
+        if has_none || own.is_some_and(|own| *own != *take.as_str()) {
             return None;
         }
     }

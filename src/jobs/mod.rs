@@ -163,10 +163,8 @@ impl Jobs {
             let now = clock.now().as_microsecond();
             told.iter().for_each(|index| index.distrust(now));
         };
-        if self.shared.is_some() {
-            // Other replicas may have written before this one could hear of it.
-            distrust();
-        }
+        // Anything may have been written before this process could hear of it.
+        distrust();
         let told = indexes.clone();
         self.versions.on_news(move |key| match key {
             None => distrust(),

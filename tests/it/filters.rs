@@ -299,3 +299,31 @@ async fn a_listing_is_not_behind_what_another_told_whichever_fields_it_asks_for(
         assert_eq!(state(fields).await, "FINISHED", "{fields}");
     }
 }
+
+#[tokio::test]
+async fn what_the_index_saw_before_a_restart_is_not_given_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("index.redb").display().to_string();
+    let config =
+        format!("index: {{ file: {file}, calls: 1000/s }}\ncursor_key: '${{CURSOR_KEY}}'\n");
+    let first = remembering("2s").config(config.clone()).start().await;
+    fill(&first.sandbox);
+    let own: Vec<_> = (0..9).map(|age| add_job(&first, 200 + age, "walk", "{}")).collect();
+    until_indexed(&first, "acme").await;
+    let sandbox = first.sandbox.clone();
+    first.stop().await;
+    sandbox.remove_job(&own[1]);
+    sandbox.rename_job(&own[2], "run");
+    let second = remembering("2s").config(config).over(sandbox).await;
+    until_indexed(&second, "acme").await;
+    let query = "{ listJobs(first: 100) { items { id name } } }";
+    let page = second.ask("acme", query, json!({})).await.data("/listJobs");
+    let name = |id: &String| {
+        let items = page["items"].as_array().unwrap();
+        items.iter().find(|item| item["id"] == **id).map(|item| item["name"].clone())
+    };
+    assert_eq!(
+        [&own[0], &own[1], &own[2]].map(name),
+        [Some("walk".into()), None, Some("run".into())]
+    );
+}

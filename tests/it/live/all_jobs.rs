@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jobs_gateway::sandbox::{Fault, MULTICAM_TAKE, SINGLECAM_TAKE, State};
+use jobs_gateway::sandbox::{Fault, Job, MULTICAM_TAKE, SINGLECAM_TAKE, State};
 use serde_json::{Value, json};
 
 use super::replicas::connected;
@@ -125,6 +125,12 @@ async fn with_a_take_its_jobs_alone_are_told_and_another_tenants_take_has_none()
     assert_eq!((refused.status, refused.code()), (400, "BAD_USER_INPUT".into()), "{refused:?}");
     let mut foreign = follow(&world, "globex", json!({"take": MULTICAM_TAKE})).await;
     create_on(&world, "acme", MULTICAM_TAKE).await;
+    // A job whose take is gone is of none.
+    let metadata = Some(r#"{"globex":{},"_gateway":{"v":1,"owner":"globex","by":"k"}}"#.to_owned());
+    let bare = Job { metadata, take: "gone".to_owned(), ..Job::new(world.sandbox.now()) };
+    world.sandbox.add_job(bare.clone());
+    let read = world.get("globex", &bare.id, "take { id }").await;
+    assert_eq!(read.data("/getJob/take"), Value::Null);
     let last = create_on(&world, "globex", MULTICAM_TAKE).await;
     until(&world, &mut foreign, &last, "RUNNING").await;
 }
