@@ -180,9 +180,9 @@ async fn a_prometheus_that_scrapes_a_busy_gateway_answers_every_query() {
     );
     let config = config + "index: { calls: 100/s }\n";
     let setup = Setup::new().tenant("acme", policy).config(config).changed(|folder| {
-        // A file of the index that is none is thrown away.
+        // A file of the index that is damaged is thrown away.
         fs::create_dir_all(folder.join("state")).unwrap();
-        fs::write(folder.join("state/index.redb"), "no index").unwrap();
+        fs::write(folder.join("state/index.redb"), b"redb\x1A\x0A\xA9\x0D\x0A, cut off").unwrap();
     });
     let world = setup.start().await;
     let folder = tempfile::tempdir().unwrap();

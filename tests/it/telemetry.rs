@@ -67,7 +67,8 @@ async fn every_metric_of_the_table_is_shown_with_its_labels_and_no_other() {
     let setup = Setup::new().tenant("acme", policy).config(config).changed(|folder| {
         // A file of the index that is none is thrown away.
         std::fs::create_dir_all(folder.join("state")).unwrap();
-        std::fs::write(folder.join("state/index.redb"), "no index").unwrap();
+        std::fs::write(folder.join("state/index.redb"), b"redb\x1A\x0A\xA9\x0D\x0A, cut off")
+            .unwrap();
     });
     let world = setup.start().await;
     let folder = tempfile::tempdir().unwrap();
