@@ -210,9 +210,8 @@ async fn an_index_of_a_million_jobs() {
     let start = async |folder: &Path, more: &str| {
         let addresses = process::prepare_before(folder, &url, more);
         let policy = folder.join("policies/acme.yaml");
-        let keeps = "cache: { get_job: { finished: 1h } }\n";
-        let text = std::fs::read_to_string(&policy).unwrap() + keeps;
-        std::fs::write(&policy, text).unwrap();
+        let text = std::fs::read_to_string(&policy).unwrap();
+        std::fs::write(&policy, text.replace("no_cache: true", "finished: 1h")).unwrap();
         Process::start(folder, addresses).await
     };
     let folder = tempfile::tempdir().unwrap();
