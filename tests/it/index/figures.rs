@@ -99,6 +99,7 @@ impl Generated {
             "metadata": format!(r#"{{"{owner}":{{"shot":{number}}},"_gateway":{{"v":1,"owner":"{owner}","by":"main"}}}}"#),
             "name": format!("shot {number}"),
             "state": "FINISHED",
+            "progress": {"state": "FINISHED", "percentageComplete": 100},
             "take": {"id": format!("take-{number:08x}-0000-4000-8000-000000000000")},
         })
     }
