@@ -208,6 +208,7 @@ async fn what_changes_at_one_replica_is_told_at_another_and_a_lost_redis_is_said
     redis.restart();
     // Not while time passes: a connection has a second to come about.
     while !stream.event().await.unwrap().contains("RESYNC") {}
+    connected(&[&one, &two]).await;
     one.sandbox.set_state(&job, State::Finished);
     one.pass(Duration::from_secs(20)).await;
     until(&two, &mut stream, &job, "FINISHED").await;
