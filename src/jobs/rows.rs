@@ -39,16 +39,11 @@ pub fn of_one(
     let id = EntityId::parse(kind, &one.id()?).ok()?.to_string();
     let place = JobPlace { created: created(one)?, id };
     let take = match kind {
-        EntityKind::Job => one.json().root().get("take").filter(|take| !take.is_null()),
-        _ => None,
-    };
-    let take = match take {
-        Some(take) => take.text_of("id")?.into_owned(),
-        None if kind == EntityKind::Job => {
-            one.json().root().get("take")?;
-            String::new()
+        EntityKind::Job => {
+            let take = one.json().root().get("take")?;
+            if take.is_null() { String::new() } else { take.text_of("id")?.into_owned() }
         }
-        None => String::new(),
+        _ => String::new(),
     };
     let owner = ownership::filed(one, errors, at);
     let is_whole = !errors.iter().any(|error| at.holds(&error.path));

@@ -8,7 +8,7 @@ use rustix::fs::{Access, access};
 
 use crate::app;
 use crate::config::{Config, StoreFile};
-use crate::model::EntityKind;
+use crate::jobs::KINDS;
 use crate::redb_file::is_foreign;
 use crate::settings::Diagnostic;
 
@@ -26,15 +26,15 @@ pub fn warnings(config: &Config) -> Vec<Diagnostic> {
         StoreFile::Named(file) | StoreFile::Usual(file) => Some(file.clone()),
         StoreFile::Memory => None,
     };
-    let written: [(&str, Option<PathBuf>); 5] = [
+    let written: [(&str, Option<PathBuf>); 4] = [
         ("`audit.sinks`", audit),
-        ("`idempotency.file`", keys),
-        ("`webhooks`, the events that wait", app::events_file(config)),
-        ("`index.file`", app::index_file(config, EntityKind::Job)),
+        (KEYS, keys),
+        (EVENTS, app::events_file(config)),
         ("`reload.last_good`", config.reload.last_good.clone()),
     ];
-    let written: Vec<_> =
-        written.into_iter().filter_map(|(key, file)| Some((key, file?))).collect();
+    let indexes = KINDS.map(|kind| (INDEX, app::index_file(config, kind)));
+    let written = written.into_iter().chain(indexes);
+    let written: Vec<_> = written.filter_map(|(key, file)| Some((key, file?))).collect();
     let shared = written.iter().enumerate().filter_map(|(at, (key, file))| {
         let (other, _) = written[..at].iter().find(|(_, other)| other == file)?;
         Some(format!("{key}: {} is the file of {other}, too", file.display()))
