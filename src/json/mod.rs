@@ -1,4 +1,5 @@
-//! JSON as it came: the text, and an index of the values in it. Nothing is printed anew.
+//! JSON as it came: the text, and an index of the values in it. Nothing is printed anew. What the gateway says by
+//! itself in JSON, line by line, goes through a [`JsonPrinter`].
 //!
 //! One answer is one [`Tape`]: a text and a flat list of nodes. A [`Json`] is one value of it and keeps the
 //! whole tape; a [`JsonRef`] is the same, borrowed. Depth, size and the number of values are bounded while the
@@ -15,12 +16,14 @@
 //! # Ok::<(), jobs_gateway::json::Malformed>(())
 //! ```
 
+mod print;
 mod read;
 
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+pub use print::JsonPrinter;
 pub use read::Malformed;
 
 /// A text and the index of its values.
