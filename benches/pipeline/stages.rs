@@ -236,7 +236,7 @@ pub fn audit_record(_: &Arc<Runtime>) -> Run {
 /// The log's line of a call, and the call's metrics.
 pub fn log_line(_: &Arc<Runtime>) -> Run {
     let record = record();
-    let lines = telemetry::lines(telemetry::Format::Json, false, std::io::sink);
+    let lines = telemetry::lines(telemetry::Format::Json, false, std::io::sink, None);
     let subscriber = tracing_subscriber::registry().with(lines);
     let dispatch = Dispatch::new(subscriber);
     Box::new(move || with_default(&dispatch, || telemetry::emit(black_box(&record))))

@@ -107,6 +107,12 @@ impl fmt::Display for EntityId {
     }
 }
 
+impl AsRef<str> for EntityId {
+    fn as_ref(&self) -> &str {
+        &self.text
+    }
+}
+
 fn check_move_id(what: &'static str, text: &str) -> Result<(), IdError> {
     let problem = if text.is_empty() {
         "is empty"

@@ -9,6 +9,7 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer;
 
+use super::line::TARGET;
 use super::spans;
 use crate::model::TraceContext;
 
@@ -24,14 +25,6 @@ pub fn within<F: Future>(
     TRACE.scope(trace, future)
 }
 
-/// Does something within a trace.
-pub(super) fn scope(trace: Option<&TraceContext>, act: impl FnOnce()) {
-    match trace {
-        Some(trace) => TRACE.sync_scope(Some(trace.clone()), act),
-        None => act(),
-    }
-}
-
 /// Shows the trace to `look`, if there is one.
 pub(super) fn look<T>(look: impl FnOnce(&TraceContext) -> T) -> Option<T> {
     TRACE.try_with(|trace| trace.as_ref().map(look)).ok().flatten()
@@ -44,7 +37,7 @@ pub(super) struct Exported<L>(pub L);
 impl<S: Subscriber, L: Layer<S>> Layer<S> for Exported<L> {
     fn on_event(&self, event: &Event<'_>, context: layer::Context<'_, S>) {
         let target = event.metadata().target();
-        if target == "call" || target.starts_with("jobs_gateway") {
+        if target == TARGET || target.starts_with("jobs_gateway") {
             let _attached = look(attached).map(Context::attach);
             self.0.on_event(event, context);
         }

@@ -1,129 +1,141 @@
-//! The log line of a call, and lines for people.
+//! The log line of a call, and of a stream that has ended: its members in their order. How they look is up to who
+//! writes them: JSON, a text for people, or a log record for a collector.
 
-use std::fmt;
+use std::fmt::Write as _;
+use std::time::Duration;
 
-use tracing::{Event, Subscriber};
-use tracing_subscriber::fmt::FmtContext;
-use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
-use tracing_subscriber::registry::LookupSpan;
+use jiff::fmt::temporal::DateTimePrinter;
+use tracing::Level;
 
-use super::current;
-use crate::model::{CacheStatus, CallRecord, CallersRequestId, EntityId, TenantId};
+use crate::model::{CallRecord, TenantId, Trail};
 
-/// Members of lines that are lists: their text is JSON already.
-pub(super) const LISTS: [&str; 3] = ["operations", "entity_ids", "codes"];
+/// The target of these lines.
+pub(super) const TARGET: &str = "call";
 
-/// Logs a call that is over.
-pub(super) fn call(record: &CallRecord) {
-    if !tracing::enabled!(target: "call", tracing::Level::INFO) {
-        return;
+/// The level of these lines.
+pub(super) const LEVEL: Level = Level::INFO;
+
+/// The times of lines: to the microsecond, in UTC.
+pub(super) const TIMES: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
+
+/// A line on its way.
+pub(super) trait Members {
+    /// Writes the message, which comes first.
+    fn message(&mut self, text: &str);
+
+    /// Writes a member that is a name or an id.
+    fn name(&mut self, member: &'static str, value: &str);
+
+    /// Writes a member that is a word, which people see in quotation marks.
+    fn word(&mut self, member: &'static str, value: &str);
+
+    /// Writes a member that is a whole number.
+    fn number(&mut self, member: &'static str, value: u64);
+
+    /// Writes a member that is a list of names or ids.
+    fn list<T: AsRef<str>>(&mut self, member: &'static str, values: impl Iterator<Item = T>);
+}
+
+/// Writes what is told of a record: its call, or the end of its stream.
+pub(super) fn tell(record: &CallRecord, line: &mut impl Members) {
+    match record.closing {
+        None => call(record, line),
+        Some(_) => stream_ended(record, line),
     }
-    let mut entities = Vec::new();
-    let (mut upstream_calls, mut upstream_time) = (0, std::time::Duration::ZERO);
+}
+
+fn call(record: &CallRecord, line: &mut impl Members) {
+    line.message(&summary(record));
+    line.name("request_id", record.request_id.encode(&mut [0; 36]));
+    if let Some(id) = &record.callers_id {
+        line.word("callers_request_id", id.as_str());
+    }
+    caller(record, line);
+    if let Some(ip) = record.source {
+        line.name("source_ip", &ip.to_string());
+    }
+    line.list("operations", record.trails.iter().map(|trail| trail.operation));
+    entities(record, line);
+    line.number("status", record.status.into());
+    line.list("codes", record.failures.iter().map(|failure| failure.code.as_str()));
+    if let Some(reason) = record.refused_because {
+        line.word("reason", reason);
+    }
+    if let Some(status) = record.cache {
+        line.word("cache", status.as_str());
+    }
+    line.number("cost_units", record.cost.into());
+    let (mut upstream_calls, mut upstream_time) = (0, Duration::ZERO);
     for trail in record.trails.iter() {
         trail.note(|notes| {
-            entities.extend(notes.entity.clone().filter(|id| id.kind().has_owner()));
-            upstream_calls += notes.upstream_calls;
+            upstream_calls += u64::from(notes.upstream_calls);
             upstream_time += notes.upstream_time;
         });
     }
-    let operations = List(record.trails.iter().map(|trail| trail.operation));
-    let codes = List(record.failures.iter().map(|failure| failure.code.as_str()));
-    let entities = List(entities.iter().map(EntityId::as_str));
-    tracing::info!(
-        target: "call",
-        request_id = %record.request_id,
-        callers_request_id = record.callers_id.as_ref().map(CallersRequestId::as_str),
-        tenant = record.tenant.as_ref().map(tracing::field::display),
-        credential = record.credential.as_ref().map(tracing::field::display),
-        source_ip = record.source.map(tracing::field::display),
-        %operations,
-        entity_ids = %entities,
-        status = record.status,
-        %codes,
-        reason = record.refused_because,
-        cache = record.cache.map(CacheStatus::as_str),
-        cost_units = record.cost,
-        upstream_calls,
-        upstream_us = microseconds(upstream_time),
-        duration_us = microseconds(record.took),
-        "{}", Summary(record),
-    );
+    line.number("upstream_calls", upstream_calls);
+    line.number("upstream_us", microseconds(upstream_time));
+    line.number("duration_us", microseconds(record.took));
 }
 
-/// Logs a stream that has ended.
-pub(super) fn stream_ended(record: &CallRecord) {
-    let entity = record.trails.first().and_then(|trail| trail.note(|notes| notes.entity.clone()));
-    tracing::info!(
-        target: "call",
-        request_id = %record.request_id,
-        tenant = record.tenant.as_ref().map(tracing::field::display),
-        credential = record.credential.as_ref().map(tracing::field::display),
-        entity_ids = %List(entity.iter().map(EntityId::as_str)),
-        reason = record.closing.map(|closing| closing.reason),
-        events = record.closing.map(|closing| closing.events),
-        duration_us = microseconds(record.took),
-        "a stream has ended",
-    );
+fn stream_ended(record: &CallRecord, line: &mut impl Members) {
+    line.message("a stream has ended");
+    line.name("request_id", record.request_id.encode(&mut [0; 36]));
+    caller(record, line);
+    entities(record, line);
+    if let Some(closing) = record.closing {
+        line.word("reason", closing.reason);
+        line.number("events", closing.events);
+    }
+    line.number("duration_us", microseconds(record.took));
 }
 
-fn microseconds(time: std::time::Duration) -> u64 {
+fn caller(record: &CallRecord, line: &mut impl Members) {
+    if let Some(tenant) = &record.tenant {
+        line.name("tenant", tenant.as_str());
+    }
+    if let Some(credential) = &record.credential {
+        line.name("credential", credential.as_str());
+    }
+}
+
+/// Writes the jobs, takes, files and volumes that it was about.
+fn entities(record: &CallRecord, line: &mut impl Members) {
+    let noted = |trail: &Trail| trail.note(|notes| notes.entity.clone());
+    let entities = record.trails.iter().filter_map(noted);
+    line.list("entity_ids", entities.filter(|id| id.kind().has_owner()));
+}
+
+fn microseconds(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Names or ids as a list in JSON: none of them has anything to escape.
-struct List<I>(I);
-
-impl<'a, I: Iterator<Item = &'a str> + Clone> fmt::Display for List<I> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[")?;
-        for (n, name) in self.0.clone().enumerate() {
-            f.write_str(if n == 0 { "\"" } else { ",\"" })?;
-            f.write_str(name)?;
-            f.write_str("\"")?;
-        }
-        f.write_str("]")
+/// Returns a call in a few words: `acme: getJob, listJobs: 200 NOT_FOUND in 12.3 ms`.
+fn summary(record: &CallRecord) -> String {
+    let mut text = String::with_capacity(80);
+    text.push_str(record.tenant.as_ref().map_or("nobody", TenantId::as_str));
+    text.push_str(": ");
+    for (n, trail) in record.trails.iter().enumerate() {
+        text.push_str(if n == 0 { "" } else { ", " });
+        text.push_str(trail.operation);
     }
+    if record.trails.is_empty() {
+        text.push_str(if record.kind.is_some() { "introspection" } else { "none" });
+    }
+    let code = record.failures.first().map_or("OK", |failure| failure.code.as_str());
+    let tenths = (microseconds(record.took) + 50) / 100;
+    // Writing into a text does not fail.
+    let _ = write!(text, ": {} {code} in {}.{} ms", record.status, tenths / 10, tenths % 10);
+    text
 }
 
-/// A call in a few words: `acme: getJob, listJobs: 200 NOT_FOUND in 12.3 ms`.
-struct Summary<'a>(&'a CallRecord);
-
-impl fmt::Display for Summary<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let record = self.0;
-        f.write_str(record.tenant.as_ref().map_or("nobody", TenantId::as_str))?;
-        f.write_str(": ")?;
-        for (n, trail) in record.trails.iter().enumerate() {
-            f.write_str(if n == 0 { "" } else { ", " })?;
-            f.write_str(trail.operation)?;
-        }
-        if record.trails.is_empty() {
-            f.write_str(if record.kind.is_some() { "introspection" } else { "none" })?;
-        }
-        let code = record.failures.first().map_or("OK", |failure| failure.code.as_str());
-        write!(f, ": {} {code} in {:.1} ms", record.status, record.took.as_secs_f64() * 1e3)
+/// Returns names or ids as a list in JSON: none of them has anything to escape.
+pub(super) fn list<T: AsRef<str>>(values: impl Iterator<Item = T>) -> String {
+    let mut text = "[".to_owned();
+    for (n, value) in values.enumerate() {
+        text.push_str(if n == 0 { "\"" } else { ",\"" });
+        text.push_str(value.as_ref());
+        text.push('"');
     }
-}
-
-/// Lines for people, which begin with the trace's id within one.
-pub(super) struct Text<F>(pub F);
-
-impl<S, N, F> FormatEvent<S, N> for Text<F>
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-    F: FormatEvent<S, N>,
-{
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        if let Some(trace) = current::look(|context| context.trace) {
-            write!(writer, "{trace} ")?;
-        }
-        self.0.format_event(context, writer, event)
-    }
+    text.push(']');
+    text
 }

@@ -6,7 +6,9 @@ mod failures;
 pub mod instruments;
 mod json;
 mod line;
+mod lines;
 pub mod listings;
+mod log_record;
 pub mod metrics;
 pub mod otlp;
 mod process;
@@ -15,6 +17,7 @@ pub mod resource;
 mod series;
 mod spans;
 mod subscriber;
+mod text;
 mod writer;
 
 use http::HeaderMap;
@@ -22,9 +25,10 @@ use opentelemetry_sdk::trace::SpanProcessor;
 
 pub use causes::{causes, http_causes};
 pub use current::within;
+pub use lines::{Format, lines};
 pub use otlp::{Otlp, flush};
 pub use refusals::{may_log_stranger, report as report_refused};
-pub use subscriber::{Error, Format, init, lines};
+pub use subscriber::{Error, init};
 pub use writer::Log;
 
 use crate::model::{CallRecord, TraceContext};
@@ -48,14 +52,14 @@ pub fn wishes_trace(headers: &HeaderMap) -> Option<bool> {
 
 /// Tells the end of a stream.
 pub fn stream_ended(record: &CallRecord) {
-    current::scope(record.trace.as_ref(), || line::stream_ended(record));
+    lines::log(record);
 }
 
 /// Tells a finished call, once.
 pub fn emit(record: &CallRecord) {
     metrics::call(record);
     if refusals::may_log(record) {
-        current::scope(record.trace.as_ref(), || line::call(record));
+        lines::log(record);
     }
     if let Some(tracing) = otlp::tracing() {
         for span in spans::from_record(record) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::line::TARGET;
 use crate::model::{CallRecord, RefusedCaller};
 
 /// The number of refused calls of strangers, and that of holders of credentials, which have a line in a
@@ -67,7 +68,7 @@ pub fn report() {
         let calls = std::mem::take(&mut window.silent);
         drop(window);
         if calls > 0 {
-            tracing::info!(target: "call", calls, callers, "refused calls without a line each");
+            tracing::info!(target: TARGET, calls, callers, "refused calls without a line each");
         }
     }
 }

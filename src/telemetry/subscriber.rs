@@ -2,35 +2,18 @@
 
 use std::io::IsTerminal;
 
+use opentelemetry::logs::LoggerProvider;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
-use tracing::Subscriber;
+use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
-use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 use super::current::Exported;
-use super::json::Json;
-use super::line::Text;
+use super::lines::{Format, lines};
 use super::metrics;
 use super::otlp::{self, Exporters, Otlp};
 use super::writer::{self, Log};
-use crate::settings::Choice;
-
-/// The format of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Text,
-}
-
-impl Choice for Format {
-    const WORDS: &'static [(&'static str, Self)] = &[("json", Self::Json), ("text", Self::Text)];
-}
 
 /// Why telemetry cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -51,32 +34,21 @@ pub enum Error {
 pub fn init(level: &str, format: Format, otlp: Option<&Otlp>) -> Result<Log, Error> {
     let filter =
         EnvFilter::try_new(filter(level)).unwrap_or_else(|_| EnvFilter::new(filter("info")));
-    let mut bridge = None;
+    let (mut bridge, mut collector) = (None, None);
     if let Some(otlp) = otlp {
         let Exporters { spans, metrics: reader, logs } = otlp::exporters(otlp)?;
         metrics::start(|provider| provider.with_reader(reader));
         bridge = Some(Exported(OpenTelemetryTracingBridge::new(&logs)));
+        // By no name, as the bridge's.
+        collector = Some(logs.logger(""));
         otlp::start(spans, logs, otlp.sample);
     }
     let registry = tracing_subscriber::registry().with(filter).with(bridge);
     let is_colored = std::io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
     let (writer, log) = writer::start();
-    registry.with(lines(format, is_colored, writer)).try_init()?;
+    registry.with(lines(format, is_colored, writer, collector)).try_init()?;
     Ok(log)
-}
-
-/// The layer that writes lines.
-pub fn lines<S, W>(format: Format, is_colored: bool, writer: W) -> Box<dyn Layer<S> + Send + Sync>
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
-{
-    let lines = fmt::layer().with_writer(writer).with_ansi(is_colored);
-    match format {
-        Format::Json => lines.event_format(Json).boxed(),
-        Format::Text => lines.event_format(Text(fmt::format())).boxed(),
-    }
 }
 
 /// A plain level is the gateway's own. Libraries are heard from warnings on, and notify not at all: what

@@ -1,8 +1,10 @@
 //! Standard error, written to by a thread of its own: a log that is read slowly, or by nobody, keeps no request
 //! waiting.
 
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::sync::OnceLock;
+use std::thread;
+use std::time::Duration;
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 
@@ -11,6 +13,9 @@ const WAITING: usize = 10_000;
 
 /// The bytes that are written at once where lines wait.
 const BATCH_BYTES: usize = 64 * 1024;
+
+/// The pause after each write, in which further lines gather: waking the thread costs more than a line does.
+const GATHER: Duration = Duration::from_millis(5);
 
 /// The count of the log's lost lines, once it is started.
 static LOST: OnceLock<ErrorCounter> = OnceLock::new();
@@ -33,8 +38,24 @@ fn writing_to(output: impl Write + Send + 'static) -> (NonBlocking, Log) {
     let (writer, thread) = NonBlockingBuilder::default()
         .buffered_lines_limit(WAITING)
         .thread_name("log")
-        .finish(BufWriter::with_capacity(BATCH_BYTES, output));
+        .finish(Gathering(BufWriter::with_capacity(BATCH_BYTES, output)));
     (writer, Log { _thread: thread })
+}
+
+/// An output that is flushed now and then. The thread flushes it when no line waits any more, and is woken by the next
+/// one; in the pause they gather without that.
+struct Gathering<W: Write>(BufWriter<W>);
+
+impl<W: Write> Write for Gathering<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()?;
+        thread::sleep(GATHER);
+        Ok(())
+    }
 }
 
 /// Returns how many lines were lost, since the process began.
@@ -45,7 +66,6 @@ pub(super) fn lines_lost() -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
     use std::sync::{Arc, Mutex, mpsc};
 
     use super::*;

@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use jobs_gateway::sandbox::{Fault, Sandbox, SandboxOptions};
+use opentelemetry_proto::tonic::common::v1::any_value;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::{Value, json};
 
@@ -198,6 +200,33 @@ async fn a_call_to_move_that_nobody_waited_for_is_in_the_trace() {
     assert_eq!(attribute(&spans[3].attributes, "error.type").as_deref(), Some("unfinished"));
 }
 
+/// Checks the log record of the call of [`Traced::ask_in_a_trace`].
+fn check_call(record: &LogRecord) {
+    let members: Vec<_> = record.attributes.iter().map(|own| own.key.as_str()).collect();
+    assert_eq!(
+        members.join(" "),
+        "request_id callers_request_id tenant credential source_ip operations entity_ids status \
+         codes cache cost_units upstream_calls upstream_us duration_us"
+    );
+    for (member, value) in [
+        ("callers_request_id", "order-7"),
+        ("operations", "[\"getJob\"]"),
+        ("entity_ids", "[\"job-none\"]"),
+        ("status", "200"),
+        ("codes", "[\"NOT_FOUND\"]"),
+        ("upstream_calls", "2"),
+    ] {
+        assert_eq!(attribute(&record.attributes, member).as_deref(), Some(value), "{record:?}");
+    }
+    let status = record.attributes.iter().find(|own| own.key == "status").unwrap();
+    let status = status.value.clone().unwrap().value.unwrap();
+    assert_eq!(status, any_value::Value::IntValue(200));
+    assert_eq!((record.severity_number, &*record.severity_text), (9, "INFO"));
+    let body = record.body.clone().unwrap().value.unwrap();
+    let any_value::Value::StringValue(text) = body else { panic!("{body:?}") };
+    assert!(text.starts_with("acme: getJob: 200 NOT_FOUND in "), "{text}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_line_that_is_logged_within_a_request_names_its_trace() {
     let collector = Collector::default();
@@ -223,6 +252,7 @@ async fn every_line_that_is_logged_within_a_request_names_its_trace() {
     for target in ["call", "jobs_gateway::upstream::client"] {
         assert!(within.iter().any(|(own, _)| own == target), "{target}: {within:#?}");
     }
+    check_call(&within.iter().find(|(own, _)| own == "call").unwrap().1);
     // What an exporter's client says is not exported: it would never end.
     assert!(log.iter().any(|line| line["target"].as_str().unwrap().starts_with('h')), "{log:#?}");
     for (target, record) in &*records {
