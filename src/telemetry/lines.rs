@@ -59,11 +59,14 @@ pub(super) fn log(record: &CallRecord) {
     }
 }
 
+/// Writes a line, as far as there is room for it.
+type WriteLine = Box<dyn Fn(&[u8]) + Send + Sync>;
+
 /// The lines of calls. It is a layer so that it is found in the log; events pass it by.
 struct Calls {
     format: Format,
     is_colored: bool,
-    write: Box<dyn Fn(&[u8]) + Send + Sync>,
+    write: WriteLine,
     collector: Option<SdkLogger>,
 }
 

@@ -46,7 +46,7 @@ pub(super) fn line_of(record: &CallRecord, at: Timestamp, is_colored: bool) -> V
     let _ = TIMES.print_timestamp(&at, &mut time);
     line.styled(DIMMED, &time);
     line.push(" ");
-    line.styled(GREEN, &format_args!("{:>5}", line::LEVEL.as_str()));
+    line.styled(GREEN, format_args!("{:>5}", line::LEVEL.as_str()));
     line.push(" ");
     line.styled(DIMMED, line::TARGET);
     line.styled(DIMMED, ":");
