@@ -5,14 +5,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::feed_place::{FeedChange, FeedPlace};
 use super::log_place::LogPlace;
 use super::waiting::Waiting;
-use crate::model::{EntityId, Progress};
+use crate::model::{EntityId, Progress, Tenant};
 
 /// The most jobs that are known, and that changes are remembered of.
 pub(super) const MOST: usize = 10_000;
@@ -23,12 +25,21 @@ pub(super) const STAYS: Duration = Duration::from_hours(24);
 /// The number of jobs that a listener may still have to hear of; with more it hears that it missed some.
 pub(super) const BEHIND: usize = 1_000;
 
+/// The most changes that are told together: so many jobs Move is asked for in one document.
+pub(super) const TOGETHER: usize = 25;
+
 /// The changes of one tenant's jobs.
 #[derive(Debug)]
 pub(super) struct Feed {
     /// Tells its cursors from those of other feeds, and of other processes.
     id: u64,
+    /// The moment at which it began, in microseconds since 1970: whatever was created before is not new.
+    begins: i64,
+    /// Its tenant, as it was when somebody began to listen last.
+    tenant: Arc<Tenant>,
     jobs: HashMap<EntityId, FedJob>,
+    /// The number of jobs that it has come to know.
+    known: u64,
     /// The jobs that changed, by the order of their last change.
     log: BTreeMap<u64, Logged>,
     /// The place in Redis up to which everything is in here.
@@ -54,33 +65,47 @@ struct Logged {
 
 /// A job, as far as a feed knows it.
 #[derive(Debug, Default)]
-struct FedJob {
+pub(super) struct FedJob {
+    /// Its number among those that the feed has come to know.
+    pub number: u64,
     /// The newest of what was told of it.
-    progress: Progress,
+    pub progress: Progress,
     /// As far as it was ever told to those who listen.
     furthest: Progress,
     /// Its place in the log.
     place: Option<u64>,
+    /// The place at which it was written last, or may have been.
+    pub written: u64,
+    /// The place at which it was seen to be new.
+    pub made: u64,
+    /// The place at which its state was another one than before.
+    pub moved: u64,
     /// True if its next sighting is a change, whatever it shows.
     is_news: bool,
+    /// True if it is known when it was created.
+    is_dated: bool,
 }
 
 /// The next thing that somebody who listens is to hear.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FeedStep {
-    /// This job changed; the cursor goes on behind it.
-    Changed(EntityId, String),
+    /// These jobs changed, in this order.
+    Changed(Vec<FeedChange>),
     /// Changes before this cursor are missing.
     Resync(String),
 }
 
 impl Feed {
-    /// A feed without a change, which hears of all that comes behind a place in Redis.
-    pub fn new(heard: Option<LogPlace>) -> Self {
+    /// A tenant's feed without a change, which begins at a moment (in microseconds since 1970) and hears of all that comes
+    /// behind a place in Redis.
+    pub fn new(tenant: Arc<Tenant>, begins: i64, heard: Option<LogPlace>) -> Self {
         Self {
             // The keys of the standard library's hashes are random.
             id: RandomState::new().hash_one(0),
+            begins,
+            tenant,
             jobs: HashMap::new(),
+            known: 0,
             log: BTreeMap::new(),
             heard,
             last: watch::Sender::new(0),
@@ -97,6 +122,7 @@ impl Feed {
 
     /// Begins to listen; the changes are counted by what is returned.
     pub fn enter(&mut self, waiting: Waiting) -> watch::Receiver<u64> {
+        self.tenant = Arc::clone(&waiting.caller.tenant);
         self.callers.push(waiting);
         self.last.subscribe()
     }
@@ -121,24 +147,56 @@ impl Feed {
         (is_own && place <= self.end()).then_some(place)
     }
 
-    /// Gives what comes behind a place, and moves it on; `None` if nothing does.
-    pub fn step(&mut self, place: &mut u64) -> Option<FeedStep> {
+    /// Its tenant, as it was when somebody began to listen last.
+    pub const fn tenant(&self) -> &Arc<Tenant> {
+        &self.tenant
+    }
+
+    /// Returns the number of jobs that it has come to know.
+    pub const fn known(&self) -> u64 {
+        self.known
+    }
+
+    /// Takes over how far jobs had come that somebody begins with.
+    pub fn begin_with(&self, place: &mut FeedPlace, jobs: &[(EntityId, Progress)]) {
+        for (id, progress) in jobs {
+            if let Some(job) = self.jobs.get(id) {
+                place.begin_with(id, job, progress);
+            }
+        }
+    }
+
+    /// Gives what is to be told of what comes behind a place, and moves it on; `None` if nothing is.
+    pub fn step(&mut self, place: &mut FeedPlace) -> Option<FeedStep> {
         self.trim();
-        let behind = self.log.range(*place + 1..);
-        if *place < self.floor || behind.clone().nth(BEHIND).is_some() {
+        let behind = self.log.range(place.at + 1..);
+        if place.at < self.floor || behind.clone().nth(BEHIND).is_some() {
             return Some(self.resync(place));
         }
-        let (next, logged) = behind.clone().next()?;
-        *place = *next;
-        // At the end nothing that was heard is still to be told.
-        let heard = if *next == self.end() { self.heard } else { logged.heard };
-        Some(FeedStep::Changed(logged.job.clone(), self.cursor(*next, heard)))
+        let mut changes = Vec::new();
+        for (at, logged) in behind {
+            place.at = *at;
+            let change = match self.jobs.get(&logged.job) {
+                Some(job) => place.change(&logged.job, job, *at),
+                None => Some((*at, true)),
+            };
+            if let Some((place, is_write)) = change {
+                // At the end nothing that was heard is still to be told.
+                let heard = if *at == self.end() { self.heard } else { logged.heard };
+                let (job, cursor) = (logged.job.clone(), self.cursor(*at, heard));
+                changes.push(FeedChange { job, cursor, place, is_write });
+            }
+            if changes.len() == TOGETHER {
+                break;
+            }
+        }
+        (!changes.is_empty()).then_some(FeedStep::Changed(changes))
     }
 
     /// Moves a place to the end, as changes before it are missing.
-    pub fn resync(&self, place: &mut u64) -> FeedStep {
-        *place = self.end();
-        FeedStep::Resync(self.cursor(*place, self.heard))
+    pub fn resync(&self, place: &mut FeedPlace) -> FeedStep {
+        place.restart(self.end());
+        FeedStep::Resync(self.cursor(place.at, self.heard))
     }
 
     fn cursor(&self, place: u64, heard: Option<LogPlace>) -> String {
@@ -151,27 +209,45 @@ impl Feed {
         self.heard = self.heard.max(Some(place));
     }
 
-    /// A job was read by itself, which is a change if it is not as it was.
+    /// A job was read by itself, which is a change if it is not as it was. Of one that nobody knew that cannot be told:
+    /// it may be an old one.
     pub fn seen(&mut self, id: &EntityId, progress: &Progress) {
-        let is_change = if let Some(job) = self.jobs.get_mut(id) {
-            job.note(progress)
-        } else {
-            self.job(id).progress.update(progress);
-            // Somebody may look at what ended long ago.
-            !progress.is_over()
-        };
-        if is_change {
-            self.changed(id);
+        let job = self.job(id);
+        let is_made = std::mem::take(&mut job.is_news);
+        let (has_moved, differs) =
+            (progress.state_differs_from(&job.progress), progress.differs_from(&job.progress));
+        job.progress.update(progress);
+        if !is_made && !differs {
+            return;
+        }
+        let place = self.log(id);
+        let job = self.job(id);
+        if is_made {
+            job.made = place;
+        }
+        if has_moved {
+            job.moved = place;
         }
     }
 
-    /// A job was read in a listing, which shows old ones too. Returns true if it is not as it was: what is known of it
-    /// is old then, and whoever forgets that tells of the change.
-    pub fn listed(&mut self, id: &EntityId, progress: &Progress) -> bool {
-        if let Some(job) = self.jobs.get_mut(id) {
-            return job.note(progress);
+    /// A page of Move's shows a job that was created at a moment (in microseconds since 1970), as far as it tells. Returns
+    /// true if that is news: it was made since this feed began, or has come further than was known. It is told when
+    /// [`Feed::seen`] has it.
+    pub fn listed(&mut self, id: &EntityId, progress: &Progress, created: Option<i64>) -> bool {
+        let (is_known, begins) = (self.jobs.contains_key(id), self.begins);
+        let job = self.job(id);
+        if let Some(created) = created.filter(|_| !job.is_dated) {
+            job.is_dated = true;
+            job.is_news |= created >= begins && job.place.is_none();
         }
-        self.job(id).progress.update(progress);
+        if job.is_news {
+            return true;
+        }
+        // A page may be older than what was read since.
+        if is_known && progress.differs_from(&job.progress) {
+            return !progress.is_before(&job.progress);
+        }
+        job.progress.update(progress);
         false
     }
 
@@ -200,8 +276,14 @@ impl Feed {
         }
     }
 
-    /// A job changed, or was made.
+    /// A job was written or made, or may have been.
     pub fn changed(&mut self, id: &EntityId) {
+        let place = self.log(id);
+        self.job(id).written = place;
+    }
+
+    /// Moves a job to the end of the log. Returns its place there.
+    fn log(&mut self, id: &EntityId) -> u64 {
         let place = self.end() + 1;
         if let Some(before) = self.job(id).place.replace(place) {
             self.log.remove(&before);
@@ -210,6 +292,7 @@ impl Feed {
         self.log.insert(place, logged);
         self.trim();
         self.last.send_replace(place);
+        place
     }
 
     /// Changes were missed: all who listen, and all who come again, hear that.
@@ -248,7 +331,11 @@ impl Feed {
                 self.missed();
             }
         }
-        self.jobs.entry(id.clone()).or_default()
+        let known = &mut self.known;
+        self.jobs.entry(id.clone()).or_insert_with(|| {
+            *known += 1;
+            FedJob { number: *known - 1, ..FedJob::default() }
+        })
     }
 
     /// Forgets the oldest changes.
@@ -273,16 +360,6 @@ pub(super) fn cursor_of(place: LogPlace) -> String {
 /// Returns the place in Redis that a cursor names, if it does.
 pub(super) fn log_place_of(cursor: &str) -> Option<LogPlace> {
     LogPlace::parse(cursor.splitn(3, '.').nth(2)?)
-}
-
-impl FedJob {
-    /// Notes what is told of it. Returns true if it differs, or was waited for.
-    fn note(&mut self, progress: &Progress) -> bool {
-        let is_news = std::mem::take(&mut self.is_news);
-        let differs = progress.differs_from(&self.progress);
-        self.progress.update(progress);
-        is_news || differs
-    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::shared_state::PREFIX;
 /// Publishes the message `ARGV[2]` on the channel `ARGV[1]`. While somebody follows the tenant's jobs, it first adds the
 /// job `ARGV[3]` to the stream `KEYS[1]`, of `ARGV[4]` entries and for `ARGV[5]` seconds, and its place to the message.
 /// A job that was seen (`ARGV[6]` is its state, `ARGV[7]` its percentage or nothing, `ARGV[8]` is 1 if it is over) is
-/// added if `KEYS[2]` knows it otherwise, or does not know it and it is not over: as a feed of one replica does.
+/// added if `KEYS[2]` knows it otherwise: as a feed of one replica does.
 const TELL: &str = r#"
 local message = ARGV[2]
 if redis.call('EXISTS', KEYS[1]) == 1 then
@@ -22,7 +22,7 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
   if state ~= '' then
     local known = redis.call('HGET', KEYS[2], job)
     local was, part = string.match(known or '', '^(%S*) ?(%S*)$')
-    is_news = ARGV[8] ~= '1'
+    is_news = false
     if known then is_news = state ~= was or (percent ~= '' and part ~= '' and percent ~= part) end
     if percent == '' then percent = part or '' end
     if ARGV[8] == '1' then redis.call('HDEL', KEYS[2], job)

@@ -18,10 +18,11 @@ use listened::{Listened, Turn, Watched};
 pub use listener::{FeedListener, Listener};
 
 use super::feed::Feed;
+use super::feed_place::FeedPlace;
 use super::log_place::{LogPlace, OpenedLog};
 use super::waiting::{Need, Waiting};
 use super::{Key, Sightings};
-use crate::model::{AccountId, Caller, EntityId, EntityKind, Progress, TenantId};
+use crate::model::{AccountId, Caller, EntityId, EntityKind, Progress, Tenant, TenantId};
 
 /// The jobs that somebody listens to.
 #[derive(Debug, Default)]
@@ -45,6 +46,15 @@ pub struct Due {
     pub caller: Caller,
 }
 
+/// A tenant of which somebody follows all jobs, or did lately.
+#[derive(Debug, Clone)]
+pub struct FollowedTenant {
+    /// The tenant.
+    pub tenant: Arc<Tenant>,
+    /// True if somebody does.
+    pub is_followed: bool,
+}
+
 /// The time until Move is asked for a job again, by what is needed of it; `None` if it need not be.
 pub type Pace<'a> = &'a dyn Fn(&Sightings, &AccountId, Need) -> Option<Duration>;
 
@@ -62,28 +72,30 @@ impl Hub {
         Listener { hub: Arc::clone(self), key, id, changes }
     }
 
-    /// Listens to all jobs of a caller's tenant: from where a cursor says, else from now on. `opened` is what Redis knows
-    /// of them.
+    /// Listens to all jobs of a caller's tenant: from where a cursor says, else from now on (in microseconds since 1970).
+    /// `opened` is what Redis knows of them.
     pub fn follow(
         self: &Arc<Self>,
         caller: Caller,
         need: Need,
         after: Option<&str>,
         opened: Option<&OpenedLog>,
+        now: i64,
     ) -> FeedListener {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let tenant = caller.tenant.id.clone();
         let mut listened = self.listened();
         listened.feeds.retain(|_, feed| !feed.is_forgotten());
-        let feed = listened
-            .feeds
-            .entry(tenant.clone())
-            .or_insert_with(|| Feed::new(opened.map(|opened| opened.end)));
+        let feed = listened.feeds.entry(tenant.clone()).or_insert_with(|| {
+            let begins = opened.and_then(|opened| opened.begins).unwrap_or(now);
+            Feed::new(Arc::clone(&caller.tenant), begins, opened.map(|opened| opened.end))
+        });
         if let Some(opened) = opened {
             feed.know(&opened.known);
         }
         let known = after.map(|cursor| feed.place_of(cursor));
-        let place = known.flatten().unwrap_or_else(|| feed.end());
+        let at = known.flatten().unwrap_or_else(|| feed.end());
+        let place = FeedPlace::new(at, feed.known(), need);
         let is_first = feed.callers.is_empty();
         let changes = feed.enter(Waiting { id, caller, need });
         if is_first {
@@ -171,18 +183,32 @@ impl Hub {
         }
     }
 
-    /// A job was read in a listing: it may be an old one that nobody had asked for yet. Returns true if it is known to
-    /// have changed: all that is known of it is to be forgotten.
+    /// A page of Move's shows a job that was created at a moment (in microseconds since 1970), as far as it tells. Returns
+    /// true if that is news to anybody: then all that is known of it is to be forgotten, and [`Hub::seen`] told.
     #[must_use]
-    pub fn listed(&self, key: &Key, progress: &Progress) -> bool {
+    pub fn listed(&self, key: &Key, progress: &Progress, created: Option<i64>) -> bool {
         if !self.is_listened() {
             return false;
         }
         let mut listened = self.listened();
-        let Some(feed) = listened.feeds.get_mut(&key.tenant) else { return false };
-        let is_change = feed.listed(&key.id, progress);
+        let is_news = listened.jobs.get_mut(key).is_some_and(|job| job.listed(progress));
+        let Some(feed) = listened.feeds.get_mut(&key.tenant) else { return is_news };
+        if feed.listed(&key.id, progress, created) {
+            return true;
+        }
         self.feed(listened, key, progress);
-        is_change
+        is_news
+    }
+
+    /// Returns the tenants of which somebody follows all jobs, or may go on with that.
+    #[must_use]
+    pub fn followed(&self) -> Vec<FollowedTenant> {
+        let feeds = &self.listened().feeds;
+        let followed = feeds.values().map(|feed| FollowedTenant {
+            tenant: Arc::clone(feed.tenant()),
+            is_followed: !feed.callers.is_empty(),
+        });
+        followed.collect()
     }
 
     /// The reader of a listener knows this, which may come from a cache.

@@ -27,6 +27,8 @@ impl fmt::Display for LogPlace {
 pub struct OpenedLog {
     /// The place of the last change.
     pub end: LogPlace,
+    /// The moment at which it began, in microseconds since 1970, if that is known.
+    pub begins: Option<i64>,
     /// The jobs that are not over, as far as they are known.
     pub known: Vec<(EntityId, Progress)>,
 }

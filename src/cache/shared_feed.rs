@@ -15,12 +15,12 @@ use crate::model::{EntityId, Progress, TenantId};
 /// The time for which whoever begins to follow waits for each answer of Redis.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Makes the stream `KEYS[1]` anew, and forgets what `KEYS[2]` knows, unless both are of the tag `ARGV[1]`. They stay for
-/// `ARGV[2]` seconds. Gives the last place, and what is known.
+/// Makes the stream `KEYS[1]` anew, which begins at the moment `ARGV[3]`, and forgets what `KEYS[2]` knows, unless both are
+/// of the tag `ARGV[1]`. They stay for `ARGV[2]` seconds. Gives the last place, and what is known.
 const OPEN: &str = r"
 if redis.call('EXISTS', KEYS[1]) == 0 or redis.call('HGET', KEYS[2], '#') ~= ARGV[1] then
   redis.call('DEL', KEYS[1], KEYS[2])
-  redis.call('HSET', KEYS[2], '#', ARGV[1])
+  redis.call('HSET', KEYS[2], '#', ARGV[1], '#begins', ARGV[3])
   redis.call('XADD', KEYS[1], '*', 'job', '')
 end
 redis.call('EXPIRE', KEYS[1], ARGV[2])
@@ -37,9 +37,9 @@ end
 ";
 
 impl SharedTier {
-    /// Has the changes of a tenant's jobs be kept from now on. `None` if Redis is in trouble, or does not say of which
-    /// run it is.
-    pub async fn open_feed(&self, tenant: &TenantId) -> Option<OpenedLog> {
+    /// Has the changes of a tenant's jobs be kept from now on (in microseconds since 1970). `None` if Redis is in trouble,
+    /// or does not say of which run it is.
+    pub async fn open_feed(&self, tenant: &TenantId, now: i64) -> Option<OpenedLog> {
         let mut asking = redis::pipe();
         asking.cmd("INFO").arg("server");
         asking.get(counter_of_all()).get(counter_of_tenant(tenant));
@@ -49,14 +49,15 @@ impl SharedTier {
         let run = server.lines().find_map(|line| line.strip_prefix("run_id:"))?.trim();
         let tag = format!("{run} {} {}", all.unwrap_or_default(), own.unwrap_or_default());
         let mut opening = redis::cmd("EVAL");
-        opening.arg(OPEN).arg(2).arg(&names(tenant)).arg(tag).arg(STAYS.as_secs());
+        opening.arg(OPEN).arg(2).arg(&names(tenant)).arg(tag).arg(STAYS.as_secs()).arg(now);
         let ask = async |redis: &mut _| opening.query_async(redis).await;
         let (end, known) =
             self.state().insist::<(String, HashMap<String, String>)>(PATIENCE, ask).await?;
+        let begins = known.get("#begins").and_then(|begins| begins.parse().ok());
         let known = known
             .iter()
             .filter_map(|(job, text)| Some((EntityId::job(job).ok()?, progress(text)?)));
-        Some(OpenedLog { end: LogPlace::parse(&end)?, known: known.collect() })
+        Some(OpenedLog { end: LogPlace::parse(&end)?, begins, known: known.collect() })
     }
 
     /// Returns the jobs that changed behind a place, each once, in the order of their last changes. `None` if the

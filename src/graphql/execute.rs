@@ -1,6 +1,8 @@
 //! Executes an operation: queries side by side, mutations one after the other; and writes its answer in the
 //! operation's order.
 
+use std::hash::{DefaultHasher, Hasher};
+
 use futures_util::future::join_all;
 
 use super::answer::{Answer, BEGUN, Extensions, PlacedError};
@@ -47,30 +49,72 @@ pub async fn observe(
     }
 }
 
-/// Makes the event of a stream that tells of a change, and tells besides how far the job has come; `None` if the stream
-/// does not tell of it.
+/// The event of a stream that tells of a change.
+#[derive(Debug)]
+pub struct Event {
+    /// The event.
+    pub answer: Answer,
+    /// How far the job has come, if it was read.
+    pub progress: Option<Progress>,
+    /// All that it tells of the job, hashed.
+    pub digest: u64,
+}
+
+/// Makes the events of a stream that tell of changes, whose jobs go up together; `None` for one that the stream does not
+/// tell of.
 pub async fn tell(
     jobs: &Jobs,
     request: &RequestContext,
     plan: &Plan,
     operation: &Operation,
+    changes: &[Change],
+) -> Vec<Option<Event>> {
+    let seat = (changes.len() > 1).then(|| jobs.together(request));
+    let all = changes.iter().map(|change| {
+        let request = RequestContext { trails: operation.trails(), ..request.clone() };
+        tell_one(jobs, request, plan, operation, change, seat.clone())
+    });
+    let all: Vec<_> = all.collect();
+    // Nothing goes up before each has its own, and nobody else has one.
+    drop(seat);
+    join_all(all).await
+}
+
+async fn tell_one(
+    jobs: &Jobs,
+    request: RequestContext,
+    plan: &Plan,
+    operation: &Operation,
     change: &Change,
-) -> Option<(Answer, Option<Progress>)> {
+    seat: Option<Seat>,
+) -> Option<Event> {
+    let tenant = &request.caller.tenant;
     let ([root], [unit], [trail]) = (&*plan.roots, &*operation.units, &*request.trails) else {
-        return Some((Answer::refusal(request.id, [ApiError::internal()]), None));
+        let answer = Answer::refusal(request.id, [ApiError::internal()]);
+        return Some(Event { answer, progress: None, digest: 0 });
     };
     let outcome = if request.caller.may(unit.field) {
-        roots::changed(jobs, request, trail, root, change).await?
+        roots::changed(jobs, &request, trail, root, change, seat).await?
     } else {
         Err(ApiError::forbidden(unit.field).into())
     };
-    let progress = match &outcome {
-        Ok((Resolved::Event(event), _)) => Some(event.job.progress()),
-        _ => None,
-    };
+    let (progress, mut hash) = (progress_of(&outcome), DefaultHasher::new());
+    if let Ok((Resolved::Event(event), _)) = &outcome {
+        // Not the cursor, which is another one each time, nor for how long it was known.
+        hash.write(&Writer::text_of_job(tenant, &root.step, event));
+    }
     let (introspected, outcomes) = (Vec::new(), vec![Some(outcome)]);
     let own = Answering { plan, operation, service: "null", introspected, outcomes };
-    Some((own.write(request.id, &request.caller.tenant, &request.trails), progress))
+    let answer = own.write(request.id, tenant, &request.trails);
+    hash.write_usize(answer.failures.len());
+    Some(Event { answer, progress, digest: hash.finish() })
+}
+
+fn progress_of(outcome: &Outcome) -> Option<Progress> {
+    match outcome {
+        Ok((Resolved::Event(event), _)) => Some(event.job.progress()),
+        _ => None,
+    }
 }
 
 async fn answering<'a>(

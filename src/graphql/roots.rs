@@ -178,18 +178,19 @@ pub fn following(operation: &Operation) -> Result<Following, ApiError> {
     Ok(Following { take: take.transpose()?, after: text("after").map(str::to_owned) })
 }
 
-/// Reads a job that changed; `None` if the stream does not tell of it: it is gone, or another take's.
+/// Reads a job that changed, with a `seat` together with others; `None` if the stream does not tell of it: it is gone, or another take's.
 pub async fn changed(
     jobs: &Jobs,
     request: &RequestContext,
     trail: &Trail,
     plan: &RootPlan,
     change: &Change,
+    seat: Option<Seat>,
 ) -> Option<Outcome> {
     let Some(wanted) = plan.wanted(EntityKind::Job) else {
         return Some(Err(ApiError::internal().into()));
     };
-    let answer = match jobs.get(request, trail, &change.job, wanted, None).await {
+    let answer = match jobs.get(request, trail, &change.job, wanted, seat).await {
         Ok(answer) => answer,
         Err(jobs::Error::NotFound(_)) => return None,
         Err(error) => return Some(Err(error.into())),

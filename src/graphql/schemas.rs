@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use moka::sync::Cache;
 
 use super::errors::ApiError;
+use super::execute::Event;
 use super::plan::Plan;
 use super::roots::Change;
 use super::{Answer, execute};
@@ -109,19 +110,20 @@ impl Schemas {
         execute::observe(&self.jobs, request, &plan, operation, &view.service).await
     }
 
-    /// Makes the event of a subscription to a tenant's jobs that tells of a change, and tells besides how far the job
-    /// has come, if it was read; `None` if the subscription does not tell of it.
+    /// Makes the events of a subscription to a tenant's jobs that tell of changes, read together; `None` for one that the
+    /// subscription does not tell of.
     pub async fn tell(
         &self,
         request: &RequestContext,
         operation: &Operation,
-        change: &Change,
-    ) -> Option<(Answer, Option<Progress>)> {
+        changes: &[Change],
+    ) -> Vec<Option<Event>> {
         let plan = self.plan(&operation.form);
-        execute::tell(&self.jobs, request, &plan, operation, change).await
+        execute::tell(&self.jobs, request, &plan, operation, changes).await
     }
 
-    /// Has whoever follows the tenant's jobs know the newest of them, of one take if one is named.
+    /// Has whoever follows the tenant's jobs know the newest of them, of one take if one is named, and returns how far each
+    /// has come.
     ///
     /// # Errors
     /// When Move does not answer.
@@ -129,7 +131,7 @@ impl Schemas {
         &self,
         request: &RequestContext,
         take: Option<&EntityId>,
-    ) -> Result<(), ApiError> {
+    ) -> Result<Vec<(EntityId, Progress)>, ApiError> {
         let trail = request.trails.first().cloned();
         let trail = trail.unwrap_or_else(|| Trail::unread(RootField::GetJob));
         trail.begin();

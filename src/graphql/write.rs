@@ -286,6 +286,16 @@ impl<'a> Writer<'a> {
         self.raw(b"}")
     }
 
+    /// Returns the text of the job that an event tells of, by the step of a subscription.
+    pub fn text_of_job(tenant: &'a Tenant, step: &Step, event: &JobEvent) -> Vec<u8> {
+        let mut writer = Self::new(tenant);
+        let (steps, path) = (step.objects().iter().flat_map(|own| &own.fields), Path::root(step));
+        for step in steps.filter(|step| is_job(&step.name)) {
+            let _ = writer.entity(step, &event.job, &path.base(step));
+        }
+        writer.out
+    }
+
     /// Writes a text as a JSON string.
     pub fn text(&mut self, text: &str) -> Result<(), Nulled> {
         self.raw(json::quoted(text).as_bytes())

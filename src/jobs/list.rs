@@ -134,6 +134,9 @@ impl Jobs {
         if arguments.is_counted {
             answer.value.total = Some(listing.count().await);
         }
+        if kind == EntityKind::Job {
+            self.notice_listed(&request.caller.tenant.id, &answer.value.items).await;
+        }
         for item in &answer.value.items {
             self.hold_files(&request.caller.tenant, item);
         }
@@ -345,7 +348,7 @@ pub(super) fn bad_cursor(bad: BadCursor) -> Error {
 }
 
 /// The size of the page to ask for where one of this size was larger than the gateway takes.
-const fn smaller(size: i32) -> i32 {
+pub(super) const fn smaller(size: i32) -> i32 {
     if size > 4 { size / 4 } else { 1 }
 }
 

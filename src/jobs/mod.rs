@@ -38,6 +38,7 @@ mod looked;
 mod needs;
 mod newest;
 mod news;
+mod noticed;
 mod ownership;
 mod pages;
 pub mod present;

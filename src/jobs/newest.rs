@@ -4,13 +4,13 @@ use jiff::Timestamp;
 
 use super::{Jobs, needs, rows};
 use crate::index::{AccountFingerprint, Extended, Index, IndexLost, NewestPage};
-use crate::model::{Account, RequestContext, Trail};
+use crate::model::{Account, EntityKind, RequestContext, Trail};
 use crate::telemetry::listings;
 use crate::types::SortDirection;
 use crate::upstream::{After, Call, EntityPage, Error, Listing, Reply};
 
 /// The number of jobs on the newest page.
-const NEWEST: i32 = 100;
+pub(super) const NEWEST: i32 = 100;
 
 /// The most of Move's pages that are read to join the newest jobs to those that are known.
 const MOST_PAGES: usize = 3;
@@ -39,6 +39,15 @@ pub(super) enum Reader<'a> {
     Listing(&'a RequestContext, &'a Trail),
     /// Whoever keeps the index of an account.
     Keeper(&'a Account),
+}
+
+impl Reader<'_> {
+    fn account(&self) -> &Account {
+        match self {
+            Self::Listing(request, _) => &request.caller.tenant.account,
+            Self::Keeper(account) => account,
+        }
+    }
 }
 
 impl Jobs {
@@ -75,6 +84,9 @@ impl Jobs {
                 After::Last => None,
                 After::Lost => return Err(NotJoined::Unreadable),
             };
+            if kind == EntityKind::Job {
+                self.notice_page(reader.account(), &page, &errors).await;
+            }
             newest.extend(rows::of_page(kind, &page, &errors, began).ok_or(NotJoined::Unreadable)?);
             let oldest = newest.iter().map(|row| row.place.created).min();
             let oldest = if next.is_none() { None } else { Some(oldest.unwrap_or(i64::MAX)) };

@@ -59,8 +59,8 @@ impl Jobs {
         })
     }
 
-    /// Reads the tenant's newest jobs, so that whoever follows them knows what there is. Of a take that the tenant may
-    /// not use there are none, as of a missing one.
+    /// Reads the tenant's newest jobs, so that whoever follows them knows what there is, and returns how far each has come.
+    /// Of a take that the tenant may not use there are none, as of a missing one.
     ///
     /// # Errors
     /// When Move does not answer.
@@ -69,34 +69,32 @@ impl Jobs {
         request: &RequestContext,
         trail: &Trail,
         take: Option<&EntityId>,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<(EntityId, Progress)>, Error> {
         let arguments =
             ListArguments { first: Some(100), take: take.cloned(), ..ListArguments::default() };
-        let wanted = Wanted::of(EntityKind::Job, of_state(EntityKind::Job));
+        let wanted = Wanted::of(EntityKind::Job, needs::of_row(EntityKind::Job));
         let page = self.list(request, trail, EntityKind::Job, arguments, Some(&wanted)).await?;
-        for job in &page.value.items {
-            let id = job.entity().id().and_then(|id| EntityId::job(&id).ok());
-            if let Some(id) = id {
-                let key = Key { tenant: request.caller.tenant.id.clone(), id };
-                if self.versions.hub().listed(&key, &job.progress()) {
-                    self.forget(&key.tenant, Some(&key.id)).await;
-                }
-            }
-        }
         if let Some(shared) = &self.shared {
             let tenant = &request.caller.tenant.id;
             shared.know(tenant, &self.versions.hub().unfinished(tenant)).await;
         }
-        Ok(())
+        let jobs = page
+            .value
+            .items
+            .iter()
+            .filter_map(|job| Some((EntityId::job(&job.entity().id()?).ok()?, job.progress())));
+        Ok(jobs.collect())
     }
 
     /// Listens to all jobs of a caller's tenant: from where a cursor of any replica says, else from now on.
     pub async fn follow(&self, caller: Caller, need: Need, after: Option<&str>) -> FeedListener {
         let (hub, tenant) = (self.versions.hub(), caller.tenant.id.clone());
-        let Some(shared) = &self.shared else { return hub.follow(caller, need, after, None) };
+        // Move may write no more than the second in which a job was created.
+        let now = self.clock.now().as_second().saturating_mul(1_000_000);
+        let Some(shared) = &self.shared else { return hub.follow(caller, need, after, None, now) };
         // Before it listens, so that it hears whatever comes behind the end of now.
-        let opened = shared.open_feed(&tenant).await;
-        let mut listener = hub.follow(caller, need, after, opened.as_ref());
+        let opened = shared.open_feed(&tenant, now).await;
+        let mut listener = hub.follow(caller, need, after, opened.as_ref(), now);
         let place = after.and_then(|cursor| listener.place_elsewhere(cursor));
         // And this afterwards, so that nothing lies between it and what is heard.
         if let Some(place) = place.filter(|_| opened.is_some())

@@ -2,7 +2,8 @@
 //! question about it: Move is asked for what nobody told.
 //!
 //! The jobs of an account that are due go up together, 25 a document and one document at a time, within the account's
-//! budget and behind what callers ask.
+//! budget and behind what callers ask. While somebody follows all of a tenant's jobs, the account's newest are looked at
+//! now and then: nobody tells of those that are made past this gateway.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -17,7 +18,7 @@ use super::pace::{pace, sweep};
 use crate::cache::{CLAIMED, Due, Hub, Key, Need, Sightings};
 use crate::jobs::{Jobs, Wanted};
 use crate::model::{
-    AccountId, Caller, EntityKind, RequestContext, RequestId, RootField, Selection, Trail,
+    Account, AccountId, Caller, EntityKind, RequestContext, RequestId, RootField, Selection, Trail,
 };
 use crate::settings;
 use crate::settings::forms::UnitsPerTime;
@@ -27,6 +28,12 @@ const MOST: usize = 25;
 
 /// The time after which a question is in vain.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The time between two looks at the newest jobs of an account.
+const LOOK: Duration = Duration::from_secs(15);
+
+/// The same for an account whose events are taken, one of which may be lost.
+const SELDOM: Duration = Duration::from_mins(1);
 
 /// The time to look again where nothing is due.
 const IDLE: Duration = Duration::from_mins(1);
@@ -52,6 +59,41 @@ pub struct Watcher {
 
 /// Tells if an account's events are taken.
 pub type IsTold = Arc<dyn Fn(&AccountId) -> bool + Send + Sync>;
+
+/// The accounts' next looks at their newest jobs.
+#[derive(Debug, Default)]
+struct Looks(HashMap<AccountId, (Arc<Account>, Instant)>);
+
+impl Looks {
+    /// Takes over the accounts of which somebody follows all jobs: the newest of one that was not followed are just read.
+    fn follow(&mut self, accounts: Vec<Arc<Account>>, pause: impl Fn(&AccountId) -> Duration) {
+        self.0.retain(|id, _| accounts.iter().any(|account| account.id == *id));
+        for account in accounts {
+            let first = || (Arc::clone(&account), Instant::now() + pause(&account.id));
+            self.0.entry(account.id.clone()).or_insert_with(first);
+        }
+    }
+
+    /// Takes the accounts whose look is due, but those that are busy.
+    fn take_due(
+        &mut self,
+        pause: impl Fn(&AccountId) -> Duration,
+        is_busy: impl Fn(&AccountId) -> bool,
+    ) -> Vec<Arc<Account>> {
+        let now = Instant::now();
+        let due = self.0.values_mut().filter(|(account, at)| *at <= now && !is_busy(&account.id));
+        let due = due.map(|(account, at)| {
+            *at = now + pause(&account.id);
+            Arc::clone(account)
+        });
+        due.collect()
+    }
+
+    /// Returns the moment of the next.
+    fn next(&self) -> Option<Instant> {
+        self.0.values().map(|(_, at)| *at).min()
+    }
+}
 
 /// Jobs that are being asked for; each is due again at its pace when this is dropped.
 struct Asking {
@@ -84,6 +126,7 @@ impl Watcher {
     /// Asks for what is due, until it is aborted.
     pub async fn run(&self) {
         let mut rests: HashMap<AccountId, Instant> = HashMap::new();
+        let mut looks = Looks::default();
         let mut busy: HashMap<tokio::task::Id, AccountId> = HashMap::new();
         let mut questions: JoinSet<()> = JoinSet::new();
         loop {
@@ -96,6 +139,21 @@ impl Watcher {
                 Need::State if (self.is_told)(account) => sweep(seen),
                 _ => pace(seen),
             };
+            let between = |account: &AccountId| {
+                let alone = if (self.is_told)(account) { SELDOM } else { LOOK };
+                alone * self.jobs.replicas()
+            };
+            looks.follow(self.followed_accounts(), between);
+            for account in looks.take_due(between, is_busy) {
+                rests.insert(account.id.clone(), now + self.interval * self.jobs.replicas());
+                let id = account.id.clone();
+                let jobs = self.jobs.clone();
+                let look = questions.spawn(async move { jobs.look_at_newest(&account).await });
+                busy.insert(look.id(), id);
+            }
+            let is_busy = |account: &AccountId| {
+                rests.contains_key(account) || busy.values().any(|own| own == account)
+            };
             let taken = self.hub.take_due(&pace, MOST, is_busy);
             for (account, due) in taken {
                 // Each replica asks at its share, also while Redis does not say which of them are left.
@@ -104,7 +162,8 @@ impl Watcher {
                 let question = questions.spawn(self.clone().ask(asking));
                 busy.insert(question.id(), account);
             }
-            let next = self.hub.next_due(&pace).unwrap_or(now + IDLE);
+            let next = self.hub.next_due(&pace).into_iter().chain(looks.next()).min();
+            let next = next.unwrap_or(now + IDLE);
             // What is due already waits for its account.
             let wake = match rests.values().min() {
                 Some(rested) if next <= now => *rested,
@@ -121,6 +180,12 @@ impl Watcher {
                 }
             }
         }
+    }
+
+    /// The accounts of which somebody follows all jobs.
+    fn followed_accounts(&self) -> Vec<Arc<Account>> {
+        let followed = self.hub.followed().into_iter().filter(|own| own.is_followed);
+        followed.map(|own| Arc::clone(&own.tenant.account)).collect()
     }
 
     /// Asks for several jobs of one account in one document. What comes of it, whoever listens hears from the hub.

@@ -21,8 +21,13 @@ impl Progress {
     /// Returns true if both tell of something, and not the same.
     #[must_use]
     pub fn differs_from(&self, other: &Self) -> bool {
+        self.state_differs_from(other) || differ(self.percent.as_ref(), other.percent.as_ref())
+    }
+
+    /// Returns true if both tell of a state, and not the same.
+    #[must_use]
+    pub fn state_differs_from(&self, other: &Self) -> bool {
         differ(self.state.as_ref(), other.state.as_ref())
-            || differ(self.percent.as_ref(), other.percent.as_ref())
     }
 
     /// Returns true if this is certainly an earlier moment of the same job: Move's readers may be behind its writers.

@@ -1,17 +1,18 @@
 //! The jobs that a stream tells of: one until it is over, or all of a tenant's as they change.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::RequestContext;
 use super::judged::Judged;
 use super::wait::is_passing;
-use crate::cache::{FeedListener, FeedStep, Listener};
-use crate::graphql::{Answer, Change};
+use crate::cache::{FeedChange, FeedListener, FeedStep, Listener};
+use crate::graphql::{Answer, Change, Event};
 use crate::http::stream::StreamPart;
 use crate::model::{Caller, EntityId, Progress, RequestId};
 
@@ -24,6 +25,12 @@ const AGAIN: [Duration; 5] = [
     Duration::from_secs(8),
     Duration::from_secs(16),
 ];
+
+/// The time after which what was read and not told yet, as its reader is slow, is read again.
+const STALE: Duration = Duration::from_secs(1);
+
+/// The size of events that wait for a slow reader, in bytes; what was read beyond it is read again.
+const MOST_READY: usize = 256 << 10;
 
 /// The jobs that a stream tells of.
 #[derive(Debug)]
@@ -49,25 +56,36 @@ pub struct FollowedJobs {
     listener: FeedListener,
     /// The take whose jobs alone are told of.
     take: Option<EntityId>,
-    /// The change that is to be told of next.
-    change: Option<Change>,
-    /// The number of times it was read in vain.
+    /// The changes that are to be read, or were and are to be told of, in their order.
+    changes: VecDeque<FeedChange>,
+    /// What was read of the first of them; nothing of one that is not to be told of.
+    ready: VecDeque<Option<Event>>,
+    read_at: Instant,
+    /// The number of times that the first of them was read in vain.
     tries: usize,
 }
 
 /// The next thing that happens to what is followed.
 #[derive(Debug)]
 pub enum FollowedStep {
-    /// A job is to be read.
+    /// A job is to be read, or several.
     Read,
+    /// A change is told.
+    Tell(StreamPart),
     /// Changes before this cursor are missing.
     Resync(String),
 }
 
-/// A read: an answer, and how far the job has come; nothing if it is not to be told of.
-type Observed = Option<(Answer, Option<Progress>)>;
+/// A read.
+#[derive(Debug)]
+pub enum Observed {
+    /// Of the one job: an answer, and how far the job has come.
+    Job(Answer, Option<Progress>),
+    /// Of jobs that changed: an event for each that is to be told of.
+    Jobs(Vec<Option<Event>>),
+}
 
-/// A job that is being read; nothing if that takes too long.
+/// A read that is under way; nothing if it takes too long.
 pub type Reading = BoxFuture<'static, Option<Observed>>;
 
 /// The fate of something that was read.
@@ -93,8 +111,10 @@ impl Followed {
     }
 
     /// Follows all of a tenant's, or those of one take.
-    pub const fn jobs(listener: FeedListener, take: Option<EntityId>) -> Self {
-        Self::Jobs(FollowedJobs { listener, take, change: None, tries: 0 })
+    pub fn jobs(listener: FeedListener, take: Option<EntityId>) -> Self {
+        let (changes, ready) = Default::default();
+        let read_at = Instant::now();
+        Self::Jobs(FollowedJobs { listener, take, changes, ready, read_at, tries: 0 })
     }
 
     /// Returns true if nothing more will happen.
@@ -105,11 +125,14 @@ impl Followed {
         }
     }
 
-    /// Goes on in the name of a caller who was judged anew.
-    pub fn judged_anew(&self, caller: &Caller) {
+    /// Goes on in the name of a caller who was judged anew: what was read as by the rules before is read again.
+    pub fn judged_anew(&mut self, caller: &Caller) {
         match self {
             Self::Job(job) => job.listener.judged_anew(caller),
-            Self::Jobs(jobs) => jobs.listener.judged_anew(caller),
+            Self::Jobs(jobs) => {
+                jobs.ready.clear();
+                jobs.listener.judged_anew(caller);
+            }
         }
     }
 
@@ -120,14 +143,7 @@ impl Followed {
                 job.listener.changed().await;
                 FollowedStep::Read
             }
-            Self::Jobs(jobs) => match jobs.listener.next().await {
-                FeedStep::Changed(job, cursor) => {
-                    jobs.change = Some(Change { job, cursor, take: jobs.take.clone() });
-                    jobs.tries = 0;
-                    FollowedStep::Read
-                }
-                FeedStep::Resync(cursor) => FollowedStep::Resync(cursor),
-            },
+            Self::Jobs(jobs) => jobs.next().await,
         }
     }
 
@@ -137,16 +153,16 @@ impl Followed {
         match self {
             Self::Job(_) => Box::pin(async move {
                 let reading = rules.gateways.observe(&context, &operation);
-                timeout(time, reading).await.ok().map(Some)
+                let (answer, progress) = timeout(time, reading).await.ok()?;
+                Some(Observed::Job(answer, progress))
             }),
             Self::Jobs(jobs) => {
-                let (change, pause) = (jobs.change.clone(), jobs.pause());
+                let (changes, pause) = (jobs.to_read(), jobs.pause());
                 Box::pin(async move {
                     sleep(pause).await;
-                    let change = change?;
-                    let deadline = tokio::time::Instant::now() + time;
-                    let context = RequestContext { deadline, ..context };
-                    timeout(time, rules.gateways.tell(&context, &operation, &change)).await.ok()
+                    let context = RequestContext { deadline: Instant::now() + time, ..context };
+                    let reading = rules.gateways.tell(&context, &operation, &changes);
+                    Some(Observed::Jobs(timeout(time, reading).await.ok()?))
                 })
             }
         }
@@ -154,12 +170,13 @@ impl Followed {
 
     /// Judges what was read. `is_first` if nothing was told yet.
     pub fn judge(&mut self, read: Option<Observed>, is_first: bool) -> ReadVerdict {
-        match self {
-            Self::Job(job) => match read.flatten() {
-                Some(read) => job.judge(read, is_first),
-                None => ReadVerdict::Nothing,
-            },
-            Self::Jobs(jobs) => jobs.judge(read),
+        match (self, read) {
+            (Self::Job(job), Some(Observed::Job(answer, progress))) => {
+                job.judge((answer, progress), is_first)
+            }
+            (Self::Jobs(jobs), Some(Observed::Jobs(read))) => jobs.judge(read),
+            (Self::Jobs(jobs), _) => jobs.judge(Vec::new()),
+            (Self::Job(_), _) => ReadVerdict::Nothing,
         }
     }
 }
@@ -201,31 +218,73 @@ impl FollowedJobs {
         last.and_then(|last| AGAIN.get(last)).copied().unwrap_or_default()
     }
 
-    fn judge(&mut self, read: Option<Observed>) -> ReadVerdict {
-        let Some(change) = &self.change else { return ReadVerdict::Nothing };
-        match read {
-            Some(None) => ReadVerdict::Nothing,
-            Some(Some((answer, Some(progress)))) => {
-                if self.listener.may_tell(&change.job, &progress) {
-                    ReadVerdict::Tell(StreamPart::Answer(answer.body))
-                } else {
-                    // What is newer comes behind it.
-                    ReadVerdict::Nothing
+    async fn next(&mut self) -> FollowedStep {
+        loop {
+            if self.read_at.elapsed() > STALE {
+                self.ready.clear();
+            }
+            if let Some(read) = self.ready.pop_front()
+                && let Some(change) = self.changes.pop_front()
+            {
+                match read.and_then(|event| self.tell(&change, event)) {
+                    Some(part) => return FollowedStep::Tell(part),
+                    None => continue,
                 }
             }
-            // Move complains about the job: that is its caller's to know.
-            Some(Some((answer, None))) if !is_passing(&answer) => {
-                ReadVerdict::Tell(StreamPart::Answer(answer.body))
+            if !self.changes.is_empty() {
+                return FollowedStep::Read;
             }
-            Some(Some(_)) | None => {
-                self.tries += 1;
-                if self.tries <= AGAIN.len() {
-                    return ReadVerdict::Again;
+            match self.listener.next().await {
+                FeedStep::Changed(changes) => {
+                    self.changes = changes.into();
+                    self.tries = 0;
+                    return FollowedStep::Read;
                 }
-                self.listener.miss();
-                ReadVerdict::Nothing
+                FeedStep::Resync(cursor) => return FollowedStep::Resync(cursor),
             }
         }
+    }
+
+    /// The changes that are to be read.
+    fn to_read(&self) -> Vec<Change> {
+        let change = |FeedChange { job, cursor, .. }: &FeedChange| Change {
+            job: job.clone(),
+            cursor: cursor.clone(),
+            take: self.take.clone(),
+        };
+        self.changes.iter().map(change).collect()
+    }
+
+    /// Takes what was read, up to the first that is to be read again: nothing is told before it that comes behind it.
+    fn judge(&mut self, read: Vec<Option<Event>>) -> ReadVerdict {
+        let has_failed = |event: &Event| event.progress.is_none() && is_passing(&event.answer);
+        let mut size = 0;
+        let good = read.into_iter().take_while(|read| {
+            let fits = size < MOST_READY;
+            size += read.as_ref().map_or(0, |event| event.answer.body.len());
+            fits && !read.as_ref().is_some_and(has_failed)
+        });
+        self.ready = good.collect();
+        self.read_at = Instant::now();
+        if !self.ready.is_empty() {
+            self.tries = 0;
+            return ReadVerdict::Nothing;
+        }
+        self.tries += 1;
+        if self.tries <= AGAIN.len() {
+            return ReadVerdict::Again;
+        }
+        self.changes.clear();
+        self.listener.miss();
+        ReadVerdict::Nothing
+    }
+
+    /// Returns the part that tells of a change; `None` if it is no news.
+    fn tell(&mut self, change: &FeedChange, event: Event) -> Option<StreamPart> {
+        let Event { answer, progress, digest } = event;
+        // Where there is none, Move complains about the job: that is its caller's to know.
+        let is_told = progress.is_none_or(|progress| self.listener.tell(change, &progress, digest));
+        is_told.then_some(StreamPart::Answer(answer.body))
     }
 }
 
@@ -236,5 +295,7 @@ pub fn resync(request: RequestId, judged: &Judged, cursor: &str) -> StreamPart {
     StreamPart::Answer(Answer::resync(request, key, cursor).body)
 }
 
+#[cfg(test)]
+mod once;
 #[cfg(test)]
 mod order;

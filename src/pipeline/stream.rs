@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::followed::{self, Followed, FollowedStep, ReadVerdict, Reading};
+use super::followed::{self, Followed, FollowedStep, Observed, ReadVerdict, Reading};
 use super::judged::{FollowRequest, Judged, StreamEnd, Withdrawal};
 use super::service::{GatewayState, draining};
 use super::{RequestContext, Service};
@@ -72,7 +72,9 @@ impl Stream {
         let age = streaming.max_age.mul_f64(0.9 + 0.2 * record.request_id.chance());
         // One that may be silent for long says at once that it is open.
         let heartbeat = if first.is_some() { now + streaming.heartbeat } else { now };
-        let reading = first.map(|first| -> Reading { Box::pin(ready(Some(Some(first)))) });
+        let reading = first.map(|(answer, progress)| -> Reading {
+            Box::pin(ready(Some(Observed::Job(answer, progress))))
+        });
         Self {
             service: Arc::clone(service),
             asked,
@@ -157,6 +159,7 @@ impl Stream {
                 }
                 step = self.followed.next(), if self.reading.is_none() => match step {
                     FollowedStep::Read => self.reading = Some(self.read()),
+                    FollowedStep::Tell(part) => return self.event(part),
                     FollowedStep::Resync(cursor) => {
                         let id = self.record.request_id;
                         return self.event(followed::resync(id, &self.judged, &cursor));

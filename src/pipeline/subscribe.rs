@@ -125,7 +125,8 @@ async fn begin_one(
     Ok((Followed::job(listener), Some(first)))
 }
 
-/// Listens to all jobs of the tenant, and reads the newest, so that it is known what changes.
+/// Listens to all jobs of the tenant, and reads the newest, so that it is known what changes. As they are by then, whoever
+/// does not go on with an earlier stream lists them itself.
 async fn begin_all(
     service: &Arc<Service>,
     request: &Authenticated<'_>,
@@ -135,13 +136,16 @@ async fn begin_all(
     let following = graphql::following(operation).map_err(Refusal::from_error)?;
     // Before the look, so that nothing happens between it and the listening.
     let (gateways, after) = (&request.rules.gateways, following.after.as_deref());
-    let listener = gateways.jobs().follow(request.caller.clone(), need(operation), after).await;
+    let mut listener = gateways.jobs().follow(request.caller.clone(), need(operation), after).await;
     let context = context(service, request, record, None);
     let survey = gateways.survey(&context, following.take.as_ref());
     let survey = telemetry::within(record.trace.clone(), survey);
     let surveyed = timeout_at(request.deadline, Box::pin(survey)).await;
     let late = || Refusal::from_error(ApiError::late());
-    surveyed.map_err(|_| late())?.map_err(Refusal::from_error)?;
+    let jobs = surveyed.map_err(|_| late())?.map_err(Refusal::from_error)?;
+    if after.is_none() {
+        listener.begin_with(&jobs);
+    }
     Ok((Followed::jobs(listener, following.take), None))
 }
 

@@ -108,8 +108,8 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// A secret, which must come from elsewhere: `${NAME}` or `${file:/path}`. Findings name its place and
-    /// do not show the line.
+    /// A secret, which must come from elsewhere: `${NAME}` or `${file:/path}`. Findings name its place and where it was
+    /// read, and do not show the line.
     pub fn secret<T>(
         &self,
         name: &str,
@@ -128,7 +128,10 @@ impl<'a> Context<'a> {
             report("a secret does not stand in the file: write ${NAME} or ${file:/path}");
             return None;
         }
-        match self.interpolate(text, &node.span).and_then(|text| parse(&text)) {
+        let parsed = self.interpolate(text, &node.span).and_then(|secret| {
+            parse(&secret).map_err(|problem| format!("{problem}{}", origin(text, &node.span)))
+        });
+        match parsed {
             Ok(secret) => Some(secret),
             Err(problem) => {
                 report(&problem);
@@ -198,5 +201,18 @@ impl<'a> Context<'a> {
                 .collect::<Option<serde_json::Map<_, _>>>()?
                 .into(),
         })
+    }
+}
+
+/// Tells where a secret came from that is only a reference; nothing of one that is put together.
+fn origin(reference: &str, span: &Span) -> String {
+    let name = reference.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    let name = name.filter(|name| !name.contains("${"));
+    match name.map(|name| (name, name.strip_prefix("file:"))) {
+        Some((_, Some(path))) => {
+            format!(" (it was read from {})", span.source.folder().join(path).display())
+        }
+        Some((name, None)) => format!(" (it is the variable {name})"),
+        None => String::new(),
     }
 }

@@ -243,6 +243,29 @@ fn a_secret_that_ends_in_a_newline_says_so() {
     assert!(newline.contains("ends in a newline") && !newline.contains("key"), "{newline}");
 }
 
+#[test]
+fn a_secret_that_is_none_is_told_by_its_key_and_where_it_was_read() {
+    let gateway = "upstream: { api_key: '${file:secrets/move.key}' }\npolicies: ./policies\n\
+                   cursor_key: '${file:secrets/missing}'\n\
+                   webhooks: { accounts: { shared: { secrets: ['${file:secrets/hook}'] } } }\n";
+    let files = Files::new(gateway, &[("acme.yaml", &policy("acme", ""))]);
+    let secrets = files.0.path().join("secrets");
+    fs::create_dir(&secrets).unwrap();
+    fs::write(secrets.join("move.key"), "the-text\nof-it").unwrap();
+    fs::write(secrets.join("hook"), "the-text").unwrap();
+    let findings = files.findings();
+    for (key, file) in [
+        ("upstream.api_key", "move.key"),
+        ("cursor_key", "missing"),
+        ("webhooks.accounts.shared.secrets", "hook"),
+    ] {
+        let (key, file) = (format!("`{key}`"), format!("secrets/{file}"));
+        let is_told = |line: &str| line.contains(&key) && line.contains(&file);
+        assert!(findings.lines().any(is_told), "{key}, {file}: {findings}");
+    }
+    assert!(!findings.contains("the-text"), "{findings}");
+}
+
 /// Returns what `check` says of a folder, and whether it passes it.
 fn check(files: &Files) -> (bool, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_jobs-gateway"))

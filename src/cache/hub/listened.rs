@@ -107,6 +107,17 @@ impl Watched {
         }
     }
 
+    /// A page of Move's shows it. Returns true if that is news, which is not noted: a page may be older than what was read
+    /// since.
+    pub fn listed(&mut self, progress: &Progress) -> bool {
+        let known = &self.sightings.progress;
+        if progress.differs_from(known) {
+            return !progress.is_before(known);
+        }
+        self.note(progress);
+        false
+    }
+
     /// Takes over what a reader knows. That many know the same says nothing of how the job moves.
     pub fn know(&mut self, progress: &Progress) {
         let known = &self.sightings.progress;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::Hub;
-use crate::cache::feed::{cursor_of, log_place_of};
+use crate::cache::feed::{TOGETHER, cursor_of, log_place_of};
+use crate::cache::feed_place::FeedPlace;
 use crate::cache::log_place::LogPlace;
-use crate::cache::{FeedStep, Key};
+use crate::cache::{FeedChange, FeedStep, Key};
 use crate::model::{Caller, EntityId, Progress, TenantId};
 
 /// Somebody who listens to a job, until this is dropped.
@@ -26,8 +27,8 @@ pub struct FeedListener {
     pub(super) hub: Arc<Hub>,
     pub(super) tenant: TenantId,
     pub(super) id: u64,
-    /// The place of what was told last.
-    pub(super) place: u64,
+    /// The place of what it was given last.
+    pub(super) place: FeedPlace,
     /// True if the place to go on from is not known.
     pub(super) has_missed: bool,
     /// The jobs that changed before it began to listen, and are told first.
@@ -101,8 +102,16 @@ impl FeedListener {
             self.backlog.clear();
             return Some(feed.resync(&mut self.place));
         }
-        if let Some((job, place)) = self.backlog.pop_front() {
-            return Some(FeedStep::Changed(job, cursor_of(place)));
+        if !self.backlog.is_empty() {
+            let next = self.backlog.drain(..self.backlog.len().min(TOGETHER));
+            let (place, is_write) = (self.place.start(), true);
+            let changes = next.map(|(job, behind)| FeedChange {
+                job,
+                cursor: cursor_of(behind),
+                place,
+                is_write,
+            });
+            return Some(FeedStep::Changed(changes.collect()));
         }
         feed.step(&mut self.place)
     }
@@ -124,12 +133,20 @@ impl FeedListener {
         self.has_missed = true;
     }
 
-    /// Returns true if a job may be told as far as it has come: what is certainly earlier than what was told is not.
-    #[must_use]
-    pub fn may_tell(&self, job: &EntityId, progress: &Progress) -> bool {
+    /// Takes over how far jobs had come when it began: as they are by then, its reader lists them.
+    pub fn begin_with(&mut self, jobs: &[(EntityId, Progress)]) {
+        if let Some(feed) = self.hub.listened().feeds.get(&self.tenant) {
+            feed.begin_with(&mut self.place, jobs);
+        }
+    }
+
+    /// Notes that a job is told as it was read: how far it has come, and all that is selected of it, hashed. Returns false
+    /// if it is not to be: it is certainly earlier than what somebody was told, or this was told the same before.
+    pub fn tell(&mut self, change: &FeedChange, progress: &Progress, digest: u64) -> bool {
         let mut listened = self.hub.listened();
         let feed = listened.feeds.get_mut(&self.tenant);
-        feed.is_none_or(|feed| feed.may_tell(job, progress))
+        let may_be = feed.is_none_or(|feed| feed.may_tell(&change.job, progress));
+        may_be && self.place.tell(change, progress, digest)
     }
 
     /// Goes on in the name of a caller who was judged anew.

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use ahash::RandomState;
 use proptest::prelude::*;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, sleep, timeout};
@@ -86,24 +87,48 @@ impl Move {
 /// Follows a stream as its own loop does, and notes what it is told.
 async fn listen(upstream: Rc<Move>, mut followed: Followed, told: Rc<RefCell<Vec<Progress>>>) {
     let mut reads = matches!(followed, Followed::Job(_));
+    let note = |part: StreamPart| match part {
+        StreamPart::Answer(body) => {
+            told.borrow_mut().push(serde_json::from_slice(&body).expect("a progress"));
+        }
+        other => panic!("{other:?}"),
+    };
     while !followed.is_over() {
-        if !reads && let FollowedStep::Resync(_) = followed.next().await {
-            panic!("nothing is missing");
+        if !reads {
+            match followed.next().await {
+                FollowedStep::Read => {}
+                FollowedStep::Tell(part) => {
+                    note(part);
+                    continue;
+                }
+                FollowedStep::Resync(_) => panic!("nothing is missing"),
+            }
         }
         reads = false;
         let progress = upstream.read().await;
-        let answer = Answer {
-            body: format!("{progress:?}").into(),
-            failures: Vec::new(),
-            retry_after: None,
-            completeness: Completeness::SomeValues,
+        let answer = answer(serde_json::to_string(&progress).expect("JSON"));
+        let digest = RandomState::with_seeds(1, 2, 3, 4).hash_one(&answer.body);
+        let observed = match &followed {
+            Followed::Job(_) => Observed::Job(answer, Some(progress)),
+            Followed::Jobs(_) => {
+                Observed::Jobs(vec![Some(Event { answer, progress: Some(progress), digest })])
+            }
         };
         let is_first = told.borrow().is_empty();
-        match followed.judge(Some(Some((answer, Some(progress.clone())))), is_first) {
-            ReadVerdict::Tell(_) => told.borrow_mut().push(progress),
+        match followed.judge(Some(observed), is_first) {
+            ReadVerdict::Tell(part) => note(part),
             ReadVerdict::Failed(_) | ReadVerdict::Finished | ReadVerdict::Nothing => {}
             ReadVerdict::Again => panic!("it was read"),
         }
+    }
+}
+
+pub(super) fn answer(body: String) -> Answer {
+    Answer {
+        body: body.into(),
+        failures: Vec::new(),
+        retry_after: None,
+        completeness: Completeness::SomeValues,
     }
 }
 
@@ -148,7 +173,11 @@ async fn simulate(run: Run) {
     let mut all = Vec::new();
     for follows_all in [false, false, true, true] {
         let followed = if follows_all {
-            Followed::jobs(hub.follow(caller.clone(), Need::State, None, None), None)
+            let mut listener = hub.follow(caller.clone(), Need::Progress, None, None, 0);
+            let first = upstream.truth(Duration::ZERO);
+            hub.seen(key, &first);
+            listener.begin_with(&[(key.id.clone(), first)]);
+            Followed::jobs(listener, None)
         } else {
             Followed::job(hub.listen(key.clone(), caller.clone(), Need::Progress))
         };

@@ -12,7 +12,7 @@ use crate::support::redis::Redis;
 use crate::support::{Setup, World};
 
 const FOLLOW: &str = "subscription($take: String, $after: String) {
-    all: jobsUpdated(takeId: $take, after: $after) { cursor job { id state } } }";
+    all: jobsUpdated(takeId: $take, after: $after) { cursor job { id state metadata } } }";
 
 async fn follow(world: &World, tenant: &str, variables: Value) -> Follower {
     let body = json!({"query": FOLLOW, "variables": variables});
@@ -87,11 +87,84 @@ async fn each_own_job_that_is_made_or_changes_is_told_and_a_broken_stream_goes_o
     let mut later = follow(&world, "acme", json!({"after": finished})).await;
     until(&world, &mut later, &new, "FAILED").await;
     // Metadata that is written is a change as well, be the job over or not.
-    let update = "mutation($id: String!) { updateJob(id: $id, metadata: \"{}\") { id } }";
+    let update = "mutation($id: String!) { updateJob(id: $id, metadata: \"[]\") { id } }";
     world.ask("acme", update, json!({"id": old})).await.data("/updateJob/id");
     for stream in [&mut again, &mut later] {
         assert_eq!(event(&world, stream).await.0, old);
     }
+}
+
+/// A job that runs and was made past this gateway.
+fn made_elsewhere(world: &World, owner: Option<&str>) -> Job {
+    let metadata = match owner {
+        Some(owner) => {
+            json!({owner: {}, "_gateway": {"v": 1, "owner": owner, "by": "k"}}).to_string()
+        }
+        None => "{}".to_owned(),
+    };
+    let (metadata, pinned) = (Some(metadata), Some(State::Running));
+    let job = Job { metadata, pinned, ..Job::new(world.sandbox.now()) };
+    world.sandbox.add_job(job.clone());
+    job
+}
+
+#[tokio::test]
+async fn what_is_made_past_the_gateway_is_told_to_whoever_may_see_it_and_what_was_there_is_not() {
+    let reader = format!("{WAITING}metadata: {{ unclaimed_jobs: read }}\n");
+    let tenants = [("acme", WAITING.to_owned()), ("globex", reader)];
+    let world = Setup::new().tenants(tenants).start().await;
+    for owner in [Some("acme"), Some("globex"), None] {
+        made_elsewhere(&world, owner);
+    }
+    let (mut acme, mut globex) =
+        (follow(&world, "acme", json!({})).await, follow(&world, "globex", json!({})).await);
+    world.pass(Duration::from_secs(1)).await;
+    for _ in 0..2 {
+        let nobodys = made_elsewhere(&world, None);
+        let (of_acme, of_globex) =
+            (made_elsewhere(&world, Some("acme")), made_elsewhere(&world, Some("globex")));
+        until(&world, &mut acme, &of_acme.id, "RUNNING").await;
+        let told = [event(&world, &mut globex).await.0, event(&world, &mut globex).await.0];
+        assert!(told.contains(&nobodys.id) && told.contains(&of_globex.id), "{told:?}");
+    }
+    let ended = made_elsewhere(&world, Some("acme"));
+    until(&world, &mut acme, &ended.id, "RUNNING").await;
+    world.sandbox.set_state(&ended.id, State::Finished);
+    until(&world, &mut acme, &ended.id, "FINISHED").await;
+}
+
+#[tokio::test]
+async fn what_does_not_change_is_not_told_and_what_changes_together_is_read_together() {
+    let (world, first) = with_a_running_job("").await;
+    let mut jobs = vec![first];
+    for _ in 0..30 {
+        jobs.push(create_on(&world, "acme", SINGLECAM_TAKE).await);
+    }
+    // The name is read by the stream alone, and not by the poller.
+    let query = "subscription { all: jobsUpdated { cursor job { id state name } } }";
+    let mut stream = Follower::post(&world, "acme", &json!({"query": query}), SSE).await;
+    let read = "{ listJobs(first: 100) { items { id state } } }";
+    world.ask("acme", read, json!({})).await.data("/listJobs/items");
+    for _ in 0..60 {
+        world.pass(Duration::from_millis(500)).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    world.get("acme", &jobs[0], "id state").await.data("/getJob/id");
+    world.sandbox.clear_calls();
+    for job in &jobs {
+        world.sandbox.set_state(job, State::Finished);
+    }
+    let mut told = Vec::new();
+    while told.len() < jobs.len() {
+        let (job, state, _) = event(&world, &mut stream).await;
+        assert_eq!(state, "FINISHED", "{job}");
+        told.push(job);
+    }
+    told.sort();
+    jobs.sort();
+    assert_eq!(told, jobs, "each once");
+    let asked = world.sandbox.count("getJob");
+    assert!(asked <= 8, "{asked} documents");
 }
 
 #[tokio::test]

@@ -40,8 +40,12 @@ async fn documents(config: &str, selection: &str) -> f64 {
 }
 
 async fn calls(world: &World) -> f64 {
-    let name = "jobs_gateway_upstream_calls_total{field=\"getJob\",outcome=\"ok\"}";
-    world.metric(name).await.unwrap_or_default()
+    let mut calls = 0.0;
+    for field in ["getJob", "listJobs"] {
+        let name = format!("jobs_gateway_upstream_calls_total{{field=\"{field}\",outcome=\"ok\"}}");
+        calls += world.metric(&name).await.unwrap_or_default();
+    }
+    calls
 }
 
 /// The figures of docs/live-updates.md: `cargo nextest run --test it --run-ignored only an_hour`.

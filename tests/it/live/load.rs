@@ -109,11 +109,22 @@ impl Crowd {
         head_of("acme", &format!("Accept: {SSE}\r\nContent-Length: {}\r\n", body.len())) + &body
     }
 
+    /// Opens a stream of a job: its head was read, and says that it is open.
+    async fn open(&self, job: usize, selection: &str, socket: TcpSocket) -> TcpStream {
+        let mut stream = socket.connect(self.process.address).await.unwrap();
+        stream.write_all(self.request(job, selection).as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        assert!(head.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&head));
+        stream
+    }
+
     /// Follows a job and reads what comes; tells the percentage that came last.
     async fn follow(&self, job: usize, seen: watch::Sender<u32>) {
-        let mut stream = TcpStream::connect(self.process.address).await.unwrap();
-        let request = self.request(job, "state percentageComplete");
-        stream.write_all(request.as_bytes()).await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        let mut stream = self.open(job, "state percentageComplete", socket).await;
         tokio::spawn(async move {
             let (mut text, mut bytes) = (String::new(), [0; 2048]);
             while let Ok(read @ 1..) = stream.read(&mut bytes).await {
@@ -133,10 +144,7 @@ impl Crowd {
     async fn ignore(&self, job: usize) -> TcpStream {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
-        let mut stream = socket.connect(self.process.address).await.unwrap();
-        let request = self.request(job, "state percentageComplete metadata");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        stream
+        self.open(job, "state percentageComplete metadata", socket).await
     }
 
     /// The same over HTTP/2: there is no more room than its window.

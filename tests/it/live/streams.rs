@@ -182,6 +182,20 @@ async fn two_hundred_listeners_of_one_job_cost_one_call_a_change() {
     assert_eq!(world.sandbox.count("getJob"), asked + 1);
 }
 
+#[tokio::test]
+async fn a_stream_of_a_job_that_is_deleted_ends_as_a_read_of_it_does() {
+    let (world, job) = with_a_running_job("").await;
+    let mut stream = Follower::open(&world, "acme", &job, SSE).await;
+    assert_eq!(stream.state().await, "RUNNING");
+    world.sandbox.remove_job(&job);
+    let last = passing(&world, stream.answer()).await;
+    let read = world.get("acme", &job, "id").await;
+    assert_eq!(last["errors"][0]["extensions"]["code"], "NOT_FOUND", "{last}");
+    assert_eq!(last["errors"][0]["message"], read.json()["errors"][0]["message"]);
+    assert_eq!(stream.event().await.unwrap(), "event: complete\ndata:\n\n");
+    assert_eq!(stream.event().await, None);
+}
+
 async fn refused(world: &World, tenant: &str, query: &str, job: &str, accept: &str) -> Reply {
     let body = json!({"query": query, "variables": {"id": job}});
     send(request(world, tenant, accept).json(&body)).await
