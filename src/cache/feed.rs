@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::fed_job::FedJob;
 use super::feed_place::{FeedChange, FeedPlace};
 use super::log_place::LogPlace;
 use super::waiting::Waiting;
@@ -61,29 +62,6 @@ struct Logged {
     at: Instant,
     /// The place in Redis up to which everything was known by then.
     heard: Option<LogPlace>,
-}
-
-/// A job, as far as a feed knows it.
-#[derive(Debug, Default)]
-pub(super) struct FedJob {
-    /// Its number among those that the feed has come to know.
-    pub number: u64,
-    /// The newest of what was told of it.
-    pub progress: Progress,
-    /// As far as it was ever told to those who listen.
-    furthest: Progress,
-    /// Its place in the log.
-    place: Option<u64>,
-    /// The place at which it was written last, or may have been.
-    pub written: u64,
-    /// The place at which it was seen to be new.
-    pub made: u64,
-    /// The place at which its state was another one than before.
-    pub moved: u64,
-    /// True if its next sighting is a change, whatever it shows.
-    is_news: bool,
-    /// True if it is known when it was created.
-    is_dated: bool,
 }
 
 /// The next thing that somebody who listens is to hear.
@@ -176,14 +154,12 @@ impl Feed {
         let mut changes = Vec::new();
         for (at, logged) in behind {
             place.at = *at;
-            let change = match self.jobs.get(&logged.job) {
-                Some(job) => place.change(&logged.job, job, *at),
-                None => Some((*at, true)),
-            };
-            if let Some((place, is_write)) = change {
+            let (id, known) = (&logged.job, self.jobs.get(&logged.job));
+            if known.is_none_or(|job| place.is_news(id, job, *at)) {
+                let is_write = known.is_none_or(|job| place.is_write(id, job));
                 // At the end nothing that was heard is still to be told.
                 let heard = if *at == self.end() { self.heard } else { logged.heard };
-                let (job, cursor) = (logged.job.clone(), self.cursor(*at, heard));
+                let (job, cursor, place) = (id.clone(), self.cursor(*at, heard), *at);
                 changes.push(FeedChange { job, cursor, place, is_write });
             }
             if changes.len() == TOGETHER {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::feed::FedJob;
+use super::fed_job::FedJob;
 use super::waiting::Need;
 use crate::model::{EntityId, Progress};
 
@@ -82,20 +82,22 @@ impl FeedPlace {
         }
     }
 
-    /// Returns the change of a job that stands at a place, if it is to be told.
-    pub fn change(&self, id: &EntityId, job: &FedJob, place: u64) -> Option<(u64, bool)> {
-        let (is_write, is_news) = match self.told_of(id) {
-            Some(told) => {
-                let is_write = job.written > told.place;
-                (is_write, is_write || !told.is_still(self.need, &job.progress))
+    /// Returns true if a job that changed at a place is to be told.
+    pub fn is_news(&self, id: &EntityId, job: &FedJob, at: u64) -> bool {
+        self.is_write(id, job)
+            || match self.told_of(id) {
+                Some(told) => !told.is_still(self.need, &job.progress),
+                None if self.need == Need::State => job.moved > self.start,
+                None => at > self.start,
             }
-            None => {
-                let is_write = job.written.max(job.made) > self.start;
-                let moved = if self.need == Need::State { job.moved } else { place };
-                (is_write, is_write || moved > self.start)
-            }
-        };
-        is_news.then_some((place, is_write))
+    }
+
+    /// Returns true if a job was made or written since it was told, so that more than its progress may be new.
+    pub fn is_write(&self, id: &EntityId, job: &FedJob) -> bool {
+        match self.told_of(id) {
+            Some(told) => job.written > told.place,
+            None => job.written.max(job.made) > self.start,
+        }
     }
 
     /// Notes that a job is told as it was read. Returns false if it was told so before: then it is not.

@@ -18,6 +18,7 @@
 
 mod claim;
 mod entities;
+mod fed_job;
 mod feed;
 mod feed_log;
 mod feed_place;

@@ -51,10 +51,10 @@ pub async fn observe(
 
 /// The event of a stream that tells of a change.
 #[derive(Debug)]
-pub struct Event {
+pub struct ChangeEvent {
     /// The event.
     pub answer: Answer,
-    /// How far the job has come, if it was read.
+    /// The progress of the job, if it was read.
     pub progress: Option<Progress>,
     /// All that it tells of the job, hashed.
     pub digest: u64,
@@ -68,7 +68,7 @@ pub async fn tell(
     plan: &Plan,
     operation: &Operation,
     changes: &[Change],
-) -> Vec<Option<Event>> {
+) -> Vec<Option<ChangeEvent>> {
     let seat = (changes.len() > 1).then(|| jobs.together(request));
     let all = changes.iter().map(|change| {
         let request = RequestContext { trails: operation.trails(), ..request.clone() };
@@ -87,11 +87,11 @@ async fn tell_one(
     operation: &Operation,
     change: &Change,
     seat: Option<Seat>,
-) -> Option<Event> {
+) -> Option<ChangeEvent> {
     let tenant = &request.caller.tenant;
     let ([root], [unit], [trail]) = (&*plan.roots, &*operation.units, &*request.trails) else {
         let answer = Answer::refusal(request.id, [ApiError::internal()]);
-        return Some(Event { answer, progress: None, digest: 0 });
+        return Some(ChangeEvent { answer, progress: None, digest: 0 });
     };
     let outcome = if request.caller.may(unit.field) {
         roots::changed(jobs, &request, trail, root, change, seat).await?
@@ -107,7 +107,7 @@ async fn tell_one(
     let own = Answering { plan, operation, service: "null", introspected, outcomes };
     let answer = own.write(request.id, tenant, &request.trails);
     hash.write_usize(answer.failures.len());
-    Some(Event { answer, progress, digest: hash.finish() })
+    Some(ChangeEvent { answer, progress, digest: hash.finish() })
 }
 
 fn progress_of(outcome: &Outcome) -> Option<Progress> {

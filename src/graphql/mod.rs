@@ -14,7 +14,7 @@ mod write;
 
 pub use answer::{Answer, Completeness};
 pub use errors::{ApiError, forbidden};
-pub use execute::Event;
+pub use execute::ChangeEvent;
 pub use roots::{Change, Following, following};
 pub use schemas::{Schemas, problems_of_hiding, schema_without};
 

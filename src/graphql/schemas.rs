@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use moka::sync::Cache;
 
 use super::errors::ApiError;
-use super::execute::Event;
+use super::execute::ChangeEvent;
 use super::plan::Plan;
 use super::roots::Change;
 use super::{Answer, execute};
@@ -117,7 +117,7 @@ impl Schemas {
         request: &RequestContext,
         operation: &Operation,
         changes: &[Change],
-    ) -> Vec<Option<Event>> {
+    ) -> Vec<Option<ChangeEvent>> {
         let plan = self.plan(&operation.form);
         execute::tell(&self.jobs, request, &plan, operation, changes).await
     }

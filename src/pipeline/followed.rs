@@ -12,7 +12,7 @@ use super::RequestContext;
 use super::judged::Judged;
 use super::wait::is_passing;
 use crate::cache::{FeedChange, FeedListener, FeedStep, Listener};
-use crate::graphql::{Answer, Change, Event};
+use crate::graphql::{Answer, Change, ChangeEvent};
 use crate::http::stream::StreamPart;
 use crate::model::{Caller, EntityId, Progress, RequestId};
 
@@ -58,8 +58,8 @@ pub struct FollowedJobs {
     take: Option<EntityId>,
     /// The changes that are to be read, or were and are to be told of, in their order.
     changes: VecDeque<FeedChange>,
-    /// What was read of the first of them; nothing of one that is not to be told of.
-    ready: VecDeque<Option<Event>>,
+    /// The events of the first of them; nothing for one that is not to be told of.
+    ready: VecDeque<Option<ChangeEvent>>,
     read_at: Instant,
     /// The number of times that the first of them was read in vain.
     tries: usize,
@@ -82,7 +82,7 @@ pub enum Observed {
     /// Of the one job: an answer, and how far the job has come.
     Job(Answer, Option<Progress>),
     /// Of jobs that changed: an event for each that is to be told of.
-    Jobs(Vec<Option<Event>>),
+    Jobs(Vec<Option<ChangeEvent>>),
 }
 
 /// A read that is under way; nothing if it takes too long.
@@ -256,8 +256,9 @@ impl FollowedJobs {
     }
 
     /// Takes what was read, up to the first that is to be read again: nothing is told before it that comes behind it.
-    fn judge(&mut self, read: Vec<Option<Event>>) -> ReadVerdict {
-        let has_failed = |event: &Event| event.progress.is_none() && is_passing(&event.answer);
+    fn judge(&mut self, read: Vec<Option<ChangeEvent>>) -> ReadVerdict {
+        let has_failed =
+            |event: &ChangeEvent| event.progress.is_none() && is_passing(&event.answer);
         let mut size = 0;
         let good = read.into_iter().take_while(|read| {
             let fits = size < MOST_READY;
@@ -280,8 +281,8 @@ impl FollowedJobs {
     }
 
     /// Returns the part that tells of a change; `None` if it is no news.
-    fn tell(&mut self, change: &FeedChange, event: Event) -> Option<StreamPart> {
-        let Event { answer, progress, digest } = event;
+    fn tell(&mut self, change: &FeedChange, event: ChangeEvent) -> Option<StreamPart> {
+        let ChangeEvent { answer, progress, digest } = event;
         // Where there is none, Move complains about the job: that is its caller's to know.
         let is_told = progress.is_none_or(|progress| self.listener.tell(change, &progress, digest));
         is_told.then_some(StreamPart::Answer(answer.body))
@@ -296,6 +297,4 @@ pub fn resync(request: RequestId, judged: &Judged, cursor: &str) -> StreamPart {
 }
 
 #[cfg(test)]
-mod once;
-#[cfg(test)]
-mod order;
+mod tests;

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::*;
+use super::super::*;
 use crate::auth::what_if;
 use crate::cache::{Due, Hub, Key, Need};
 use crate::graphql::Completeness;
@@ -111,7 +111,7 @@ async fn listen(upstream: Rc<Move>, mut followed: Followed, told: Rc<RefCell<Vec
         let observed = match &followed {
             Followed::Job(_) => Observed::Job(answer, Some(progress)),
             Followed::Jobs(_) => {
-                Observed::Jobs(vec![Some(Event { answer, progress: Some(progress), digest })])
+                Observed::Jobs(vec![Some(ChangeEvent { answer, progress: Some(progress), digest })])
             }
         };
         let is_first = told.borrow().is_empty();

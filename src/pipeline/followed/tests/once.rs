@@ -1,5 +1,5 @@
-//! What those who follow all jobs are told where nothing is lost or delayed: every change once and in order, and nothing
-//! besides. The hub and the streams are the real ones.
+//! The events of those who follow all jobs, where nothing is lost or delayed: one for every change, in order, and none
+//! besides.
 
 use std::cell::RefCell;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::sleep;
 
+use super::super::*;
 use super::order::answer;
-use super::*;
 use crate::auth::what_if;
 use crate::cache::{Hub, Key, Need};
 use crate::jobs::fixture::tenant;
@@ -110,14 +110,14 @@ impl World {
     }
 
     /// Reads a job, as a stream does.
-    fn read(&self, change: &Change, need: Need) -> Option<Event> {
+    fn read(&self, change: &Change, need: Need) -> Option<ChangeEvent> {
         let job = change.job.as_str().strip_prefix("job-")?.parse().ok()?;
         self.show(job, Seen::Read);
         let (text, progress) = (self.text(job, need), self.jobs.borrow()[job].progress());
         let mut digest = DefaultHasher::new();
         text.hash(&mut digest);
         let digest = digest.finish();
-        Some(Event { answer: answer(text), progress: Some(progress), digest })
+        Some(ChangeEvent { answer: answer(text), progress: Some(progress), digest })
     }
 
     /// Opens a stream, as a subscription does.

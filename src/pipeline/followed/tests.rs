@@ -1,0 +1,4 @@
+//! The streams and the hub, with a model of Move behind them.
+
+mod once;
+mod order;
