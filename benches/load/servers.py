@@ -16,6 +16,7 @@ import time
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+PORTS = iter(range(20_000, 32_000))
 KEY = "key-of-the-bench-tenant-0001"
 
 DEFAULTS = """\
@@ -61,9 +62,12 @@ CACHE = 'proxy_cache answers; proxy_cache_methods POST; proxy_cache_valid 200 1h
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody has, below those that the system gives to outgoing connections."""
+    for port in PORTS:
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise SystemExit("no port is free")
 
 
 def build():
