@@ -150,7 +150,7 @@ pub struct PlaceQuery {
     pub created: (Option<i64>, Option<i64>),
     /// The most places.
     pub most: usize,
-    /// The most rows that are gone through for each owner.
+    /// The most rows that are gone through for each owner; long jobs that a filter reads count as several.
     pub most_rows: usize,
     /// The judge of jobs; all are wanted, if there is none.
     pub judge: Option<Judge>,
@@ -165,7 +165,7 @@ pub struct Found {
     pub places: Vec<FoundPlace>,
     /// The number of those that were only counted.
     pub count: usize,
-    /// The number of rows that were looked through.
+    /// The number of rows that were looked through; long jobs that a filter read count as several.
     pub rows: usize,
     /// The last place that was looked at, if there are more rows than one question may go through.
     pub cut: Option<JobPlace>,

@@ -11,6 +11,9 @@ use super::{Filed, Found, FoundPlace, JobPlace, Judgement, KnownJob, PlaceQuery}
 /// The ends of a scan: moments of creation with ids.
 type Ends<'a> = (Bound<(i64, &'a str)>, Bound<(i64, &'a str)>);
 
+/// The bytes of a job that a filter reads for the price of a row.
+const BYTES_A_ROW: usize = 256;
+
 /// One owner's part of a scan.
 struct Scan<'a> {
     query: &'a PlaceQuery,
@@ -33,7 +36,10 @@ impl Scan<'_> {
         let judgement = match &self.query.judge {
             _ if self.is_unknown => Judgement::Open,
             None => Judgement::Wanted,
-            Some(judge) if is_known => judge(seen, text),
+            Some(judge) if is_known => {
+                self.rows += text.len() / BYTES_A_ROW;
+                judge(seen, text)
+            }
             Some(_) => Judgement::Open,
         };
         if judgement != Judgement::NotWanted {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::fetch::{self, CachedEntity};
 use super::ownership::{Held, NotShown, Place};
@@ -48,7 +49,16 @@ impl JobFilter {
     ///
     /// # Errors
     /// [`Error::Argument`] for a moment that is none.
-    pub fn read(given: serde_json::Value) -> Result<Self, Error> {
+    pub fn read(given: Value) -> Result<Self, Error> {
+        for member in ["createdAfter", "createdBefore"] {
+            let is_moment = |text: &str| text.parse::<Timestamp>().is_ok();
+            if given.get(member).and_then(Value::as_str).is_some_and(|text| !is_moment(text)) {
+                let problem = format!(
+                    "{member} must be a moment such as 2026-01-31T12:00:00Z, up to 9999-12-30"
+                );
+                return Err(Error::argument("filter", problem));
+            }
+        }
         serde_json::from_value(given).map_err(|error| Error::argument("filter", error.to_string()))
     }
 }
@@ -109,16 +119,28 @@ impl Filter {
     }
 
     fn wants_beside_state(&self, job: &Owned) -> bool {
-        let json = job.json();
-        let is_named = self.given.name_prefix.as_ref().is_none_or(|prefix| {
-            json.text_of("name").is_some_and(|name| name.starts_with(prefix.as_str()))
-        });
-        let created = job.entity().created().and_then(|text| text.parse::<Timestamp>().ok());
-        let created = created.map(Timestamp::as_microsecond);
+        self.wants_name(job.entity())
+            && self.wants_created(job.entity())
+            && self.wants_metadata(job)
+    }
+
+    /// Returns true if a job's name begins as wanted: one without a name as an empty one.
+    fn wants_name(&self, job: &Entity) -> bool {
+        self.given.name_prefix.as_ref().is_none_or(|prefix| {
+            let name = job.json().root().text_of("name");
+            name.as_deref().unwrap_or_default().starts_with(prefix.as_str())
+        })
+    }
+
+    fn wants_created(&self, job: &Entity) -> bool {
         let (after, before) = self.created();
-        let is_within = after.is_none_or(|after| created.is_some_and(|own| own > after))
-            && before.is_none_or(|before| created.is_some_and(|own| own < before));
-        is_named && is_within && self.wants_metadata(job)
+        if (after, before) == (None, None) {
+            return true;
+        }
+        let created = job.created().and_then(|text| text.parse::<Timestamp>().ok());
+        created.map(Timestamp::as_microsecond).is_some_and(|own| {
+            after.is_none_or(|after| own > after) && before.is_none_or(|before| own < before)
+        })
     }
 
     fn wants_metadata(&self, job: &Owned) -> bool {
@@ -144,13 +166,17 @@ impl Filter {
         else {
             return Judgement::Open;
         };
+        // Before its metadata is read, which may be long.
+        if !(self.wants_name(&entity) && self.wants_created(&entity)) {
+            return Judgement::NotWanted;
+        }
         let (held, place) = (Held::ByNobody, Place::Root);
         let own = match Owned::verify(tenant, EntityKind::Job, held, entity, &[], place) {
             Ok(own) => own,
             Err(NotShown::NotTheirs) => return Judgement::NotWanted,
             Err(NotShown::OwnerUnknown) => return Judgement::Open,
         };
-        if !self.wants_beside_state(&own) {
+        if !self.wants_metadata(&own) {
             return Judgement::NotWanted;
         }
         let is_final = own.entity().state().is_some_and(|state| FINAL.contains(&&*state));
@@ -216,6 +242,20 @@ mod tests {
             (r#"{"a":1,"a":1}"#, r#"{"a":1,"b":1}"#),
         ] {
             assert!(!same(one, other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn a_moment_that_is_none_is_refused_with_its_member_and_the_form_it_has() {
+        for text in ["yesterday", "2026-11-26T16:00", "9999-12-31T23:59:59Z"] {
+            let refused = JobFilter::read(serde_json::json!({"createdBefore": text}));
+            let Err(Error::Argument { problem, .. }) = refused else {
+                panic!("{text}: {refused:?}")
+            };
+            assert_eq!(
+                problem,
+                "createdBefore must be a moment such as 2026-01-31T12:00:00Z, up to 9999-12-30"
+            );
         }
     }
 

@@ -72,7 +72,8 @@ fn made() -> impl Strategy<Value = Made> {
 
 fn wish() -> impl Strategy<Value = Wish> {
     let states = proptest::option::of(proptest::collection::vec(0..5_usize, 1..3));
-    let prefix = proptest::option::of(prop_oneof![Just("walk"), Just("walk 1"), Just("r")]);
+    let prefix =
+        proptest::option::of(prop_oneof![Just("walk"), Just("walk 1"), Just("r"), Just("")]);
     let (value, age) = (proptest::option::of(0..4_usize), || proptest::option::of(0..90_i64));
     (states, prefix, value, age(), age()).prop_map(|(states, prefix, value, after, before)| Wish {
         states,
@@ -167,7 +168,7 @@ async fn list(world: &World, tenant: usize, first: usize, ascending: bool, wish:
         owner == TENANTS[tenant]
             && wish
                 .prefix
-                .is_none_or(|prefix| job.name.as_ref().is_some_and(|name| name.starts_with(prefix)))
+                .is_none_or(|prefix| job.name.as_deref().unwrap_or_default().starts_with(prefix))
             && value.is_none_or(|value| own.get("shot") == Some(&value))
             && after.is_none_or(|after| job.created > after)
             && before.is_none_or(|before| job.created < before)
