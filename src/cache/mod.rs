@@ -44,7 +44,7 @@ pub use hub::{Due, FeedListener, FollowedTenant, Hub, Listener, Pace};
 pub use in_flight::{InFlight, Terms};
 pub use lifetime::{Lifetime, Phase, State};
 pub use log_place::{LogPlace, OpenedLog};
-pub use responses::{CachedResponse, ResponseCache, ResponseKey, Root};
+pub use responses::{CachedResponse, KeptFrom, ResponseCache, ResponseKey, Root};
 pub use shared::{SharedEntry, SharedTier, Stamp};
 pub use sightings::Sightings;
 pub use touched::{Touched, TouchedJobs};

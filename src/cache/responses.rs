@@ -57,6 +57,15 @@ pub struct CachedResponse {
     pub introspects: bool,
 }
 
+/// The time from which on an answer is remembered that is asked for again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptFrom {
+    /// The first.
+    FirstTime,
+    /// The second: until then what is known of its entities makes it anew.
+    SecondTime,
+}
+
 /// A root field of a stored answer.
 #[derive(Debug)]
 pub struct Root {
@@ -138,9 +147,9 @@ impl ResponseCache {
 
     /// Remembers an answer. Where others would have to make room, only one whose question was asked
     /// before: what nobody repeats is not worth the work.
-    pub fn put(&self, question: ResponseKey, answer: Arc<CachedResponse>) {
-        let is_full = self.stored.weighted_size() / 9 * 10 > self.max_bytes;
-        if !is_full || self.was_asked(&question) {
+    pub fn put(&self, question: ResponseKey, answer: Arc<CachedResponse>, from: KeptFrom) {
+        let is_full = || self.stored.weighted_size() / 9 * 10 > self.max_bytes;
+        if self.was_asked(&question) || (from == KeptFrom::FirstTime && !is_full()) {
             // What came in is part of a connection's buffer, which is larger than it.
             let text = Bytes::copy_from_slice(&question.text);
             self.stored.insert(ResponseKey { text, ..question }, answer);

@@ -7,7 +7,7 @@ use axum::response::Response;
 use jiff::Timestamp;
 
 use super::{Authenticated, Executed, Service, cached};
-use crate::cache::{CachedResponse, ResponseKey, Root};
+use crate::cache::{CachedResponse, KeptFrom, ResponseKey, Root};
 use crate::graphql::Answer;
 use crate::http::error::{self, Refusal};
 use crate::http::limits;
@@ -34,7 +34,7 @@ pub fn keep(
     let stored = cacheability.keep(&answer, &record.trails, now).map(Arc::new);
     if let Some(stored) = &stored {
         record.kept();
-        request.rules.answers.put(key, Arc::clone(stored));
+        request.rules.answers.put(key, Arc::clone(stored), kept_from(request, stored));
     }
     answer.body = slot.answer(kind, answer.body).map_err(|refused| {
         record.decided(refused.decision());
@@ -49,6 +49,14 @@ pub fn keep(
         response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
     }
     Ok(response)
+}
+
+/// An answer is worth its memory once it is asked for again, unless it is cheaper for its caller from memory, or
+/// tells of the schema: that takes longer to make.
+fn kept_from(request: &Authenticated<'_>, answer: &CachedResponse) -> KeptFrom {
+    let weights = &request.rules.limits.weights;
+    let is_cheaper = answer.roots.iter().any(|root| weights.of(root.field) != weights.cached);
+    if is_cheaper || answer.introspects { KeptFrom::FirstTime } else { KeptFrom::SecondTime }
 }
 
 /// Builds the response of an answer that is not kept.
