@@ -15,10 +15,13 @@ use jiff::tz::TimeZone;
 pub fn expiry(url: &str) -> Option<Timestamp> {
     let (_, query) = url.split_once('?')?;
     let (mut signed_at, mut lifetime, mut expires) = (None, None, None);
-    for pair in query.split('&') {
+    // Of some ten parameters these are two.
+    let may_say =
+        |pair: &&str| matches!(pair.as_bytes().first(), Some(b'x' | b'X' | b'e' | b'E' | b'%'));
+    for pair in query.split('&').filter(may_say) {
         let Some((name, value)) = plain(pair) else { continue };
         if name.eq_ignore_ascii_case("x-amz-date") {
-            signed_at = DateTime::strptime("%Y%m%dT%H%M%SZ", &*value).ok();
+            signed_at = value.strip_suffix('Z').and_then(|at| at.parse::<DateTime>().ok());
         } else if name.eq_ignore_ascii_case("x-amz-expires") {
             lifetime = value.parse::<u32>().ok();
         } else if name.eq_ignore_ascii_case("expires") {

@@ -1,10 +1,10 @@
 //! Versions: whether what was fetched before may still be given.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+
+use ahash::{HashMap, RandomState};
 
 use super::{Hub, Key, Touched};
 use crate::model::{Progress, TenantId, Version};
@@ -74,7 +74,7 @@ impl Counters {
 impl Default for Versions {
     fn default() -> Self {
         Self {
-            entities: Mutex::new(Counters { live: HashMap::new(), sweep_at: SWEEP_AT }),
+            entities: Mutex::new(Counters { live: HashMap::default(), sweep_at: SWEEP_AT }),
             tenants: (0..TENANTS).map(|_| AtomicU64::new(0)).collect(),
             everybody: AtomicU64::new(0),
             moments: AtomicU64::new(0),
