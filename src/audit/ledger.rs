@@ -27,10 +27,6 @@ pub struct Rotation {
     pub keep_for: Duration,
 }
 
-/// The longest time for which the head on disk may be behind the records while they go on coming: putting a file in
-/// place of another has it written to the disk, which costs more than the records of a few milliseconds.
-const HEAD_BEHIND: Duration = Duration::from_millis(100);
-
 /// A chain of records and the files that hold it.
 pub struct Ledger {
     segments: Segments,
@@ -45,10 +41,6 @@ pub struct Ledger {
     opened: Instant,
     head: Head,
     shown: Arc<ArcSwap<Head>>,
-    /// The moment at which the head was last written to disk.
-    head_written: Instant,
-    /// True if the head on disk is older than the records.
-    is_behind: bool,
     /// Notes that go with the next records.
     notes: Vec<Event>,
 }
@@ -114,21 +106,8 @@ impl Ledger {
         shown.store(Arc::new(head));
         let opened = Instant::now();
         let is_torn = torn > 0;
-        let (head_written, is_behind) = (opened, false);
-        let mut ledger = Self {
-            segments,
-            rotation,
-            file,
-            length,
-            is_torn,
-            first,
-            opened,
-            head,
-            shown,
-            head_written,
-            is_behind,
-            notes,
-        };
+        let mut ledger =
+            Self { segments, rotation, file, length, is_torn, first, opened, head, shown, notes };
         ledger.mend()?;
         if !ledger.notes.is_empty() {
             ledger.append(&[], false)?;
@@ -137,7 +116,7 @@ impl Ledger {
     }
 
     /// Writes records at the end of the chain, all of them or none; with `sync` they are on disk
-    /// then, and the head too.
+    /// then.
     ///
     /// # Errors
     /// When none of them was written: they can be tried again.
@@ -163,25 +142,12 @@ impl Ledger {
         self.shown.store(Arc::new(head));
         metrics::audit_records((events.len() + self.notes.len()) as u64);
         self.notes.clear();
-        // After the records: a head that is older than they are is no sign of a cut.
-        self.is_behind = true;
-        if sync || self.head_written.elapsed() >= HEAD_BEHIND {
-            self.catch_up();
-        }
-        Ok(())
-    }
-
-    /// Returns true if the head on disk is older than the records.
-    pub const fn is_behind(&self) -> bool {
-        self.is_behind
-    }
-
-    /// Writes the head to disk. One that cannot be written now is written with the next records.
-    pub fn catch_up(&mut self) {
-        if let Err(error) = self.segments.write_head(&self.head) {
+        // After the records: a head that is older than they are is no sign of a cut. One that cannot
+        // be written now is written with the next batch.
+        if let Err(error) = self.segments.write_head(&head) {
             tracing::warn!(%error, "the head of the audit chain cannot be written");
         }
-        (self.is_behind, self.head_written) = (false, Instant::now());
+        Ok(())
     }
 
     /// Removes what a failed write left behind the last whole line.
@@ -327,23 +293,6 @@ mod tests {
         ledger.is_torn = true;
         ledger.append(&[note("next".to_owned())], true).unwrap();
         assert_eq!(verify::verify(&ledger.segments, None, |_| {}).unwrap().records, 2);
-    }
-
-    #[test]
-    fn the_head_on_disk_is_that_of_the_records_once_they_are_synced_or_it_is_caught_up() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut ledger = ledger(folder.path(), Duration::ZERO, 0);
-        let on_disk = |ledger: &Ledger| ledger.segments.head().unwrap().map(|head| head.count);
-        ledger.append(&[note("synced".to_owned())], true).unwrap();
-        assert_eq!((on_disk(&ledger), ledger.is_behind()), (Some(1), false));
-        for count in 2..100 {
-            ledger.append(&[note("not synced".to_owned())], false).unwrap();
-            ledger.catch_up();
-            assert_eq!((on_disk(&ledger), ledger.is_behind()), (Some(count), false));
-        }
-        // A head of which nothing is told stays as it is until then.
-        ledger.append(&[note("not synced".to_owned())], false).unwrap();
-        assert!(ledger.is_behind() || on_disk(&ledger) == Some(100));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, FileTimes, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -17,6 +17,13 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
 use super::chain::{Head, link_of};
+
+/// The length of a head's line, which blanks fill: more than its numbers ever take, so that no rest of an older head
+/// follows it.
+const HEAD_BYTES: usize = 160;
+
+/// The times a head that changes while it is read is read again.
+const HEAD_READS: usize = 5;
 
 /// The files of one journal.
 #[derive(Debug, Clone)]
@@ -67,17 +74,31 @@ impl Segments {
     /// # Errors
     /// When it cannot be read, or is no head.
     pub fn head(&self) -> io::Result<Option<Head>> {
-        match fs::read(self.head_file()) {
-            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(io::Error::other),
+        let read = || match fs::read(self.head_file()) {
+            Ok(text) => Ok(Some(text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
+        };
+        // It may be written just now: what reads the same twice is whole.
+        let mut text = read()?;
+        for _ in 0..HEAD_READS {
+            let again = read()?;
+            if again == text {
+                break;
+            }
+            text = again;
         }
+        let head = text.map(|text| serde_json::from_slice(&text).map_err(io::Error::other));
+        head.transpose()
     }
 
-    /// Writes the head: a whole file in place of the old one.
+    /// Writes the head over the old one. It is one write within a sector of the disk, which a crash leaves as
+    /// it was or as it is to be; a new file in its place would be flushed to the disk by each batch of records.
     pub(super) fn write_head(&self, head: &Head) -> io::Result<()> {
-        let text = serde_json::to_vec(head).map_err(io::Error::other)?;
-        replace(&self.head_file(), &text)
+        let text = serde_json::to_string(head).map_err(io::Error::other)?;
+        let mut file = OpenOptions::new();
+        file.create(true).truncate(false).write(true).mode(PRIVATE);
+        file.open(self.head_file())?.write_all_at(format!("{text:HEAD_BYTES$}\n").as_bytes(), 0)
     }
 
     /// The files of refused requests that have no records of their own, beside these.
@@ -376,6 +397,7 @@ pub(super) fn last_line(path: &Path) -> io::Result<(Option<Vec<u8>>, u64, u64)> 
 
 #[cfg(test)]
 mod tests {
+    use super::super::chain::Hash;
     use super::*;
 
     #[test]
@@ -402,6 +424,25 @@ mod tests {
         let modified = compressed_name(&plain).metadata().unwrap().modified().unwrap();
         assert_eq!(modified, past);
     }
+
+    #[test]
+    fn a_head_is_written_over_the_one_before_whatever_their_lengths() {
+        use std::os::unix::fs::MetadataExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let segments = Segments::new(&folder.path().join("audit.jsonl"));
+        let head = |count, first| Head { count, hash: Hash::of_line(b"a line"), first };
+        // As a version before this one left it.
+        fs::write(segments.head_file(), serde_json::to_string(&head(8, 1)).unwrap()).unwrap();
+        let file = || segments.head_file().metadata().unwrap().ino();
+        let before = file();
+        for head in [head(9, 1), head(u64::MAX, u64::MAX), head(10, 2)] {
+            segments.write_head(&head).unwrap();
+            assert_eq!(segments.head().unwrap(), Some(head));
+        }
+        assert_eq!(file(), before, "no file takes the place of another");
+    }
+
     #[test]
     fn a_lock_file_that_is_removed_lets_no_second_writer_in() {
         let folder = tempfile::tempdir().unwrap();

@@ -60,22 +60,6 @@ pub struct Ledgers {
     pub strangers: Ledger,
 }
 
-impl Ledgers {
-    fn all(&mut self) -> [&mut Ledger; 2] {
-        [&mut self.calls, &mut self.strangers]
-    }
-
-    /// Returns true if the head of one of them on disk is older than its records.
-    const fn are_behind(&self) -> bool {
-        self.calls.is_behind() || self.strangers.is_behind()
-    }
-
-    /// Writes such heads to disk.
-    fn catch_up(&mut self) {
-        self.all().into_iter().filter(|ledger| ledger.is_behind()).for_each(Ledger::catch_up);
-    }
-}
-
 /// The writer between two messages.
 pub struct Writer {
     ledgers: Ledgers,
@@ -126,35 +110,27 @@ impl Writer {
     fn write_all(&mut self, messages: &mut mpsc::Receiver<Message>) {
         // What a panic left.
         self.work_off();
-        while self.fetch(messages) {
-            self.work.taken.reverse();
+        loop {
+            // Where they are kept, a panic does not lose them.
+            let taken = &mut self.work.taken;
+            if messages.blocking_recv_many(taken, BATCH) == 0 {
+                return;
+            }
+            // Nobody waits for the records of queries: they are written many at once. Whoever waits
+            // wakes this thread.
+            let are_calls = taken.iter().all(|message| matches!(message, Message::Call(_)));
+            if are_calls && taken.len() < BATCH {
+                thread::park_timeout(GATHER);
+                while taken.len() < messages.max_capacity()
+                    && let Ok(message) = messages.try_recv()
+                {
+                    taken.push(message);
+                }
+            }
+            taken.reverse();
             self.work.calls.reserve(self.work.taken.len());
             self.work_off();
         }
-    }
-
-    /// Takes what has come, or waits for it. Returns false when there is nothing more to come.
-    fn fetch(&mut self, messages: &mut mpsc::Receiver<Message>) -> bool {
-        // Where they are kept, a panic does not lose them.
-        let taken = &mut self.work.taken;
-        if self.ledgers.are_behind() {
-            gather(messages, taken);
-            if taken.is_empty() {
-                self.ledgers.catch_up();
-            }
-        }
-        if !taken.is_empty() {
-            return true;
-        }
-        if messages.blocking_recv_many(taken, BATCH) == 0 {
-            return false;
-        }
-        // Nobody waits for the records of queries: they are written many at once.
-        let are_calls = taken.iter().all(|message| matches!(message, Message::Call(_)));
-        if are_calls && taken.len() < BATCH {
-            gather(messages, taken);
-        }
-        true
     }
 
     fn work_off(&mut self) {
@@ -210,7 +186,7 @@ impl Writer {
         for done in mem::take(&mut self.work.waiting) {
             let _ = done.send(());
         }
-        for ledger in self.ledgers.all() {
+        for ledger in [&mut self.ledgers.calls, &mut self.ledgers.strangers] {
             if let Err(error) = ledger.rotate() {
                 tracing::error!(%error, "the audit file cannot be rotated");
             }
@@ -243,16 +219,6 @@ impl Writer {
             tracing::error!(%error, "audit records cannot be written");
             metrics::audit_writable(false);
         }
-    }
-}
-
-/// Waits a moment, and takes what came meanwhile. Whoever waits for its record wakes this thread.
-fn gather(messages: &mut mpsc::Receiver<Message>, taken: &mut Vec<Message>) {
-    thread::park_timeout(GATHER);
-    while taken.len() < messages.max_capacity()
-        && let Ok(message) = messages.try_recv()
-    {
-        taken.push(message);
     }
 }
 
