@@ -1,19 +1,27 @@
 //! Coalescing: while a fetch is under way, others who want the same wait for it.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::hash::Hash;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use ahash::HashMap;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, WeakShared};
 
 use crate::model::{Selection, Tenant, Version};
+
+/// A fetch: whoever waits for it drives it. It ends with its result, or with the last who waits.
+type Fetch<T> = BoxFuture<'static, Option<T>>;
+
+/// The flights of each key.
+type Board<K, T> = HashMap<K, Vec<Flight<T>>>;
 
 /// The fetches that are under way.
 #[derive(Debug)]
 pub struct InFlight<K, T> {
-    flying: Arc<Mutex<HashMap<K, Vec<Flight<T>>>>>,
+    flying: Arc<Mutex<Board<K, T>>>,
     next_id: AtomicU64,
 }
 
@@ -38,7 +46,7 @@ struct Flight<T> {
     id: u64,
     selection: Arc<Selection>,
     terms: Terms,
-    done: Arc<watch::Sender<Option<T>>>,
+    fetch: WeakShared<Fetch<T>>,
 }
 
 impl<K, T> Default for InFlight<K, T> {
@@ -60,30 +68,23 @@ where
         selection: &Selection,
         terms: &Terms,
     ) -> Option<impl Future<Output = Option<T>> + use<K, T>> {
-        let mut result = self.find(key, selection, terms)?;
-        Some(async move { result.wait_for(Option::is_some).await.ok()?.clone() })
+        let flying = board(&self.flying);
+        let fits = |flight: &&Flight<T>| {
+            terms.is_met_by(&flight.terms) && flight.selection.covers(selection)
+        };
+        let flight = flying.get(key)?.iter().find(fits)?.fetch.upgrade();
+        // It may be the last of a fetch that everybody left this moment, and its end looks at the board.
+        drop(flying);
+        flight
     }
 
     /// Returns true if a fetch that [`InFlight::join`] would wait for is under way.
     #[must_use]
     pub fn is_flying(&self, key: &K, selection: &Selection, terms: &Terms) -> bool {
-        self.find(key, selection, terms).is_some()
+        self.join(key, selection, terms).is_some()
     }
 
-    fn find(
-        &self,
-        key: &K,
-        selection: &Selection,
-        terms: &Terms,
-    ) -> Option<watch::Receiver<Option<T>>> {
-        let flying = self.flying.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |flight: &&Flight<T>| {
-            terms.is_met_by(&flight.terms) && flight.selection.covers(selection)
-        };
-        flying.get(key)?.iter().find(fits).map(|flight| flight.done.subscribe())
-    }
-
-    /// Starts a fetch in a task of its own: it goes on when its starter goes away, and ends when
+    /// Starts a fetch: it goes on when its starter goes away, and ends when
     /// nobody waits for it any more. Who is waiting when it ends gets its result; who comes later
     /// does not.
     pub fn start<F>(
@@ -96,40 +97,36 @@ where
     where
         F: Future<Output = T> + Send + 'static,
     {
-        let (done, mut result) = watch::channel(None);
-        let done = Arc::new(done);
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let flight = Flight { id, selection, terms, done: Arc::clone(&done) };
-        self.flying
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(key.clone())
-            .or_default()
-            .push(flight);
         let landing = InFlightGuard { flying: Arc::clone(&self.flying), key: key.clone(), id };
-        tokio::spawn(async move {
-            let landing = landing;
-            let fetched = tokio::select! {
-                fetched = fetch => Some(fetched),
-                () = done.closed() => None,
-            };
-            drop(landing);
-            done.send_replace(fetched);
-        });
-        async move { result.wait_for(Option::is_some).await.ok()?.clone() }
+        let fetch = async move {
+            let _landing = landing;
+            // A panic is the fetch's, and not that of all who wait for it.
+            AssertUnwindSafe(fetch).catch_unwind().await.ok()
+        };
+        let fetch = fetch.boxed().shared();
+        if let Some(weak) = fetch.downgrade() {
+            let flight = Flight { id, selection, terms, fetch: weak };
+            board(&self.flying).entry(key.clone()).or_default().push(flight);
+        }
+        fetch
     }
 }
 
-/// Takes a flight off the board, also when its fetch panics.
+fn board<K, T>(flying: &Mutex<Board<K, T>>) -> MutexGuard<'_, Board<K, T>> {
+    flying.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes a flight off the board, also when its fetch panics or is left by all.
 struct InFlightGuard<K: Eq + Hash, T> {
-    flying: Arc<Mutex<HashMap<K, Vec<Flight<T>>>>>,
+    flying: Arc<Mutex<Board<K, T>>>,
     key: K,
     id: u64,
 }
 
 impl<K: Eq + Hash, T> Drop for InFlightGuard<K, T> {
     fn drop(&mut self) {
-        let mut flying = self.flying.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flying = board(&self.flying);
         if let Some(in_flight) = flying.get_mut(&self.key) {
             in_flight.retain(|flight| flight.id != self.id);
             if in_flight.is_empty() {
