@@ -227,9 +227,9 @@ impl Connection {
 }
 
 impl UnderWay {
-    /// The body of its answer, counted as it is handed over to be sent.
-    pub fn count(self, body: Body) -> Body {
-        Body::new(Handed { body, request: self })
+    /// Returns the body of its answer, counted as it is handed over to be sent.
+    pub const fn count(self, body: Body) -> Handed {
+        Handed { body, request: self }
     }
 }
 
@@ -242,8 +242,8 @@ impl Drop for UnderWay {
     }
 }
 
-/// An answer's body.
-struct Handed {
+/// An answer's body, which is counted against its connection.
+pub struct Handed {
     body: Body,
     request: UnderWay,
 }

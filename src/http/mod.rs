@@ -24,12 +24,14 @@ mod tls;
 pub(crate) mod websocket;
 mod wire;
 
+use std::convert::Infallible;
+
 use axum::Router;
+use axum::extract::Request;
 use axum::middleware::from_fn;
 use axum::response::Response;
-use axum::routing::MethodRouter;
-use tower::ServiceBuilder;
 use tower::util::{MapRequestLayer, MapResponseLayer};
+use tower::{Service, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
@@ -56,10 +58,17 @@ pub struct Endpoints {
 }
 
 /// The router that internal apps meet; `graphql` answers requests on the GraphQL paths.
-pub fn router(surface: Endpoints, graphql: &MethodRouter) -> Router {
+pub fn router<S>(surface: Endpoints, graphql: &S) -> Router
+where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
     let mut router = Router::new();
     for path in &surface.paths {
-        router = router.route(path, graphql.clone());
+        router = router.route_service(path, graphql.clone());
     }
     if let Some(site) = surface.site {
         router = router.layer(from_fn(site::lead_to_page)).merge(site.router());

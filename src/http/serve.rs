@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use axum::http::header::{CONNECTION, HOST};
 use axum::http::uri::{Authority, Scheme};
 use axum::http::{HeaderValue, Version};
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -21,11 +20,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{timeout, timeout_at};
-use tower::ServiceExt;
+use tower::Service;
 
 use super::admin::Readiness;
 use super::bad_request::BadRequest;
-use super::connection::{Connection, FIRST_HEAD, Overstayed};
+use super::connection::{Connection, FIRST_HEAD, Handed, Overstayed};
 use super::error::Refusal;
 use super::places::Places;
 use super::proxies::Proxies;
@@ -262,7 +261,7 @@ impl Listener {
         mut request: Request<Incoming>,
         peer: SocketAddr,
         connection: &Arc<Connection>,
-    ) -> impl Future<Output = Result<Response, Infallible>> + Send + 'static {
+    ) -> impl Future<Output = Result<http::Response<Handed>, Infallible>> + Send + 'static {
         let under_way = connection.request();
         let extensions = request.extensions_mut();
         extensions.insert(ConnectInfo(peer));
@@ -271,8 +270,8 @@ impl Listener {
             extensions.insert(Scheme::HTTPS);
         }
         let leaves = !self.serving.readiness.get() && request.version() == Version::HTTP_11;
-        let answering =
-            names_one_host(&request).then(|| self.router.clone().oneshot(request.map(Body::new)));
+        // A router is always ready.
+        let answering = names_one_host(&request).then(|| self.router.clone().call(request));
         async move {
             let mut response = match answering {
                 Some(answering) => answering.await?,

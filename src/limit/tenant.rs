@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ahash::RandomState;
 use moka::sync::Cache;
 use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
@@ -23,7 +24,7 @@ const LONGEST_IDLE: Duration = Duration::from_hours(24 * 365);
 /// same stays too.
 #[derive(Debug, Default)]
 pub struct Limits {
-    tenants: HashMap<TenantId, Arc<TenantLimits>>,
+    tenants: HashMap<TenantId, Arc<TenantLimits>, RandomState>,
     /// The cost of each root field.
     pub weights: Weights,
 }

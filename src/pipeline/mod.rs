@@ -41,9 +41,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::handler::Handler as _;
 use axum::http::request::Parts;
 use axum::response::Response;
-use axum::routing::any;
 
 pub use service::{GatewayState, ReloadableState, Service, Streaming};
 
@@ -66,7 +66,7 @@ use crate::model::{CallRecord, RequestContext};
 
 /// Makes the router that internal apps meet.
 pub fn router(service: Arc<Service>, endpoints: Endpoints) -> Router {
-    http::router(endpoints, &any(handler::handle).with_state(service))
+    http::router(endpoints, &handler::handle.with_state(service))
 }
 
 /// Answers one GraphQL request.

@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use ahash::RandomState;
+
 use crate::model::{Account, ApiKey, CredentialId, KeyHash, Tenant, TenantId};
 
 /// The policies in force. Immutable: a reload makes another.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    tenants: HashMap<TenantId, Arc<Tenant>>,
-    keys: HashMap<KeyHash, (Arc<Tenant>, ApiKey)>,
+    tenants: HashMap<TenantId, Arc<Tenant>, RandomState>,
+    keys: HashMap<KeyHash, (Arc<Tenant>, ApiKey), RandomState>,
     version: Arc<str>,
     has_sources: bool,
 }

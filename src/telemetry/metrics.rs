@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
+use ahash::RandomState;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::metrics::{Instrument, MeterProviderBuilder, SdkMeterProvider, Stream};
@@ -29,7 +30,7 @@ struct Metrics {
     provider: SdkMeterProvider,
     instruments: Instruments,
     /// The series by tenant: those of the policies that were ever in force, and `none`.
-    tenants: RwLock<HashMap<Box<str>, Series>>,
+    tenants: RwLock<HashMap<Box<str>, Series, RandomState>>,
     /// The tenants whose series are shown; all, before any are known.
     shown: RwLock<Option<HashSet<Box<str>>>>,
 }

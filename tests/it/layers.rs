@@ -71,7 +71,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 
 /// The modules in which a crate stays.
 const STAYS_IN: &[(&str, &[&str])] = &[
-    ("ahash", &["cache", "operation"]),
+    ("ahash", &["cache", "limit", "operation", "policy", "telemetry"]),
     ("apollo_compiler", &["operation", "sandbox"]),
     ("arc_swap", &["app", "audit", "auth", "http", "pipeline", "upstream"]),
     ("async_graphql", &["types"]),
