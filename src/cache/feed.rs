@@ -210,11 +210,15 @@ impl Feed {
     /// true if that is news: it was made since this feed began, or has come further than was known. It is told when
     /// [`Feed::seen`] has it.
     pub fn listed(&mut self, id: &EntityId, progress: &Progress, created: Option<i64>) -> bool {
-        let (is_known, begins) = (self.jobs.contains_key(id), self.begins);
+        let is_known = self.jobs.contains_key(id);
+        let is_new = created.is_some_and(|created| created >= self.begins);
+        if !is_known && !is_new && progress.is_over() {
+            // Nothing more happens to it.
+            return false;
+        }
         let job = self.job(id);
-        if let Some(created) = created.filter(|_| !job.is_dated) {
-            job.is_dated = true;
-            job.is_news |= created >= begins && job.place.is_none();
+        if created.is_some() && !std::mem::replace(&mut job.is_dated, true) {
+            job.is_news |= is_new && job.place.is_none();
         }
         if job.is_news {
             return true;

@@ -12,6 +12,10 @@ use crate::model::{Account, EntityId, EntityKind, Progress, Tenant, TenantId};
 use crate::types::SortDirection;
 use crate::upstream::{Call, EntityPage, ErrorKind, FieldError, Listing, Reply};
 
+/// The age of a job, in microseconds, from which on it is not new, whoever never heard of it: as long as a change is
+/// remembered.
+const OLD: i64 = 24 * 3_600 * 1_000_000;
+
 /// A job as a page shows it.
 struct Shown {
     key: Key,
@@ -94,8 +98,10 @@ impl Jobs {
     /// Forgets what is known of jobs of which something newer is shown, and tells those who follow them.
     async fn notice(&self, shown: &[Shown]) {
         let mut news = Vec::new();
+        let young = self.clock.now().as_microsecond().saturating_sub(OLD);
         for Shown { key, progress, created } in shown {
-            if progress.state.is_some() && self.versions.hub().listed(key, progress, *created) {
+            let created = created.filter(|created| *created > young);
+            if progress.state.is_some() && self.versions.hub().listed(key, progress, created) {
                 self.versions.forget_seen(key, progress);
                 news.push(key);
             }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::replicas::connected;
 use super::streams::{Follower, SSE};
 use super::{WAITING, passing, with_a_running_job};
+use crate::index::{INDEXED, fill, page, until_indexed};
 use crate::support::redis::Redis;
 use crate::support::{Setup, World};
 
@@ -131,6 +132,23 @@ async fn what_is_made_past_the_gateway_is_told_to_whoever_may_see_it_and_what_wa
     until(&world, &mut acme, &ended.id, "RUNNING").await;
     world.sandbox.set_state(&ended.id, State::Finished);
     until(&world, &mut acme, &ended.id, "FINISHED").await;
+}
+
+#[tokio::test]
+async fn what_the_page_of_anothers_listing_shows_is_told_and_move_is_asked_for_no_other() {
+    let setup = Setup::new().config(INDEXED).tenant("acme", WAITING).tenant("globex", WAITING);
+    let world = setup.start().await;
+    fill(&world.sandbox);
+    until_indexed(&world, "acme").await;
+    let mut stream = follow(&world, "acme", json!({})).await;
+    // The page of its beginning is not shared any more.
+    world.pass(Duration::from_secs(2)).await;
+    let new = made_elsewhere(&world, Some("acme"));
+    world.sandbox.clear_calls();
+    page(&world, "globex", &json!({"first": 1})).await;
+    let (told, state, _) = parts(&answer_now(&mut stream).await);
+    assert_eq!((told, &*state), (new.id, "RUNNING"));
+    assert_eq!(world.sandbox.count("listJobs"), 1);
 }
 
 #[tokio::test]
