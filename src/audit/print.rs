@@ -25,7 +25,7 @@ pub fn print(record: &ApiActivity<'_>, into: &mut Vec<u8>) {
     line.json(r#","severity_id":"#).value(record.severity_id);
     match record.src_endpoint {
         SrcEndpoint::Address { ip } => {
-            line.json(r#","src_endpoint":{"ip":""#).plain(ip).json("\"}")
+            line.json(r#","src_endpoint":{"ip":""#).address(ip).json("\"}")
         }
         SrcEndpoint::Name { name } => line.json(r#","src_endpoint":{"name":"#).word(name).json("}"),
     };

@@ -1,6 +1,7 @@
 //! Log lines as JSON, as docs/logging.md describes them.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use tracing::field::{Field, Visit};
@@ -92,6 +93,10 @@ impl Members for Line<'_> {
 
     fn name(&mut self, member: &'static str, value: &str) {
         self.member(member).value(value);
+    }
+
+    fn address(&mut self, member: &'static str, value: IpAddr) {
+        self.member(member).json("\"").address(value).json("\"");
     }
 
     fn word(&mut self, member: &'static str, value: &str) {

@@ -2,6 +2,7 @@
 //! writes them: JSON, a text for people, or a log record for a collector.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::fmt::temporal::DateTimePrinter;
@@ -25,6 +26,9 @@ pub(super) trait Members {
 
     /// Writes a member that is a name or an id.
     fn name(&mut self, member: &'static str, value: &str);
+
+    /// Writes a member that is an address.
+    fn address(&mut self, member: &'static str, value: IpAddr);
 
     /// Writes a member that is a word, which people see in quotation marks.
     fn word(&mut self, member: &'static str, value: &str);
@@ -52,7 +56,7 @@ fn call(record: &CallRecord, line: &mut impl Members) {
     }
     caller(record, line);
     if let Some(ip) = record.source {
-        line.name("source_ip", &ip.to_string());
+        line.address("source_ip", ip);
     }
     line.list("operations", record.trails.iter().map(|trail| trail.operation));
     entities(record, line);

@@ -1,5 +1,7 @@
 //! Lines of calls as log records, for the collector.
 
+use std::net::IpAddr;
+
 use opentelemetry::TraceFlags;
 use opentelemetry::logs::{AnyValue, LogRecord, Logger, Severity};
 use opentelemetry_sdk::logs::{SdkLogRecord, SdkLogger};
@@ -32,6 +34,10 @@ impl Members for Line {
 
     fn name(&mut self, member: &'static str, value: &str) {
         self.0.add_attribute(member, value.to_owned());
+    }
+
+    fn address(&mut self, member: &'static str, value: IpAddr) {
+        self.name(member, &value.to_string());
     }
 
     fn word(&mut self, member: &'static str, value: &str) {

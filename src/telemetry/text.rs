@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::Write as _;
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use tracing::{Event, Subscriber};
@@ -95,6 +96,10 @@ impl Members for Line {
     }
 
     fn name(&mut self, member: &'static str, value: &str) {
+        self.add(member, value);
+    }
+
+    fn address(&mut self, member: &'static str, value: IpAddr) {
         self.add(member, value);
     }
 
