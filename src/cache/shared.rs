@@ -6,10 +6,10 @@
 //! with a key of the gateway's: Redis learns no metadata and no URL, and nobody who can write to it
 //! can make the gateway believe anything.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chacha20poly1305::aead::{Aead, Payload};
@@ -74,8 +74,9 @@ pub struct SharedTier {
     replica: String,
     /// True if a write could not be told: then nothing in Redis is believed until it could.
     owes: AtomicBool,
-    /// Entities whose reads could not be told: nothing in Redis is believed of them until it could.
-    untold: Mutex<HashSet<Key>>,
+    /// Entities whose reads could not be told, and how far the jobs among them had come: nothing in Redis is believed of
+    /// them until it could.
+    untold: Mutex<HashMap<Key, Option<Progress>>>,
     next_message: AtomicU64,
     /// Writes that wait for the others to have forgotten, by message.
     waiting: Mutex<HashMap<u64, Arc<Semaphore>>>,
@@ -195,7 +196,7 @@ impl SharedTier {
 
     /// Returns an entity's entry and its stamp now; no stamp if Redis is in trouble.
     pub async fn get(&self, key: &Key) -> (Option<SharedEntry>, Option<Stamp>) {
-        if self.owes.load(Ordering::SeqCst) || self.untold().contains(key) {
+        if self.owes.load(Ordering::SeqCst) || self.untold().contains_key(key) {
             return (None, None);
         }
         let keys = [
@@ -246,13 +247,13 @@ impl SharedTier {
             Some((sealed, stays)) => pipeline.pset_ex(&entry, sealed, stays).ignore(),
             None => pipeline.del(&entry).ignore(),
         };
-        let told = self.tell(pipeline, Some(&key.tenant), Some(&key.id), seen).await;
+        let told = self.tell(pipeline, Some(&key.tenant), Some(&key.id), seen.clone()).await;
         if let Some([count, ..]) = told.as_deref() {
             return landed.is_none_or(|landed| landed.0[0] == *count);
         }
         let mut untold = self.untold();
         if untold.len() < MAX_UNTOLD {
-            untold.insert(key.clone());
+            untold.insert(key.clone(), seen);
         } else {
             self.owes.store(true, Ordering::SeqCst);
         }
@@ -330,7 +331,7 @@ impl SharedTier {
         &self.replica
     }
 
-    fn untold(&self) -> std::sync::MutexGuard<'_, HashSet<Key>> {
+    fn untold(&self) -> MutexGuard<'_, HashMap<Key, Option<Progress>>> {
         self.untold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -390,15 +391,15 @@ impl SharedTier {
     /// Tells what could not be told while Redis was away: which entities were read; to forget everything,
     /// if something was written.
     async fn pay(&self) {
-        let untold: Vec<Key> = self.untold().iter().cloned().collect();
+        let untold = self.untold().clone();
         if !untold.is_empty() {
             let mut pipeline = redis::pipe();
-            for key in &untold {
-                let (_, message) = self.message(Some(&key.tenant), Some(&key.id), None);
+            for (key, seen) in &untold {
+                let (_, message) = self.message(Some(&key.tenant), Some(&key.id), seen.clone());
                 pipeline.incr(counter_of_entity(key), 1).ignore().del(entry_key(key)).ignore();
-                if feed_log::is_told(&key.id, None) {
+                if feed_log::is_told(&key.id, seen.as_ref()) {
                     let told = (forget_channel(), message);
-                    feed_log::tell(&mut pipeline, &key.tenant, &key.id, None, told);
+                    feed_log::tell(&mut pipeline, &key.tenant, &key.id, seen.as_ref(), told);
                 } else {
                     pipeline.publish(forget_channel(), message);
                 }
@@ -406,7 +407,7 @@ impl SharedTier {
             }
             let ask = async |redis: &mut _| pipeline.query_async::<()>(redis).await;
             if self.state.run(ask).await.is_some() {
-                self.untold().retain(|key| !untold.contains(key));
+                self.untold().retain(|key, seen| untold.get(key) != Some(seen));
             }
         }
         if self.owes.load(Ordering::SeqCst) {

@@ -10,7 +10,7 @@ use super::streams::{Follower, SSE};
 use super::{WAITING, passing, with_a_running_job};
 use crate::index::{INDEXED, fill, page, until_indexed};
 use crate::support::redis::Redis;
-use crate::support::{Setup, World};
+use crate::support::{Setup, World, key};
 
 const FOLLOW: &str = "subscription($take: String, $after: String) {
     all: jobsUpdated(takeId: $take, after: $after) { cursor job { id state metadata } } }";
@@ -303,4 +303,29 @@ async fn what_changes_at_one_replica_is_told_at_another_and_a_lost_redis_is_said
     one.sandbox.set_state(&job, State::Finished);
     one.pass(Duration::from_secs(20)).await;
     until(&two, &mut stream, &job, "FINISHED").await;
+}
+
+#[tokio::test]
+async fn what_is_read_while_redis_is_slow_and_is_as_it_was_is_told_nobody() {
+    let redis = Redis::start();
+    let (one, two) = Setup::new().tenant("acme", WAITING).config(redis.config()).start_two().await;
+    connected(&[&one, &two]).await;
+    let old = create_on(&one, "acme", SINGLECAM_TAKE).await;
+    one.sandbox.set_state(&old, State::Running);
+    assert_eq!(two.get("acme", &old, "state").await.data("/getJob/state"), "RUNNING");
+    let mut stream = follow(&two, "acme", json!({})).await;
+    let counter = format!("jobs-gateway:v1:writes:acme:{old}");
+    let told: u64 = redis.command(&["GET", &counter]).await;
+    redis.freeze(true);
+    let body = json!({"query": format!("{{ getJob(jobId: \"{old}\") {{ state }} }}")});
+    let read = one.http.post(one.url()).header("authorization", key("acme")).json(&body);
+    let read = read.header("cache-control", "no-cache").send().await.unwrap();
+    assert!(read.text().await.unwrap().contains("RUNNING"));
+    redis.freeze(false);
+    // Once when Redis goes on, and once by the replica that had no word of that.
+    while redis.command::<u64>(&["GET", &counter]).await < told + 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let new = create_on(&one, "acme", SINGLECAM_TAKE).await;
+    assert_eq!(parts(&answer_now(&mut stream).await).0, new);
 }
