@@ -296,6 +296,23 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_closed_while_it_is_verified_is_no_break_in_the_chain() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ledger = ledger(folder.path(), Duration::from_hours(24), 2);
+        ledger.append(&[note("not closed yet".to_owned())], false).unwrap();
+        let segments = ledger.segments.clone();
+        let mut closings = 0..3;
+        let verdict = verify::verify(&segments, None, |_| {
+            if closings.next().is_some() {
+                ledger.append(&[note("meanwhile".to_owned())], false).unwrap();
+                ledger.rotate().unwrap();
+            }
+        });
+        assert!(closings.next().is_none());
+        verdict.unwrap();
+    }
+
+    #[test]
     fn a_head_that_is_missing_or_unreadable_is_told_in_the_chain() {
         for text in [None, Some("")] {
             let folder = tempfile::tempdir().unwrap();

@@ -74,8 +74,11 @@ impl Segments {
     /// # Errors
     /// When it cannot be read, or is no head.
     pub fn head(&self) -> io::Result<Option<Head>> {
-        let read = || match fs::read(self.head_file()) {
-            Ok(text) => Ok(Some(text)),
+        let read = || match File::open(self.head_file()) {
+            Ok(file) => {
+                let mut text = Vec::new();
+                file.take(2 * HEAD_BYTES as u64).read_to_end(&mut text).map(|_| Some(text))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         };
@@ -96,9 +99,13 @@ impl Segments {
     /// it was or as it is to be; a new file in its place would be flushed to the disk by each batch of records.
     pub(super) fn write_head(&self, head: &Head) -> io::Result<()> {
         let text = serde_json::to_string(head).map_err(io::Error::other)?;
-        let mut file = OpenOptions::new();
-        file.create(true).truncate(false).write(true).mode(PRIVATE);
-        file.open(self.head_file())?.write_all_at(format!("{text:HEAD_BYTES$}\n").as_bytes(), 0)
+        let line = format!("{text:HEAD_BYTES$}\n");
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true).mode(PRIVATE);
+        let file = options.open(self.head_file())?;
+        file.write_all_at(line.as_bytes(), 0)?;
+        let length = line.len() as u64;
+        if file.metadata()?.len() > length { file.set_len(length) } else { Ok(()) }
     }
 
     /// The files of refused requests that have no records of their own, beside these.
@@ -432,8 +439,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let segments = Segments::new(&folder.path().join("audit.jsonl"));
         let head = |count, first| Head { count, hash: Hash::of_line(b"a line"), first };
-        // As a version before this one left it.
-        fs::write(segments.head_file(), serde_json::to_string(&head(8, 1)).unwrap()).unwrap();
+        // As a version before this one left it, and somebody who wrote to it.
+        let old = serde_json::to_string(&head(8, 1)).unwrap();
+        fs::write(segments.head_file(), format!("{old}{:>200}", "more")).unwrap();
         let file = || segments.head_file().metadata().unwrap().ino();
         let before = file();
         for head in [head(9, 1), head(u64::MAX, u64::MAX), head(10, 2)] {

@@ -1,7 +1,7 @@
 //! Finds any edit, removal, reordering or truncation.
 
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
@@ -126,7 +126,11 @@ pub enum Broken {
     NoHead,
 }
 
-/// Verifies the files of a journal against its head. `progress` is told the bytes that were read.
+/// The times that files are read which are closed meanwhile.
+const READINGS: u32 = 10;
+
+/// Verifies the files of a journal against its head, anew if one was closed meanwhile. `progress` is told the bytes that
+/// were read.
 ///
 /// # Errors
 /// The first thing that is wrong.
@@ -135,13 +139,29 @@ pub fn verify(
     exported: Option<Head>,
     mut progress: impl FnMut(u64),
 ) -> Result<Report, Broken> {
-    let unreadable = |path: &std::path::Path, source: io::Error| Broken::Read {
-        path: path.display().to_string(),
-        source,
-    };
+    let files = || segments.files().map_err(|error| unreadable(segments.current(), error));
+    for _ in 1..READINGS {
+        let before = files()?;
+        let verdict = verify_files(segments, exported, &before, &mut progress);
+        if verdict.is_ok() || files()? == before {
+            return verdict;
+        }
+    }
+    verify_files(segments, exported, &files()?, progress)
+}
+
+fn unreadable(path: &Path, source: io::Error) -> Broken {
+    Broken::Read { path: path.display().to_string(), source }
+}
+
+fn verify_files(
+    segments: &Segments,
+    exported: Option<Head>,
+    files: &[PathBuf],
+    mut progress: impl FnMut(u64),
+) -> Result<Report, Broken> {
     let head_file = segments.head_file();
     let kept = segments.head().map_err(|error| unreadable(&head_file, error))?;
-    let files = segments.files().map_err(|error| unreadable(segments.current(), error))?;
     let expected = match (exported, kept) {
         (Some(head), kept) => Head { first: kept.map_or(0, |kept| kept.first), ..head },
         (None, Some(head)) => head,
