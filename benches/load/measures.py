@@ -95,10 +95,10 @@ class Measures:
         self.retire(gateway)
         return found
 
-    def ready_for(self, name):
+    def ready_for(self, name, folder="gateway"):
         """A gateway that answers in this mode, and the script that asks so."""
         script = modes(self.tokens[0])[name.removesuffix(AT_INFO)]
-        gateway = self.lab.gateway(jwks=self.jwks, log="info" if name.endswith(AT_INFO) else "warn")
+        gateway = self.lab.gateway(folder, jwks=self.jwks, log="info" if name.endswith(AT_INFO) else "warn")
         if name == LISTED:
             fill_index(gateway)
         return gateway, script
@@ -121,7 +121,7 @@ class Measures:
 
     def against(self, name, other):
         """The median of what a mode takes of CPU against another's."""
-        ours, theirs = self.ready_for(name), self.ready_for(other)
+        ours, theirs = self.ready_for(name), self.ready_for(other, "other")
         ratio = self.in_turns(ours, theirs)
         ours[0].stop()
         theirs[0].stop()

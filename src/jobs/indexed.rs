@@ -31,8 +31,8 @@ const MOST_UNKNOWN: usize = 25;
 /// The most calls to Move that a filter may take on its way to a full page.
 const MOST_CALLS: u32 = 20;
 
-/// The most rows of the index that are gone through at once.
-const MOST_ROWS: usize = 50_000;
+/// The most rows of the index that are gone through at once: between two such steps a filter looks at the time.
+const MOST_ROWS: usize = 10_000;
 
 /// The least number of jobs that a filter looks at: as many as go into one call.
 const LEAST_LOOKS: usize = 25;
