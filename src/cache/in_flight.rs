@@ -135,3 +135,40 @@ impl<K: Eq + Hash, T> Drop for InFlightGuard<K, T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+    use crate::cache::{Key, Versions};
+    use crate::jobs::fixture::tenant;
+    use crate::model::EntityId;
+
+    #[tokio::test]
+    async fn a_fetch_that_panics_or_is_left_by_all_is_under_way_no_longer() {
+        let tenant = Arc::new(tenant("acme"));
+        let id = EntityId::job("job-1").expect("an id");
+        let key = Key { tenant: tenant.id.clone(), id };
+        let version = Versions::default().of(&key);
+        let (flying, terms) = (InFlight::<Key, u8>::default(), Terms { tenant, version });
+        let all = Arc::new(Selection::default());
+        let is_flying = || flying.is_flying(&key, &all, &terms);
+
+        let started = flying.start(&key, Arc::clone(&all), terms.clone(), pending());
+        let joined = flying.join(&key, &all, &terms).expect("it is under way");
+        drop(started);
+        assert!(is_flying(), "somebody waits for it");
+        drop(joined);
+        assert!(!is_flying() && board(&flying.flying).is_empty());
+
+        let panics = async { panic!("a test asked for it") };
+        let started = flying.start(&key, Arc::clone(&all), terms.clone(), panics);
+        let joined = flying.join(&key, &all, &terms).expect("it is under way");
+        assert_eq!((started.await, joined.await), (None, None));
+        assert!(!is_flying());
+
+        assert_eq!(flying.start(&key, Arc::clone(&all), terms.clone(), ready(7)).await, Some(7));
+        assert!(!is_flying(), "who comes later does not get its result");
+    }
+}

@@ -168,3 +168,33 @@ impl ResponseCache {
         CacheSize { entries: self.stored.entry_count(), bytes: self.stored.weighted_size() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_kept_from_the_first_or_the_second_time_that_it_is_asked_for() {
+        let answers = ResponseCache::new(1 << 20, Arc::default());
+        let now = Timestamp::UNIX_EPOCH;
+        for (text, from, times) in [("a", KeptFrom::FirstTime, 1), ("b", KeptFrom::SecondTime, 2)] {
+            let tenant = TenantId::parse("acme").expect("a name");
+            let (method, media_type) = (RequestMethod::Post, MediaType::Json);
+            let question = ResponseKey { tenant, method, media_type, text: Bytes::from(text) };
+            for time in 1..=2 {
+                let answer = CachedResponse {
+                    body: Bytes::new(),
+                    etag: OnceLock::new(),
+                    fetched: now,
+                    fresh_until: Timestamp::MAX,
+                    versions: [].into(),
+                    roots: [].into(),
+                    needs: RootFields::ALL,
+                    introspects: false,
+                };
+                answers.put(question.clone(), Arc::new(answer), from);
+                assert_eq!(answers.get(&question, now).is_some(), time >= times, "{text} {time}");
+            }
+        }
+    }
+}

@@ -178,7 +178,8 @@ pub fn following(operation: &Operation) -> Result<Following, ApiError> {
     Ok(Following { take: take.transpose()?, after: text("after").map(str::to_owned) })
 }
 
-/// Reads a job that changed, with a `seat` together with others; `None` if the stream does not tell of it: it is gone, or another take's.
+/// Reads a job that changed, with a `seat` together with others; `None` if the stream does not tell of it: it is gone, or
+/// another take's.
 pub async fn changed(
     jobs: &Jobs,
     request: &RequestContext,

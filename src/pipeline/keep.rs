@@ -55,7 +55,7 @@ pub fn keep(
 /// tells of the schema: that takes longer to make.
 fn kept_from(request: &Authenticated<'_>, answer: &CachedResponse) -> KeptFrom {
     let weights = &request.rules.limits.weights;
-    let is_cheaper = answer.roots.iter().any(|root| weights.of(root.field) != weights.cached);
+    let is_cheaper = answer.roots.iter().any(|root| weights.of(root.field) > weights.cached);
     if is_cheaper || answer.introspects { KeptFrom::FirstTime } else { KeptFrom::SecondTime }
 }
 
