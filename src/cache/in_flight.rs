@@ -12,7 +12,7 @@ use futures_util::future::{BoxFuture, WeakShared};
 
 use crate::model::{Selection, Tenant, Version};
 
-/// A fetch: whoever waits for it drives it. It ends with its result, or with the last who waits.
+/// A fetch: whoever waits for it drives it, and so has to be polled. It ends with its result, or with the last who waits.
 type Fetch<T> = BoxFuture<'static, Option<T>>;
 
 /// The flights of each key.

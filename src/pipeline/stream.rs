@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, ready};
 use jiff::Timestamp;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::followed::{self, Followed, FollowedStep, Observed, ReadVerdict, Reading};
@@ -177,7 +178,8 @@ impl Stream {
         Next::Part(part)
     }
 
-    /// Begins to read a job.
+    /// Begins to read a job, in a task that ends with the reading: whoever reads the stream no further would keep a place
+    /// at Move, as a fetch goes on while those who wait for it do.
     fn read(&self) -> Reading {
         let Judged { caller, operation, .. } = &self.judged;
         let time = self.service.request_timeout;
@@ -193,7 +195,9 @@ impl Stream {
             keyed: None,
             trails: operation.trails(),
         };
-        self.followed.read(&self.judged, context, time)
+        let mut task = JoinSet::new();
+        task.spawn(self.followed.read(&self.judged, context, time));
+        Box::pin(async move { task.join_next().await?.ok()? })
     }
 
     /// Ends it, as its caller may not have it any more.

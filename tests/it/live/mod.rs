@@ -8,6 +8,7 @@ mod long_polls;
 mod misbehaving;
 mod replicas;
 mod sockets;
+mod slow_readers;
 mod streams;
 mod wires;
 
