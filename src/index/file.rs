@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use redb::Database;
 use tokio::sync::Notify;
 
+use super::changes::IndexChanges;
 use super::knowledge::Tellings;
 use super::state::IndexState;
 use super::tables::{self, Compared};
@@ -59,8 +60,7 @@ pub struct Index(pub(super) Arc<Inner>);
 pub(super) struct Inner {
     kind: EntityKind,
     file: RedbFile,
-    /// Held by whoever changes rows and progress.
-    pub(super) writing: Mutex<()>,
+    pub(super) changes: IndexChanges,
     pub(super) tellings: Mutex<Tellings>,
     /// The moment until which anything may have been written that nobody told, in microseconds since 1970.
     pub(super) trusted_after: AtomicI64,
@@ -80,7 +80,7 @@ impl Index {
         Self(Arc::new(Inner {
             kind,
             file: RedbFile::new(path).with_cache(CACHE),
-            writing: Mutex::default(),
+            changes: IndexChanges::default(),
             tellings: Mutex::default(),
             trusted_after: AtomicI64::new(i64::MIN),
             state: Mutex::new(state),
@@ -150,6 +150,13 @@ impl Index {
     /// A job was seen outside of any page, when it was made or read. Whoever looks for places finds it from now on.
     pub fn see(&self, account: AccountFingerprint, row: JobRow) {
         self.0.state().see(account, row);
+        self.0.changes.note();
+    }
+
+    /// Returns the number of changes so far: what was found at one number is found again as long as it stands.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.0.changes.count()
     }
 
     /// Returns true if the file is open.
@@ -237,7 +244,7 @@ impl Index {
         let to = if step.next.is_none() { None } else { step.read_to };
         let to = to.unwrap_or(settled).min(settled);
         self.run(move |inner, database| {
-            let _writing = lock(inner.writing.lock());
+            let _writing = inner.changes.begin();
             let mut progress = inner.progress_of(account)?;
             let is_end = progress.take(step, now.as_microsecond());
             let absent = match from {
@@ -277,7 +284,7 @@ impl Index {
         let NewestPage { rows, oldest, number } = page;
         self.run(move |inner, database| {
             let newest = rows.iter().map(|row| row.place.created).max();
-            let _writing = lock(inner.writing.lock());
+            let _writing = inner.changes.begin();
             let compared = tables::compare(database, inner.judged(rows))?;
             let Compared { news, known, oldest_unknown } = compared;
             let mut progress = inner.progress_of(account)?;
@@ -318,7 +325,7 @@ impl Index {
         rows: Vec<JobRow>,
     ) -> Result<(), IndexLost> {
         self.run(move |inner, database| {
-            let _writing = lock(inner.writing.lock());
+            let _writing = inner.changes.begin();
             inner.progress_of(account)?;
             tables::write(database, &inner.judged(rows), &gone, None, true)?;
             Ok(())
@@ -359,7 +366,7 @@ impl Index {
         change: impl FnOnce(&mut IndexState) -> Result<(), &'static str> + Send + 'static,
     ) -> Result<(), IndexLost> {
         self.run(move |inner, database| {
-            let _writing = lock(inner.writing.lock());
+            let _writing = inner.changes.begin();
             let progress = {
                 let mut state = inner.state();
                 change(&mut state).map_err(Trouble::Useless)?;
@@ -459,6 +466,7 @@ impl Inner {
         };
         let mut state = self.state();
         *state = state.opened(progress);
+        self.changes.note();
         Ok(())
     }
 
@@ -474,6 +482,7 @@ impl Inner {
             let mut state = self.state();
             *state = state.anew();
         }
+        self.changes.note();
         if let Err(error) = self.file.remove() {
             tracing::warn!(%error, "the file of the index cannot be removed");
         }

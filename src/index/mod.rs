@@ -15,6 +15,7 @@
 //! to notice what was changed or deleted past the gateway. Until the first walk is at its end, nothing is answered
 //! from it. A file that cannot be read is thrown away and filled anew.
 
+mod changes;
 mod file;
 mod glimpse;
 mod knowledge;
@@ -65,7 +66,7 @@ impl IndexSettings {
 }
 
 /// The place of a job in listings. Move orders by creation alone; among jobs of one moment the id decides.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct JobPlace {
     /// The moment of its creation, in microseconds since 1970.
     #[serde(rename = "c")]
@@ -169,6 +170,8 @@ pub struct Found {
     pub rows: usize,
     /// The last place that was looked at, if there are more rows than one question may go through.
     pub cut: Option<JobPlace>,
+    /// The number of changes before it: see [`Index::changes`].
+    pub changes: u64,
 }
 
 /// A place that was found.

@@ -11,8 +11,10 @@ impl Index {
     /// [`IndexLost`].
     pub async fn find(&self, query: PlaceQuery) -> Result<Found, IndexLost> {
         self.run(move |inner, database| {
+            // Before the news: what comes behind them is not in what is found.
+            let changes = inner.changes.count();
             inner.take_in_news(database, false)?;
-            Ok(scan::find(database, &query)?)
+            Ok(Found { changes, ..scan::find(database, &query)? })
         })
         .await
     }

@@ -15,6 +15,7 @@ impl Index {
     /// A job is about to be written: nothing is known of it any more, also if the process ends before it is written.
     pub async fn writing(&self, id: &str, now: i64) {
         lock(self.0.tellings.lock()).note(id, Telling::WRITING, now);
+        self.0.changes.note();
         // Where there is no file nothing is known.
         let _ = self.run(|inner, database| inner.take_in_news(database, true)).await;
     }
@@ -57,6 +58,7 @@ impl Index {
             }
             waiting
         };
+        self.0.changes.note();
         if is_open && waiting.is_multiple_of(MOST_WAITING) {
             let index = self.clone();
             tokio::spawn(async move {
@@ -74,7 +76,7 @@ impl Inner {
         if !has_seen && !lock(self.tellings.lock()).has_waiting() {
             return Ok(());
         }
-        let _writing = lock(self.writing.lock());
+        let _writing = self.changes.begin();
         let told = lock(self.tellings.lock()).take_waiting();
         let outdated = tables::outdated(database, told)?;
         if !outdated.is_empty() {

@@ -37,7 +37,7 @@ impl Jobs {
         let tenant = &request.caller.tenant;
         let mut asked: Vec<&EntityId> = Vec::new();
         for id in ids {
-            if !asked.contains(&id) && !self.is_proven(tenant, id) {
+            if !asked.contains(&id) && !self.proven.knows(tenant, id) {
                 asked.push(id);
             }
         }
@@ -112,7 +112,7 @@ impl Jobs {
         let reading = envelope::read(stored.as_deref());
         match Owner::of(tenant, stored.as_deref(), &reading, errors, Place::Root) {
             Owner::Tenant => {
-                self.prove(tenant, id);
+                self.proven.note(tenant, id);
                 Verdict::Usable
             }
             Owner::Nobody if self.held(tenant, id) == Held::ByOwn => Verdict::Usable,

@@ -6,6 +6,7 @@ use super::indexed::NotHere;
 use super::list::{ListCall, MAX_TIME};
 use super::looked::Looked;
 use super::needs::{self, Needed};
+use super::recall::Row;
 use super::{Error, NotIndexed, pages};
 use crate::index::{AccountFingerprint, FoundPlace, Index, PlaceQuery};
 
@@ -73,7 +74,9 @@ impl ListCall<'_> {
             return Ok(0);
         }
         let needed = Needed::new(self.kind, needs::of_row(self.kind));
-        let looked = self.look_at_all(open, &needed).await;
+        let tenant = &self.request.caller.tenant;
+        let open = open.iter().map(|found| Row::new(tenant, self.kind, found.clone()));
+        let looked = self.look_at_all(&open.collect::<Vec<_>>(), &needed).await;
         let mut count = 0;
         for looked in looked {
             match looked {

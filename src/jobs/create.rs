@@ -107,7 +107,7 @@ impl Jobs {
             }
         }
         done(trail, id);
-        self.prove(tenant, id);
+        self.proven.note(tenant, id);
         self.forget(&tenant.id, Some(id)).await;
     }
 

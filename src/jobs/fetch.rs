@@ -34,6 +34,15 @@ pub(super) enum CachedEntity {
     NotFound,
 }
 
+impl CachedEntity {
+    fn owned(&self) -> Option<&Owned> {
+        match self {
+            Self::Owned(owned) => Some(owned),
+            Self::NotFound => None,
+        }
+    }
+}
+
 /// The result of a fetch.
 #[derive(Debug, Clone)]
 pub(super) struct Fetched {
@@ -125,7 +134,7 @@ impl Jobs {
             Err(error) => return Err(error),
         };
         let (lifetime, now) =
-            (lifetime(&tenant.cache, key.id.kind(), &value, asked_at), self.clock.now());
+            (lifetime(&tenant.cache, key.id.kind(), value.owned(), asked_at), self.clock.now());
         // What came with errors is told to those who wait and not remembered.
         let is_kept = errors.is_empty();
         let is_newest = match &self.shared {
@@ -243,7 +252,7 @@ impl Jobs {
         };
         let tenant = Arc::clone(&caller.tenant);
         let (lifetime, now) =
-            (lifetime(&tenant.cache, key.id.kind(), &value, fetched), self.clock.now());
+            (lifetime(&tenant.cache, key.id.kind(), value.owned(), fetched), self.clock.now());
         // What is told now makes older answers void; what is not fresh is asked for first.
         let is_told = lifetime.phase(now) == Phase::Fresh;
         let landed = if is_told { self.versions.land(version) } else { None };
@@ -277,10 +286,10 @@ fn progress_of(key: &Key, known: &CachedEntity) -> Option<Progress> {
 pub(super) fn lifetime(
     policy: &CachePolicy,
     kind: EntityKind,
-    known: &CachedEntity,
+    known: Option<&Owned>,
     asked_at: jiff::Timestamp,
 ) -> Lifetime {
-    let CachedEntity::Owned(owned) = known else {
+    let Some(owned) = known else {
         // A file becomes the tenant's when what holds it is read.
         let ended = CachePolicy { not_found: Duration::ZERO, ..policy.clone() };
         let policy = if kind == EntityKind::File { &ended } else { policy };

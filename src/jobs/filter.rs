@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::fetch::{self, CachedEntity};
+use super::fetch;
 use super::ownership::{Held, NotShown, Place};
 use super::{Error, Owned};
 use crate::cache::Phase;
@@ -177,8 +177,7 @@ impl Filter {
         let is_final = own.entity().state().is_some_and(|state| FINAL.contains(&&*state));
         let wants_state = self.wants_state(&own);
         if !self.is_settled() && !is_final {
-            let own = CachedEntity::Owned(Arc::new(own));
-            let lifetime = fetch::lifetime(&tenant.cache, EntityKind::Job, &own, seen);
+            let lifetime = fetch::lifetime(&tenant.cache, EntityKind::Job, Some(&own), seen);
             if lifetime.phase(now) != Phase::Fresh {
                 return Judgement::Open;
             }

@@ -14,11 +14,10 @@ use super::list::{ListCall, MAX_TIME, Page, bad_cursor};
 use super::looked::{Looked, LookedAt};
 use super::newest::{NotJoined, Reader};
 use super::ownership::may_read_unclaimed;
+use super::recall::{Asked, Row, Rows};
 use super::sift::MAX_BYTES;
 use super::{Answer, Error, NotIndexed, Owned, pages};
-use crate::index::{
-    AccountFingerprint, Filed, Found, FoundPlace, Index, IndexLost, JobPlace, PlaceQuery,
-};
+use crate::index::{AccountFingerprint, Filed, FoundPlace, Index, IndexLost, JobPlace, PlaceQuery};
 use crate::types::SortDirection;
 use crate::upstream::{ErrorKind, FieldError, PathSegment};
 
@@ -134,44 +133,42 @@ impl ListCall<'_> {
         let after = loop {
             let room = wanted - filling.items.len();
             let complete_to = index.complete_to(account).ok_or(NotHere::Sift)?;
-            // One more than fits tells that there is more.
-            let most = if self.filter.is_some() { LEAST_LOOKS.max(room + 1) } else { room + 1 };
-            let mut found = index.find(self.query(at.clone(), most)).await?;
-            if !has_newest && !self.is_covered(at.as_ref(), &found, most, complete_to) {
+            if !has_newest && !self.may_be_covered(at.as_ref(), complete_to) {
                 self.join_newest(index, account).await?;
                 has_newest = true;
                 continue;
             }
-            self.note_rows(found.rows);
-            let unknown = found.places.iter().filter(|found| found.is_unknown);
+            // One more than fits tells that there is more.
+            let most = if self.filter.is_some() { LEAST_LOOKS.max(room + 1) } else { room + 1 };
+            let found = self.rows(index, at.clone(), most).await?;
+            if !has_newest && !self.is_covered(&found, most, complete_to) {
+                self.join_newest(index, account).await?;
+                has_newest = true;
+                continue;
+            }
+            self.note_rows(found.looked_through);
+            let unknown = found.rows.iter().filter(|row| row.found.is_unknown);
             if unknown.clone().count() > MOST_UNKNOWN {
-                unknown.for_each(|found| index.doubt(&found.place.id));
+                unknown.for_each(|row| index.doubt(&row.found.place.id));
                 return Err(NotHere::Sift);
             }
-            let mut has_more = found.places.len() >= most;
-            if self.filter.is_none() {
-                found.places.truncate(room);
-            }
+            let mut has_more = found.rows.len() >= most;
+            let fitting = if self.filter.is_none() { room } else { most };
+            let rows = &found.rows[..found.rows.len().min(fitting)];
             rounds += 1;
-            let taken = self.look_at(index, &found.places, wanted, &mut filling).await?;
+            let taken = self.look_at(index, rows, wanted, &mut filling).await?;
             if filling.has_missed && !has_newest {
                 // It was deleted; or the account is another one, and none of this is in it.
                 self.join_newest(index, account).await?;
                 has_newest = true;
             }
-            let is_past = taken.past == found.places.len();
-            at = match found.cut {
+            let is_past = taken.past == rows.len();
+            at = match &found.cut {
                 Some(cut) if is_past => {
                     has_more = true;
-                    Some(cut)
+                    Some(cut.clone())
                 }
-                _ => found
-                    .places
-                    .into_iter()
-                    .take(taken.past)
-                    .next_back()
-                    .map(|own| own.place)
-                    .or(at),
+                _ => rows[..taken.past].last().map(|last| last.found.place.clone()).or(at),
             };
             if !has_more && !taken.is_over {
                 break None;
@@ -183,6 +180,34 @@ impl ListCall<'_> {
         let after = after.map(|place| self.seal(place)).transpose()?;
         let Filling { items, errors, .. } = filling;
         Ok(Answer { value: Page { after, first, items, total: None }, errors })
+    }
+
+    /// Finds rows of the index, unless they were found before and it did not change since.
+    async fn rows(
+        &self,
+        index: &Index,
+        after: Option<JobPlace>,
+        most: usize,
+    ) -> Result<Arc<Rows>, IndexLost> {
+        let (tenant, kind, recall) = (&self.request.caller.tenant, self.kind, &self.jobs.recall);
+        let asked = self.filter.is_none().then(|| Asked {
+            tenant: tenant.id.clone(),
+            kind,
+            take: self.arguments.take.clone(),
+            ascending: self.is_ascending(),
+            after: after.clone(),
+            most,
+        });
+        let known = asked.as_ref().and_then(|asked| recall.get(asked, tenant, index.changes()));
+        if let Some(rows) = known {
+            return Ok(rows);
+        }
+        let found = index.find(self.query(after, most)).await?;
+        let rows = Arc::new(Rows::new(tenant, kind, found));
+        if let Some(asked) = asked {
+            recall.put(asked, Arc::clone(&rows));
+        }
+        Ok(rows)
     }
 
     /// Returns true if a page has to be cut short.
@@ -259,26 +284,28 @@ impl ListCall<'_> {
         self.arguments.sort_direction == Some(SortDirection::Asc)
     }
 
-    /// Returns true if no job can be missing among those that were found, as the index holds all that were created up
-    /// to a moment.
-    fn is_covered(
-        &self,
-        at: Option<&JobPlace>,
-        found: &Found,
-        asked: usize,
-        complete_to: i64,
-    ) -> bool {
-        let before = self.filter.as_ref().and_then(|filter| filter.created().1);
-        if before.is_some_and(|before| before <= complete_to) {
+    /// Returns true unless jobs that come next may be missing in an index that holds all that were created up to a
+    /// moment. Which come next from the oldest on, only the index says.
+    fn may_be_covered(&self, at: Option<&JobPlace>, complete_to: i64) -> bool {
+        self.is_ascending()
+            || self.ends_before(complete_to)
+            || at.is_some_and(|at| at.created <= complete_to)
+    }
+
+    /// Returns true if no job can be missing among those that were found where some may be covered.
+    fn is_covered(&self, found: &Rows, asked: usize, complete_to: i64) -> bool {
+        if !self.is_ascending() || self.ends_before(complete_to) {
             return true;
         }
-        if self.is_ascending() {
-            let is_full = found.places.len() >= asked;
-            let last = found.places.last().filter(|_| is_full).map(|found| &found.place);
-            found.cut.as_ref().or(last).is_some_and(|last| last.created < complete_to)
-        } else {
-            at.is_some_and(|at| at.created <= complete_to)
-        }
+        let is_full = found.rows.len() >= asked;
+        let last = found.rows.last().filter(|_| is_full).map(|row| &row.found.place);
+        found.cut.as_ref().or(last).is_some_and(|last| last.created < complete_to)
+    }
+
+    /// Returns true if the filter wants nothing that was created after a moment.
+    fn ends_before(&self, complete_to: i64) -> bool {
+        let before = self.filter.as_ref().and_then(|filter| filter.created().1);
+        before.is_some_and(|before| before <= complete_to)
     }
 
     /// Takes the newest jobs of the account into the index, by pages that all tenants share.
@@ -295,25 +322,26 @@ impl ListCall<'_> {
     async fn look_at(
         &self,
         index: &Index,
-        found: &[FoundPlace],
+        rows: &[Row],
         wanted: usize,
         filling: &mut Filling,
     ) -> Result<Taken, NotHere> {
-        let looked = self.look_at_all(found, self.needed).await;
+        let looked = self.look_at_all(rows, self.needed).await;
         for (past, looked) in looked.into_iter().enumerate() {
+            let FoundPlace { place, is_unknown, .. } = &rows[past].found;
             let LookedAt { job, errors } = match looked {
                 Looked::NotTheirs => {
-                    index.doubt(&found[past].place.id);
-                    filling.has_missed |= !found[past].is_unknown;
+                    index.doubt(&place.id);
+                    filling.has_missed |= !is_unknown;
                     continue;
                 }
-                Looked::OwnerUnknown if found[past].is_unknown => {
-                    index.doubt(&found[past].place.id);
+                Looked::OwnerUnknown if *is_unknown => {
+                    index.doubt(&place.id);
                     continue;
                 }
                 // A page of Move's may say whose it is.
                 Looked::OwnerUnknown => {
-                    index.doubt(&found[past].place.id);
+                    index.doubt(&place.id);
                     return Err(NotHere::Sift);
                 }
                 Looked::NoAnswer(error) => return Err(self.no_answer(error)),
@@ -328,7 +356,7 @@ impl ListCall<'_> {
             filling.errors.extend(errors.into_iter().map(|error| below(at, error)));
             filling.items.push(job);
         }
-        Ok(Taken { past: found.len(), is_over: false })
+        Ok(Taken { past: rows.len(), is_over: false })
     }
 
     fn seal(&self, place: JobPlace) -> Result<String, Error> {

@@ -1,21 +1,18 @@
 //! Looks at the jobs that the index names: each as it is now, from the cache, the index or Move.
 
-use std::sync::Arc;
-
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
-use super::fetch::{self, CachedEntity};
+use super::fetch::CachedEntity;
 use super::get::concerns;
 use super::list::ListCall;
 use super::needs::{self, Needed};
-use super::ownership::{Held, Place};
+use super::recall::{Row, Stored};
 use super::{Error, Owned, Seat};
 use crate::cache::{Entry, Key, Phase};
-use crate::index::{FoundPlace, KnownJob};
 use crate::json::JsonRef;
-use crate::model::{CacheStatus, EntityId, RequestContext};
-use crate::upstream::{Entity, FieldError};
+use crate::model::{CacheStatus, RequestContext};
+use crate::upstream::FieldError;
 
 /// A job that was looked at.
 pub(super) enum Looked {
@@ -38,45 +35,77 @@ pub(super) struct LookedAt {
 }
 
 impl Looked {
-    fn own(job: &Owned, errors: Vec<FieldError>) -> Self {
-        Self::Own(Box::new(LookedAt { job: job.clone(), errors }))
+    fn own(job: Owned, errors: Vec<FieldError>) -> Self {
+        Self::Own(Box::new(LookedAt { job, errors }))
+    }
+}
+
+/// The way to learn how a job is now.
+enum Way {
+    /// It is known.
+    Known(Looked),
+    /// Whoever knows it may be asked.
+    Ask(Key),
+    /// Move itself has to be asked, whatever others know.
+    AskAnew(Key),
+}
+
+impl Way {
+    fn known(self) -> Option<Looked> {
+        match self {
+            Self::Known(looked) => Some(looked),
+            Self::Ask(_) | Self::AskAnew(_) => None,
+        }
     }
 }
 
 impl ListCall<'_> {
     /// Looks at jobs, all at once: what goes up to Move goes up together. All of these fields are known of each then.
-    pub(super) async fn look_at_all(&self, found: &[FoundPlace], needed: &Needed) -> Vec<Looked> {
+    pub(super) async fn look_at_all(&self, rows: &[Row], needed: &Needed) -> Vec<Looked> {
+        let now = self.jobs.clock.now();
+        let ways: Vec<_> = rows.iter().map(|row| self.way_to(row, needed, now)).collect();
+        if ways.iter().all(|way| matches!(way, Way::Known(_))) {
+            return ways.into_iter().filter_map(Way::known).collect();
+        }
         let seat = self.jobs.together(self.request);
-        let looks = found.iter().map(|found| self.look(found, needed, seat.clone()));
+        let looks = ways.into_iter().zip(rows);
+        let looks = looks.map(|(way, row)| self.look(way, row, needed, seat.clone()));
         let looks: Vec<_> = looks.collect();
         // What goes up together waits for every seat.
         drop(seat);
         join_all(looks).await
     }
 
-    async fn look(&self, found: &FoundPlace, needed: &Needed, seat: Seat) -> Looked {
-        let Ok(id) = EntityId::parse(self.kind, &found.place.id) else {
-            return Looked::NotTheirs;
-        };
+    /// Picks the way to learn how a job is now.
+    fn way_to(&self, row: &Row, needed: &Needed, now: Timestamp) -> Way {
+        let Some(key) = &row.key else { return Way::Known(Looked::NotTheirs) };
         let request = self.request;
-        let key = Key { tenant: request.caller.tenant.id.clone(), id };
         let known =
-            if request.fresh { None } else { self.jobs.known(request, &key, &needed.selection) };
-        let now = self.jobs.clock.now();
+            if request.fresh { None } else { self.jobs.known(request, key, &needed.selection) };
         let known = known.filter(|entry| entry.lifetime.phase(now) == Phase::Fresh);
-        let known = known.filter(|entry| !is_behind(entry, found));
+        let known = known.filter(|entry| !self.is_behind(entry, row));
         match known.as_ref().map(|entry| &entry.value) {
-            Some(CachedEntity::Owned(job)) => return Looked::own(job, Vec::new()),
+            Some(CachedEntity::Owned(job)) => {
+                Way::Known(Looked::own(Owned::clone(job), Vec::new()))
+            }
             // It may be there since: a page of Move's would have it.
-            Some(CachedEntity::NotFound) => return self.ask_anew(&key, needed, seat).await,
-            None => {}
+            Some(CachedEntity::NotFound) => Way::AskAnew(key.clone()),
+            None => match self.as_stored(row, needed, now) {
+                Some(job) => Way::Known(Looked::own(job.clone(), Vec::new())),
+                None => Way::Ask(key.clone()),
+            },
         }
-        if let Some(job) = self.as_stored(found, needed, now) {
-            return Looked::own(&job, Vec::new());
-        }
-        match self.ask(request, &key, needed, seat).await {
-            (looked, status) if status != CacheStatus::Miss && may_be_behind(&looked, found) => {
-                let seat = self.jobs.together(request);
+    }
+
+    async fn look(&self, way: Way, row: &Row, needed: &Needed, seat: Seat) -> Looked {
+        let key = match way {
+            Way::Known(looked) => return looked,
+            Way::AskAnew(key) => return self.ask_anew(&key, needed, seat).await,
+            Way::Ask(key) => key,
+        };
+        match self.ask(self.request, &key, needed, seat).await {
+            (looked, status) if status != CacheStatus::Miss && self.may_be_behind(&looked, row) => {
+                let seat = self.jobs.together(self.request);
                 self.ask_anew(&key, needed, seat).await
             }
             (looked, _) => looked,
@@ -104,7 +133,7 @@ impl ListCall<'_> {
                     let wanted = needs::of_entity(self.wanted.kind, &self.wanted.selection);
                     let errors = fetched.errors.iter();
                     let errors = errors.filter(|error| concerns(error, &wanted)).cloned();
-                    Looked::own(job, errors.collect())
+                    Looked::own(Owned::clone(job), errors.collect())
                 }
                 CachedEntity::NotFound => Looked::NotTheirs,
             },
@@ -116,54 +145,51 @@ impl ListCall<'_> {
     }
 
     /// Gives a job as the index has it, if that is all that is wanted, and fresh by the tenant's policy.
-    fn as_stored(&self, found: &FoundPlace, needed: &Needed, now: Timestamp) -> Option<Owned> {
-        let (known, tenant) = (found.known.as_ref()?, &self.request.caller.tenant);
-        let seen = Timestamp::from_microsecond(known.seen).ok()?;
+    fn as_stored<'r>(&self, row: &'r Row, needed: &Needed, now: Timestamp) -> Option<&'r Owned> {
+        let known = row.found.known.as_ref()?;
         let (indexes, kind) = (&self.jobs.indexes, self.kind);
         let is_trusted = indexes.of(kind).is_some_and(|index| index.trusts(known.seen));
         let covers = indexes.fields(kind).is_some_and(|own| own.covers(&needed.selection));
-        if self.request.fresh || found.is_unknown || !is_trusted || !covers {
+        if self.request.fresh || row.found.is_unknown || !is_trusted || !covers {
             return None;
         }
-        let (held, entity) = (Held::ByNobody, Entity::parse(&known.text)?);
-        let own = Owned::verify(tenant, kind, held, entity, &[], Place::Root).ok()?;
-        let own = CachedEntity::Owned(Arc::new(own));
-        let phase = fetch::lifetime(&tenant.cache, kind, &own, seen).phase(now);
-        match own {
-            CachedEntity::Owned(own) if phase == Phase::Fresh => Arc::into_inner(own),
-            CachedEntity::Owned(_) | CachedEntity::NotFound => None,
+        let stored = self.stored(row)?;
+        (stored.lifetime.phase(now) == Phase::Fresh).then_some(&stored.job)
+    }
+
+    fn stored<'r>(&self, row: &'r Row) -> Option<&'r Stored> {
+        row.stored(&self.request.caller.tenant, self.kind)
+    }
+
+    /// Returns true if an entry of the cache is older than what the index has of the job, and other than that. An
+    /// earlier listing may have told what the index has.
+    fn is_behind(&self, entry: &Entry<CachedEntity>, row: &Row) -> bool {
+        let fetched = entry.lifetime.fetched.as_microsecond();
+        let is_newer = row.found.known.as_ref().is_some_and(|known| known.seen > fetched);
+        match &entry.value {
+            CachedEntity::Owned(job) if is_newer => self.differs(job, row),
+            CachedEntity::Owned(_) | CachedEntity::NotFound => false,
         }
     }
-}
 
-/// Returns true if an entry of the cache is older than what the index has of the job, and other than that. An earlier
-/// listing may have told what the index has.
-fn is_behind(entry: &Entry<CachedEntity>, found: &FoundPlace) -> bool {
-    let fetched = entry.lifetime.fetched.as_microsecond();
-    let known = found.known.as_ref().filter(|known| known.seen > fetched);
-    match (&entry.value, known) {
-        (CachedEntity::Owned(job), Some(known)) => differs(job, known),
-        (CachedEntity::Owned(_) | CachedEntity::NotFound, _) => false,
+    /// Returns true if what somebody else asked for may be older than what the index has.
+    fn may_be_behind(&self, looked: &Looked, row: &Row) -> bool {
+        match looked {
+            Looked::NotTheirs => true,
+            Looked::Own(own) if row.found.known.is_some() => self.differs(&own.job, row),
+            Looked::Own(_) | Looked::OwnerUnknown | Looked::NoAnswer(_) => false,
+        }
     }
-}
 
-/// Returns true if what somebody else asked for may be older than what the index has.
-fn may_be_behind(looked: &Looked, found: &FoundPlace) -> bool {
-    match (looked, &found.known) {
-        (Looked::NotTheirs, _) => true,
-        (Looked::Own(own), Some(known)) => differs(&own.job, known),
-        (Looked::Own(_) | Looked::OwnerUnknown | Looked::NoAnswer(_), _) => false,
+    /// Returns true if a job is not as the index has it, in what both know.
+    fn differs(&self, job: &Owned, row: &Row) -> bool {
+        let Some(stored) = self.stored(row) else { return true };
+        let (one, other) = (job.json(), stored.job.json());
+        let is_other = |one: JsonRef<'_>, other: JsonRef<'_>, name| {
+            one.get(name).zip(other.get(name)).is_some_and(|(one, other)| one.raw() != other.raw())
+        };
+        let progress = one.get("progress").zip(other.get("progress"));
+        ["state", "name", "metadata"].into_iter().any(|name| is_other(one, other, name))
+            || progress.is_some_and(|(one, other)| is_other(one, other, "percentageComplete"))
     }
-}
-
-/// Returns true if a job is not as the index has it, in what both know.
-fn differs(job: &Owned, known: &KnownJob) -> bool {
-    let Some(row) = Entity::parse(&known.text) else { return true };
-    let (one, other) = (job.json(), row.json().root());
-    let is_other = |one: JsonRef<'_>, other: JsonRef<'_>, name| {
-        one.get(name).zip(other.get(name)).is_some_and(|(one, other)| one.raw() != other.raw())
-    };
-    let progress = one.get("progress").zip(other.get("progress"));
-    ["state", "name", "metadata"].into_iter().any(|name| is_other(one, other, name))
-        || progress.is_some_and(|(one, other)| is_other(one, other, "percentageComplete"))
 }

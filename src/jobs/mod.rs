@@ -42,6 +42,8 @@ mod noticed;
 mod ownership;
 mod pages;
 pub mod present;
+mod proven;
+mod recall;
 mod rows;
 mod sending;
 mod share;
@@ -58,6 +60,8 @@ use moka::sync::Cache;
 
 use fetch::{CachedEntity, FetchResult};
 use pages::Pages;
+use proven::Proven;
+use recall::Recall;
 use writers::Writers;
 
 pub use adopt::{Standing, adopter};
@@ -94,22 +98,22 @@ pub struct Jobs {
     in_flight: Arc<InFlight<Key, FetchResult>>,
     versions: Arc<Versions>,
     pages: Arc<Pages>,
+    recall: Arc<Recall>,
     shared: Option<Arc<SharedTier>>,
     indexes: Indexes,
     journal: Journal,
-    /// Entities that were seen to be their tenant's. None changes its owner.
-    proven: Cache<Proof, ()>,
+    /// Entities that were seen to be their tenant's.
+    proven: Arc<Proven>,
     /// Files that were seen in something of a tenant's own.
-    held: Cache<Proof, ()>,
+    held: Cache<TenantsFile, ()>,
     writers: Arc<Writers>,
 }
 
-/// Something that is a tenant's own, and the account in which that was seen: what nobody owns is the
-/// tenant's only as long as the account is.
-type Proof = (TenantId, AccountId, EntityId);
+/// A file, the tenant that may see it, and the account in which that was seen.
+type TenantsFile = (TenantId, AccountId, EntityId);
 
-/// The number of owners that are remembered.
-const PROVEN: u64 = 100_000;
+/// The number of files that are remembered.
+const HELD: u64 = 100_000;
 
 /// A value, with errors of some of its fields: partial data stays partial.
 #[derive(Debug)]
@@ -141,12 +145,13 @@ impl Jobs {
             in_flight: Arc::default(),
             versions,
             pages: Arc::default(),
+            recall: Arc::default(),
             shared: None,
             indexes: Indexes::default(),
             journal: Journal::none(),
             writers: Arc::default(),
-            proven: Cache::new(PROVEN),
-            held: Cache::new(PROVEN),
+            proven: Arc::default(),
+            held: Cache::new(HELD),
         }
     }
 

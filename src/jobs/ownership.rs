@@ -1,6 +1,7 @@
 //! Whose is it? The one place that decides, for jobs, takes, files and volumes.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::index::Filed;
 use crate::json::{self, JsonRef};
@@ -131,7 +132,7 @@ pub fn filed(entity: &Entity, errors: &[FieldError], place: Place) -> Filed {
 pub struct Owned {
     kind: EntityKind,
     /// The tenant's own metadata, as a JSON string.
-    shown: Option<Box<str>>,
+    shown: Option<Arc<str>>,
     claim: Claim,
     entity: Entity,
 }

@@ -5,7 +5,7 @@ use crate::model::{Caller, EntityId, EntityKind, RequestContext, Tenant, Trail};
 use crate::upstream::{self, Entity, EntityDocument, FieldError, Reply};
 
 use super::ownership::{self, Claim, Held, NotShown, Place};
-use super::{Error, Jobs, Owned, Proof, needs};
+use super::{Error, Jobs, Owned, TenantsFile, needs};
 
 /// The rest of an id that nothing has: Move's are random UUIDs, which this is not.
 const NOBODYS: &str = "00000000-0000-0000-0000-000000000000";
@@ -29,7 +29,7 @@ impl Jobs {
         if errors.iter().any(FieldError::is_not_found) {
             return Error::NotFound(id.kind().name());
         }
-        if self.is_proven(&caller.tenant, id) {
+        if self.proven.knows(&caller.tenant, id) {
             return Error::Refused(errors);
         }
         let document = EntityDocument::new(id.kind(), &needs::of_ownership());
@@ -79,7 +79,7 @@ impl Jobs {
             }
         })?;
         if owned.claim() == Claim::Own {
-            self.prove(tenant, id);
+            self.proven.note(tenant, id);
         }
         self.hold_files(tenant, &owned);
         Ok(owned)
@@ -87,7 +87,7 @@ impl Jobs {
 
     /// The standing of a file: seen in something of the tenant's, or not.
     pub(super) fn held(&self, tenant: &Tenant, id: &EntityId) -> Held {
-        let is_held = id.kind() == EntityKind::File && self.held.contains_key(&proof(tenant, id));
+        let is_held = id.kind() == EntityKind::File && self.held.contains_key(&file_of(tenant, id));
         if is_held { Held::ByOwn } else { Held::ByNobody }
     }
 
@@ -98,24 +98,11 @@ impl Jobs {
         }
         for id in owned.entity().file_ids() {
             if let Ok(id) = EntityId::parse(EntityKind::File, &id) {
-                let proof = proof(tenant, &id);
-                if !self.held.contains_key(&proof) {
-                    self.held.insert(proof, ());
+                let file = file_of(tenant, &id);
+                if !self.held.contains_key(&file) {
+                    self.held.insert(file, ());
                 }
             }
-        }
-    }
-
-    /// Returns true if something was seen to be the tenant's.
-    pub(super) fn is_proven(&self, tenant: &Tenant, id: &EntityId) -> bool {
-        self.proven.contains_key(&proof(tenant, id))
-    }
-
-    /// Remembers that something was seen to be the tenant's.
-    pub(super) fn prove(&self, tenant: &Tenant, id: &EntityId) {
-        let proof = proof(tenant, id);
-        if !self.proven.contains_key(&proof) {
-            self.proven.insert(proof, ());
         }
     }
 }
@@ -125,6 +112,6 @@ pub(super) fn nobodys(kind: EntityKind) -> Option<EntityId> {
     EntityId::parse(kind, &format!("{kind}-{NOBODYS}")).ok()
 }
 
-fn proof(tenant: &Tenant, id: &EntityId) -> Proof {
+fn file_of(tenant: &Tenant, id: &EntityId) -> TenantsFile {
     (tenant.id.clone(), tenant.account.id.clone(), id.clone())
 }
