@@ -11,7 +11,7 @@ use super::ownership::{Held, NotShown, Place};
 use super::{Error, Owned};
 use crate::cache::Phase;
 use crate::index::{Judge, Judgement};
-use crate::json::{Json, JsonRef, Kind, Member};
+use crate::json::{Json, JsonRef, Kind, Member, Name};
 use crate::model::{EntityKind, Tenant};
 use crate::upstream::Entity;
 
@@ -195,7 +195,7 @@ fn is_same(one: JsonRef<'_>, other: JsonRef<'_>) -> bool {
                 && one.items().zip(other.items()).all(|(one, other)| is_same(one, other))
         }
         (Kind::Object, Kind::Object) => {
-            let is_in_other = |(key, value): (JsonRef<'_>, JsonRef<'_>)| {
+            let is_in_other = |(key, value): (Name<'_>, JsonRef<'_>)| {
                 let key = key.text();
                 match key.as_deref().map(|key| (one.member(key), other.member(key))) {
                     Some((Member::One(_), Member::One(other))) => is_same(value, other),

@@ -26,25 +26,40 @@ use std::sync::Arc;
 pub use print::JsonPrinter;
 pub use read::Malformed;
 
-/// A text and the index of its values.
+/// A text and the index of its values. Names of members have no nodes: they stand between two values.
 struct Tape {
     text: Box<str>,
     nodes: Box<[Node]>,
 }
 
-/// One value of a text.
+/// One value of a text, in 12 bytes: a known job has some forty.
 #[derive(Debug, Clone, Copy)]
 struct Node {
-    kind: Kind,
     /// Its beginning in the text, in bytes.
     start: u32,
     end: u32,
-    /// The node behind it and everything in it.
-    next: u32,
+    /// The node behind it and everything in it, and in the last four bits its kind.
+    next_and_kind: u32,
+}
+
+impl Node {
+    /// There are no more than [`read::MAX_NODES`], which leaves room for the kind.
+    const fn new(kind: Kind, start: u32, end: u32, next: u32) -> Self {
+        Self { start, end, next_and_kind: next << 4 | kind as u32 }
+    }
+
+    const fn kind(self) -> Kind {
+        Kind::ALL[(self.next_and_kind & 0xF) as usize]
+    }
+
+    const fn next(self) -> u32 {
+        self.next_and_kind >> 4
+    }
 }
 
 /// The kind of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Kind {
     /// `null`
     Null,
@@ -66,6 +81,21 @@ pub enum Kind {
     Object,
 }
 
+impl Kind {
+    /// All of them, in order.
+    const ALL: [Self; 9] = [
+        Self::Null,
+        Self::True,
+        Self::False,
+        Self::Integer,
+        Self::Float,
+        Self::String,
+        Self::Escaped,
+        Self::Array,
+        Self::Object,
+    ];
+}
+
 /// A JSON value. A clone shares the text.
 #[derive(Clone)]
 pub struct Json {
@@ -78,6 +108,40 @@ pub struct Json {
 pub struct JsonRef<'a> {
     tape: &'a Tape,
     at: u32,
+}
+
+/// The name of a member: a JSON string, to the letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Name<'a>(&'a str);
+
+impl<'a> Name<'a> {
+    /// Its text; `None` if it is none (half a surrogate pair).
+    #[must_use]
+    pub fn text(self) -> Option<Cow<'a, str>> {
+        text_of(self.0)
+    }
+
+    /// Returns true if it is this text.
+    #[must_use]
+    pub fn is(self, text: &str) -> bool {
+        // Two quotes more. Of an object's names, most have another length.
+        let is_same = self.0.len() == text.len() + 2 && self.0[1..].starts_with(text);
+        is_same || (self.0.contains('\\') && self.text().is_some_and(|own| own == text))
+    }
+}
+
+/// The name in what stands between the value before it and its own: white space, a comma, the name, a colon.
+fn name_in(between: &str) -> &str {
+    let (start, end) = (between.find('"'), between.rfind('"'));
+    &between[start.unwrap_or(0)..end.map_or(0, |end| end + 1)]
+}
+
+/// The text of a JSON string; `None` if it is none.
+fn text_of(raw: &str) -> Option<Cow<'_, str>> {
+    if raw.contains('\\') {
+        return serde_json::from_str(raw).ok().map(Cow::Owned);
+    }
+    Some(Cow::Borrowed(&raw[1..raw.len() - 1]))
 }
 
 /// The member of an object under a name.
@@ -141,7 +205,7 @@ impl<'a> JsonRef<'a> {
     /// The kind of the value.
     #[must_use]
     pub fn kind(self) -> Kind {
-        self.node().kind
+        self.node().kind()
     }
 
     /// Returns true for `null`.
@@ -173,7 +237,7 @@ impl<'a> JsonRef<'a> {
     pub fn member(self, name: &str) -> Member<'a> {
         let mut found = Member::Absent;
         for (key, value) in self.members() {
-            if key.is_text(name) {
+            if key.is(name) {
                 match found {
                     Member::Absent => found = Member::One(value),
                     Member::One(_) | Member::Repeated => return Member::Repeated,
@@ -199,9 +263,14 @@ impl<'a> JsonRef<'a> {
     }
 
     /// An object's names and values, in their order.
-    pub fn members(self) -> impl Iterator<Item = (Self, Self)> {
-        let mut inside = self.inside(Kind::Object);
-        std::iter::from_fn(move || Some((inside.next()?, inside.next()?)))
+    pub fn members(self) -> impl Iterator<Item = (Name<'a>, Self)> {
+        let mut before = self.node().start as usize + 1;
+        self.inside(Kind::Object).map(move |value| {
+            let Node { start, end, .. } = value.node();
+            let (text, between) = (&value.tape.text, before..start as usize);
+            before = end as usize;
+            (Name(name_in(&text[between])), value)
+        })
     }
 
     /// A list's items.
@@ -211,39 +280,25 @@ impl<'a> JsonRef<'a> {
 
     fn inside(self, kind: Kind) -> impl Iterator<Item = Self> {
         let node = self.node();
-        let end = if node.kind == kind { node.next } else { self.at };
+        let end = if node.kind() == kind { node.next() } else { self.at };
         let mut at = self.at + 1;
         std::iter::from_fn(move || {
             (at < end).then(|| {
                 let value = self.at(at);
-                at = value.node().next;
+                at = value.node().next();
                 value
             })
         })
     }
 
-    fn is_text(self, text: &str) -> bool {
-        let Node { kind, start, end, .. } = self.node();
-        match kind {
-            // Two quotes more. Of an object's names, most have another length.
-            Kind::String => {
-                (end - start) as usize == text.len() + 2 && self.raw()[1..].starts_with(text)
-            }
-            Kind::Escaped => self.text().is_some_and(|own| own == text),
-            _ => false,
-        }
-    }
-
     /// A value of its own, which does not keep the rest of the text.
     #[must_use]
     pub fn to_json(self) -> Json {
-        let Node { start, next, .. } = self.node();
+        let (start, next) = (self.node().start, self.node().next());
         let own = &self.tape.nodes[self.at as usize..next as usize];
-        let moved = own.iter().map(|node| Node {
-            kind: node.kind,
-            start: node.start - start,
-            end: node.end - start,
-            next: node.next - self.at,
+        let moved = own.iter().map(|node| {
+            let (from, to) = (node.start - start, node.end - start);
+            Node::new(node.kind(), from, to, node.next() - self.at)
         });
         let tape = Tape { text: self.raw().into(), nodes: moved.collect() };
         Json { tape: Arc::new(tape), at: 0 }

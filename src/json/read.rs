@@ -5,8 +5,8 @@ use super::{Kind, Node};
 /// The depth to which lists and objects may nest.
 const MAX_DEPTH: usize = 64;
 
-/// The number of values and names a text may hold: a page of 100 jobs has some 20,000.
-const MAX_NODES: usize = 1 << 20;
+/// The number of values a text may hold: a page of 100 jobs has some 10,000.
+pub(super) const MAX_NODES: usize = 1 << 20;
 
 /// Why a text is not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -48,8 +48,8 @@ pub(super) fn nodes(text: &str) -> Result<Vec<Node>, Malformed> {
     if u32::try_from(text.len()).is_err() {
         return Err(Malformed::TooLarge);
     }
-    // Most values of a job are short.
-    let nodes = Vec::with_capacity(text.len() / 16 + 4);
+    // Most values of a job are short, and have a name.
+    let nodes = Vec::with_capacity(text.len() / 32 + 4);
     let mut reader = Reader { bytes: text.as_bytes(), at: 0, nodes, open: Vec::new() };
     reader.read()?;
     Ok(reader.nodes)
@@ -85,7 +85,7 @@ impl Reader<'_> {
     }
 
     fn rest(&mut self, byte: u8) -> Result<Expects, Malformed> {
-        let open = self.open.last().and_then(|open| self.nodes.get(*open)).map(|node| node.kind);
+        let open = self.open.last().and_then(|open| self.nodes.get(*open)).map(|node| node.kind());
         match (open, byte) {
             (Some(Kind::Array), b',') => {
                 self.at += 1;
@@ -105,7 +105,7 @@ impl Reader<'_> {
         self.at += 1;
         let (end, next) = (short(self.at)?, short(self.nodes.len())?);
         if let Some(node) = self.nodes.get_mut(open) {
-            (node.end, node.next) = (end, next);
+            *node = Node::new(node.kind(), node.start, end, next);
         }
         Ok(Expects::Rest)
     }
@@ -126,9 +126,7 @@ impl Reader<'_> {
     }
 
     fn name(&mut self) -> Result<Expects, Malformed> {
-        let start = self.at;
-        let kind = self.string()?;
-        self.push(kind, start)?;
+        self.string()?;
         self.skip_space();
         if self.bytes.get(self.at) != Some(&b':') {
             return Err(self.syntax());
@@ -142,7 +140,7 @@ impl Reader<'_> {
             return Err(Malformed::TooLarge);
         }
         let (start, end, next) = (short(start)?, short(self.at)?, short(self.nodes.len() + 1)?);
-        self.nodes.push(Node { kind, start, end, next });
+        self.nodes.push(Node::new(kind, start, end, next));
         Ok(())
     }
 

@@ -37,6 +37,21 @@ fn a_repeated_member_is_none_of_its_values() {
 }
 
 #[test]
+fn names_are_given_to_the_letter_whatever_stands_around_them() {
+    let text = "{ \"a:,\" : {\"\":[]} ,\n\"b\\\"\":1\t,\"\\ud83d\":2,\"c\":{}}";
+    let json = parse(text).expect("JSON");
+    let names: Vec<_> = json.root().members().map(|(name, _)| name.text()).collect();
+    let names: Vec<_> = names.iter().map(Option::as_deref).collect();
+    assert_eq!(names, [Some("a:,"), Some("b\""), None, Some("c")]);
+    assert_eq!(
+        json.root().get("a:,").and_then(|own| own.get("")).map(JsonRef::kind),
+        Some(Kind::Array)
+    );
+    let own = json.root().get("a:,").expect("an object").to_json();
+    assert_eq!(own.root().get("").map(JsonRef::raw), Some("[]"));
+}
+
+#[test]
 fn depth_is_bounded_and_never_the_stack() {
     assert!(parse(&("[".repeat(64) + &"]".repeat(64))).is_ok());
     assert_eq!(parse(&"[".repeat(1_000_000)).unwrap_err(), Malformed::TooDeep);

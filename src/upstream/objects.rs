@@ -228,7 +228,7 @@ fn signed_urls<'a>(value: JsonRef<'a>, urls: &mut Vec<Cow<'a, str>>) {
         Kind::Array => value.items().for_each(|item| signed_urls(item, urls)),
         Kind::Object => {
             for (name, value) in value.members() {
-                if matches!(name.text().as_deref(), Some("presignedUrl" | "thumbnailUrl")) {
+                if name.is("presignedUrl") || name.is("thumbnailUrl") {
                     urls.extend(value.text());
                 } else {
                     signed_urls(value, urls);
