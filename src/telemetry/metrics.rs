@@ -21,7 +21,7 @@ pub use streams::{stream_ended, stream_event, streams};
 use super::instruments::{ALL, Instruments};
 use super::process;
 use super::resource::resource;
-use super::series::Series;
+use super::series::{Series, UpstreamSeries};
 use crate::model::{CallRecord, CredentialId, EntityKind, Kind, Rate, RootFields, TenantId};
 
 struct Metrics {
@@ -31,6 +31,7 @@ struct Metrics {
     instruments: Instruments,
     /// The series by tenant: those of the policies that were ever in force, and `none`.
     tenants: RwLock<HashMap<Box<str>, Series, RandomState>>,
+    upstream: UpstreamSeries,
     /// The tenants whose series are shown; all, before any are known.
     shown: RwLock<Option<HashSet<Box<str>>>>,
 }
@@ -121,6 +122,7 @@ fn build(collector: impl FnOnce(MeterProviderBuilder) -> MeterProviderBuilder) -
         provider,
         instruments,
         tenants: RwLock::default(),
+        upstream: UpstreamSeries::default(),
         shown: RwLock::default(),
     })
 }
@@ -162,12 +164,8 @@ pub fn cache_size(cache: &'static str, entries: u64, bytes: u64) {
 
 /// A call to Move ended, or was not made (`took` is `None` then).
 pub fn upstream_call(field: &'static str, outcome: &'static str, took: Option<Duration>) {
-    if let Some(metrics) = metrics() {
-        let field = KeyValue::new("field", field);
-        metrics.upstream_calls.add(1, &[field.clone(), KeyValue::new("outcome", outcome)]);
-        if let Some(took) = took {
-            metrics.upstream_durations.record(took.as_secs_f64(), &[field]);
-        }
+    if let Some(Metrics { instruments, upstream, .. }) = started() {
+        upstream.count(instruments, field, outcome, took);
     }
 }
 

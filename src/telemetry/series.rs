@@ -1,8 +1,10 @@
-//! The series of one tenant, bound to their labels when they are first counted: after that a call looks
+//! The series of one tenant, and those of calls to Move, bound to their labels when they are first counted: after that a call looks
 //! no label up and allocates nothing. Labels are enums, so there are only so many.
 
-use std::sync::OnceLock;
+use std::sync::{OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
+use ahash::HashMap;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{BoundCounter, BoundHistogram};
 
@@ -163,5 +165,57 @@ impl Series {
             }
         };
         counter.get_or_init(|| self.bind_requests(instruments, asked, code)).add(1);
+    }
+}
+
+/// The counters of calls to Move, by root field.
+#[derive(Debug, Default)]
+pub struct UpstreamSeries(RwLock<HashMap<&'static str, Called>>);
+
+/// The counters of one root field's calls.
+#[derive(Debug, Default)]
+struct Called {
+    succeeded: OnceLock<BoundCounter<u64>>,
+    durations: OnceLock<BoundHistogram<f64>>,
+}
+
+impl UpstreamSeries {
+    /// Counts a call that ended, or was not made (`took` is `None` then).
+    pub fn count(
+        &self,
+        instruments: &Instruments,
+        field: &'static str,
+        outcome: &'static str,
+        took: Option<Duration>,
+    ) {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(called) = known.get(field) {
+            return called.count(instruments, field, outcome, took);
+        }
+        drop(known);
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.entry(field).or_default().count(instruments, field, outcome, took);
+    }
+}
+
+impl Called {
+    fn count(
+        &self,
+        instruments: &Instruments,
+        field: &'static str,
+        outcome: &'static str,
+        took: Option<Duration>,
+    ) {
+        let field = || KeyValue::new("field", field);
+        let labels = || [field(), KeyValue::new("outcome", outcome)];
+        if outcome == "ok" {
+            self.succeeded.get_or_init(|| instruments.upstream_calls.bind(&labels())).add(1);
+        } else {
+            instruments.upstream_calls.add(1, &labels());
+        }
+        if let Some(took) = took {
+            let durations = || instruments.upstream_durations.bind(&[field()]);
+            self.durations.get_or_init(durations).record(took.as_secs_f64());
+        }
     }
 }
