@@ -10,8 +10,8 @@ use std::sync::{Arc, OnceLock};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
 use jobs_gateway::cache::{
-    CacheSize, CachedResponse, EntityCache, Entry, KeptFrom, Key, Lifetime, ResponseCache,
-    ResponseKey, State, Versions,
+    CacheSize, CachedResponse, EntityCache, Entry, Key, Lifetime, ResponseCache, ResponseKey,
+    State, Versions,
 };
 use jobs_gateway::model::{EntityId, MediaType, RequestMethod, RootFields, Selection, Tenant};
 use support::{folder, load, resident};
@@ -107,7 +107,7 @@ fn answers(criterion: &mut Criterion) {
         needs: RootFields::ALL,
         introspects: false,
     };
-    answers.put(question.clone(), Arc::new(stored), KeptFrom::FirstTime);
+    answers.put(question.clone(), Arc::new(stored));
     criterion.bench_function("cache/whole answer", |bencher| {
         bencher.iter(|| answers.get(black_box(&question), now).unwrap());
     });

@@ -145,15 +145,21 @@ impl ResponseCache {
         is_good.then_some(answer)
     }
 
-    /// Remembers an answer. Where others would have to make room, only one whose question was asked
-    /// before: what nobody repeats is not worth the work.
-    pub fn put(&self, question: ResponseKey, answer: Arc<CachedResponse>, from: KeptFrom) {
+    /// Returns true if the answer to a question is worth its memory, and keeps the question in mind. Where others would
+    /// have to make room, only one that was asked before is: what nobody repeats is not worth the work.
+    #[must_use]
+    pub fn is_worth_keeping(&self, question: &ResponseKey, from: Option<KeptFrom>) -> bool {
         let is_full = || self.stored.weighted_size() / 9 * 10 > self.max_bytes;
-        if self.was_asked(&question) || (from == KeptFrom::FirstTime && !is_full()) {
-            // What came in is part of a connection's buffer, which is larger than it.
-            let text = Bytes::copy_from_slice(&question.text);
-            self.stored.insert(ResponseKey { text, ..question }, answer);
-        }
+        from.is_some_and(|from| {
+            self.was_asked(question) || (from == KeptFrom::FirstTime && !is_full())
+        })
+    }
+
+    /// Remembers an answer.
+    pub fn put(&self, question: ResponseKey, answer: Arc<CachedResponse>) {
+        // What came in is part of a connection's buffer, which is larger than it.
+        let text = Bytes::copy_from_slice(&question.text);
+        self.stored.insert(ResponseKey { text, ..question }, answer);
     }
 
     fn was_asked(&self, question: &ResponseKey) -> bool {
@@ -192,7 +198,9 @@ mod tests {
                     needs: RootFields::ALL,
                     introspects: false,
                 };
-                answers.put(question.clone(), Arc::new(answer), from);
+                if answers.is_worth_keeping(&question, Some(from)) {
+                    answers.put(question.clone(), Arc::new(answer));
+                }
                 assert_eq!(answers.get(&question, now).is_some(), time >= times, "{text} {time}");
             }
         }

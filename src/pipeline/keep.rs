@@ -12,7 +12,7 @@ use crate::graphql::Answer;
 use crate::http::error::{self, Refusal};
 use crate::http::limits;
 use crate::limit::seconds;
-use crate::model::{CacheStatus, CallRecord, Kind, RootFields, Trail};
+use crate::model::{CacheStatus, CallRecord, Kind, RequestMethod, RootFields, Trail};
 use crate::operation::Operation;
 
 /// The time for which an answer about the schema alone stays fresh, in seconds; a reload ends it earlier.
@@ -31,10 +31,17 @@ pub fn keep(
 ) -> Result<Response, Refusal> {
     let Executed { kind, mut answer, cacheability, levels, slot } = executed;
     let now = service.clock.now();
-    let stored = cacheability.keep(&answer, &record.trails, now).map(Arc::new);
+    let answers = &request.rules.answers;
+    let is_kept = answers.is_worth_keeping(&key, cacheability.kept_from(request));
+    // Who asks by GET may keep it too.
+    let stored = (is_kept || key.method == RequestMethod::Get)
+        .then(|| cacheability.keep(&answer, &record.trails, now).map(Arc::new))
+        .flatten();
     if let Some(stored) = &stored {
         record.kept();
-        request.rules.answers.put(key, Arc::clone(stored), kept_from(request, stored));
+        if is_kept {
+            answers.put(key, Arc::clone(stored));
+        }
     }
     answer.body = slot.answer(kind, answer.body).map_err(|refused| {
         record.decided(refused.decision());
@@ -49,14 +56,6 @@ pub fn keep(
         response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
     }
     Ok(response)
-}
-
-/// An answer is worth its memory once it is asked for again, unless it is cheaper for its caller from memory, or
-/// tells of the schema: that takes longer to make.
-fn kept_from(request: &Authenticated<'_>, answer: &CachedResponse) -> KeptFrom {
-    let weights = &request.rules.limits.weights;
-    let is_cheaper = answer.roots.iter().any(|root| weights.of(root.field) > weights.cached);
-    if is_cheaper || answer.introspects { KeptFrom::FirstTime } else { KeptFrom::SecondTime }
 }
 
 /// Builds the response of an answer that is not kept.
@@ -85,6 +84,15 @@ impl Cacheability {
             && operation.root_fields().all(|(_, field)| field.is_getter());
         let needs = operation.root_fields().map(|(_, field)| field).collect();
         Self { needs: is_kept.then_some(needs), introspects: operation.introspects() }
+    }
+
+    /// An answer is worth its memory once it is asked for again, unless it is cheaper for its caller from memory, or
+    /// tells of the schema: that takes longer to make. `None` if it is never kept.
+    fn kept_from(&self, request: &Authenticated<'_>) -> Option<KeptFrom> {
+        let weights = &request.rules.limits.weights;
+        let is_cheaper = self.needs?.iter().any(|field| weights.of(field) > weights.cached);
+        let is_dear = is_cheaper || self.introspects;
+        Some(if is_dear { KeptFrom::FirstTime } else { KeptFrom::SecondTime })
     }
 
     /// Returns the answer as it may be kept: whole, without errors, fresh, and of jobs whose versions are known.
