@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -195,8 +196,13 @@ impl Stream {
             keyed: None,
             trails: operation.trails(),
         };
+        let mut read = self.followed.read(&self.judged, context, time);
+        // Most that is told is in the cache by then, and needs no task.
+        if let Some(observed) = (&mut read).now_or_never() {
+            return Box::pin(ready(observed));
+        }
         let mut task = JoinSet::new();
-        task.spawn(self.followed.read(&self.judged, context, time));
+        task.spawn(read);
         Box::pin(async move { task.join_next().await?.ok()? })
     }
 
