@@ -20,6 +20,7 @@ mod print;
 mod read;
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -110,30 +111,46 @@ pub struct JsonRef<'a> {
     at: u32,
 }
 
-/// The name of a member: a JSON string, to the letter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The name of a member: what stands between the value before it and its own, which is white space, a comma, the
+/// name and a colon.
+#[derive(Debug, Clone, Copy)]
 pub struct Name<'a>(&'a str);
 
 impl<'a> Name<'a> {
     /// Its text; `None` if it is none (half a surrogate pair).
     #[must_use]
     pub fn text(self) -> Option<Cow<'a, str>> {
-        text_of(self.0)
+        text_of(self.quoted())
     }
 
     /// Returns true if it is this text.
     #[must_use]
     pub fn is(self, text: &str) -> bool {
-        // Two quotes more. Of an object's names, most have another length.
-        let is_same = self.0.len() == text.len() + 2 && self.0[1..].starts_with(text);
-        is_same || (self.0.contains('\\') && self.text().is_some_and(|own| own == text))
+        // Two quotes and a colon more. Of an object's names, many are too short.
+        if self.0.len() < text.len() + 3 {
+            return false;
+        }
+        let quoted = self.quoted();
+        match quoted.len().cmp(&(text.len() + 2)) {
+            Ordering::Less => false,
+            Ordering::Equal => quoted[1..].starts_with(text),
+            // An escape is longer than what it stands for.
+            Ordering::Greater => {
+                quoted.as_bytes().contains(&b'\\') && self.text().is_some_and(|own| own == text)
+            }
+        }
     }
-}
 
-/// The name in what stands between the value before it and its own: white space, a comma, the name, a colon.
-fn name_in(between: &str) -> &str {
-    let (start, end) = (between.find('"'), between.rfind('"'));
-    &between[start.unwrap_or(0)..end.map_or(0, |end| end + 1)]
+    /// It as a JSON string, to the letter.
+    fn quoted(self) -> &'a str {
+        // As Move writes it.
+        let name = self.0.strip_prefix(',').unwrap_or(self.0).strip_suffix(':');
+        if let Some(name) = name.filter(|name| name.starts_with('"') && name.ends_with('"')) {
+            return name;
+        }
+        let (start, end) = (self.0.find('"'), self.0.rfind('"'));
+        &self.0[start.unwrap_or(0)..end.map_or(0, |end| end + 1)]
+    }
 }
 
 /// The text of a JSON string; `None` if it is none.
@@ -269,7 +286,7 @@ impl<'a> JsonRef<'a> {
             let Node { start, end, .. } = value.node();
             let (text, between) = (&value.tape.text, before..start as usize);
             before = end as usize;
-            (Name(name_in(&text[between])), value)
+            (Name(&text[between]), value)
         })
     }
 
