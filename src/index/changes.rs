@@ -30,9 +30,9 @@ impl IndexChanges {
 
     /// Waits for the right to change rows and progress.
     pub fn begin(&self) -> Writing<'_> {
-        let _only_one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let only_one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         self.note();
-        Writing { changes: self, _only_one }
+        Writing { changes: self, _only_one: only_one }
     }
 }
 

@@ -147,14 +147,14 @@ impl ListCall<'_> {
                 continue;
             }
             self.note_rows(found.looked_through);
-            let unknown = found.rows.iter().filter(|row| row.found.is_unknown);
+            let unknown = found.list.iter().filter(|row| row.found.is_unknown);
             if unknown.clone().count() > MOST_UNKNOWN {
                 unknown.for_each(|row| index.doubt(&row.found.place.id));
                 return Err(NotHere::Sift);
             }
-            let mut has_more = found.rows.len() >= most;
+            let mut has_more = found.list.len() >= most;
             let fitting = if self.filter.is_none() { room } else { most };
-            let rows = &found.rows[..found.rows.len().min(fitting)];
+            let rows = &found.list[..found.list.len().min(fitting)];
             rounds += 1;
             let taken = self.look_at(index, rows, wanted, &mut filling).await?;
             if filling.has_missed && !has_newest {
@@ -297,8 +297,8 @@ impl ListCall<'_> {
         if !self.is_ascending() || self.ends_before(complete_to) {
             return true;
         }
-        let is_full = found.rows.len() >= asked;
-        let last = found.rows.last().filter(|_| is_full).map(|row| &row.found.place);
+        let is_full = found.list.len() >= asked;
+        let last = found.list.last().filter(|_| is_full).map(|row| &row.found.place);
         found.cut.as_ref().or(last).is_some_and(|last| last.created < complete_to)
     }
 

@@ -49,7 +49,7 @@ pub(super) struct Asked {
 #[derive(Debug)]
 pub(super) struct Rows {
     /// The rows, in the order of the listing.
-    pub(super) rows: Vec<Row>,
+    pub(super) list: Vec<Row>,
     /// The number of those that were looked through.
     pub(super) looked_through: usize,
     /// The last place that was looked at, if there are more than one question may go through.
@@ -82,13 +82,13 @@ impl Rows {
     pub(super) fn new(tenant: &Arc<Tenant>, kind: EntityKind, found: Found) -> Self {
         let Found { places, rows, cut, changes, count: _ } = found;
         let places = places.into_iter().map(|found| Row::new(tenant, kind, found)).collect();
-        Self { rows: places, looked_through: rows, cut, tenant: Arc::clone(tenant), changes }
+        Self { list: places, looked_through: rows, cut, tenant: Arc::clone(tenant), changes }
     }
 
     fn weight(&self) -> usize {
         // The text is there once more after it was read, with an index.
         let text = |row: &Row| row.found.known.as_ref().map_or(0, |known| 3 * known.text.len());
-        self.rows.iter().map(|row| OVERHEAD + text(row)).sum()
+        self.list.iter().map(|row| OVERHEAD + text(row)).sum()
     }
 }
 
