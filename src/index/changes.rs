@@ -12,7 +12,7 @@ pub struct IndexChanges {
 }
 
 /// The right to change rows and progress, which one has at a time.
-pub struct Writing<'a> {
+pub struct WriteTurn<'a> {
     changes: &'a IndexChanges,
     _only_one: MutexGuard<'a, ()>,
 }
@@ -29,14 +29,14 @@ impl IndexChanges {
     }
 
     /// Waits for the right to change rows and progress.
-    pub fn begin(&self) -> Writing<'_> {
+    pub fn begin(&self) -> WriteTurn<'_> {
         let only_one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         self.note();
-        Writing { changes: self, _only_one: only_one }
+        WriteTurn { changes: self, _only_one: only_one }
     }
 }
 
-impl Drop for Writing<'_> {
+impl Drop for WriteTurn<'_> {
     fn drop(&mut self) {
         // What was read meanwhile may be as it was before.
         self.changes.note();
