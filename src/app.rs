@@ -275,21 +275,19 @@ impl Bound {
         readiness.set(true);
 
         let (draining, failure) = (Arc::<Notify>::default(), Arc::new(OnceLock::new()));
-        let stopped = {
-            let (draining, failure) = (Arc::clone(&draining), Arc::clone(&failure));
-            let readiness = Arc::clone(&readiness);
-            async move {
-                tokio::select! {
-                    () = stop => {}
-                    gave_up = supervisor.gave_up() => drop(failure.set(gave_up)),
-                }
-                readiness.set(false);
-                departing.drain();
-                draining.notify_one();
-                tokio::time::sleep(drain_delay).await;
+        let (drains, fails) = (Arc::clone(&draining), Arc::clone(&failure));
+        let unready = Arc::clone(&readiness);
+        let stopped = async move {
+            tokio::select! {
+                () = stop => {}
+                gave_up = supervisor.gave_up() => drop(fails.set(gave_up)),
             }
-            .shared()
+            unready.set(false);
+            departing.drain();
+            drains.notify_one();
+            tokio::time::sleep(drain_delay).await;
         };
+        let stopped = stopped.shared();
         let router = pipeline::router(service, surface);
         let serving = Serving {
             max_connections: possible(max_connections),
@@ -308,8 +306,9 @@ impl Bound {
             draining.notified().await;
             tokio::time::sleep(grace).await;
         };
+        let all_over = Box::pin(join(serving, taking_events).then(|_| leaving.end_of_detached()));
         tokio::select! {
-            ((), ()) = join(serving, taking_events) => {}
+            () = all_over => {}
             () = out_of_grace => {
                 tracing::warn!("requests were still under way when the grace was over");
             }

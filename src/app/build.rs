@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, watch};
+use tokio_util::task::TaskTracker;
 
 use super::{App, Error};
 use crate::audit::Journal;
@@ -88,6 +89,7 @@ impl App {
                 heartbeat: config.subscriptions.heartbeat,
                 max_age: config.subscriptions.max_age,
             },
+            detached: TaskTracker::new(),
             standing: watch::Sender::default(),
             hub: Arc::clone(jobs.versions().hub()),
             clock,

@@ -105,6 +105,7 @@ async fn mutate(
         && operation.units.iter().all(|unit| unit.field.is_replayable());
     let context = context(service, request, record, claimed.keyed().cloned());
     let (service, rules) = (Arc::clone(service), Arc::clone(&request.rules));
+    let detached = service.detached.clone();
     let to_its_end = async move {
         let trails = Arc::clone(&context.trails);
         // Without a deadline of its own: each call has one, and what belongs to a call must not be cut off half way.
@@ -113,7 +114,7 @@ async fn mutate(
         // It counted as under way for as long as it lasted, whoever waits for it.
         (answer, slot)
     };
-    let task = tokio::spawn(telemetry::within(record.trace.clone(), to_its_end));
+    let task = detached.spawn(telemetry::within(record.trace.clone(), to_its_end));
     let executed = running.insert(task).await;
     *running = None;
     match executed {

@@ -71,7 +71,8 @@ impl Drop for RecordGuard {
         let service = Arc::clone(&self.service);
         let Underway { mutation, settlement } = std::mem::take(&mut self.underway);
         record.answered(HUNG_UP);
-        tokio::spawn(async move {
+        let detached = service.detached.clone();
+        detached.spawn(async move {
             if let Some(mutation) = mutation
                 && let Ok((answer, _)) = mutation.await
             {

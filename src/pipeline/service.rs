@@ -6,6 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use axum::http::HeaderName;
 use tokio::sync::{Semaphore, watch};
+use tokio_util::task::TaskTracker;
 
 use crate::audit::Journal;
 use crate::auth::Issuers;
@@ -40,6 +41,9 @@ pub struct Service {
     pub strangers: Arc<Strangers>,
     /// The times of streams.
     pub streaming: Streaming,
+    /// What goes on without its caller's connection: mutations, the records of who hung up, sockets. The gateway
+    /// stops when it is over.
+    pub detached: TaskTracker,
     /// The state of the gateway, for long polls and streams.
     pub standing: watch::Sender<GatewayState>,
     /// The jobs that somebody listens to.
@@ -98,6 +102,12 @@ impl Service {
     pub fn replace_rules(&self, rules: ReloadableState) {
         self.rules.store(Arc::new(rules));
         self.standing.send_modify(|standing| standing.rules += 1);
+    }
+
+    /// Resolves when nothing goes on any more without its caller's connection.
+    pub async fn end_of_detached(&self) {
+        self.detached.close();
+        self.detached.wait().await;
     }
 
     /// Sends away whoever stays longer than a request.

@@ -39,6 +39,9 @@ const INIT: Duration = Duration::from_secs(10);
 /// The time in which a message has to be written.
 const WRITING: Duration = Duration::from_secs(30);
 
+/// The time in which its last word has to be written: a gateway that stops waits for it.
+const CLOSING: Duration = Duration::from_secs(5);
+
 /// The number of heartbeats without a word after which nobody is there.
 const SILENT: u32 = 3;
 
@@ -91,7 +94,9 @@ pub async fn upgrade(service: Arc<Service>, source: Option<IpAddr>, mut head: Pa
     };
     let largest = service.max_body;
     let upgrade = upgrade.max_message_size(largest).max_frame_size(largest).protocols([PROTOCOL]);
+    let detached = service.detached.token();
     upgrade.on_upgrade(async move |mut socket| {
+        let _detached = detached;
         let greeting = greet(&service, source, &mut socket, head);
         let greeted = tokio::select! {
             greeted = greeting => greeted,
@@ -119,7 +124,7 @@ pub async fn upgrade(service: Arc<Service>, source: Option<IpAddr>, mut head: Pa
             Err(close) => close,
         };
         if let Some(close) = close {
-            let _ = timeout(WRITING, socket.send(close.frame())).await;
+            let _ = timeout(CLOSING, socket.send(close.frame())).await;
         }
     })
 }
@@ -266,7 +271,7 @@ impl Socket {
             }
         };
         if let Some(close) = close {
-            let _ = timeout(WRITING, self.wire.send(close.frame())).await;
+            let _ = timeout(CLOSING, self.wire.send(close.frame())).await;
         }
     }
 

@@ -228,7 +228,7 @@ impl Drop for Stream {
         let mut record = self.record.clone();
         record.closed(ending, self.events);
         let service = Arc::clone(&self.service);
-        tokio::spawn(async move {
+        self.service.detached.spawn(async move {
             record.ended();
             telemetry::stream_ended(&record);
             service.journal.record(record).await;

@@ -67,6 +67,49 @@ async fn sigterm_fails_readiness_first_then_ends_what_is_under_way_and_a_second_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_callers_left_behind_is_brought_to_its_end_and_recorded_before_the_gateway_stops() {
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let settings = "audit: { sinks: [{ file: ./audit/audit.jsonl }] }\n";
+    let addresses = prepare(folder.path(), &sandbox, settings);
+    let mut process = Process::start(folder.path(), addresses).await;
+    let create =
+        format!("mutation {{ createSingleCamJob(takeId: \"{SINGLECAM_TAKE}\") {{ id }} }}");
+    let read = "{ getJob(jobId: \"job-none\") { id } }".to_owned();
+    for (field, document) in [("createSingleCamJob", create), ("getJob", read)] {
+        sandbox.fail_next(Some(field), Fault::Delay(Duration::from_millis(2_700)));
+        // Its connection is closed with it, which the gateway takes for a hang-up after 2 s.
+        let request =
+            reqwest::Client::new().post(process.url()).header("authorization", key("acme"));
+        tokio::select! {
+            _ = request.json(&json!({"query": document})).send() => panic!("an answer"),
+            () = async { while sandbox.count(field) == 0 { tokio::task::yield_now().await } } => {}
+        }
+    }
+    process.signal("TERM");
+    assert!(tokio::task::block_in_place(|| process.child.wait().unwrap()).success());
+    let records = crate::support::audit::records_in(&crate::support::audit::file_of(folder.path()));
+    let told: Vec<_> = records
+        .iter()
+        .map(|record| {
+            (
+                &record["api"]["operation"],
+                &record["unmapped"]["phase"],
+                &record["api"]["response"]["code"],
+            )
+        })
+        .map(|(operation, phase, code)| format!("{operation} {phase} {code}").replace('"', ""))
+        .collect();
+    assert!(told.contains(&"createSingleCamJob outcome 499".to_owned()), "{told:?}");
+    assert!(told.contains(&"getJob outcome 499".to_owned()), "{told:?}");
+    let created = records.iter().find(|record| {
+        record["api"]["operation"] == "createSingleCamJob"
+            && record["unmapped"]["phase"] == "outcome"
+    });
+    assert_eq!(created.unwrap()["status"], "Success", "{created:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restart_of_two_replicas_under_load_loses_no_request() {
     let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
