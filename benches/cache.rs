@@ -24,7 +24,7 @@ fn tenant() -> Arc<Tenant> {
 
 fn key(tenant: &Tenant, n: usize) -> Key {
     let job = format!("job-{n:08x}-7526-41a9-a1e2-d6ef328e2cbe");
-    Key { tenant: tenant.id.clone(), id: EntityId::job(&job).unwrap() }
+    Key::new(tenant.id.clone(), EntityId::job(&job).unwrap())
 }
 
 /// The bytes of a typical answer of Move's.

@@ -175,7 +175,7 @@ pub fn answer_hit(_: &Arc<Runtime>) -> Run {
 pub fn job_hit(_: &Arc<Runtime>) -> Run {
     let (versions, now) = (Arc::new(Versions::default()), Timestamp::now());
     let (cache, tenant) = (EntityCache::new(1 << 20, Arc::clone(&versions)), tenant());
-    let key = Key { tenant: tenant.id.clone(), id: EntityId::job("job-1").unwrap() };
+    let key = Key::new(tenant.id.clone(), EntityId::job("job-1").unwrap());
     let lifetime = Lifetime::of(&tenant.cache, State::Finished, std::iter::empty(), now);
     let (selection, version) = (Arc::new(Selection::of_leaves(["id"])), versions.of(&key));
     let entry =

@@ -9,17 +9,8 @@ use moka::Expiry;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
-use super::{CacheSize, Lifetime, Versions};
-use crate::model::{EntityId, Selection, Tenant, TenantId, Version};
-
-/// Something of a tenant.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Key {
-    /// The tenant. Nothing is shared across tenants, what is missing neither.
-    pub tenant: TenantId,
-    /// Its id.
-    pub id: EntityId,
-}
+use super::{CacheSize, Key, Lifetime, Versions};
+use crate::model::{Selection, Tenant, Version};
 
 /// A cached entity: `V` is what the tenant sees.
 #[derive(Debug)]

@@ -115,7 +115,7 @@ impl Hub {
         if !self.is_listened() || job.kind() != EntityKind::Job {
             return;
         }
-        let key = Key { tenant: tenant.clone(), id: job.clone() };
+        let key = Key::new(tenant.clone(), job.clone());
         let mut listened = self.listened();
         if let Some(job) = listened.jobs.get_mut(&key) {
             job.tell();
@@ -358,7 +358,7 @@ mod tests {
     }
 
     fn key(caller: &Caller, job: &str) -> Key {
-        Key { tenant: caller.tenant.id.clone(), id: EntityId::job(job).expect("an id") }
+        Key::new(caller.tenant.id.clone(), EntityId::job(job).expect("an id"))
     }
 
     fn listen(hub: &Arc<Hub>, name: &str, job: &str) -> Listener {
@@ -380,7 +380,7 @@ mod tests {
         let [mut own, mut foreign, mut other] =
             [("acme", "job-1"), ("globex", "job-1"), ("acme", "job-2")]
                 .map(|(tenant, job)| listen(&hub, tenant, job));
-        let Key { tenant, id } = own.key().clone();
+        let Key { tenant, id, .. } = own.key().clone();
         for _ in 0..1_000 {
             hub.changed(&tenant, &id);
         }

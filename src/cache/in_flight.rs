@@ -149,7 +149,7 @@ mod tests {
     async fn a_fetch_that_panics_or_is_left_by_all_is_under_way_no_longer() {
         let tenant = Arc::new(tenant("acme"));
         let id = EntityId::job("job-1").expect("an id");
-        let key = Key { tenant: tenant.id.clone(), id };
+        let key = Key::new(tenant.id.clone(), id);
         let version = Versions::default().of(&key);
         let (flying, terms) = (InFlight::<Key, u8>::default(), Terms { tenant, version });
         let all = Arc::new(Selection::default());

@@ -268,7 +268,7 @@ impl SharedTier {
         // counted, the rest is of no consequence.
         let mut pipeline = redis::pipe();
         if let Some(id) = id {
-            let key = Key { tenant: tenant.clone(), id: id.clone() };
+            let key = Key::new(tenant.clone(), id.clone());
             let counter = counter_of_entity(&key);
             pipeline.incr(&counter, 1).ignore();
             pipeline.expire(&counter, COUNTER_STAYS.as_secs().cast_signed()).ignore();
@@ -435,7 +435,7 @@ impl SharedTier {
             // What this replica wrote or read itself, it has counted already.
             (Some(_), Some(_)) if message.from == self.replica => {}
             (Some(tenant), Some(id)) => {
-                let key = Key { tenant, id };
+                let key = Key::new(tenant, id);
                 if message.place.is_some() {
                     // It is a change by what all replicas know, also where this one does not know the job.
                     versions.hub().expect(&key);

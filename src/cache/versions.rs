@@ -229,7 +229,7 @@ mod tests {
 
     fn key(job: &str) -> Key {
         let tenant = TenantId::parse("acme").expect("a name");
-        Key { tenant, id: EntityId::job(job).expect("an id") }
+        Key::new(tenant, EntityId::job(job).expect("an id"))
     }
 
     #[test]

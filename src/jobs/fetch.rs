@@ -79,16 +79,15 @@ impl Jobs {
         // Others may join, who have more time.
         let deadline = tokio::time::Instant::now() + self.fetch_time;
         let request = RequestContext { deadline, ..request.clone() };
-        let (jobs, trail, id) = (self.clone(), trail.clone(), key.id.clone());
+        let (jobs, trail, fetched) = (self.clone(), trail.clone(), key.clone());
         let (selection, version) = (Arc::clone(&needed.selection), terms.version.clone());
         // On the heap: it is moved several times before it runs, and it is large.
         let fetch = Box::pin(async move {
-            let key = Key { tenant: request.caller.tenant.id.clone(), id };
-            let fetched = jobs.fetch_entity(request, trail, &key, needed, version, seat).await;
-            if let Ok(Fetched { entry, .. }) = &fetched {
-                jobs.tell_listeners(&key, &entry.value);
+            let end = jobs.fetch_entity(request, trail, &fetched, needed, version, seat).await;
+            if let Ok(Fetched { entry, .. }) = &end {
+                jobs.tell_listeners(&fetched, &entry.value);
             }
-            fetched
+            end
         });
         self.in_flight.start(key, selection, terms, fetch)
     }

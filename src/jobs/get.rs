@@ -30,7 +30,7 @@ impl Jobs {
         seat: Option<Seat>,
     ) -> Result<Answer<Arc<Owned>>, Error> {
         trail.note(|notes| notes.entity = Some(id.clone()));
-        let key = Key { tenant: request.caller.tenant.id.clone(), id: id.clone() };
+        let key = Key::new(request.caller.tenant.id.clone(), id.clone());
         let needed = &wanted.needed;
         let now = self.clock.now();
         let known = if request.fresh { None } else { self.known(request, &key, &needed.selection) };

@@ -206,7 +206,7 @@ impl Jobs {
     pub async fn forget(&self, tenant: &TenantId, id: Option<&EntityId>) {
         match id {
             Some(id) => {
-                self.versions.forget_entity(&Key { tenant: tenant.clone(), id: id.clone() });
+                self.versions.forget_entity(&Key::new(tenant.clone(), id.clone()));
             }
             None => self.versions.forget_tenant(tenant),
         }

@@ -39,7 +39,7 @@ impl Jobs {
         id: &EntityId,
     ) -> Result<Option<Progress>, Error> {
         trail.note(|notes| notes.entity = Some(id.clone()));
-        let key = Key { tenant: request.caller.tenant.id.clone(), id: id.clone() };
+        let key = Key::new(request.caller.tenant.id.clone(), id.clone());
         self.versions.hub().expect(&key);
         if let Some(shared) = self.shared.as_ref().filter(|_| id.kind() == EntityKind::Job) {
             shared.know(&key.tenant, &[(key.id.clone(), Progress::default())]).await;

@@ -71,7 +71,7 @@ impl Jobs {
             let Some(id) = job.id().and_then(|id| EntityId::job(&id).ok()) else { continue };
             let filed = ownership::filed(&job, errors, Place::Item(index));
             for tenant in tenants.iter().filter(|tenant| is_theirs(tenant, &filed)) {
-                let key = Key { tenant: tenant.id.clone(), id: id.clone() };
+                let key = Key::new(tenant.id.clone(), id.clone());
                 shown.push(Shown {
                     key,
                     progress: job.job_progress(),
@@ -89,7 +89,7 @@ impl Jobs {
         }
         let shown = jobs.iter().filter_map(|job| {
             let id = EntityId::job(&job.entity().id()?).ok()?;
-            let key = Key { tenant: tenant.clone(), id };
+            let key = Key::new(tenant.clone(), id);
             Some(Shown { key, progress: job.progress(), created: rows::created(job.entity()) })
         });
         self.notice(&shown.collect::<Vec<_>>()).await;

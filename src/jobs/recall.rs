@@ -95,7 +95,7 @@ impl Rows {
 impl Row {
     pub(super) fn new(tenant: &Tenant, kind: EntityKind, found: FoundPlace) -> Self {
         let id = EntityId::parse(kind, &found.place.id).ok();
-        let key = id.map(|id| Key { tenant: tenant.id.clone(), id });
+        let key = id.map(|id| Key::new(tenant.id.clone(), id));
         Self { found, key, stored: OnceLock::new() }
     }
 

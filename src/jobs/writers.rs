@@ -80,7 +80,7 @@ impl Jobs {
         request: &RequestContext,
         id: &EntityId,
     ) -> Result<Turn, Error> {
-        let key = Key { tenant: request.caller.tenant.id.clone(), id: id.clone() };
+        let key = Key::new(request.caller.tenant.id.clone(), id.clone());
         let own = timeout_at(request.deadline, self.writers.own_turn(&key)).await;
         let own = own.map_err(|_| upstream::Error::from(ErrorKind::DeadlineExceeded))?;
         let left = request.deadline.saturating_duration_since(Instant::now());

@@ -114,7 +114,7 @@ async fn begin_one(
     record: &CallRecord,
 ) -> Begun {
     let job = operation.single_job().ok_or_else(no_job)?;
-    let key = Key { tenant: request.caller.tenant.id.clone(), id: job };
+    let key = Key::new(request.caller.tenant.id.clone(), job);
     // Before the first look, so that nothing happens between it and the listening.
     let listener = service.hub.listen(key, request.caller.clone(), need(operation));
     let context = context(service, request, record, None);

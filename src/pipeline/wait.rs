@@ -39,7 +39,7 @@ impl Wish {
     pub fn of(request: &Authenticated<'_>, operation: &Operation) -> Option<Self> {
         let (time, job) = (request.waits?, operation.single_job()?);
         let time = time.min(request.deadline.saturating_duration_since(Instant::now()));
-        Some(Self { time, key: Key { tenant: request.caller.tenant.id.clone(), id: job } })
+        Some(Self { time, key: Key::new(request.caller.tenant.id.clone(), job) })
     }
 
     /// Says that it was heeded, and for how long it is, in whole seconds.

@@ -70,7 +70,7 @@ impl Listened {
         let unfinished: Vec<_> =
             feed.unfinished().map(|(id, progress)| (id.clone(), progress.clone())).collect();
         for (id, progress) in unfinished {
-            let key = Key { tenant: tenant.clone(), id };
+            let key = Key::new(tenant.clone(), id);
             self.feed(&key, &progress);
             if let Some(job) = self.jobs.get_mut(&key) {
                 job.make_due();

@@ -85,7 +85,7 @@ fn id(job: usize) -> EntityId {
 
 impl World {
     fn key(&self, job: usize) -> Key {
-        Key { tenant: self.caller.tenant.id.clone(), id: id(job) }
+        Key::new(self.caller.tenant.id.clone(), id(job))
     }
 
     /// The gateway comes to see a job.

@@ -166,7 +166,7 @@ fn send(upstream: &Rc<Move>) {
 async fn simulate(run: Run) {
     let caller: Caller = what_if::of_tenant(&Arc::new(tenant("acme")));
     let job = EntityId::job("job-1").expect("an id");
-    let key = Key { tenant: caller.tenant.id.clone(), id: job };
+    let key = Key::new(caller.tenant.id.clone(), job);
     let (hub, began) = (Arc::<Hub>::default(), Instant::now());
     let upstream = Rc::new(Move { run, began, reads: Cell::new(0), hub, key });
     let Move { hub, key, .. } = &*upstream;
