@@ -20,7 +20,7 @@ use crate::telemetry::metrics;
 const BATCH: usize = 1_024;
 
 /// The time for which the records of queries are gathered.
-const GATHER: Duration = Duration::from_millis(5);
+const GATHER: Duration = Duration::from_millis(1);
 
 /// The time for which the writer waits after a failure before it tries again what it could not write.
 const AGAIN: Duration = Duration::from_millis(250);
