@@ -42,6 +42,9 @@ use crate::webhooks::{self, Webhooks};
 /// The time for which the audit file, and then its sinks, get to write what is left.
 const FLUSH: Duration = Duration::from_secs(5);
 
+/// The time in which what the end of the grace cut off is recorded.
+const LAST_RECORDS: Duration = Duration::from_secs(1);
+
 /// The number of connections operators may have at once.
 const ADMIN_CONNECTIONS: usize = 128;
 
@@ -314,6 +317,7 @@ impl Bound {
             }
             () = unrecorded => outcome = Err(io::Error::other("nothing is recorded any more")),
         }
+        let _ = tokio::time::timeout(LAST_RECORDS, leaving.end_of_detached()).await;
         leaving.idempotency.leave().await;
         close(&journal, sinks, &stopped_sinks).await;
         telemetry::report_refused();

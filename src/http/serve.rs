@@ -105,7 +105,7 @@ pub fn connections_possible(wanted: usize) -> usize {
 
 /// Serves until `stop` resolves; as soon as the gateway is not ready any more, it sends callers away
 /// with their answers. Once stopped it takes no more connections and ends when the last request
-/// has its answer. A connection that finds all places taken gets an idle one's ([`Places::take`]).
+/// has its answer; dropped before, it cuts off those that have none. A connection that finds all places taken gets an idle one's ([`Places::take`]).
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -237,14 +237,14 @@ impl Listener {
         let conversation = self.builder.serve_connection_with_upgrades(wire, service);
         let overstays = connection.overstays(self.serving.keep_alive);
         tokio::pin!(conversation, overstays);
-        let mut is_closing = false;
         loop {
             tokio::select! {
                 _ = conversation.as_mut() => return,
-                _ = closing.changed(), if !is_closing => {
-                    is_closing = true;
-                    conversation.as_mut().graceful_shutdown();
-                }
+                closes = closing.changed() => match closes {
+                    Ok(()) => conversation.as_mut().graceful_shutdown(),
+                    // Nobody waits for it any more.
+                    Err(_) => return,
+                },
                 why = overstays.as_mut() => {
                     if why == Overstayed::Idle {
                         conversation.as_mut().graceful_shutdown();

@@ -41,7 +41,7 @@ pub struct Service {
     pub strangers: Arc<Strangers>,
     /// The times of streams.
     pub streaming: Streaming,
-    /// What goes on without its caller's connection: mutations, the records of who hung up, sockets. The gateway
+    /// Work that goes on without its caller's connection: mutations, the records of who hung up, sockets. The gateway
     /// stops when it is over.
     pub detached: TaskTracker,
     /// The state of the gateway, for long polls and streams.

@@ -110,6 +110,32 @@ async fn what_callers_left_behind_is_brought_to_its_end_and_recorded_before_the_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_the_end_of_the_grace_cuts_off_is_recorded() {
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let settings = "audit: { sinks: [{ file: ./audit/audit.jsonl }] }\n";
+    let addresses = prepare(folder.path(), &sandbox, settings);
+    let file = folder.path().join("gateway.yaml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    let short = "drain_delay: 100ms, shutdown_grace: 300ms, request_timeout: 3s";
+    std::fs::write(&file, config.replace("drain_delay: 1s, request_timeout: 3s", short)).unwrap();
+    let mut process = Process::start(folder.path(), addresses).await;
+    sandbox.fail_next(Some("getJob"), Fault::Delay(Duration::from_millis(2_500)));
+    let request = reqwest::Client::new().post(process.url()).header("authorization", key("acme"));
+    let read = request.json(&json!({"query": "{ getJob(jobId: \"job-none\") { id } }"})).send();
+    let read = tokio::spawn(read);
+    while sandbox.count("getJob") == 0 {
+        tokio::task::yield_now().await;
+    }
+    process.signal("TERM");
+    assert!(tokio::task::block_in_place(|| process.child.wait().unwrap()).success());
+    assert!(read.await.unwrap().is_err(), "it was cut off");
+    let records = crate::support::audit::records_in(&crate::support::audit::file_of(folder.path()));
+    let codes: Vec<_> = records.iter().map(|record| &record["api"]["response"]["code"]).collect();
+    assert_eq!(codes, [499]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restart_of_two_replicas_under_load_loses_no_request() {
     let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
