@@ -30,7 +30,7 @@ fn listed(n: usize) -> String {
     format!("listed-{n}")
 }
 
-/// A job as Move sends it, about 1.3 KB, with the bench tenant's envelope; of those that are listed most are another's.
+/// A job as Move sends it, 1.3 KiB, with the bench tenant's envelope; of those that are listed most are another's.
 fn job(id: &str) -> Value {
     let n: usize = id.strip_prefix("listed-").and_then(|n| n.parse().ok()).unwrap_or(0);
     let owner = if n.is_multiple_of(SHARE) { "tenant-0" } else { "tenant-1" };
@@ -38,7 +38,9 @@ fn job(id: &str) -> Value {
     let output = |n: u32| {
         json!({"key": format!("output-{n}"), "file": {"type": "fbx", "presignedUrl": format!(
             "https://files.example.test/outputs/{id}/{n}.fbx?X-Amz-Algorithm=AWS4-HMAC-SHA256&\
+             X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20990101%2Feu-central-1%2Fs3%2Faws4_request&\
              X-Amz-Date=20990101T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host&\
+             response-content-disposition=attachment%3B%20filename%3D%22scene-12-take-1-output-{n}.fbx%22&\
              X-Amz-Signature=0a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9"
         )}})
     };
