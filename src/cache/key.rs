@@ -28,6 +28,13 @@ impl Key {
         let hash = HASHER.hash_one((&tenant, &id));
         Self { tenant, id, hash }
     }
+
+    /// The part that it belongs to of so many, which all have about as much.
+    #[must_use]
+    pub fn part(&self, parts: usize) -> usize {
+        // The lower half places it within a part's map.
+        usize::try_from(self.hash >> 32).unwrap_or_default() % parts
+    }
 }
 
 impl PartialEq for Key {

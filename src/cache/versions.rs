@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use ahash::{HashMap, RandomState};
 
@@ -13,14 +13,18 @@ use crate::model::{Progress, TenantId, Version};
 /// to all that is theirs, never a wrong answer.
 const TENANTS: usize = 1 << 12;
 
-/// The least number of entities' counters at which those that nobody holds are looked for.
-const SWEEP_AT: usize = 1 << 10;
+/// The number of parts of which each has its share of the entities' counters, and its own lock: looking for those that
+/// nobody holds keeps nobody else waiting.
+const PARTS: usize = 1 << 6;
+
+/// The least number of a part's counters at which those that nobody holds are looked for.
+const SWEEP_AT: usize = 1 << 5;
 
 /// Counters of what makes older answers void: writes, and reads that were told. Each only grows, so
 /// equal ones mean that nothing happened in between.
 #[derive(Debug)]
 pub struct Versions {
-    entities: Mutex<Counters>,
+    entities: [Mutex<Counters>; PARTS],
     tenants: Box<[AtomicU64]>,
     everybody: AtomicU64,
     /// The number of moments so far: of writes, of reads that were told, and of fetches of what is everybody's.
@@ -56,6 +60,12 @@ struct Counters {
     sweep_at: usize,
 }
 
+impl Default for Counters {
+    fn default() -> Self {
+        Self { live: HashMap::default(), sweep_at: SWEEP_AT }
+    }
+}
+
 impl Counters {
     fn of(&mut self, key: &Key) -> Arc<AtomicU64> {
         if let Some(counter) = self.live.get(key).and_then(Weak::upgrade) {
@@ -74,7 +84,7 @@ impl Counters {
 impl Default for Versions {
     fn default() -> Self {
         Self {
-            entities: Mutex::new(Counters { live: HashMap::default(), sweep_at: SWEEP_AT }),
+            entities: [(); PARTS].map(|()| Mutex::default()),
             tenants: (0..TENANTS).map(|_| AtomicU64::new(0)).collect(),
             everybody: AtomicU64::new(0),
             moments: AtomicU64::new(0),
@@ -92,7 +102,7 @@ impl Versions {
     /// An entity's version now. To be taken before its data is fetched.
     #[must_use]
     pub fn of(&self, key: &Key) -> Version {
-        let entity = self.counters().of(key);
+        let entity = self.counters(key).of(key);
         let (count, tenant) = (entity.load(Ordering::SeqCst), self.slot(&key.tenant));
         Version { entity, count, tenant, others: self.others(tenant) }
     }
@@ -156,7 +166,7 @@ impl Versions {
 
     fn count(&self, key: &Key) {
         self.tell(&key.tenant, self.moment());
-        let counter = self.counters().live.get(key).and_then(Weak::upgrade);
+        let counter = self.counters(key).live.get(key).and_then(Weak::upgrade);
         if let Some(counter) = counter {
             counter.fetch_add(1, Ordering::SeqCst);
         }
@@ -217,8 +227,8 @@ impl Versions {
             + self.everybody.load(Ordering::SeqCst)
     }
 
-    fn counters(&self) -> std::sync::MutexGuard<'_, Counters> {
-        self.entities.lock().unwrap_or_else(PoisonError::into_inner)
+    fn counters(&self, key: &Key) -> MutexGuard<'_, Counters> {
+        self.entities[key.part(PARTS)].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -298,10 +308,11 @@ mod tests {
     fn counters_that_nobody_holds_go() {
         let versions = Versions::default();
         let held = versions.of(&key("job-held"));
-        for job in 0..10 * SWEEP_AT {
+        for job in 0..10 * PARTS * SWEEP_AT {
             let _ = versions.of(&key(&format!("job-{job}")));
         }
-        assert!(versions.counters().live.len() <= SWEEP_AT);
+        let live = versions.entities.iter().map(|part| part.lock().expect("no panic").live.len());
+        assert!(live.max() <= Some(SWEEP_AT));
         versions.forget_entity(&key("job-held"));
         assert!(!versions.is_current(&held));
     }
