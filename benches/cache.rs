@@ -45,7 +45,7 @@ fn jobs(criterion: &mut Criterion) {
             let lifetime = Lifetime::of(&tenant.cache, State::Finished, std::iter::empty(), now);
             let selection = Arc::clone(&selection);
             let version = versions.of(&key);
-            let (tenant, weight) = (Arc::clone(&tenant), 2 * BODY);
+            let (tenant, weight) = (Arc::clone(&tenant), BODY);
             let value = vec![0_u8; BODY];
             let entry = Entry { value, selection, tenant, lifetime, version, weight };
             cache.put(key, Arc::new(entry), now);
@@ -72,7 +72,7 @@ fn bounded(_: &mut Criterion) {
         let lifetime = Lifetime::of(&tenant.cache, State::Finished, std::iter::empty(), now);
         let selection = Arc::clone(&selection);
         let version = versions.of(&key);
-        let (tenant, weight) = (Arc::clone(&tenant), 2 * BODY);
+        let (tenant, weight) = (Arc::clone(&tenant), BODY);
         let value = vec![0_u8; BODY];
         cache.put(
             key,

@@ -216,7 +216,7 @@ pub fn selection_to_document(_: &Arc<Runtime>) -> Run {
 pub fn upstream_answer_in(_: &Arc<Runtime>) -> Run {
     let bytes = answer("job-1");
     Box::new(move || {
-        upstream::read::<Entity>("getJob", bytes.clone().into()).unwrap();
+        upstream::read::<Entity>("getJob", bytes.as_bytes()).unwrap();
     })
 }
 

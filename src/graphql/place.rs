@@ -99,7 +99,7 @@ fn selected(tenant: &Tenant, step: &Step, data: JsonRef<'_>) -> Option<Json> {
         Kind::Object => one(tenant, step, data, &mut text),
         _ => value(tenant, step, &step.shape, data, &mut text),
     };
-    if is_written { Json::parse(text).ok() } else { None }
+    if is_written { Json::parse(&text).ok() } else { None }
 }
 
 /// Writes a value if it fits.

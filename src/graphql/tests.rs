@@ -132,7 +132,7 @@ impl Ours {
             outcomes,
         };
         let body = answering.write(RequestId::new(), &self.tenant, &[]).body;
-        let body = Json::parse(String::from_utf8(body.to_vec()).expect("UTF-8")).expect("JSON");
+        let body = Json::parse(str::from_utf8(&body).expect("UTF-8")).expect("JSON");
         let raw = |value: Option<JsonRef<'_>>| value.map(|value| value.raw().to_owned());
         let errors = body.root().get("errors").into_iter().flat_map(JsonRef::items);
         let paths = errors.filter_map(|error| raw(error.get("path"))).collect();

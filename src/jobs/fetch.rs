@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use crate::cache::{Entry, Key, Lifetime, Phase, SharedEntry, Stamp, State, Terms};
+use crate::cache::{Entry, Key, Lifetime, Phase, SharedEntry, SharedTier, Stamp, State, Terms};
 use crate::index::Filed;
 use crate::model::{
     CachePolicy, CacheStatus, Caller, EntityId, EntityKind, Progress, RequestContext, Selection,
@@ -40,6 +40,11 @@ impl CachedEntity {
             Self::Owned(owned) => Some(owned),
             Self::NotFound => None,
         }
+    }
+
+    /// Approximate size in memory, in bytes.
+    fn weight(&self) -> usize {
+        self.owned().map_or(0, Owned::weight)
     }
 }
 
@@ -103,10 +108,15 @@ impl Jobs {
     ) -> FetchResult {
         let tenant = &request.caller.tenant;
         let selection = Arc::clone(&needed.selection);
-        let stamp = match Box::pin(self.known_elsewhere(&request, key, &selection, &version)).await
-        {
-            ControlFlow::Break(fetched) => return Ok(fetched),
-            ControlFlow::Continue(stamp) => stamp,
+        let stamp = match &self.shared {
+            None => None,
+            Some(shared) => {
+                let known = self.known_elsewhere(shared, &request, key, &selection, &version);
+                match Box::pin(known).await {
+                    ControlFlow::Break(fetched) => return Ok(fetched),
+                    ControlFlow::Continue(stamp) => stamp,
+                }
+            }
         };
         let id = &key.id;
         let asked_at = self.clock.now();
@@ -114,7 +124,7 @@ impl Jobs {
             Some(seat) => seat.ask(id, &selection, &trail).await,
             None => None,
         };
-        let Reply { value, errors, size, .. } = match together {
+        let Reply { value, errors, .. } = match together {
             Some(reply) => reply?,
             None => self.read(&request, &trail, id, &needed.document).await?,
         };
@@ -153,7 +163,7 @@ impl Jobs {
             }
         };
         let version = self.versions.land(&version).filter(|_| is_newest).unwrap_or(version);
-        let (tenant, weight) = (Arc::clone(tenant), 2 * size);
+        let (tenant, weight) = (Arc::clone(tenant), value.weight());
         let entry = Arc::new(Entry { value, selection, tenant, lifetime, version, weight });
         if is_kept {
             self.cache.put(key.clone(), Arc::clone(&entry), now);
@@ -209,12 +219,12 @@ impl Jobs {
     /// will be known to all.
     async fn known_elsewhere(
         &self,
+        shared: &SharedTier,
         request: &RequestContext,
         key: &Key,
         selection: &Selection,
         version: &Version,
     ) -> ControlFlow<Fetched, Option<Stamp>> {
-        let Some(shared) = &self.shared else { return ControlFlow::Continue(None) };
         let (entry, stamp) = shared.get(key).await;
         let entry = entry
             .filter(|entry| !request.fresh && entry.selection.covers(selection))
@@ -241,7 +251,6 @@ impl Jobs {
         if rules != rules_of(&caller.tenant) {
             return None;
         }
-        let weight = entity.as_ref().map_or(0, |text| 2 * text.len());
         let value = match entity {
             None => CachedEntity::NotFound,
             Some(text) => {
@@ -249,7 +258,7 @@ impl Jobs {
                 CachedEntity::Owned(Arc::new(self.owned(caller, &key.id, entity, &[]).ok()?))
             }
         };
-        let tenant = Arc::clone(&caller.tenant);
+        let (tenant, weight) = (Arc::clone(&caller.tenant), value.weight());
         let (lifetime, now) =
             (lifetime(&tenant.cache, key.id.kind(), value.owned(), fetched), self.clock.now());
         // What is told now makes older answers void; what is not fresh is asked for first.

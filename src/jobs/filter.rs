@@ -144,7 +144,7 @@ impl Filter {
         };
         // It is shown as a JSON string, which holds JSON.
         let shown = job.shown_metadata().and_then(|text| serde_json::from_str::<String>(text).ok());
-        let Some(own) = shown.and_then(|text| Json::parse(text).ok()) else { return false };
+        let Some(own) = shown.and_then(|text| Json::parse(&text).ok()) else { return false };
         match own.root().member(&metadata.key) {
             Member::One(value) => is_same(value, equals.root()),
             Member::Absent | Member::Repeated => false,

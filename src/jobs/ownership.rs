@@ -221,6 +221,11 @@ impl Owned {
         self.entity.json().root()
     }
 
+    /// Approximate size in memory, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        self.entity.json().weight() + self.shown.as_ref().map_or(0, |shown| shown.len())
+    }
+
     /// The tenant's own metadata, as a JSON string.
     #[must_use]
     pub fn shown_metadata(&self) -> Option<&str> {

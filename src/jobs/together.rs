@@ -221,6 +221,5 @@ fn deal(reply: &Reply<Batch>, wishes: Vec<Wish>) -> Vec<Wish> {
 
 /// Makes one entity's share, as if it had been asked for alone.
 fn share_of(reply: &Reply<Batch>, value: Option<Entity>, errors: Vec<FieldError>) -> Reply<Entity> {
-    let size = value.as_ref().map_or(0, |entity| entity.json().root().raw().len());
-    Reply { value, errors, size, request_id: reply.request_id.clone() }
+    Reply { value, errors, request_id: reply.request_id.clone() }
 }

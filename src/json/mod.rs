@@ -1,14 +1,14 @@
 //! JSON as it came: the text, and an index of the values in it. Nothing is printed anew. What the gateway says by
 //! itself in JSON, line by line, goes through a [`JsonPrinter`].
 //!
-//! One answer is one [`Tape`]: a text and a flat list of nodes. A [`Json`] is one value of it and keeps the
+//! One answer is one `tape`: a text and a flat list of nodes. A [`Json`] is one value of it and keeps the
 //! whole tape; a [`JsonRef`] is the same, borrowed. Depth, size and the number of values are bounded while the
 //! text is read, and reading it does not recurse.
 //!
 //! ```
 //! use jobs_gateway::json::Json;
 //!
-//! let job = Json::parse(r#"{"id":"job-1","name":"Clip \ud83d"}"#.to_owned())?;
+//! let job = Json::parse(r#"{"id":"job-1","name":"Clip \ud83d"}"#)?;
 //! assert_eq!(job.root().text_of("id").as_deref(), Some("job-1"));
 //! // Half an emoji is no text, and is still JSON that can be passed on.
 //! assert_eq!(job.root().text_of("name"), None);
@@ -18,6 +18,7 @@
 
 mod print;
 mod read;
+mod tape;
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -26,37 +27,7 @@ use std::sync::Arc;
 
 pub use print::JsonPrinter;
 pub use read::Malformed;
-
-/// A text and the index of its values. Names of members have no nodes: they stand between two values.
-struct Tape {
-    text: Box<str>,
-    nodes: Box<[Node]>,
-}
-
-/// One value of a text, in 12 bytes: a known job has some forty.
-#[derive(Debug, Clone, Copy)]
-struct Node {
-    /// Its beginning in the text, in bytes.
-    start: u32,
-    end: u32,
-    /// The node behind it and everything in it, and in the last four bits its kind.
-    next_and_kind: u32,
-}
-
-impl Node {
-    /// There are no more than [`read::MAX_NODES`], which leaves room for the kind.
-    const fn new(kind: Kind, start: u32, end: u32, next: u32) -> Self {
-        Self { start, end, next_and_kind: next << 4 | kind as u32 }
-    }
-
-    const fn kind(self) -> Kind {
-        Kind::ALL[(self.next_and_kind & 0xF) as usize]
-    }
-
-    const fn next(self) -> u32 {
-        self.next_and_kind >> 4
-    }
-}
+use tape::Node;
 
 /// The kind of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,15 +71,16 @@ impl Kind {
 /// A JSON value. A clone shares the text.
 #[derive(Clone)]
 pub struct Json {
-    tape: Arc<Tape>,
+    tape: Arc<str>,
     at: u32,
 }
 
 /// A JSON value, borrowed.
 #[derive(Clone, Copy)]
 pub struct JsonRef<'a> {
-    tape: &'a Tape,
+    tape: &'a str,
     at: u32,
+    node: Node,
 }
 
 /// The name of a member: what stands between the value before it and its own, which is white space, a comma, the
@@ -184,16 +156,15 @@ impl Json {
     ///
     /// # Errors
     /// When it is no JSON, or larger or deeper than the bounds of this module.
-    pub fn parse(text: impl Into<Box<str>>) -> Result<Self, Malformed> {
-        let text = text.into();
-        let nodes = read::nodes(&text)?.into();
-        Ok(Self { tape: Arc::new(Tape { text, nodes }), at: 0 })
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        let nodes = read::nodes(text)?;
+        Ok(Self { tape: tape::tape(text, nodes.into_iter()), at: 0 })
     }
 
     /// The value, borrowed.
     #[must_use]
     pub fn root(&self) -> JsonRef<'_> {
-        JsonRef { tape: &self.tape, at: self.at }
+        JsonRef { tape: &self.tape, at: self.at, node: tape::node(&self.tape, self.at) }
     }
 
     /// A value of the same text.
@@ -206,23 +177,20 @@ impl Json {
     /// Approximate size in memory, in bytes, of the text that it keeps and its index.
     #[must_use]
     pub fn weight(&self) -> usize {
-        self.tape.text.len() + size_of_val(&*self.tape.nodes)
+        self.tape.len()
     }
 }
 
 impl<'a> JsonRef<'a> {
-    fn node(self) -> Node {
-        self.tape.nodes[self.at as usize]
-    }
-
-    const fn at(self, at: u32) -> Self {
-        Self { at, ..self }
+    /// Another value of the same text.
+    fn at(self, at: u32) -> Self {
+        Self { at, node: tape::node(self.tape, at), ..self }
     }
 
     /// The kind of the value.
     #[must_use]
-    pub fn kind(self) -> Kind {
-        self.node().kind()
+    pub const fn kind(self) -> Kind {
+        self.node.kind
     }
 
     /// Returns true for `null`.
@@ -234,8 +202,7 @@ impl<'a> JsonRef<'a> {
     /// The value's text, to the letter.
     #[must_use]
     pub fn raw(self) -> &'a str {
-        let node = self.node();
-        &self.tape.text[node.start as usize..node.end as usize]
+        &self.tape[self.node.start as usize..self.node.end as usize]
     }
 
     /// A string's text; `None` for what is no string or no text.
@@ -281,12 +248,12 @@ impl<'a> JsonRef<'a> {
 
     /// An object's names and values, in their order.
     pub fn members(self) -> impl Iterator<Item = (Name<'a>, Self)> {
-        let mut before = self.node().start as usize + 1;
+        let mut before = self.node.start as usize + 1;
         self.inside(Kind::Object).map(move |value| {
-            let Node { start, end, .. } = value.node();
-            let (text, between) = (&value.tape.text, before..start as usize);
+            let Node { start, end, .. } = value.node;
+            let between = before..start as usize;
             before = end as usize;
-            (Name(&text[between]), value)
+            (Name(&value.tape[between]), value)
         })
     }
 
@@ -296,13 +263,12 @@ impl<'a> JsonRef<'a> {
     }
 
     fn inside(self, kind: Kind) -> impl Iterator<Item = Self> {
-        let node = self.node();
-        let end = if node.kind() == kind { node.next() } else { self.at };
+        let end = if self.kind() == kind { self.node.next } else { self.at };
         let mut at = self.at + 1;
         std::iter::from_fn(move || {
             (at < end).then(|| {
                 let value = self.at(at);
-                at = value.node().next();
+                at = value.node.next;
                 value
             })
         })
@@ -311,14 +277,17 @@ impl<'a> JsonRef<'a> {
     /// A value of its own, which does not keep the rest of the text.
     #[must_use]
     pub fn to_json(self) -> Json {
-        let (start, next) = (self.node().start, self.node().next());
-        let own = &self.tape.nodes[self.at as usize..next as usize];
-        let moved = own.iter().map(|node| {
-            let (from, to) = (node.start - start, node.end - start);
-            Node::new(node.kind(), from, to, node.next() - self.at)
+        let Node { start, next, .. } = self.node;
+        let nodes = (0..next - self.at).map(|index| {
+            let node = tape::node(self.tape, self.at + index);
+            Node {
+                start: node.start - start,
+                end: node.end - start,
+                next: node.next - self.at,
+                ..node
+            }
         });
-        let tape = Tape { text: self.raw().into(), nodes: moved.collect() };
-        Json { tape: Arc::new(tape), at: 0 }
+        Json { tape: tape::tape(self.raw(), nodes), at: 0 }
     }
 }
 

@@ -1,12 +1,10 @@
 //! Reads a JSON text (RFC 8259) into the index of its values, without recursion.
 
-use super::{Kind, Node};
+use super::Kind;
+use super::tape::{MAX_NODES, MAX_TEXT, Node};
 
 /// The depth to which lists and objects may nest.
 const MAX_DEPTH: usize = 64;
-
-/// The number of values a text may hold: a page of 100 jobs has some 10,000.
-pub(super) const MAX_NODES: usize = 1 << 20;
 
 /// Why a text is not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -17,8 +15,8 @@ pub enum Malformed {
     /// It nests too deep.
     #[error("lists and objects nest deeper than {MAX_DEPTH} levels")]
     TooDeep,
-    /// It is longer than 4 GiB, or holds too many values.
-    #[error("more than {MAX_NODES} values")]
+    /// It is longer than 128 MiB, or holds too many values.
+    #[error("more than {MAX_NODES} values, or {MAX_TEXT} bytes")]
     TooLarge,
 }
 
@@ -45,7 +43,7 @@ struct Reader<'a> {
 
 /// Reads a whole text.
 pub(super) fn nodes(text: &str) -> Result<Vec<Node>, Malformed> {
-    if u32::try_from(text.len()).is_err() {
+    if text.len() > MAX_TEXT {
         return Err(Malformed::TooLarge);
     }
     // Most values of a job are short, and have a name.
@@ -85,7 +83,7 @@ impl Reader<'_> {
     }
 
     fn rest(&mut self, byte: u8) -> Result<Expects, Malformed> {
-        let open = self.open.last().and_then(|open| self.nodes.get(*open)).map(|node| node.kind());
+        let open = self.open.last().and_then(|open| self.nodes.get(*open)).map(|node| node.kind);
         match (open, byte) {
             (Some(Kind::Array), b',') => {
                 self.at += 1;
@@ -105,7 +103,7 @@ impl Reader<'_> {
         self.at += 1;
         let (end, next) = (short(self.at)?, short(self.nodes.len())?);
         if let Some(node) = self.nodes.get_mut(open) {
-            *node = Node::new(node.kind(), node.start, end, next);
+            *node = Node { end, next, ..*node };
         }
         Ok(Expects::Rest)
     }
@@ -140,7 +138,7 @@ impl Reader<'_> {
             return Err(Malformed::TooLarge);
         }
         let (start, end, next) = (short(start)?, short(self.at)?, short(self.nodes.len() + 1)?);
-        self.nodes.push(Node::new(kind, start, end, next));
+        self.nodes.push(Node { start, end, next, kind });
         Ok(())
     }
 

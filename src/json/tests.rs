@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn parse(text: &str) -> Result<Json, Malformed> {
-    Json::parse(text.to_owned())
+    Json::parse(text)
 }
 
 #[test]

@@ -228,7 +228,7 @@ impl Upstream {
         };
         let exchange = exchange(&self.http, account, call, headers);
         let result = match tokio::time::timeout_at(end, exchange).await {
-            Ok(Ok(exchanged)) => wire::read(call.field, exchanged.body.into())
+            Ok(Ok(exchanged)) => wire::read(call.field, &exchanged.body)
                 .map(|reply| Reply { request_id: exchanged.request_id, ..reply }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(out_of_time.into()),

@@ -16,8 +16,6 @@ pub struct Reply<T> {
     pub value: Option<T>,
     /// Errors, in Move's order.
     pub errors: Vec<FieldError>,
-    /// The length of the answer, in bytes.
-    pub size: usize,
     /// Move's id of the call, if it gave one.
     pub request_id: Option<Box<str>>,
 }
@@ -26,9 +24,8 @@ pub struct Reply<T> {
 ///
 /// # Errors
 /// An error of kind `NotAnAnswer` where the bytes are not a GraphQL answer of the wanted shape.
-pub fn read<T: Object>(field: &str, body: Vec<u8>) -> Result<Reply<T>, Error> {
-    let size = body.len();
-    let text = String::from_utf8(body).map_err(|_| Error::not_an_answer("not UTF-8"))?;
+pub fn read<T: Object>(field: &str, body: &[u8]) -> Result<Reply<T>, Error> {
+    let text = str::from_utf8(body).map_err(|_| Error::not_an_answer("not UTF-8"))?;
     let json = Json::parse(text).map_err(Error::unreadable)?;
     let field = (!T::IS_WHOLE).then_some(field);
     let value = value(&json, field)?.map(T::of);
@@ -36,7 +33,7 @@ pub fn read<T: Object>(field: &str, body: Vec<u8>) -> Result<Reply<T>, Error> {
     if value.is_none() && errors.is_empty() {
         return Err(Error::not_an_answer("without data and without errors"));
     }
-    Ok(Reply { value, errors, size, request_id: None })
+    Ok(Reply { value, errors, request_id: None })
 }
 
 fn other_shape() -> Error {
@@ -134,7 +131,7 @@ mod tests {
                 "errorType":"MoveNotFoundError","errorInfo":null,
                 "locations":[{{"line":2,"column":3,"sourceName":null}}],"message":"gone"}}]}}"#
             );
-            let reply = read::<Entity>("getJob", body.into()).expect("an answer");
+            let reply = read::<Entity>("getJob", body.as_ref()).expect("an answer");
             assert!(reply.value.is_none());
             assert!(reply.errors[0].is_not_found());
             assert!(reply.errors[0].path.is_empty());
@@ -145,7 +142,7 @@ mod tests {
     fn partial_data_keeps_its_errors_and_their_paths_below_the_root_field() {
         let body = br#"{"data":{"getJob":{"id":"job-1"}},"errors":[{"message":"m",
             "path":["getJob","outputs",0,"file"],"errorInfo":{"n":1.50}}]}"#;
-        let reply = read::<Entity>("getJob", body.to_vec()).expect("an answer");
+        let reply = read::<Entity>("getJob", body).expect("an answer");
         assert!(reply.value.is_some());
         let error = &reply.errors[0];
         assert_eq!(error.path[1], PathSegment::Index(0));
@@ -164,7 +161,7 @@ mod tests {
             r#"{"data":null}"#,
             r#"{"data":{"getJob":{}},"data":null}"#,
         ] {
-            assert!(read::<Entity>("getJob", body.into()).is_err(), "{body}");
+            assert!(read::<Entity>("getJob", body.as_ref()).is_err(), "{body}");
         }
     }
 
@@ -172,15 +169,15 @@ mod tests {
     fn a_path_of_20_000_steps_and_lists_in_lists_are_refused_and_not_followed() {
         let path = format!("[\"getJob\"{}]", ",0".repeat(20_000));
         let body = format!(r#"{{"data":null,"errors":[{{"message":"m","path":{path}}}]}}"#);
-        assert!(read::<Entity>("getJob", body.into()).is_err());
+        assert!(read::<Entity>("getJob", body.as_ref()).is_err());
         let deep = format!(r#"{{"data":{{"getJob":{}}}}}"#, "[".repeat(1_000_000));
-        assert!(read::<Entity>("getJob", deep.into()).is_err());
+        assert!(read::<Entity>("getJob", deep.as_ref()).is_err());
     }
 
     #[test]
     fn what_is_odd_in_one_value_does_not_spoil_the_others() {
         let body = r#"{"data":{"getJob":{"id":"job-1","name":"\ud83d","state":7,"x":1,"x":2}}}"#;
-        let job = read::<Entity>("getJob", body.into()).expect("an answer").value.expect("a job");
+        let job = read::<Entity>("getJob", body.as_ref()).expect("an answer").value.expect("a job");
         assert_eq!(job.id().as_deref(), Some("job-1"));
         assert!(job.state().is_none());
         assert_eq!(job.metadata().as_deref(), Some(""), "missing, not null");

@@ -1,0 +1,139 @@
+//! A text and the index of its values in one piece, as one allocation: of a known job the index alone took two more.
+//!
+//! First stands how wide the index is, then the index, a node for each value in the order of their beginnings, then the
+//! text. Names of members have no nodes: they stand between two values. The index is written in digits of seven bits:
+//! these are ASCII, so that all of it is one `str`.
+
+use std::sync::Arc;
+
+use super::Kind;
+
+/// One value of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Node {
+    /// Its beginning in bytes: in the text while that is read, in the tape afterwards.
+    pub start: u32,
+    pub end: u32,
+    /// The node behind it and everything in it.
+    pub next: u32,
+    pub kind: Kind,
+}
+
+impl Node {
+    /// The same in a text that begins so many bytes later.
+    pub fn moved(self, bytes: usize) -> Self {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        Self { start: self.start + bytes, end: self.end + bytes, ..self }
+    }
+}
+
+/// The bits of a digit.
+const DIGIT: u32 = 7;
+
+/// The bits that a node's kind takes beside `next`.
+const KIND: u32 = 4;
+
+/// The longest text of a tape, in bytes.
+pub(super) const MAX_TEXT: usize = 128 << 20;
+
+/// The number of values that a tape may hold: a page of 100 jobs has some 10,000.
+pub(super) const MAX_NODES: usize = 1 << 20;
+
+/// The number of digits of each of a node's three numbers. A job's are narrow.
+#[derive(Debug, Clone, Copy)]
+#[repr(u8)]
+enum Width {
+    Narrow = 2,
+    Wide = 4,
+}
+
+impl Width {
+    /// Returns the width of the index of a text, and the length of that index.
+    const fn of(text: usize, nodes: usize) -> (Self, usize) {
+        let narrow = Self::Narrow.length(nodes);
+        let most = 1 << (Self::Narrow as u32 * DIGIT);
+        if narrow + text < most && nodes << KIND < most {
+            (Self::Narrow, narrow)
+        } else {
+            (Self::Wide, Self::Wide.length(nodes))
+        }
+    }
+
+    const fn length(self, nodes: usize) -> usize {
+        1 + nodes * 3 * self as usize
+    }
+}
+
+/// Makes the tape of a text and its nodes.
+pub(super) fn tape(text: &str, nodes: impl ExactSizeIterator<Item = Node>) -> Arc<str> {
+    let (width, length) = Width::of(text.len(), nodes.len());
+    let mut index = Vec::with_capacity(length);
+    index.push(width as u8);
+    for node in nodes {
+        let Node { start, end, .. } = node.moved(length);
+        let numbers = [start, end, node.next << KIND | node.kind as u32];
+        match width {
+            Width::Narrow => index.extend_from_slice(numbers.map(digits::<2>).as_flattened()),
+            Width::Wide => index.extend_from_slice(numbers.map(digits::<4>).as_flattened()),
+        }
+    }
+    let index = str::from_utf8(&index).unwrap_or_default();
+    [index, text].concat().into()
+}
+
+/// Reads a node of a tape.
+#[inline]
+pub(super) fn node(tape: &str, at: u32) -> Node {
+    let (tape, at) = (tape.as_bytes(), at as usize);
+    let [start, end, last] = if tape[0] == Width::Narrow as u8 {
+        numbers::<2>(&tape[Width::Narrow.length(at)..])
+    } else {
+        numbers::<4>(&tape[Width::Wide.length(at)..])
+    };
+    let kind = Kind::ALL[(last & ((1 << KIND) - 1)) as usize];
+    Node { start, end, next: last >> KIND, kind }
+}
+
+/// Reads the three numbers that a node begins with.
+#[inline]
+fn numbers<const DIGITS: usize>(node: &[u8]) -> [u32; 3] {
+    let read = |digits: &[u8; DIGITS]| {
+        digits.iter().rev().fold(0, |number, digit| number << DIGIT | u32::from(*digit))
+    };
+    match node.as_chunks().0 {
+        [start, end, last, ..] => [read(start), read(end), read(last)],
+        _ => [0; 3],
+    }
+}
+
+/// Writes a number, the lowest digit first.
+fn digits<const DIGITS: usize>(number: u32) -> [u8; DIGITS] {
+    let mut left = number;
+    [(); DIGITS].map(|()| {
+        let [digit, ..] = (left & ((1 << DIGIT) - 1)).to_le_bytes();
+        left >>= DIGIT;
+        digit
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_node_is_read_as_it_was_written_however_long_the_text_and_many_the_values() {
+        for (text, values) in
+            [(0, 1), (7, 2), (16_000, 40), (16_383, 1), (9_000, 1_100), (1 << 21, 5)]
+        {
+            let text = "x".repeat(text);
+            let end = u32::try_from(text.len()).expect("short");
+            let node = |next| Node { start: end / 3, end, next, kind: Kind::Object };
+            let tape = tape(&text, (0..values).map(|at| node(at + 1)));
+            for at in 0..values {
+                let Node { start, end: ends, next, kind } = super::node(&tape, at);
+                assert_eq!((next, kind), (at + 1, Kind::Object));
+                assert_eq!(tape[start as usize..ends as usize], text[(end / 3) as usize..]);
+            }
+        }
+    }
+}
