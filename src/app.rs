@@ -42,9 +42,6 @@ use crate::webhooks::{self, Webhooks};
 /// The time for which the audit file, and then its sinks, get to write what is left.
 const FLUSH: Duration = Duration::from_secs(5);
 
-/// The time in which what the end of the grace cut off is recorded.
-const LAST_RECORDS: Duration = Duration::from_secs(1);
-
 /// The number of connections operators may have at once.
 const ADMIN_CONNECTIONS: usize = 128;
 
@@ -238,12 +235,15 @@ async fn close(journal: &Journal, sinks: Vec<JoinHandle<()>>, stop: &AtomicBool)
         tracing::error!(lost, "audit records could not be written before the stop");
     }
     stop.store(true, Ordering::SeqCst);
-    let ended = tokio::task::spawn_blocking(move || {
+    let (ended, joined) = oneshot::channel();
+    // No thread of the runtime's: that would wait for a sink that is stuck, and the process with it.
+    std::thread::spawn(move || {
         for sink in sinks {
             drop(sink.join());
         }
+        let _ = ended.send(());
     });
-    let _ = tokio::time::timeout(FLUSH, ended).await;
+    let _ = tokio::time::timeout(FLUSH, joined).await;
 }
 
 impl Bound {
@@ -317,7 +317,7 @@ impl Bound {
             }
             () = unrecorded => outcome = Err(io::Error::other("nothing is recorded any more")),
         }
-        let _ = tokio::time::timeout(LAST_RECORDS, leaving.end_of_detached()).await;
+        leaving.cut_off().await;
         leaving.idempotency.leave().await;
         close(&journal, sinks, &stopped_sinks).await;
         telemetry::report_refused();

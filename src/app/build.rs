@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{App, Error};
@@ -90,6 +91,7 @@ impl App {
                 max_age: config.subscriptions.max_age,
             },
             detached: TaskTracker::new(),
+            grace_over: CancellationToken::new(),
             standing: watch::Sender::default(),
             hub: Arc::clone(jobs.versions().hub()),
             clock,

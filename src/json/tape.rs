@@ -33,6 +33,9 @@ const DIGIT: u32 = 7;
 /// The bits that a node's kind takes beside `next`.
 const KIND: u32 = 4;
 
+/// The bytes behind the last node.
+const PADDING: &[u8] = b"  ";
+
 /// The longest text of a tape, in bytes.
 pub(super) const MAX_TEXT: usize = 128 << 20;
 
@@ -59,8 +62,14 @@ impl Width {
         }
     }
 
+    /// Returns the place of a node.
+    const fn place(self, at: usize) -> usize {
+        1 + at * 3 * self as usize
+    }
+
+    /// Returns the length of an index of so many nodes. Eight bytes can be read at the place of each.
     const fn length(self, nodes: usize) -> usize {
-        1 + nodes * 3 * self as usize
+        self.place(nodes) + PADDING.len()
     }
 }
 
@@ -77,6 +86,7 @@ pub(super) fn tape(text: &str, nodes: impl ExactSizeIterator<Item = Node>) -> Ar
             Width::Wide => index.extend_from_slice(numbers.map(digits::<4>).as_flattened()),
         }
     }
+    index.extend_from_slice(PADDING);
     let index = str::from_utf8(&index).unwrap_or_default();
     [index, text].concat().into()
 }
@@ -86,18 +96,30 @@ pub(super) fn tape(text: &str, nodes: impl ExactSizeIterator<Item = Node>) -> Ar
 pub(super) fn node(tape: &str, at: u32) -> Node {
     let (tape, at) = (tape.as_bytes(), at as usize);
     let [start, end, last] = if tape[0] == Width::Narrow as u8 {
-        numbers::<2>(&tape[Width::Narrow.length(at)..])
+        narrow(&tape[Width::Narrow.place(at)..])
     } else {
-        numbers::<4>(&tape[Width::Wide.length(at)..])
+        wide(&tape[Width::Wide.place(at)..])
     };
-    let kind = Kind::ALL[(last & ((1 << KIND) - 1)) as usize];
-    Node { start, end, next: last >> KIND, kind }
+    Node { start, end, next: last >> KIND, kind: Kind::ALL[last as usize % Kind::ALL.len()] }
 }
 
-/// Reads the three numbers that a node begins with.
+/// Reads the three numbers of two digits that a node is, all at once: jobs are looked through for names again and again.
 #[inline]
-fn numbers<const DIGITS: usize>(node: &[u8]) -> [u32; 3] {
-    let read = |digits: &[u8; DIGITS]| {
+fn narrow(node: &[u8]) -> [u32; 3] {
+    let node = u64::from_le_bytes(*node.first_chunk().unwrap_or(&[0; 8]));
+    let (low, high) = (0x007f_007f_007f, 0x7f00_7f00_7f00);
+    let numbers = (node & low | (node & high) >> 1).to_le_bytes();
+    match numbers.as_chunks().0 {
+        [start, end, last, ..] => {
+            [start, end, last].map(|number| u16::from_le_bytes(*number).into())
+        }
+        _ => [0; 3],
+    }
+}
+
+/// Reads the three numbers of four digits that a node is.
+fn wide(node: &[u8]) -> [u32; 3] {
+    let read = |digits: &[u8; 4]| {
         digits.iter().rev().fold(0, |number, digit| number << DIGIT | u32::from(*digit))
     };
     match node.as_chunks().0 {

@@ -73,10 +73,14 @@ impl Drop for RecordGuard {
         record.answered(HUNG_UP);
         let detached = service.detached.clone();
         detached.spawn(async move {
-            if let Some(mutation) = mutation
-                && let Ok((answer, _)) = mutation.await
-            {
-                record.failed(answer.failures);
+            if let Some(mut mutation) = mutation {
+                tokio::select! {
+                    ended = &mut mutation => if let Ok((answer, _)) = ended {
+                        record.failed(answer.failures);
+                    },
+                    // What becomes of it nobody will know.
+                    () = service.grace_over.cancelled() => mutation.abort(),
+                }
             }
             if let Some(settlement) = settlement {
                 settlement.settle(&mut record).await;

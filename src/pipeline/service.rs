@@ -6,6 +6,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use axum::http::HeaderName;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::Journal;
@@ -19,6 +21,9 @@ use crate::idempotency::Idempotency;
 use crate::limit::{Limiter, Limits, Strangers};
 use crate::model::Clock;
 use crate::policy::Snapshot;
+
+/// The time in which what the end of the grace cut off is recorded.
+const LAST_RECORDS: Duration = Duration::from_secs(1);
 
 /// Everything a request needs, built once.
 #[derive(Debug)]
@@ -44,6 +49,8 @@ pub struct Service {
     /// Work that goes on without its caller's connection: mutations, the records of who hung up, sockets. The gateway
     /// stops when it is over.
     pub detached: TaskTracker,
+    /// The end of the time that it has for that.
+    pub grace_over: CancellationToken,
     /// The state of the gateway, for long polls and streams.
     pub standing: watch::Sender<GatewayState>,
     /// The jobs that somebody listens to.
@@ -108,6 +115,12 @@ impl Service {
     pub async fn end_of_detached(&self) {
         self.detached.close();
         self.detached.wait().await;
+    }
+
+    /// Has what still goes on recorded as it is.
+    pub async fn cut_off(&self) {
+        self.grace_over.cancel();
+        let _ = timeout(LAST_RECORDS, self.end_of_detached()).await;
     }
 
     /// Sends away whoever stays longer than a request.

@@ -14,9 +14,10 @@ use axum::http::{HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::future::{AbortHandle, Abortable};
-use futures_util::stream::{BoxStream, SelectAll, unfold};
+use futures_util::future::{AbortHandle, Abortable, ready};
+use futures_util::stream::{BoxStream, SelectAll, once, unfold};
 use jiff::Timestamp;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::judged::StreamEnd;
@@ -47,6 +48,7 @@ const SILENT: u32 = 3;
 
 /// Something of one of a socket's subscriptions.
 enum Told {
+    Refused(String, Message),
     Part(String, StreamPart),
     Ended(String, Option<StreamEnd>),
 }
@@ -62,6 +64,8 @@ struct Socket {
     expires: Option<Timestamp>,
     streams: SelectAll<BoxStream<'static, Told>>,
     open: HashMap<String, AbortHandle>,
+    /// Has its subscriptions opened one after the other.
+    turn: Arc<Mutex<()>>,
     most: usize,
     _place: StreamPlace,
 }
@@ -107,7 +111,7 @@ pub async fn upgrade(service: Arc<Service>, source: Option<IpAddr>, mut head: Pa
             Ok(greeted) => {
                 drop(stranger);
                 let Greeted { head, expires, place, most } = greeted;
-                let (streams, open) = Default::default();
+                let (streams, open, turn) = Default::default();
                 let socket = Socket {
                     service,
                     wire: socket,
@@ -116,6 +120,7 @@ pub async fn upgrade(service: Arc<Service>, source: Option<IpAddr>, mut head: Pa
                     expires,
                     streams,
                     open,
+                    turn,
                     most,
                     _place: place,
                 };
@@ -185,8 +190,8 @@ async fn greet(
                 Some(ClientMessage::Complete(_)) | None => return Err(Some(Close::Invalid)),
             },
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-            Some(Ok(Message::Binary(_))) => return Err(Some(Close::Invalid)),
-            Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(None),
+            Some(Ok(Message::Binary(_)) | Err(_)) => return Err(Some(Close::Invalid)),
+            Some(Ok(Message::Close(_))) | None => return Err(None),
         }
     };
     let mut head = as_request(head);
@@ -235,7 +240,7 @@ impl Socket {
                 () = draining(&mut gateway) => break Some(Close::ComeAgain),
                 received = self.wire.recv() => {
                     heard = Instant::now();
-                    match self.heed(received).await {
+                    match self.heed(received) {
                         Ok(messages) => messages,
                         Err(close) => break close,
                     }
@@ -288,15 +293,16 @@ impl Socket {
     }
 
     /// Does what a message asks for; `Err` is the way to close, `None` if the client went.
-    async fn heed(
+    fn heed(
         &mut self,
         received: Option<Result<Message, axum::Error>>,
     ) -> Result<Vec<Message>, Option<Close>> {
         let text = match received {
             Some(Ok(Message::Text(text))) => text,
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(Vec::new()),
-            Some(Ok(Message::Binary(_))) => return Err(Some(Close::Invalid)),
-            Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(None),
+            // What is no frame, no text or too long; to one that is gone nothing can be said.
+            Some(Ok(Message::Binary(_)) | Err(_)) => return Err(Some(Close::Invalid)),
+            Some(Ok(Message::Close(_))) | None => return Err(None),
         };
         match ClientMessage::read(&text).ok_or(Some(Close::Invalid))? {
             ClientMessage::ConnectionInit(_) => Err(Some(Close::TooManyInits)),
@@ -312,44 +318,43 @@ impl Socket {
                 if self.open.contains_key(&id) {
                     return Err(Some(Close::Subscriber));
                 }
-                let text = Bytes::copy_from_slice(payload.get().as_bytes());
-                Ok(self.subscribe(id, text).await.into_iter().collect())
+                self.subscribe(id, Bytes::copy_from_slice(payload.get().as_bytes()));
+                Ok(Vec::new())
             }
         }
     }
 
-    /// Opens a subscription; returns the word that it is refused.
-    async fn subscribe(&mut self, id: String, text: Bytes) -> Option<Message> {
-        let mut guard = RecordGuard::begin(Arc::clone(&self.service));
-        let (record, _) = guard.parts();
-        *record = begin(&self.service, self.source, &self.head);
-        let followed = if self.open.len() < self.most {
-            follow(&self.service, &self.head, Body::from(text), record).await
-        } else {
-            Err(crate::limit::LimitError::Connection { max: self.most }.into())
+    /// Begins to open a subscription. The socket is heard meanwhile: its client may go, or have enough of it.
+    fn subscribe(&mut self, id: String, text: Bytes) {
+        let opening = Opening {
+            service: Arc::clone(&self.service),
+            source: self.source,
+            head: self.head.clone(),
+            text,
+            most: self.most,
+            is_one_too_many: self.open.len() >= self.most,
+            turn: Arc::clone(&self.turn),
         };
-        let refused = match followed {
-            Ok(stream) => {
-                record.answered(200);
-                let (handle, registration) = AbortHandle::new_pair();
-                self.streams.push(Abortable::new(parts(id.clone(), stream), registration).boxed());
-                self.open.insert(id, handle);
-                None
+        let own = id.clone();
+        let told = once(Box::pin(opening.open())).flat_map(move |opened| match opened {
+            Ok(stream) => parts(own.clone(), stream).left_stream(),
+            Err(refused) => {
+                let refused = websocket::error(&own, &refused);
+                once(ready(Told::Refused(own.clone(), refused))).right_stream()
             }
-            Err(refusal) => {
-                record.answered(refusal.status().as_u16());
-                let answer = Answer::refusal(record.request_id, refusal.into_errors());
-                record.failed(answer.failures);
-                Some(websocket::error(&id, &answer.body))
-            }
-        };
-        guard.emit().await;
-        refused
+        });
+        let (handle, registration) = AbortHandle::new_pair();
+        self.streams.push(Abortable::new(told, registration).boxed());
+        self.open.insert(id, handle);
     }
 
     /// Puts into messages what a subscription tells; `Err` is the way to close.
     fn told(&mut self, told: Told) -> Result<Vec<Message>, Close> {
         match told {
+            Told::Refused(id, refused) => {
+                self.open.remove(&id);
+                Ok(vec![refused])
+            }
             Told::Part(id, part) => Ok(websocket::messages(&id, &part)),
             Told::Ended(id, ending) => {
                 self.open.remove(&id);
@@ -360,6 +365,47 @@ impl Socket {
                 }
             }
         }
+    }
+}
+
+/// A subscription that is to be opened.
+struct Opening {
+    service: Arc<Service>,
+    source: Option<IpAddr>,
+    head: Parts,
+    text: Bytes,
+    /// The most that its socket may have.
+    most: usize,
+    is_one_too_many: bool,
+    turn: Arc<Mutex<()>>,
+}
+
+impl Opening {
+    /// Opens it; `Err` is the answer that it is refused with. Dropped before, it leaves the record of who hung up.
+    async fn open(self) -> Result<Stream, Bytes> {
+        let mut guard = RecordGuard::begin(Arc::clone(&self.service));
+        let (record, _) = guard.parts();
+        *record = begin(&self.service, self.source, &self.head);
+        let opened = if self.is_one_too_many {
+            Err(crate::limit::LimitError::Connection { max: self.most }.into())
+        } else {
+            let _turn = self.turn.lock().await;
+            follow(&self.service, &self.head, Body::from(self.text), record).await
+        };
+        let opened = match opened {
+            Ok(stream) => {
+                record.answered(200);
+                Ok(stream)
+            }
+            Err(refusal) => {
+                record.answered(refusal.status().as_u16());
+                let answer = Answer::refusal(record.request_id, refusal.into_errors());
+                record.failed(answer.failures);
+                Err(answer.body)
+            }
+        };
+        guard.emit().await;
+        opened
     }
 }
 

@@ -1,5 +1,6 @@
 //! Stopping, restarting, and mutations in between.
 
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -110,7 +111,7 @@ async fn what_callers_left_behind_is_brought_to_its_end_and_recorded_before_the_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_read_that_the_end_of_the_grace_cuts_off_is_recorded() {
+async fn what_the_end_of_the_grace_cuts_off_is_recorded() {
     let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let settings = "audit: { sinks: [{ file: ./audit/audit.jsonl }] }\n";
@@ -120,19 +121,58 @@ async fn a_read_that_the_end_of_the_grace_cuts_off_is_recorded() {
     let short = "drain_delay: 100ms, shutdown_grace: 300ms, request_timeout: 3s";
     std::fs::write(&file, config.replace("drain_delay: 1s, request_timeout: 3s", short)).unwrap();
     let mut process = Process::start(folder.path(), addresses).await;
-    sandbox.fail_next(Some("getJob"), Fault::Delay(Duration::from_millis(2_500)));
-    let request = reqwest::Client::new().post(process.url()).header("authorization", key("acme"));
-    let read = request.json(&json!({"query": "{ getJob(jobId: \"job-none\") { id } }"})).send();
-    let read = tokio::spawn(read);
-    while sandbox.count("getJob") == 0 {
+    for field in ["createSingleCamJob", "getJob"] {
+        sandbox.fail_next(Some(field), Fault::Delay(Duration::from_millis(2_500)));
+    }
+    let create =
+        format!("mutation {{ createSingleCamJob(takeId: \"{SINGLECAM_TAKE}\") {{ id }} }}");
+    let mut asked = Vec::new();
+    for document in [create, "{ getJob(jobId: \"job-none\") { id } }".to_owned()] {
+        let request =
+            reqwest::Client::new().post(process.url()).header("authorization", key("acme"));
+        asked.push(tokio::spawn(request.json(&json!({"query": document})).send()));
+    }
+    while sandbox.count("getJob") == 0 || sandbox.count("createSingleCamJob") == 0 {
         tokio::task::yield_now().await;
     }
     process.signal("TERM");
     assert!(tokio::task::block_in_place(|| process.child.wait().unwrap()).success());
-    assert!(read.await.unwrap().is_err(), "it was cut off");
+    for asked in asked {
+        assert!(asked.await.unwrap().is_err(), "it was cut off");
+    }
     let records = crate::support::audit::records_in(&crate::support::audit::file_of(folder.path()));
-    let codes: Vec<_> = records.iter().map(|record| &record["api"]["response"]["code"]).collect();
-    assert_eq!(codes, [499]);
+    let outcome = |operation: &str| {
+        let of_it = |record: &&Value| {
+            record["api"]["operation"] == operation && record["unmapped"]["phase"] == "outcome"
+        };
+        let record = records.iter().find(of_it).unwrap_or(&Value::Null);
+        (record["api"]["response"]["code"].clone(), record["status"].clone())
+    };
+    let unknown = (json!(499), json!("Unknown"));
+    assert_eq!((outcome("getJob"), outcome("createSingleCamJob")), (unknown.clone(), unknown));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_wait_for_whoever_does_not_read_its_records() {
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let settings = "audit: { sinks: [{ file: ./audit/audit.jsonl }, { stdout: true }] }\n";
+    let addresses = prepare(folder.path(), &sandbox, settings);
+    let outputs = (Stdio::piped(), Stdio::null());
+    let mut process = Process::start_into(folder.path(), addresses, &[], outputs).await;
+    let http = reqwest::Client::new();
+    // More than a pipe takes.
+    for _ in 0..300 {
+        let request = http.post(process.url()).header("authorization", key("acme"));
+        let document = json!({"query": "{ __typename }"});
+        assert!(request.json(&document).send().await.unwrap().status().is_success());
+    }
+    process.signal("TERM");
+    let began = Instant::now();
+    while process.child.try_wait().unwrap().is_none() {
+        assert!(began.elapsed() < Duration::from_secs(15), "it does not end");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

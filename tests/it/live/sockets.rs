@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use super::{WAITING, passing, with_a_running_job};
+use crate::support::audit::records;
 use crate::support::{Setup, World, key};
 
 pub const FOLLOW: &str = "subscription($id: ID!) { jobUpdated(jobId: $id) { state } }";
@@ -204,6 +205,44 @@ async fn a_socket_is_closed_with_the_codes_of_the_protocol() {
     let mut junk = Socket::acknowledged(&world, "acme").await;
     junk.0.send(Message::text("{\"type\":\"next\"}")).await.unwrap();
     assert_eq!(junk.hear().await, 4400);
+    // Not UTF-8; a reserved kind of frame; one without a mask.
+    for frame in [&[0x81, 0x81, 0, 0, 0, 0, 0xff][..], &[0x83, 0x80, 0, 0, 0, 0], &[0x81, 1, b'x']]
+    {
+        let mut junk = Socket::acknowledged(&world, "acme").await;
+        junk.0.get_mut().write_all(frame).await.unwrap();
+        assert_eq!(junk.hear().await, 4400, "{frame:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_goes_while_a_subscription_is_opened_ends_its_read_and_leaves_a_record() {
+    let config = "audit: { sinks: [{ file: ./audit/audit.jsonl }] }\n";
+    let policy = "operations: ['*']\ncache: { get_job: { no_cache: true } }\n";
+    let world = Setup::new().config(config).tenant("acme", policy).start().await;
+    let jobs = [world.create("acme", "{}").await, world.create("acme", "{}").await];
+    let before = records(&world, 4).await.len();
+    world.sandbox.set_latency(Duration::from_mins(1));
+    for (job, leaves) in jobs.iter().zip([true, false]) {
+        let mut socket = Socket::acknowledged(&world, "acme").await;
+        let asked = world.sandbox.count("getJob");
+        socket.subscribe("1", FOLLOW, job).await;
+        let give_up = std::time::Instant::now() + Duration::from_secs(10);
+        while world.sandbox.count("getJob") == asked {
+            assert!(std::time::Instant::now() < give_up, "Move is not asked");
+            tokio::task::yield_now().await;
+        }
+        if leaves {
+            drop(socket);
+        } else {
+            socket.say(&json!({"id": "1", "type": "complete"})).await;
+            // The socket is heard all the while.
+            socket.say(&json!({"type": "ping"})).await;
+            assert_eq!(socket.hear().await, json!({"type": "pong"}));
+        }
+        let count = before + if leaves { 1 } else { 2 };
+        let all = records(&world, count).await;
+        assert_eq!(all[count - 1]["api"]["response"]["code"], 499, "{leaves} {:#}", all[count - 1]);
+    }
 }
 
 #[tokio::test]

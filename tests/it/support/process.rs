@@ -64,9 +64,19 @@ impl Process {
     /// The same with more variables, and with its log.
     pub async fn start_with(
         folder: &Path,
-        (address, admin): (SocketAddr, SocketAddr),
+        addresses: (SocketAddr, SocketAddr),
         environment: &[(&str, &str)],
         log: Stdio,
+    ) -> Self {
+        Self::start_into(folder, addresses, environment, (Stdio::null(), log)).await
+    }
+
+    /// The same with its standard output and its log.
+    pub async fn start_into(
+        folder: &Path,
+        (address, admin): (SocketAddr, SocketAddr),
+        environment: &[(&str, &str)],
+        (output, log): (Stdio, Stdio),
     ) -> Self {
         // Where figures are asked for, another build of it.
         let gateway = std::env::var_os("JOBS_GATEWAY");
@@ -77,7 +87,7 @@ impl Process {
             .env("MOVE_API_KEY", "sandbox-move-key")
             .env("CURSOR_KEY", "07".repeat(32))
             .envs(environment.iter().copied())
-            .stdout(Stdio::null())
+            .stdout(output)
             .stderr(log)
             .spawn()
             .unwrap();
