@@ -172,6 +172,11 @@ impl Versions {
         }
     }
 
+    /// Something newer than what is cached of an entity was told: that may not be given any more.
+    pub fn outdate(&self, key: &Key) {
+        self.count(key);
+    }
+
     /// Nothing that is known of what is the tenant's may be given any more.
     pub fn forget_tenant(&self, tenant: &TenantId) {
         self.tell(tenant, self.moment());

@@ -189,7 +189,12 @@ impl Filter {
 /// Returns true if two JSON values are the same: whatever the order of members, numbers as they are written.
 fn is_same(one: JsonRef<'_>, other: JsonRef<'_>) -> bool {
     match (one.kind(), other.kind()) {
-        (Kind::String | Kind::Escaped, Kind::String | Kind::Escaped) => one.text() == other.text(),
+        (Kind::String | Kind::Escaped, Kind::String | Kind::Escaped) => {
+            match (one.text(), other.text()) {
+                (None, None) => one.raw() == other.raw(),
+                (one, other) => one == other,
+            }
+        }
         (Kind::Array, Kind::Array) => {
             one.items().count() == other.items().count()
                 && one.items().zip(other.items()).all(|(one, other)| is_same(one, other))
@@ -234,6 +239,7 @@ mod tests {
             ("[1]", "[1,1]"),
             (r#"{"a":1}"#, r#"{"a":1,"b":2}"#),
             (r#"{"a":1,"a":1}"#, r#"{"a":1,"b":1}"#),
+            (r#""\ud800""#, r#""\udbff""#),
         ] {
             assert!(!same(one, other), "{one} {other}");
         }

@@ -83,7 +83,8 @@ impl ListCall<'_> {
         let known =
             if request.fresh { None } else { self.jobs.known(request, key, &needed.selection) };
         let known = known.filter(|entry| entry.lifetime.phase(now) == Phase::Fresh);
-        let known = known.filter(|entry| !self.is_behind(entry, row));
+        let is_behind = known.as_ref().is_some_and(|entry| self.is_behind(entry, row));
+        let known = known.filter(|_| !is_behind);
         match known.as_ref().map(|entry| &entry.value) {
             Some(CachedEntity::Owned(job)) => {
                 Way::Known(Looked::own(Owned::clone(job), Vec::new()))
@@ -91,7 +92,12 @@ impl ListCall<'_> {
             // It may be there since: a page of Move's would have it.
             Some(CachedEntity::NotFound) => Way::AskAnew(key.clone()),
             None => match self.as_stored(row, needed, now) {
-                Some(job) => Way::Known(Looked::own(job.clone(), Vec::new())),
+                Some(job) => {
+                    if is_behind {
+                        self.jobs.versions.outdate(key);
+                    }
+                    Way::Known(Looked::own(job.clone(), Vec::new()))
+                }
                 None => Way::Ask(key.clone()),
             },
         }

@@ -9,7 +9,7 @@ mod process;
 use std::time::{Duration, Instant};
 
 use jiff::ToSpan;
-use jobs_gateway::sandbox::{Fault, Job, MULTICAM_TAKE, Sandbox};
+use jobs_gateway::sandbox::{Fault, Job, MULTICAM_TAKE, Sandbox, State};
 use serde_json::{Value, json};
 
 use crate::support::{Setup, World};
@@ -103,6 +103,30 @@ async fn a_page_by_the_index_is_full_and_costs_what_it_holds_whatever_share_is_t
     // A cursor of before goes on as it began.
     let rest = walk(&world, "acme", json!({"first": 4, "after": first["after"]})).await;
     assert_eq!([ids(&first), ids(&json!({"items": rest}))].concat(), own);
+}
+
+#[tokio::test]
+async fn a_listing_tells_nothing_that_was_read_before_what_an_earlier_one_told() {
+    let policy = "operations: ['*']\ncache: { get_job: { unfinished: 60s } }\n";
+    let setup = Setup::new().config(INDEXED).tenant("acme", policy).tenant("globex", policy);
+    let world = setup.start().await;
+    let newest = fill(&world.sandbox).swap_remove(0);
+    until_indexed(&world, "acme").await;
+    world.sandbox.set_state(&newest, State::Running);
+    world.pass(Duration::from_secs(3)).await;
+    let get = "query($id: ID!) { getJob(jobId: $id) { id state } }";
+    let read = world.ask("acme", get, json!({"id": newest})).await.data("/getJob/state");
+    assert_eq!(read, "RUNNING");
+    world.sandbox.set_state(&newest, State::Finished);
+    let list = "{ listJobs(first: 1) { items { id state } } }";
+    let listed = async || world.ask("acme", list, json!({})).await.data("/listJobs/items/0/state");
+    world.pass(Duration::from_secs(3)).await;
+    assert_eq!(listed().await, "FINISHED");
+    // Nobody's business of that tenant's, and so no word of whose it is.
+    world.ask("globex", get, json!({"id": newest})).await;
+    assert_eq!(listed().await, "FINISHED");
+    let read = world.ask("acme", get, json!({"id": newest})).await.data("/getJob/state");
+    assert_eq!(read, "FINISHED");
 }
 
 #[tokio::test]
