@@ -82,8 +82,8 @@ pub(super) fn tape(text: &str, nodes: impl ExactSizeIterator<Item = Node>) -> Ar
         let Node { start, end, .. } = node.moved(length);
         let numbers = [start, end, node.next << KIND | node.kind as u32];
         match width {
-            Width::Narrow => index.extend_from_slice(numbers.map(digits::<2>).as_flattened()),
-            Width::Wide => index.extend_from_slice(numbers.map(digits::<4>).as_flattened()),
+            Width::Narrow => index.extend_from_slice(&narrow_digits(numbers)),
+            Width::Wide => index.extend_from_slice(numbers.map(digits).as_flattened()),
         }
     }
     index.extend_from_slice(PADDING);
@@ -103,18 +103,29 @@ pub(super) fn node(tape: &str, at: u32) -> Node {
     Node { start, end, next: last >> KIND, kind: Kind::ALL[last as usize % Kind::ALL.len()] }
 }
 
+/// The lower digits of three numbers of two, and the bits of the upper ones where they stand in a number.
+const LOWER: u64 = 0x007f_007f_007f;
+const UPPER: u64 = 0x3f80_3f80_3f80;
+
 /// Reads the three numbers of two digits that a node is, all at once: jobs are looked through for names again and again.
 #[inline]
 fn narrow(node: &[u8]) -> [u32; 3] {
-    let node = u64::from_le_bytes(*node.first_chunk().unwrap_or(&[0; 8]));
-    let (low, high) = (0x007f_007f_007f, 0x7f00_7f00_7f00);
-    let numbers = (node & low | (node & high) >> 1).to_le_bytes();
+    let digits = u64::from_le_bytes(*node.first_chunk().unwrap_or(&[0; 8]));
+    let numbers = (digits & LOWER | digits >> 1 & UPPER).to_le_bytes();
     match numbers.as_chunks().0 {
         [start, end, last, ..] => {
             [start, end, last].map(|number| u16::from_le_bytes(*number).into())
         }
         _ => [0; 3],
     }
+}
+
+/// Writes three numbers of two digits.
+#[inline]
+fn narrow_digits([start, end, last]: [u32; 3]) -> [u8; 6] {
+    let numbers = u64::from(start) | u64::from(end) << 16 | u64::from(last) << 32;
+    let digits = numbers & LOWER | (numbers & UPPER) << 1;
+    *digits.to_le_bytes().first_chunk().unwrap_or(&[0; 6])
 }
 
 /// Reads the three numbers of four digits that a node is.
@@ -128,10 +139,10 @@ fn wide(node: &[u8]) -> [u32; 3] {
     }
 }
 
-/// Writes a number, the lowest digit first.
-fn digits<const DIGITS: usize>(number: u32) -> [u8; DIGITS] {
+/// Writes a number of four digits, the lowest first.
+fn digits(number: u32) -> [u8; 4] {
     let mut left = number;
-    [(); DIGITS].map(|()| {
+    [(); 4].map(|()| {
         let [digit, ..] = (left & ((1 << DIGIT) - 1)).to_le_bytes();
         left >>= DIGIT;
         digit
