@@ -238,7 +238,8 @@ impl Socket {
             let messages = tokio::select! {
                 biased;
                 () = draining(&mut gateway) => break Some(Close::ComeAgain),
-                received = self.wire.recv() => {
+                // One that is too many is refused before the next is heard.
+                received = self.wire.recv(), if self.open.len() <= self.most => {
                     heard = Instant::now();
                     match self.heed(received) {
                         Ok(messages) => messages,
