@@ -213,8 +213,7 @@ impl Segments {
         closed.truncate(closed.len().saturating_sub(keep));
         let mut outdated = Vec::new();
         for (first, path) in closed {
-            // The time of its last write. Compression keeps it.
-            if path.metadata()?.modified()? > until {
+            if last_written(&path)? > until {
                 break;
             }
             outdated.push((first, path));
@@ -373,6 +372,16 @@ fn draft_of(path: &Path) -> PathBuf {
     draft.into()
 }
 
+/// The time of a closed segment's last record, also if it was compressed since its name was looked up:
+/// compression keeps it.
+fn last_written(path: &Path) -> io::Result<SystemTime> {
+    let metadata = match path.metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => compressed_name(path).metadata(),
+        metadata => metadata,
+    };
+    metadata?.modified()
+}
+
 /// Opens a segment for reading, compressed or not, or compressed since its name was looked up.
 ///
 /// # Errors
@@ -424,12 +433,11 @@ mod tests {
         let past = SystemTime::now() - std::time::Duration::from_hours(48);
         File::options().write(true).open(&plain).unwrap().set_modified(past).unwrap();
         compress(&plain).unwrap();
+        assert_eq!(last_written(&plain).unwrap(), past, "compressed since its name was looked up");
         let mut text = String::new();
         open(&plain).unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(text, "records");
         assert!(!plain.exists() && segments.uncompressed().unwrap().is_empty());
-        let modified = compressed_name(&plain).metadata().unwrap().modified().unwrap();
-        assert_eq!(modified, past);
     }
 
     #[test]
