@@ -249,6 +249,7 @@ impl Adoption<'_> {
             trace: None,
             forward: None,
             keyed: None,
+            claim: None,
             trails,
         }
     }

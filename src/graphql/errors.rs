@@ -107,6 +107,14 @@ impl ApiError {
         Self { retry_after, ..Self::new(ErrorCode::IndexUnavailable, message) }
     }
 
+    /// A mutation's key cannot be entered, or is not any more: another try could not know of this one.
+    #[must_use]
+    pub fn key_not_remembered() -> Self {
+        let message = "Idempotency-Keys cannot be remembered at the moment, so nothing was sent. Send the mutation \
+                       again later, with the same key.";
+        Self { retry_after: Some(SOON), ..Self::new(ErrorCode::Overloaded, message) }
+    }
+
     /// The gateway's own fault.
     #[must_use]
     pub fn internal() -> Self {
@@ -227,6 +235,7 @@ impl From<jobs::Error> for ApiError {
                 ErrorCode::AuditUnavailable,
                 "The call cannot be recorded right now, so it was not made. Try again later.",
             ),
+            E::KeyLost => Self::key_not_remembered(),
             E::NotIndexed(why) => Self::not_indexed(why),
             E::Argument { argument, problem } => Self::new(
                 ErrorCode::BadUserInput,

@@ -130,11 +130,18 @@ pub enum Begun {
 pub struct Claim {
     /// The mutation, and what earlier tries did.
     pub mutation: KeyedMutation,
+    /// The place where it is entered.
+    pub place: Place,
+    entry: Entry,
+    _turn: Turn,
+}
+
+/// The place of an entry, and what was written there.
+#[derive(Debug, Clone)]
+pub struct Place {
     key: Key,
     in_spare: bool,
-    entry: Entry,
     written: Bytes,
-    _turn: Turn,
 }
 
 /// A mutation that is to be entered.
@@ -242,8 +249,8 @@ impl Idempotency {
         match found {
             Ok(Found::Begun(begun)) => begun,
             Ok(Found::Claimed(Entered { mutation, entry, written })) => {
-                let key = asked.key.clone();
-                let claim = Claim { mutation, key, in_spare, entry, written, _turn: turn };
+                let place = Place { key: asked.key.clone(), in_spare, written };
+                let claim = Claim { mutation, place, entry, _turn: turn };
                 Begun::Claimed(Box::new(claim))
             }
             // This process's memory always answers.
@@ -349,6 +356,28 @@ impl Idempotency {
             if store.is_shared() && *process != self.process && *lease > now)
     }
 
+    /// Returns true if an entry still stands where it was written: no other try has begun since. In a store that
+    /// lost it, another replica may have entered the key. One that does not answer leaves that open, and
+    /// [`OnTrouble`] decides.
+    pub async fn stands(&self, place: &Place) -> bool {
+        if place.in_spare || !self.main.is_shared() {
+            return true;
+        }
+        let patience = Instant::now() + PATIENCE;
+        let stands = loop {
+            match self.main.get(&place.key).await {
+                Ok(current) => break current.as_ref() == Some(&place.written),
+                Err(StoreError) if self.on_trouble == OnTrouble::Look => break true,
+                Err(StoreError) if !wait(patience).await => break false,
+                Err(StoreError) => {}
+            }
+        };
+        if !stands {
+            metrics::idempotent_mutation("unavailable");
+        }
+        stands
+    }
+
     /// Enters what became of each root field. Where that cannot be entered, the entry says that it is
     /// running until its lease is over, and a retry looks.
     pub async fn end<'a>(
@@ -356,7 +385,7 @@ impl Idempotency {
         claim: Claim,
         effects: impl IntoIterator<Item = (&'a str, Effect)>,
     ) {
-        let Claim { mutation, key, in_spare, entry, written, _turn } = claim;
+        let Claim { mutation, place: Place { key, in_spare, written }, entry, _turn } = claim;
         let new = match entry::after(&mutation, effects) {
             After::Nothing => None,
             After::Over { state, was_sent, fields } => {

@@ -335,7 +335,9 @@ impl World {
                     let other = self.chance.below(self.replicas.len());
                     let second = self.attempt(other, &key, [Fate::Well; 2]);
                     self.story.events.push(format!("and at {other} at once"));
-                    let (first, second) = tokio::join!(first, second);
+                    let forgets = self.chance.one_in(4);
+                    let (first, second, ()) =
+                        tokio::join!(first, second, forget(&self.held, forgets));
                     [first, second]
                 } else {
                     [first.await, Reads::Unknown]
@@ -354,9 +356,23 @@ impl World {
     }
 }
 
-/// Returns true if some replicas reach the store and others do not: then tries at once are not of one mind.
+/// Empties the store while tries are under way, if it `forgets`.
+async fn forget(held: &Mutex<Held>, forgets: bool) {
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    if forgets {
+        let mut held = locked(held);
+        *held = Held { evicts: held.evicts, ..Held::default() };
+    }
+}
+
+/// Returns true if some replicas reach the store and others do not, or did not and have yet to carry over what they
+/// entered meanwhile: then tries at once are not of one mind.
 fn is_split(replicas: &[Replica]) -> bool {
-    replicas.iter().any(|replica| *locked(&replica.link) != Link::Good)
+    replicas.iter().any(|Replica { idempotency, link }| {
+        let is_mended =
+            idempotency.main.disturbances() == idempotency.mended.load(Ordering::SeqCst);
+        *locked(link) != Link::Good || !is_mended
+    })
 }
 
 /// Notes the jobs that a caller read: each time the same.
@@ -395,7 +411,7 @@ async fn attempt(given: Try) -> Reads {
     let mut effects = Vec::new();
     for (field, fate) in FIELDS.into_iter().zip(given.fates) {
         tokio::time::sleep(given.takes).await;
-        match effect(&given, &claim.mutation, field, fate) {
+        match effect(&given, &claim, field, fate).await {
             Some(effect) => effects.push((field, effect)),
             // The process is gone, and with it the claim.
             None => return Reads::Unknown,
@@ -411,22 +427,26 @@ async fn attempt(given: Try) -> Reads {
 }
 
 /// Returns the effect of a root field; `None` if the process ends.
-fn effect(given: &Try, mutation: &KeyedMutation, field: &str, fate: Fate) -> Option<Effect> {
+async fn effect(given: &Try, claim: &Claim, field: &str, fate: Fate) -> Option<Effect> {
     if matches!(fate, Fate::Forbidden) {
         return Some(Effect::NotDone);
     }
-    let mark = mutation.mark(field);
-    let mut upstream = locked(&given.upstream);
-    match mutation.before(field) {
+    let mark = claim.mutation.mark(field);
+    match claim.mutation.before(field) {
         Before::Done(id) => return Some(Effect::Done(id)),
         Before::Unknown { .. } if given.look_fails => return Some(Effect::Unknown),
         Before::Unknown { .. } => {
-            if let Some(made) = upstream.jobs.get(&mark) {
+            if let Some(made) = locked(&given.upstream).jobs.get(&mark) {
                 return Some(Effect::Done(made[0].clone()));
             }
+            tokio::time::sleep(given.takes).await;
         }
         Before::NotDone => {}
     }
+    if !given.idempotency.stands(&claim.place).await {
+        return Some(Effect::NotDone);
+    }
+    let mut upstream = locked(&given.upstream);
     match fate {
         Fate::Well => Some(Effect::Done(upstream.create(&mark))),
         Fate::Refused | Fate::Forbidden => Some(Effect::NotDone),

@@ -21,6 +21,9 @@ pub enum Error {
     /// The call cannot be recorded, so it was not made.
     #[error("the call cannot be recorded")]
     AuditUnavailable,
+    /// Another try may bear the mutation's key by now, so it was not made.
+    #[error("the mutation's key is not entered any more")]
+    KeyLost,
     /// A filter or a count needs the index of jobs.
     #[error("the index of jobs is needed: {0:?}")]
     NotIndexed(NotIndexed),

@@ -38,11 +38,11 @@ pub(super) fn done(trail: &Trail, id: &EntityId) {
 }
 
 impl Jobs {
-    /// Records a mutation's intent and sends it. A reply means that it was carried out, also one
+    /// Records a mutation's intent and sends it, if its key is still its own. A reply means that it was carried out, also one
     /// without a value.
     ///
     /// # Errors
-    /// [`Error::AuditUnavailable`], [`Error::Upstream`] and [`Error::Refused`] when it certainly did
+    /// [`Error::KeyLost`], [`Error::AuditUnavailable`], [`Error::Upstream`] and [`Error::Refused`] when it certainly did
     /// nothing; others leave its effect unknown.
     pub(super) async fn send(
         &self,
@@ -50,6 +50,11 @@ impl Jobs {
         trail: &Trail,
         call: &Call,
     ) -> Result<Reply<Entity>, Error> {
+        if let Some(claim) = &request.claim
+            && !claim.stands().await
+        {
+            return Err(Error::KeyLost);
+        }
         self.intend(request, trail).await?;
         if Instant::now() >= request.deadline {
             return Err(upstream::Error::from(ErrorKind::DeadlineExceeded).into());

@@ -232,6 +232,7 @@ fn request(caller: &Caller) -> RequestContext {
         trace: None,
         forward: None,
         keyed: None,
+        claim: None,
         trails: Arc::default(),
     }
 }

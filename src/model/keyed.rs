@@ -1,9 +1,12 @@
 //! A mutation with an `Idempotency-Key`, root field by root field.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
@@ -119,5 +122,28 @@ impl KeyedMutation {
     #[must_use]
     pub const fn looks(&self) -> bool {
         self.look.is_some()
+    }
+}
+
+/// A question to the memory of keys: whether a mutation's key is still entered for the try that asks.
+#[derive(Clone)]
+pub struct ClaimCheck(Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>);
+
+impl ClaimCheck {
+    /// A question that is asked in this way.
+    #[must_use]
+    pub fn new(ask: impl Fn() -> BoxFuture<'static, bool> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(ask))
+    }
+
+    /// Returns true if it is: no other try is made meanwhile.
+    pub async fn stands(&self) -> bool {
+        (self.0)().await
+    }
+}
+
+impl fmt::Debug for ClaimCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClaimCheck")
     }
 }

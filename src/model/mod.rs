@@ -29,7 +29,7 @@ pub use error_code::ErrorCode;
 pub use hex::write_hex;
 pub use ids::{CallersRequestId, IdError, RequestId};
 pub use ids::{CredentialId, EntityId, Namespace, TenantId};
-pub use keyed::{Before, Effect, KeyedMutation, Look, OnTrouble};
+pub use keyed::{Before, ClaimCheck, Effect, KeyedMutation, Look, OnTrouble};
 pub use progress::Progress;
 pub use record::{
     CallFacts, CallRecord, Closing, Decision, Execution, Failure, FieldOutcome, RefusedCaller,

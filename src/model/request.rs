@@ -6,7 +6,9 @@ use std::sync::Arc;
 use http::{HeaderMap, Method};
 use tokio::time::Instant;
 
-use super::{Caller, CallersRequestId, KeyedMutation, RequestId, RootField, TraceContext, Trail};
+use super::{
+    Caller, CallersRequestId, ClaimCheck, KeyedMutation, RequestId, RootField, TraceContext, Trail,
+};
 
 /// The HTTP method of a request, as far as it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,6 +61,8 @@ pub struct RequestContext {
     pub forward: Option<Arc<HeaderMap>>,
     /// The mutation it is, if its caller may send it again.
     pub keyed: Option<KeyedMutation>,
+    /// Tells whether its key is still entered for it; `None` for what bears no key, or sends nothing.
+    pub claim: Option<ClaimCheck>,
     /// Its root fields.
     pub trails: Arc<[Trail]>,
 }

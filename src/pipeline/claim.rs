@@ -1,5 +1,7 @@
 //! A mutation with an `Idempotency-Key` is executed once.
 
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, HeaderValue, header};
 use jiff::Timestamp;
 
@@ -9,7 +11,7 @@ use crate::http::bad_request::BadRequest;
 use crate::http::error::Refusal;
 use crate::http::request::IDEMPOTENCY_KEY;
 use crate::idempotency::{Begun, Claim, Key};
-use crate::model::{ErrorCode, KeyedMutation, MediaType, TenantId, Trail};
+use crate::model::{ClaimCheck, ErrorCode, KeyedMutation, MediaType, TenantId, Trail};
 use crate::operation::Operation;
 
 /// Longest name, in bytes.
@@ -34,6 +36,16 @@ impl Claimed {
             Self::Once(claim) => Some(&claim.mutation),
             Self::Replay(mutation) => Some(mutation),
         }
+    }
+
+    /// Returns how what it sends asks whether its key is still its own.
+    pub fn check(&self, service: &Arc<Service>) -> Option<ClaimCheck> {
+        let Self::Once(claim) = self else { return None };
+        let (service, place) = (Arc::clone(service), claim.place.clone());
+        Some(ClaimCheck::new(move || {
+            let (service, place) = (Arc::clone(&service), place.clone());
+            Box::pin(async move { service.idempotency.stands(&place).await })
+        }))
     }
 
     /// Notes what became of the mutation, for its next try.
@@ -104,12 +116,9 @@ fn full(now: Timestamp, until: Timestamp) -> Refusal {
     Refusal::from_error(ApiError::new(ErrorCode::RateLimited, message)).with_headers(headers)
 }
 
-/// Refuses a mutation whose key cannot be entered: nobody else could know of it.
+/// Refuses a mutation whose key cannot be entered.
 fn unavailable() -> Refusal {
-    let message = "Idempotency-Keys cannot be remembered at the moment, so nothing was sent. Send the \
-                   mutation again later, with the same key.";
-    Refusal::from_error(ApiError::new(ErrorCode::Overloaded, message))
-        .with_header(header::RETRY_AFTER, "1")
+    Refusal::from_error(ApiError::key_not_remembered()).with_header(header::RETRY_AFTER, "1")
 }
 
 fn still_running(media_type: MediaType) -> Refusal {

@@ -14,7 +14,7 @@ use crate::graphql::{Answer, ApiError};
 use crate::http::error::Refusal;
 use crate::http::limits::Levels;
 use crate::limit::Slot;
-use crate::model::{CallRecord, KeyedMutation, Kind, RequestContext, RequestId};
+use crate::model::{CallRecord, Kind, RequestContext, RequestId};
 use crate::operation::Operation;
 use crate::telemetry;
 
@@ -73,7 +73,7 @@ async fn query(
     operation: Operation,
     record: &mut CallRecord,
 ) -> Answer {
-    let context = context(service, request, record, None);
+    let context = context(service, request, record);
     record.executing();
     let executing = request.rules.gateways.execute(context, operation);
     let executing = telemetry::within(record.trace.clone(), executing);
@@ -103,7 +103,11 @@ async fn mutate(
     };
     let is_replay = matches!(claimed, Claimed::Replay(_))
         && operation.units.iter().all(|unit| unit.field.is_replayable());
-    let context = context(service, request, record, claimed.keyed().cloned());
+    let context = RequestContext {
+        keyed: claimed.keyed().cloned(),
+        claim: claimed.check(service),
+        ..context(service, request, record)
+    };
     let (service, rules) = (Arc::clone(service), Arc::clone(&request.rules));
     let detached = service.detached.clone();
     let to_its_end = async move {
@@ -131,7 +135,6 @@ pub fn context(
     service: &Service,
     request: &Authenticated<'_>,
     record: &CallRecord,
-    keyed: Option<KeyedMutation>,
 ) -> RequestContext {
     RequestContext {
         id: record.request_id,
@@ -142,7 +145,8 @@ pub fn context(
         fresh: request.wants_fresh,
         trace: record.trace.clone(),
         forward: forwarded(&service.forward_headers, &request.head.headers),
-        keyed,
+        keyed: None,
+        claim: None,
         trails: Arc::clone(&record.trails),
     }
 }

@@ -194,6 +194,7 @@ impl Stream {
             trace: None,
             forward: None,
             keyed: None,
+            claim: None,
             trails: operation.trails(),
         };
         let mut read = self.followed.read(&self.judged, context, time);

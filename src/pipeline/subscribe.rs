@@ -117,7 +117,7 @@ async fn begin_one(
     let key = Key::new(request.caller.tenant.id.clone(), job);
     // Before the first look, so that nothing happens between it and the listening.
     let listener = service.hub.listen(key, request.caller.clone(), need(operation));
-    let context = context(service, request, record, None);
+    let context = context(service, request, record);
     let reading = request.rules.gateways.observe(&context, operation);
     let reading = telemetry::within(record.trace.clone(), reading);
     let first = timeout_at(request.deadline, Box::pin(reading)).await;
@@ -137,7 +137,7 @@ async fn begin_all(
     // Before the look, so that nothing happens between it and the listening.
     let (gateways, after) = (&request.rules.gateways, following.after.as_deref());
     let mut listener = gateways.jobs().follow(request.caller.clone(), need(operation), after).await;
-    let context = context(service, request, record, None);
+    let context = context(service, request, record);
     let survey = gateways.survey(&context, following.take.as_ref());
     let survey = telemetry::within(record.trace.clone(), survey);
     let surveyed = timeout_at(request.deadline, Box::pin(survey)).await;

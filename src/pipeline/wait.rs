@@ -163,7 +163,7 @@ impl Reader<'_> {
             // Of several reads the last one decides for how long the answer is fresh.
             trail.note(|notes| notes.freshness.clear());
         }
-        let context = context(self.service, self.request, record, None);
+        let context = context(self.service, self.request, record);
         let reading = self.request.rules.gateways.observe(&context, self.operation);
         timeout_at(until, telemetry::within(record.trace.clone(), reading)).await.ok()
     }

@@ -240,7 +240,7 @@ instruments! {
     breaker_state: GaugeSet = "jobs_gateway_circuit_breaker_state" ["account", "tenant"]
         "0 closed, 1 half-open, 2 open; `account` is `shared`, or `tenant:` and the tenant that owns it. With `tenant`: the breaker of that tenant alone, while it is not closed.";
     idempotency: Counter<u64> = "jobs_gateway_idempotent_mutations_total" ["result"]
-        "Mutations with an `Idempotency-Key`: `first`, `replayed`, `conflict`, `looked_up`, `refused` (the tenant has too many keys), and where the store did not answer, `unavailable` (refused) or `unremembered` (made all the same).";
+        "Mutations with an `Idempotency-Key`: `first`, `replayed`, `conflict`, `looked_up`, `refused` (the tenant has too many keys), and where the store did not answer or lost the key meanwhile, `unavailable` (refused) or `unremembered` (made all the same).";
     shared_state_ok: Gauge<f64> = "jobs_gateway_shared_state_ok" []
         "1 if Redis answers, 0 if this replica goes on alone.";
     shared_state_errors: Counter<u64> = "jobs_gateway_shared_state_errors_total" []

@@ -291,6 +291,7 @@ impl Webhooks {
             trace: None,
             forward: None,
             keyed: None,
+            claim: None,
             trails: [].into(),
         };
         let (outcome, progress) = match self.jobs.renew(&request, &trail, id).await {

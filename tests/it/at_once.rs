@@ -112,6 +112,30 @@ async fn a_key_that_cannot_be_entered_is_refused_before_anything_is_sent_where_t
     assert_eq!(id(&create(&other, "first").await), first);
 }
 
+#[tokio::test]
+async fn a_key_that_redis_forgets_while_its_first_try_looks_makes_one_job() {
+    for on_trouble in ["refuse", "look"] {
+        let redis = Redis::start();
+        let config = format!("{}idempotency: {{ on_trouble: {on_trouble} }}\n", redis.config());
+        let (one, other) = replicas([config.clone(), config]).await;
+        // What Redis holds is not all: each first try looks, and reads what was there before the other's.
+        let () = redis.command(&["FLUSHALL"]).await;
+        let slow = Fault::SlowBody(Duration::from_millis(700));
+        one.sandbox.fail_next(Some("listJobs"), slow);
+        let first = create(&one, "k");
+        let second = async {
+            until_called(&one, "listJobs").await;
+            let () = redis.command(&["FLUSHALL"]).await;
+            create(&other, "k").await
+        };
+        let (first, second) = tokio::join!(first, second);
+        assert_eq!((first.status, first.code().as_str()), (503, "OVERLOADED"), "{first:?}");
+        assert_eq!(first.headers["retry-after"], "1");
+        let retried = create(&one, "k").await;
+        assert_eq!((id(&retried), made(&one, "k")), (id(&second), 1));
+    }
+}
+
 /// A rename at one replica that Move takes its time for, and new metadata at the other meanwhile. Returns
 /// the job.
 async fn rename_beside_an_update(one: &World, other: &World, is_keyed: bool) -> String {
