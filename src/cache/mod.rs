@@ -51,7 +51,7 @@ pub use shared::{SharedEntry, SharedTier, Stamp};
 pub use sightings::Sightings;
 pub use touched::{Touched, TouchedJobs};
 pub use turn::SharedTurn;
-pub use versions::Versions;
+pub use versions::{FetchSpan, Versions};
 pub use waiting::Need;
 
 /// The size of a cache.

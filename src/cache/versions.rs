@@ -38,6 +38,28 @@ pub struct Versions {
     on_news: OnNews,
 }
 
+/// The moments between which something was fetched that is everybody's: what it says was true at one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FetchSpan {
+    /// The moment at which it was asked for.
+    pub began: u64,
+    /// The moment at which it came.
+    pub landed: u64,
+}
+
+impl FetchSpan {
+    /// The span of what is under way since a moment.
+    #[must_use]
+    pub const fn since(began: u64) -> Self {
+        Self { began, landed: began }
+    }
+
+    /// Returns true if it is no older than what was told at a moment: that was before it was asked for, or was itself.
+    const fn may_follow(self, told: u64) -> bool {
+        told <= self.began || told == self.landed
+    }
+}
+
 /// A call for each entity of which there is news: it was written, here or at another replica, or read there.
 #[derive(Default)]
 struct OnNews(OnceLock<Tell>);
@@ -195,23 +217,33 @@ impl Versions {
         self.hub.all_may_have_changed();
     }
 
-    /// A moment after all others. To be taken before something is fetched that is everybody's.
+    /// A moment after all others. To be taken before something is fetched that is everybody's, and when it came.
     #[must_use]
     pub fn moment(&self) -> u64 {
         self.moments.fetch_add(1, Ordering::SeqCst) + 1
     }
 
-    /// Notes that a tenant is told of what was fetched at a moment.
-    pub fn tell(&self, tenant: &TenantId, moment: u64) {
-        self.tell_slot(self.slot(tenant), moment);
+    /// Notes that a tenant is told of what came. What began to be fetched before that may be older, and is not given
+    /// any more; nor is this again, if the tenant was told of anything else since it began.
+    pub fn tell_of(&self, tenant: &TenantId, fetched: FetchSpan) {
+        if let Some(of_tenant) = self.told.get(self.slot(tenant) as usize) {
+            let tell = |told| fetched.may_follow(told).then_some(fetched.landed);
+            if of_tenant.fetch_update(Ordering::SeqCst, Ordering::SeqCst, tell).is_err() {
+                of_tenant.fetch_max(self.moment(), Ordering::SeqCst);
+            }
+        }
     }
 
-    /// Returns true if nothing of a tenant's was written after a moment, and nothing newer told.
+    /// Returns true if nothing of a tenant's was written or told since this began to be fetched, but itself.
     #[must_use]
-    pub fn is_newest(&self, tenant: &TenantId, moment: u64) -> bool {
+    pub fn is_newest(&self, tenant: &TenantId, fetched: FetchSpan) -> bool {
         let of_tenant = self.told.get(self.slot(tenant) as usize);
-        of_tenant.is_none_or(|told| told.load(Ordering::SeqCst) <= moment)
-            && self.told_to_all.load(Ordering::SeqCst) <= moment
+        of_tenant.is_none_or(|told| fetched.may_follow(told.load(Ordering::SeqCst)))
+            && self.told_to_all.load(Ordering::SeqCst) <= fetched.began
+    }
+
+    fn tell(&self, tenant: &TenantId, moment: u64) {
+        self.tell_slot(self.slot(tenant), moment);
     }
 
     fn tell_slot(&self, slot: u32, moment: u64) {
@@ -245,6 +277,10 @@ mod tests {
     fn key(job: &str) -> Key {
         let tenant = TenantId::parse("acme").expect("a name");
         Key::new(tenant, EntityId::job(job).expect("an id"))
+    }
+
+    fn fetched(versions: &Versions) -> FetchSpan {
+        FetchSpan { began: versions.moment(), landed: versions.moment() }
     }
 
     #[test]
@@ -292,10 +328,10 @@ mod tests {
     #[test]
     fn what_is_everybodys_is_told_to_a_tenant_only_while_nothing_newer_of_its_own_is_known() {
         let versions = Versions::default();
-        let (acme, page) = (key("job-1"), versions.moment());
+        let (acme, page) = (key("job-1"), fetched(&versions));
         let is_newest = |tenant: &TenantId| versions.is_newest(tenant, page);
         assert!(is_newest(&acme.tenant));
-        versions.tell(&acme.tenant, page);
+        versions.tell_of(&acme.tenant, page);
         assert!(is_newest(&acme.tenant), "told before, and may be told again");
         let others = (0..20).map(|n| TenantId::parse(&format!("tenant-{n}")).expect("a name"));
         let others: Vec<_> = others.collect();
@@ -304,9 +340,24 @@ mod tests {
         assert!(others.iter().filter(|other| is_newest(other)).count() > 15, "theirs were not");
         versions.forget_tenant(&others[0]);
         assert!(!is_newest(&others[0]));
-        assert!(versions.is_newest(&acme.tenant, versions.moment()));
+        assert!(versions.is_newest(&acme.tenant, fetched(&versions)));
         versions.forget_all();
         assert!(!others.iter().any(is_newest));
+    }
+
+    #[test]
+    fn of_two_pages_that_were_under_way_at_once_nobody_knows_which_is_older() {
+        let (versions, tenant) = (Versions::default(), key("job-1").tenant);
+        let (one, two) = (versions.moment(), versions.moment());
+        let two = FetchSpan { began: two, landed: versions.moment() };
+        let one = FetchSpan { began: one, landed: versions.moment() };
+        let is_newest = |page: FetchSpan| versions.is_newest(&tenant, page);
+        versions.tell_of(&tenant, one);
+        assert!(is_newest(one), "it was told itself, and nothing else");
+        assert!(!is_newest(two), "it may be older, though it began later");
+        versions.tell_of(&tenant, two);
+        assert!(!is_newest(one) && !is_newest(two), "who waited for both was told of both");
+        assert!(is_newest(fetched(&versions)));
     }
 
     #[test]

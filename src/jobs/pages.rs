@@ -2,7 +2,7 @@
 //!
 //! A page holds everybody's, so it goes nowhere but into the sift, which gives each tenant an [`Owned`](super::Owned) of
 //! what is its own. It is given to a tenant only if nothing of the tenant's was written or told since it began to be
-//! fetched. Three tenants list their jobs, for example:
+//! fetched, but the page itself. Three tenants list their jobs, for example:
 //!
 //! | moment | what happens | calls |
 //! |---|---|---|
@@ -24,6 +24,7 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
 
 use super::Jobs;
+use crate::cache::FetchSpan;
 use crate::index::AccountFingerprint;
 use crate::model::{Account, RequestContext, TenantId, Trail};
 use crate::telemetry::listings::{self, PageSource};
@@ -51,7 +52,15 @@ pub(super) struct Pages {
 #[derive(Debug)]
 struct Kept {
     began: Began,
-    page: Reply<EntityPage>,
+    page: Landed,
+}
+
+/// A page that came.
+#[derive(Debug, Clone)]
+struct Landed {
+    reply: Reply<EntityPage>,
+    /// The moments between which it is true.
+    fetched: FetchSpan,
 }
 
 /// A page that is under way. Whoever waits first makes the call; if that one goes away, the next one does.
@@ -60,7 +69,7 @@ struct Fetch {
     /// The one who began it.
     tenant: TenantId,
     began: Began,
-    page: OnceCell<Result<Reply<EntityPage>, Error>>,
+    page: OnceCell<Result<Landed, Error>>,
 }
 
 /// The beginning of a fetch: nothing in its page is older.
@@ -77,7 +86,7 @@ pub(super) struct Began {
 impl Default for Pages {
     fn default() -> Self {
         let weight = |_: &Question, kept: &Arc<Kept>| {
-            let page = kept.page.value.as_ref();
+            let page = kept.page.reply.value.as_ref();
             let bytes = page.map_or(0, |page| page.json().weight());
             u32::try_from(bytes).unwrap_or(u32::MAX)
         };
@@ -121,10 +130,10 @@ impl Jobs {
         let tenant = &request.caller.tenant;
         let question = question(&tenant.account, call);
         let is_good =
-            |began: &Began| !request.fresh && self.versions.is_newest(&tenant.id, began.moment);
+            |fetched: FetchSpan| !request.fresh && self.versions.is_newest(&tenant.id, fetched);
         // Another tenant's calls may wait for long, and this one's need not.
         let may_join = |fetch: &Fetch| {
-            is_good(&fetch.began)
+            is_good(FetchSpan::since(fetch.began.moment))
                 && (fetch.tenant == tenant.id || !self.upstream.has_waiting(&fetch.tenant))
         };
         let fresh = FRESH.min(tenant.cache.unfinished);
@@ -133,10 +142,11 @@ impl Jobs {
             age.is_ok_and(|age| age < fresh)
         };
         let kept = self.pages.kept.get(&question);
-        if let Some(kept) = kept.filter(|kept| is_fresh(&kept.began) && is_good(&kept.began)) {
+        let kept = kept.filter(|kept| is_fresh(&kept.began) && is_good(kept.page.fetched));
+        if let Some(kept) = kept {
             listings::listing_page(call.field, PageSource::Memory);
-            self.versions.tell(&tenant.id, kept.began.moment);
-            return Ok((kept.began, kept.page.clone()));
+            self.versions.tell_of(&tenant.id, kept.page.fetched);
+            return Ok((kept.began, kept.page.reply.clone()));
         }
         loop {
             let fetch = self.pages.fetch(question, may_join, || Fetch {
@@ -151,7 +161,7 @@ impl Jobs {
             let mut source = PageSource::Joined;
             let asked = fetch.page.get_or_init(|| {
                 source = PageSource::Move;
-                self.upstream.call::<EntityPage>(request, trail, call)
+                self.fetch_page(request, trail, call, fetch.began.moment)
             });
             let page = match timeout_at(request.deadline, asked).await {
                 Ok(page) => page.clone(),
@@ -165,16 +175,31 @@ impl Jobs {
                         && Instant::now() < request.deadline => {}
                 Err(error) => return Err(error),
                 Ok(page) => {
-                    if source == PageSource::Move && page.value.is_some() && page.errors.is_empty()
+                    let Landed { reply, fetched } = page.clone();
+                    if source == PageSource::Move
+                        && reply.value.is_some()
+                        && reply.errors.is_empty()
                     {
-                        let kept = Kept { began: fetch.began, page: page.clone() };
-                        self.pages.kept.insert(question, Arc::new(kept));
+                        self.pages
+                            .kept
+                            .insert(question, Arc::new(Kept { began: fetch.began, page }));
                     }
-                    self.versions.tell(&tenant.id, fetch.began.moment);
-                    return Ok((fetch.began, page));
+                    self.versions.tell_of(&tenant.id, fetched);
+                    return Ok((fetch.began, reply));
                 }
             }
         }
+    }
+
+    async fn fetch_page(
+        &self,
+        request: &RequestContext,
+        trail: &Trail,
+        call: &Call,
+        began: u64,
+    ) -> Result<Landed, Error> {
+        let reply = self.upstream.call::<EntityPage>(request, trail, call).await?;
+        Ok(Landed { reply, fetched: FetchSpan { began, landed: self.versions.moment() } })
     }
 }
 

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use jobs_gateway::sandbox::{Fault, Job, State};
 use serde_json::{Value, json};
 
-use crate::support::{Setup, World, key, send};
+use crate::support::{Setup, World, key, send, until_called};
 
 const LIST: &str = "{ listJobs(first: 100) { items { id state } } }";
 
@@ -110,6 +110,34 @@ async fn what_a_tenant_wrote_or_was_told_since_a_page_is_in_its_next_listing() {
 }
 
 #[tokio::test]
+async fn a_page_that_began_later_and_was_read_earlier_takes_nothing_back() {
+    let with_created = "{ listJobs(first: 100) { items { id state created } } }";
+    for other in ["acme", "globex"] {
+        let world = world().await;
+        add(&world, "acme", "job");
+        world.sandbox.set_state("job", State::Running);
+        let late = async {
+            world.sandbox.fail_next(None, Fault::Delay(Duration::from_millis(400)));
+            list(&world, "acme").await
+        };
+        let early = async {
+            until_called(&world.sandbox, "listJobs", 1).await;
+            world.sandbox.fail_next(None, Fault::SlowBody(Duration::from_millis(800)));
+            world.ask(other, with_created, json!({})).await.data("/listJobs")
+        };
+        let finish = async {
+            until_called(&world.sandbox, "listJobs", 2).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            world.sandbox.set_state("job", State::Finished);
+        };
+        let (told, ..) = tokio::join!(late, early, finish);
+        assert_eq!(told[0].1, "FINISHED");
+        let next = world.ask("acme", with_created, json!({})).await;
+        assert_eq!(next.data("/listJobs/items/0/state"), "FINISHED", "{other} asked meanwhile");
+    }
+}
+
+#[tokio::test]
 async fn a_page_that_is_too_old_or_not_wanted_or_has_errors_is_fetched_anew() {
     let world = world().await;
     list(&world, "acme").await;
@@ -138,9 +166,7 @@ async fn a_listing_whose_time_is_over_takes_no_other_along() {
     let request = world.http.post(world.url()).header("authorization", key("acme"));
     let hasty = request.header("x-request-timeout", "300ms").json(&json!({"query": LIST}));
     let (hasty, patient) = tokio::join!(send(hasty), async {
-        while world.sandbox.count("listJobs") == 0 {
-            tokio::task::yield_now().await;
-        }
+        until_called(&world.sandbox, "listJobs", 1).await;
         list(&world, "globex").await
     });
     assert_eq!(hasty.code(), "UPSTREAM_TIMEOUT", "{hasty:?}");
@@ -155,9 +181,7 @@ async fn nobody_waits_in_the_queue_of_a_tenant_with_many_calls() {
     let world = World::set_up(Setup { config: config.to_owned(), ..Setup::default() }).await;
     world.sandbox.fail_next(Some("getJob"), Fault::Delay(Duration::from_secs(3)));
     let busy = async {
-        while world.sandbox.count("getJob") == 0 {
-            tokio::task::yield_now().await;
-        }
+        until_called(&world.sandbox, "getJob", 1).await;
         let reads = (0..5).map(async |n| world.get("acme", &format!("job-{n}"), "id").await);
         tokio::join!(join_all(reads), list(&world, "acme"))
     };

@@ -28,6 +28,15 @@ pub fn key(tenant: &str) -> String {
 /// The secret that signs events in tests: `MOVE_WEBHOOK_SECRET`.
 pub const WEBHOOK_SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3";
 
+/// Waits until so many calls of a root field came to Move.
+pub async fn until_called(sandbox: &Sandbox, field: &str, times: usize) {
+    let give_up = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while sandbox.count(field) < times {
+        assert!(std::time::Instant::now() < give_up, "{field} is not called {times} times");
+        tokio::task::yield_now().await;
+    }
+}
+
 /// A gateway in front of a sandbox.
 pub struct World {
     pub sandbox: Sandbox,
