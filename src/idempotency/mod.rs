@@ -342,12 +342,16 @@ impl Idempotency {
 
     /// Returns true if a key that is not in the store was not used within the time that keys are kept.
     async fn is_complete(&self, store: &Store, now: Timestamp) -> Result<bool, StoreError> {
-        let is_mended = self.main.disturbances() == self.mended.load(Ordering::SeqCst);
         let is_spare = std::ptr::eq(store, &raw const self.spare);
-        if is_spare || !is_mended || store.may_evict() {
+        if is_spare || !self.is_mended() || store.may_evict() {
             return Ok(false);
         }
         Ok(store.complete_since(now).await? <= now - self.keep)
+    }
+
+    /// Returns true if the main store was in no trouble since everybody was last told that entries may be missing in it.
+    fn is_mended(&self) -> bool {
+        self.main.disturbances() == self.mended.load(Ordering::SeqCst)
     }
 
     /// Returns true if another process is at it. In this one a key has one turn at a time.

@@ -34,7 +34,7 @@ impl Idempotency {
 
     /// Takes leave of the other replicas, when no mutation is under way any more.
     pub async fn leave(&self) {
-        if self.main.disturbances() == self.mended.load(Ordering::SeqCst) {
+        if self.is_mended() {
             self.main.leave(&self.process).await;
         }
     }

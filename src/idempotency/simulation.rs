@@ -66,6 +66,12 @@ struct Held {
     evicts: bool,
 }
 
+impl Held {
+    fn empty(&mut self) {
+        *self = Self { evicts: self.evicts, ..Self::default() };
+    }
+}
+
 /// A replica's connection to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Link {
@@ -316,10 +322,7 @@ impl World {
             3 | 4 => self.replicas.iter().for_each(|replica| *locked(&replica.link) = Link::Good),
             5 => self.restart(at),
             // Redis is replaced by an empty one: every connection breaks.
-            6 if self.chance.one_in(3) => {
-                let mut held = locked(&self.held);
-                *held = Held { evicts: held.evicts, ..Held::default() };
-            }
+            6 if self.chance.one_in(3) => locked(&self.held).empty(),
             7 if self.chance.one_in(3) => {
                 let mut held = locked(&self.held);
                 held.evicts = true;
@@ -335,9 +338,8 @@ impl World {
                     let other = self.chance.below(self.replicas.len());
                     let second = self.attempt(other, &key, [Fate::Well; 2]);
                     self.story.events.push(format!("and at {other} at once"));
-                    let forgets = self.chance.one_in(4);
-                    let (first, second, ()) =
-                        tokio::join!(first, second, forget(&self.held, forgets));
+                    let forgets = forget(&self.held, self.chance.one_in(4));
+                    let (first, second, ()) = tokio::join!(first, second, forgets);
                     [first, second]
                 } else {
                     [first.await, Reads::Unknown]
@@ -360,19 +362,15 @@ impl World {
 async fn forget(held: &Mutex<Held>, forgets: bool) {
     tokio::time::sleep(Duration::from_millis(100)).await;
     if forgets {
-        let mut held = locked(held);
-        *held = Held { evicts: held.evicts, ..Held::default() };
+        locked(held).empty();
     }
 }
 
 /// Returns true if some replicas reach the store and others do not, or did not and have yet to carry over what they
 /// entered meanwhile: then tries at once are not of one mind.
 fn is_split(replicas: &[Replica]) -> bool {
-    replicas.iter().any(|Replica { idempotency, link }| {
-        let is_mended =
-            idempotency.main.disturbances() == idempotency.mended.load(Ordering::SeqCst);
-        *locked(link) != Link::Good || !is_mended
-    })
+    let is_whole = |of: &Replica| *locked(&of.link) == Link::Good && of.idempotency.is_mended();
+    !replicas.iter().all(is_whole)
 }
 
 /// Notes the jobs that a caller read: each time the same.
@@ -456,9 +454,7 @@ async fn effect(given: &Try, claim: &Claim, field: &str, fate: Fate) -> Option<E
         }
         Fate::CallLost => Some(Effect::Unknown),
         Fate::Killed { carried_out } => {
-            if carried_out {
-                upstream.create(&mark);
-            }
+            carried_out.then(|| upstream.create(&mark));
             None
         }
     }

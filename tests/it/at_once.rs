@@ -7,7 +7,7 @@ use jobs_gateway::sandbox::{Fault, SINGLECAM_TAKE};
 use serde_json::{Value, json};
 
 use crate::support::redis::{Door, Redis};
-use crate::support::{Reply, Setup, World, key, send};
+use crate::support::{Reply, Setup, World, key, send, until_called};
 
 const CREATE: &str = "mutation($take: String!, $name: String) {
     createSingleCamJob(takeId: $take, name: $name) { id } }";
@@ -47,15 +47,6 @@ async fn until(world: &World, metric: &str, value: f64) {
     let give_up = Instant::now() + Duration::from_secs(20);
     while world.metric(metric).await != Some(value) {
         assert!(Instant::now() < give_up, "{metric} does not become {value}");
-        tokio::task::yield_now().await;
-    }
-}
-
-/// Waits until a call came to Move.
-async fn until_called(world: &World, field: &str) {
-    let give_up = Instant::now() + Duration::from_secs(20);
-    while world.sandbox.count(field) == 0 {
-        assert!(Instant::now() < give_up, "{field} is not called");
         tokio::task::yield_now().await;
     }
 }
@@ -124,7 +115,7 @@ async fn a_key_that_redis_forgets_while_its_first_try_looks_makes_one_job() {
         one.sandbox.fail_next(Some("listJobs"), slow);
         let first = create(&one, "k");
         let second = async {
-            until_called(&one, "listJobs").await;
+            until_called(&one.sandbox, "listJobs", 1).await;
             let () = redis.command(&["FLUSHALL"]).await;
             create(&other, "k").await
         };
@@ -150,7 +141,7 @@ async fn rename_beside_an_update(one: &World, other: &World, is_keyed: bool) -> 
         }
     };
     let writing = async {
-        until_called(one, "updateJob").await;
+        until_called(&one.sandbox, "updateJob", 1).await;
         other.ask("acme", UPDATE, json!({"id": job, "m": "{\"n\": 2}"})).await
     };
     let (renamed, written) = tokio::join!(renaming, writing);

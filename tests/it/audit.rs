@@ -10,7 +10,7 @@ use jobs_gateway::sandbox::SINGLECAM_TAKE;
 use serde_json::{Value, json};
 
 use crate::support::audit::{file_of, records, summaries_of_strangers};
-use crate::support::{Setup, World, key, send};
+use crate::support::{Setup, World, key, send, until_called};
 
 const AUDIT: &str = "audit: { sinks: [{ file: ./audit/audit.jsonl }] }\n";
 
@@ -319,9 +319,7 @@ async fn a_read_whose_caller_hung_up_is_not_told_as_a_success() {
     let request = world.http.post(world.url()).header("authorization", key("acme"));
     let request = request.json(&json!({"query": "{ listJobs { first } }"})).send();
     let asked = tokio::spawn(request);
-    while world.sandbox.count("listJobs") == 0 {
-        tokio::task::yield_now().await;
-    }
+    until_called(&world.sandbox, "listJobs", 1).await;
     asked.abort();
     let told = &records(&world, 1).await[0];
     assert_eq!(told["api"]["response"]["code"], 499, "{told}");

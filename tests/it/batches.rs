@@ -5,7 +5,7 @@ use std::time::Duration;
 use jobs_gateway::sandbox::{Fault, SINGLECAM_TAKE};
 use serde_json::{Value, json};
 
-use crate::support::{Reply, Setup, World};
+use crate::support::{Reply, Setup, World, until_called};
 
 const ENTITIES: &str =
     "query($r: [_Any!]!) { _entities(representations: $r) { ... on Job { id metadata } } }";
@@ -288,9 +288,7 @@ async fn a_document_and_single_reads_bring_each_other_what_they_share() {
     let ids = jobs(&world, "acme", 3).await;
     world.sandbox.set_latency(Duration::from_millis(300));
     let under_way = async |field: &str, calls| {
-        while world.sandbox.count(field) < calls {
-            tokio::task::yield_now().await;
-        }
+        until_called(&world.sandbox, field, calls).await;
     };
     // A single read joins the document.
     let (together, single) = tokio::join!(entities(&world, &ids), async {

@@ -7,7 +7,7 @@ use jobs_gateway::sandbox::{Fault, SINGLECAM_TAKE};
 use serde_json::json;
 
 use crate::support::redis::Redis;
-use crate::support::{Reply, Setup, World, key, send};
+use crate::support::{Reply, Setup, World, key, send, until_called};
 
 async fn world_with(limits: &str, config: &str) -> World {
     let limited = format!("operations: [\"*\"]\nrate_limit: {{ {limits} }}\n");
@@ -230,9 +230,7 @@ async fn a_noisy_tenant_that_holds_every_slot_delays_another_by_its_turn_only() 
         async move { world.ask("acme", &query(n), json!({})).await }
     }));
     let quiet = async {
-        while world.sandbox.count("getJob") < 4 {
-            tokio::task::yield_now().await;
-        }
+        until_called(&world.sandbox, "getJob", 4).await;
         let began = std::time::Instant::now();
         let reply = world.ask("globex", &query(1_000), json!({})).await;
         (reply, began.elapsed())

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::index::{INDEXED, fill, until_indexed};
 use crate::support::redis::Redis;
-use crate::support::{ALL, Reply, Setup, World, audit};
+use crate::support::{ALL, Reply, Setup, World, audit, until_called};
 
 const CONFIG: &str =
     "index: { enabled: false }\naudit: { sinks: [{ file: ./audit/audit.jsonl }] }\n";
@@ -94,9 +94,7 @@ async fn a_listing_whose_caller_went_away_is_charged_for_what_it_did() {
     world.sandbox.set_latency(Duration::from_millis(100));
     let asked = async {
         let calls_beyond = async |count| {
-            while world.sandbox.count("listJobs") <= count {
-                tokio::task::yield_now().await;
-            }
+            until_called(&world.sandbox, "listJobs", count + 1).await;
         };
         calls_beyond(5).await;
         // The next one has no answer, so that there is something to break off.

@@ -12,9 +12,9 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use serde_json::{Value, json};
 use tokio::sync::RwLock;
 
-use crate::support::key;
 use crate::support::process::{Process, prepare};
 use crate::support::redis::Redis;
+use crate::support::{key, until_called};
 
 async fn status(http: &reqwest::Client, process: &Process, path: &str) -> Option<u16> {
     let answer = http.get(format!("http://{}{path}", process.admin)).send().await.ok()?;
@@ -38,9 +38,7 @@ async fn sigterm_fails_readiness_first_then_ends_what_is_under_way_and_a_second_
     // A slow call is under way when the signal comes.
     sandbox.fail_next(Some("listJobs"), Fault::Delay(Duration::from_millis(1_500)));
     let slow = tokio::spawn(ask());
-    while sandbox.count("listJobs") == 0 {
-        tokio::task::yield_now().await;
-    }
+    until_called(&sandbox, "listJobs", 1).await;
     process.signal("TERM");
     while status(&http, &process, "/readyz").await != Some(503) {
         tokio::task::yield_now().await;
@@ -84,7 +82,7 @@ async fn what_callers_left_behind_is_brought_to_its_end_and_recorded_before_the_
             reqwest::Client::new().post(process.url()).header("authorization", key("acme"));
         tokio::select! {
             _ = request.json(&json!({"query": document})).send() => panic!("an answer"),
-            () = async { while sandbox.count(field) == 0 { tokio::task::yield_now().await } } => {}
+            () = until_called(&sandbox, field, 1) => {}
         }
     }
     process.signal("TERM");
@@ -132,8 +130,8 @@ async fn what_the_end_of_the_grace_cuts_off_is_recorded() {
             reqwest::Client::new().post(process.url()).header("authorization", key("acme"));
         asked.push(tokio::spawn(request.json(&json!({"query": document})).send()));
     }
-    while sandbox.count("getJob") == 0 || sandbox.count("createSingleCamJob") == 0 {
-        tokio::task::yield_now().await;
+    for field in ["getJob", "createSingleCamJob"] {
+        until_called(&sandbox, field, 1).await;
     }
     process.signal("TERM");
     assert!(tokio::task::block_in_place(|| process.child.wait().unwrap()).success());

@@ -13,8 +13,8 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::{Value, json};
 
 use crate::support::collector::{Collector, attribute, hex};
-use crate::support::key;
 use crate::support::process::{Process, free_address, prepare};
+use crate::support::{key, until_called};
 use crate::tls::Authority;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -182,11 +182,7 @@ async fn a_call_to_move_that_nobody_waited_for_is_in_the_trace() {
         .header("traceparent", format!("00-{TRACE}-{PARENT}-01"))
         .json(&json!({"query": "{ getJob(jobId: \"job-none\") { id } }"}));
     let sandbox = gateway.sandbox.clone();
-    let hangs_up = async {
-        while sandbox.count("getJob") == 0 {
-            tokio::task::yield_now().await;
-        }
-    };
+    let hangs_up = until_called(&sandbox, "getJob", 1);
     tokio::select! {
         _ = request.send() => panic!("an answer"),
         () = hangs_up => {}

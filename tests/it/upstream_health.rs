@@ -5,7 +5,7 @@ use std::time::Duration;
 use jobs_gateway::sandbox::{Fault, SINGLECAM_TAKE};
 use serde_json::json;
 
-use crate::support::{ALL, Setup, World, key, send};
+use crate::support::{ALL, Setup, World, key, send, until_called};
 
 /// A gateway whose `upstream` says more than usual.
 async fn world(upstream: &str) -> World {
@@ -146,11 +146,7 @@ async fn a_caller_who_hangs_up_ends_its_query_and_leaves_a_record() {
     let list = "{ listJobs { first } }";
     tokio::select! {
         reply = world.ask("acme", list, json!({})) => panic!("{reply:?}"),
-        () = async {
-            while world.sandbox.count("listJobs") == 0 {
-                tokio::task::yield_now().await;
-            }
-        } => {}
+        () = until_called(&world.sandbox, "listJobs", 1) => {}
     }
     let told = crate::support::audit::records(&world, before + 1).await;
     let newest = told.last().unwrap();
@@ -167,11 +163,7 @@ async fn a_mutation_whose_caller_hung_up_is_recorded_with_its_outcome() {
     let create = create();
     tokio::select! {
         reply = world.ask("acme", &create, json!({})) => panic!("{reply:?}"),
-        () = async {
-            while world.sandbox.count("createSingleCamJob") == 0 {
-                tokio::task::yield_now().await;
-            }
-        } => {}
+        () = until_called(&world.sandbox, "createSingleCamJob", 1) => {}
     }
     let told = crate::support::audit::records(&world, 2).await;
     let newest = told.last().unwrap();

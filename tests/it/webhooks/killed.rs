@@ -16,7 +16,7 @@ use super::{CONFIG, counted, event};
 use crate::clients::tool;
 use crate::support::process::{Process, free_address, prepare};
 use crate::support::redis::Redis;
-use crate::support::{WEBHOOK_SECRET, key};
+use crate::support::{WEBHOOK_SECRET, key, until_called};
 
 /// Waits until a gateway takes connections for events, too.
 async fn listens(address: SocketAddr) {
@@ -153,9 +153,7 @@ async fn killed_after_its_word(rounds: usize) {
         let own = format!("msg_{round}");
         assert_eq!(svix.send(&own, &body).await, "204", "round {round}");
         if round % 2 == 1 {
-            while sandbox.count("getJob") == 0 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
+            until_called(&sandbox, "getJob", 1).await;
         }
         drop(process);
         sandbox.set_latency(Duration::ZERO);
@@ -259,9 +257,7 @@ async fn an_event_whose_replica_is_killed_is_another_ones() {
     let sent = http.post(url).header("svix-id", "msg").header("svix-timestamp", at);
     let sent = sent.header("svix-signature", signature).body(body).send().await.unwrap();
     assert_eq!(sent.status(), 204);
-    while sandbox.count("getJob") == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    until_called(&sandbox, "getJob", 1).await;
     // Whichever took it: the one that asks Move at the moment.
     let asked = async |process: &Process| {
         let text = http.get(format!("http://{}/metrics", process.admin)).send().await.unwrap();

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::redis::Redis;
-use crate::support::{Reply, Setup, WEBHOOK_SECRET, World};
+use crate::support::{Reply, Setup, WEBHOOK_SECRET, World, until_called};
 
 pub const CONFIG: &str = "webhooks: { listen: 127.0.0.1:0, accounts: { shared: { secrets: ['${MOVE_WEBHOOK_SECRET}'] } } }\n";
 
@@ -84,15 +84,6 @@ async fn until(world: &World, metric: &str, value: f64) {
     let give_up = Instant::now() + Duration::from_secs(20);
     while world.metric(metric).await != Some(value) {
         assert!(Instant::now() < give_up, "{metric}: {:?}", world.metric(metric).await);
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
-/// Waits until Move was asked so often for a job.
-async fn until_asked(world: &World, times: usize) {
-    let give_up = Instant::now() + Duration::from_secs(20);
-    while world.sandbox.count("getJob") < times {
-        assert!(Instant::now() < give_up, "asked {} times", world.sandbox.count("getJob"));
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
@@ -238,7 +229,7 @@ async fn what_is_not_an_event_is_refused_counted_and_forgotten() {
     // None of these ids is known, and nothing was asked for.
     assert_eq!(world.sandbox.calls().len(), 0);
     assert_eq!(Sent::GOOD.status(&world, &body).await, 204);
-    until_asked(&world, 1).await;
+    until_called(&world.sandbox, "getJob", 1).await;
 }
 
 /// Sends the head of an event, and the beginning of its body.
@@ -301,9 +292,9 @@ async fn move_is_asked_again_until_it_knows_what_its_event_says() {
     world.sandbox.set_state(&id, State::Running);
     world.sandbox.clear_calls();
     assert_eq!(Sent::GOOD.status(&world, &event("completed", &id, Some("acme"))).await, 204);
-    until_asked(&world, 1).await;
+    until_called(&world.sandbox, "getJob", 1).await;
     world.pass(Duration::from_secs(1)).await;
-    until_asked(&world, 2).await;
+    until_called(&world.sandbox, "getJob", 2).await;
     world.sandbox.set_state(&id, State::Finished);
     world.pass(Duration::from_secs(2)).await;
     until(&world, &counted("completed", "renewed"), 1.0).await;
@@ -315,7 +306,7 @@ async fn move_is_asked_again_until_it_knows_what_its_event_says() {
     let sent = Sent { id: "msg_2", ..Sent::GOOD };
     assert_eq!(sent.status(&world, &older("completed", lost)).await, 204);
     for (asked, pause) in (1..).zip([1, 2, 4, 8, 16]) {
-        until_asked(&world, asked).await;
+        until_called(&world.sandbox, "getJob", asked).await;
         assert_eq!(world.metric("jobs_gateway_webhook_waiting").await, Some(1.0));
         world.pass(Duration::from_secs(pause)).await;
     }
@@ -363,7 +354,7 @@ async fn events_wait_while_move_does_not_answer() {
     world.sandbox.clear_calls();
     world.sandbox.fail_always(None, Some(Fault::html(503)));
     assert_eq!(Sent::GOOD.status(&world, &event("completed", &id, Some("acme"))).await, 204);
-    until_asked(&world, 1).await;
+    until_called(&world.sandbox, "getJob", 1).await;
     for _ in 0..10 {
         world.pass(Duration::from_mins(1)).await;
     }
