@@ -22,6 +22,9 @@ use crate::telemetry;
 /// The time that the answer of a long poll waits for a place among the requests at once.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// The time before the end of a wait at which the job is read a last time.
+const LAST_LOOK: Duration = Duration::from_secs(1);
+
 /// The header that says which preferences were heeded.
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
@@ -110,9 +113,11 @@ impl Reader<'_> {
         listener.knows(&first);
         drop(slot);
         let until = self.end_of(wish);
+        let mut looks = last_look(until);
         loop {
             tokio::select! {
-                () = sleep_until(until) => break,
+                // What did not change is told as it is at the end, not as it was at the beginning.
+                () = sleep_until(looks.unwrap_or(until)) => if looks.take().is_none() { break },
                 // Other rules, or none for long: its caller asks again, and is judged anew.
                 _ = standing.changed() => break,
                 () = listener.changed() => {}
@@ -178,6 +183,12 @@ impl Reader<'_> {
         }
         Ok(slot)
     }
+}
+
+/// Returns the moment at which a job is read once more before its wait is over, `None` if that is over as soon.
+fn last_look(until: Instant) -> Option<Instant> {
+    let at = until.checked_sub(LAST_LOOK)?;
+    (at > Instant::now()).then_some(at)
 }
 
 /// Returns the part of a job that an operation reads.

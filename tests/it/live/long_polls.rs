@@ -1,6 +1,6 @@
 //! `Prefer: wait`: a read of a job that is answered when the job changes.
 
-use jobs_gateway::sandbox::{Fault, State};
+use jobs_gateway::sandbox::{Fault, Job, State};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
@@ -53,6 +53,21 @@ async fn a_wait_ends_with_its_time_and_outlives_trouble_at_move() {
     let reply = waiting.await.unwrap();
     assert_eq!((reply.status, reply.data("/getJob/state")), (200, json!("RUNNING")));
     assert!(world.sandbox.count("getJob") > 1, "it was asked for meanwhile");
+}
+
+#[tokio::test]
+async fn what_did_not_change_is_told_as_it_is_at_the_end_of_the_wait() {
+    let (world, job) = with_a_running_job("").await;
+    let query = "query($id: ID!) { getJob(jobId: $id) { state name } }";
+    let body = json!({"query": query, "variables": {"id": job}});
+    let request = world.http.post(world.url()).header("authorization", key("acme"));
+    let waiting = tokio::spawn(send(request.header("prefer", "wait=14").json(&body)));
+    pass_until(&world, || world.sandbox.count("getJob") == 1).await;
+    // Past the gateway, which looks at the state alone while it waits.
+    let renamed = Job { name: Some("new".to_owned()), ..world.sandbox.job(&job).unwrap() };
+    world.sandbox.add_job(renamed);
+    pass_until(&world, || waiting.is_finished()).await;
+    assert_eq!(waiting.await.unwrap().data("/getJob"), json!({"state": "RUNNING", "name": "new"}));
 }
 
 #[tokio::test]
