@@ -62,7 +62,7 @@ fn check(args: &Args) -> Checked {
     );
     let told = Some((Arc::clone(policies.version()), counts));
     found.0.extend(paths::warnings(&config));
-    let mut notes = added(&policies);
+    let mut notes = beside_jobs(&policies);
     let asked = if args.live { live::ask(&config, &policies) } else { Ok(Vec::new()) };
     if let Err(problem) = App::rehearse(&config, policies) {
         found.0.push(Diagnostic::error(problem, None));
@@ -81,11 +81,8 @@ fn check(args: &Args) -> Checked {
     Checked { found, policies: told, notes }
 }
 
-/// The version in which `"*"` began to mean more than jobs.
-const VERSION_OF_STAR: &str = "0.1.0";
-
-/// Tells which operations this version added to the `"*"` of policies, if any tenant has it.
-fn added(policies: &Snapshot) -> String {
+/// Tells which operations beside those on jobs `"*"` grants, if any tenant has it.
+fn beside_jobs(policies: &Snapshot) -> String {
     let has_star =
         |tenant: &&Arc<Tenant>| tenant.operations.intersect(RootFields::STAR) == RootFields::STAR;
     let mut tenants: Vec<_> =
@@ -94,9 +91,9 @@ fn added(policies: &Snapshot) -> String {
     if tenants.is_empty() {
         return String::new();
     }
-    let names: Vec<_> = RootFields::added_to_star().iter().map(RootField::name).collect();
+    let names: Vec<_> = RootFields::star_beside_jobs().iter().map(RootField::name).collect();
     format!(
-        "note: `\"*\"` is more than the jobs of before {VERSION_OF_STAR}: also {} (tenants: {})\n",
+        "note: `\"*\"` grants more than the group `jobs`: also {} (tenants: {})\n",
         names.join(", "),
         tenants.join(", ")
     )

@@ -13,9 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::output::{self, CommandError};
 use crate::model::{Group, KeyHash, RootField};
-
-/// The prefix of every key, by which scanners for leaked secrets find one.
-const PREFIX: &str = "jgw_";
+use crate::settings::KEY_PREFIX;
 
 /// Makes, rotates and hashes API keys.
 #[derive(Debug, clap::Args)]
@@ -59,7 +57,7 @@ impl Fresh {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes)
             .map_err(|error| format!("the system gives no random bytes: {error}"))?;
-        let key = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes));
+        let key = format!("{KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes));
         let hash = KeyHash::of(key.as_bytes());
         Ok(Self { key, hash })
     }

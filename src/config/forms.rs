@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 use crate::model::{CredentialId, KeyHash};
 use crate::scalars;
 use crate::settings::forms::hidden;
-use crate::settings::{Form, List, Section, Value, ValueKind, values};
+use crate::settings::{Form, KEY_PREFIX, List, Section, Value, ValueKind, values};
 
 scalars! {
     /// An origin of web pages (RFC 6454).
@@ -34,7 +34,12 @@ fn key_name(text: &str) -> Result<CredentialId, String> {
 
 fn hash(text: &str) -> Result<KeyHash, String> {
     KeyHash::parse(text).ok_or_else(|| {
-        "must be 64 hexadecimal digits: `jobs-gateway key new` prints them".to_owned()
+        let problem = if text.starts_with(KEY_PREFIX) {
+            "must be the hash of a key, and is a key: make another one, as this one is not secret any more"
+        } else {
+            "must be 64 hexadecimal digits: `jobs-gateway key new` prints them"
+        };
+        problem.to_owned()
     })
 }
 

@@ -316,9 +316,9 @@ impl RootFields {
     /// whole account, is named by itself.
     pub const STAR: Self = Self::star();
 
-    /// Gives the part of `"*"` that came with this version: before it `"*"` was the group `jobs`.
+    /// Gives the part of `"*"` that is not of the group `jobs`.
     #[must_use]
-    pub fn added_to_star() -> Self {
+    pub fn star_beside_jobs() -> Self {
         Self::STAR.iter().filter(|field| field.group() != Group::Jobs).collect()
     }
 

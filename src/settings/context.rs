@@ -108,6 +108,21 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// A scalar that is no secret itself and may be mistaken for one: a finding does not show it.
+    pub fn hash<T>(
+        &self,
+        name: &str,
+        node: &Node,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let parsed = parse(&self.text(name, node)?);
+        let report = |problem| {
+            let message = format!("`{name}`: {problem}");
+            self.report(Diagnostic::error(message, Some(node.span.clone())).concealed());
+        };
+        parsed.map_err(report).ok()
+    }
+
     /// A secret, which must come from elsewhere: `${NAME}` or `${file:/path}`. Findings name its place and where it was
     /// read, and do not show the line.
     pub fn secret<T>(

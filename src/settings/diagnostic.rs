@@ -1,8 +1,12 @@
 //! Findings in a file, each with its place: compiler-style.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+
+/// The beginning of the keys that the gateway makes, by which scanners for leaked secrets find one.
+pub const KEY_PREFIX: &str = "jgw_";
 
 /// A file that was read.
 #[derive(Debug, PartialEq, Eq)]
@@ -76,19 +80,33 @@ pub struct Diagnostic {
     pub span: Option<Span>,
     /// A hint at what would be right, shown under the place.
     pub help: Option<String>,
+    /// True if what stands at its place may be a secret: it is not shown.
+    pub conceals: bool,
 }
 
 impl Diagnostic {
     /// An error at a place.
     #[must_use]
     pub fn error(message: impl Into<String>, span: Option<Span>) -> Self {
-        Self { severity: Severity::Error, message: message.into(), span, help: None }
+        Self {
+            severity: Severity::Error,
+            message: message.into(),
+            span,
+            help: None,
+            conceals: false,
+        }
     }
 
     /// A warning at a place.
     #[must_use]
     pub fn warning(message: impl Into<String>, span: Option<Span>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(message, span) }
+    }
+
+    /// With what stands at its place concealed.
+    #[must_use]
+    pub fn concealed(self) -> Self {
+        Self { conceals: true, ..self }
     }
 
     /// With words on what would be right.
@@ -112,6 +130,7 @@ impl fmt::Display for Diagnostic {
         let number = span.line.to_string();
         let margin = " ".repeat(number.len());
         let line = span.source.text.lines().nth(span.line - 1).unwrap_or_default();
+        let line = without_secrets(line, self.conceals.then_some(span));
         let (before, carets) = (" ".repeat(span.column - 1), "^".repeat(span.width.max(1)));
         writeln!(f, "{margin}--> {span}")?;
         writeln!(f, "{margin} |")?;
@@ -158,3 +177,46 @@ impl fmt::Display for Diagnostics {
 }
 
 impl std::error::Error for Diagnostics {}
+
+/// A line with a `*` in the place of each character of keys, of names and passwords in URLs, and of a stretch of it.
+fn without_secrets(line: &str, stretch: Option<&Span>) -> String {
+    let mut secrets: Vec<Range<usize>> = Vec::new();
+    for (at, _) in line.match_indices(KEY_PREFIX) {
+        let is_of_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        let length = line[at..].find(|c| !is_of_key(c)).unwrap_or(line.len() - at);
+        secrets.push(at..at + length);
+    }
+    for (at, scheme_end) in line.match_indices("://") {
+        let at = at + scheme_end.len();
+        let end = line[at..].find(|c: char| c.is_whitespace() || "/\"',".contains(c));
+        let authority = &line[at..at + end.unwrap_or(line.len() - at)];
+        secrets.push(at..at + authority.rfind('@').unwrap_or(0));
+    }
+    let stretch = stretch.map_or(0..0, |span| span.column - 1..span.column - 1 + span.width);
+    let shown = line.char_indices().enumerate().map(|(n, (at, c))| {
+        let is_secret = stretch.contains(&n) || secrets.iter().any(|secret| secret.contains(&at));
+        if is_secret { '*' } else { c }
+    });
+    shown.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_shows_no_key_and_no_password_and_is_as_long_as_the_line() {
+        for (line, shown) in [
+            ("key: jgw_acme-01_Ab, id: ü", "key: **************, id: ü"),
+            ("a: jgw_1 # jgw_2", "a: ***** # *****"),
+            ("proxy: http://n\u{fc}:p@ss@proxy.test/a@b", "proxy: http://*******@proxy.test/a@b"),
+            ("url: 'https://a.test/x' # to@b.test", "url: 'https://a.test/x' # to@b.test"),
+        ] {
+            assert_eq!(without_secrets(line, None), shown);
+        }
+        let source = Arc::new(Source { name: "a.yaml".into(), text: "ü: 1234567 # b".into() });
+        let span = Span { source, line: 1, column: 4, width: 7 };
+        let told = Diagnostic::error("no", Some(span)).concealed().to_string();
+        assert!(told.contains("ü: ******* # b") && !told.contains("1234"), "{told}");
+    }
+}

@@ -39,7 +39,7 @@ mod yaml;
 
 pub use context::Context;
 pub use declare::{Settings, unset};
-pub use diagnostic::{Diagnostic, Diagnostics, Severity, Source, Span};
+pub use diagnostic::{Diagnostic, Diagnostics, KEY_PREFIX, Severity, Source, Span};
 pub use form::{Choice, Form, KeyText, OneOf, Scalar};
 pub use keys::{DeclaredKey, Keys};
 pub use kind::ValueKind;

@@ -101,10 +101,10 @@ impl<'c, 'a> Section<'c, 'a> {
     /// Reads a scalar at a key, or in its list; `None` after reporting what would be right.
     pub fn scalar<S: Scalar>(&self, key: &str, node: &Node) -> Option<S::Value> {
         let name = self.name(key);
-        let value = if S::kind() == ValueKind::Secret {
-            self.context.secret(&name, node, S::parse)
-        } else {
-            self.context.scalar(&name, node, S::parse)
+        let value = match S::kind() {
+            ValueKind::Secret => self.context.secret(&name, node, S::parse),
+            ValueKind::Hash => self.context.hash(&name, node, S::parse),
+            _ => self.context.scalar(&name, node, S::parse),
         };
         value.map(|value| S::within(value, node.span.source.folder()))
     }
