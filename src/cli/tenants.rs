@@ -8,7 +8,7 @@ use super::audit::usage::{self, Usages};
 use super::caller::no_tenant;
 use super::config::ConfigFile;
 use super::output::{self, CommandError};
-use crate::model::{ApiKey, RootField, RootFields, Tenant, TenantId};
+use crate::model::{ApiKey, Group, RootField, RootFields, Tenant, TenantId};
 use crate::policy::Snapshot;
 
 /// Lists the tenants and what each may do.
@@ -138,5 +138,14 @@ fn names(fields: RootFields) -> String {
     if fields == RootFields::ALL {
         return "everything".to_owned();
     }
-    or_dash(&fields.iter().map(RootField::name).collect::<Vec<_>>())
+    let groups = Group::ALL.map(|group| (group.name(), group.fields()));
+    let (mut names, mut left) = (Vec::new(), fields);
+    for (name, set) in std::iter::once(("\"*\"", RootFields::STAR)).chain(groups) {
+        if fields.intersect(set) == set && !left.intersect(set).is_empty() {
+            names.push(name);
+            left = left.iter().filter(|field| !set.contains(*field)).collect();
+        }
+    }
+    names.extend(left.iter().map(RootField::name));
+    or_dash(&names)
 }

@@ -66,7 +66,7 @@ settings! {
         secret: Optional<SigningSecret>,
         /// The claim that names the tenant.
         tenant_claim: Text,
-        /// The claim that holds scopes: a text separated by spaces, or a list.
+        /// The claim that holds scopes: a text separated by spaces, or a list; a token with `null` there carries none, as one without it.
         scope_claim: Optional<Text>,
     }
 }

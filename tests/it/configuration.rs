@@ -374,7 +374,8 @@ auth:
       operations: [getJob]
 operations: [getJob, listJobs]
 ";
-    let files = Files::new(GATEWAY, &[("acme.yaml", policy)]);
+    let other = "tenant: globex\noperations: [\"*\", generateShareCode]\n";
+    let files = Files::new(GATEWAY, &[("acme.yaml", policy), ("globex.yaml", other)]);
     let run = |arguments: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_jobs-gateway"))
             .args(arguments)
@@ -388,10 +389,11 @@ operations: [getJob, listJobs]
     };
     let (ok, text) = run(&["tenants"]);
     assert!(ok);
-    insta::assert_snapshot!(text, @r"
+    insta::assert_snapshot!(text, @r#"
     tenant  keys  issuers  account  may call
     acme    2     -        shared   getJob, listJobs
-    ");
+    globex  0     -        shared   "*", sharing
+    "#);
     let (ok, text) = run(&["keys", "--tenant", "acme"]);
     assert!(ok);
     insta::assert_snapshot!(text, @r"
