@@ -22,8 +22,6 @@ scalars! {
     KeyName(CredentialId): ValueKind::Word, key_name, hidden;
     /// The hash of a key.
     Hash(KeyHash): ValueKind::Hash, hash, hidden;
-    /// The URL of an HTTP proxy, without a name and a password.
-    ProxyUrl(url::Url): ValueKind::Word, proxy_url, hidden;
     /// A filter of log lines.
     LogFilter(String): ValueKind::Word, log_filter, String::clone;
 }
@@ -65,15 +63,6 @@ fn origin(text: &str) -> Result<HeaderValue, String> {
 fn header(text: &str) -> Result<HeaderName, String> {
     HeaderName::try_from(text)
         .map_err(|_| "must be the name of a header such as x-app-version".to_owned())
-}
-
-fn proxy_url(text: &str) -> Result<url::Url, String> {
-    let url = values::web_url(text)?;
-    if url.username().is_empty() && url.password().is_none() {
-        Ok(url)
-    } else {
-        Err("must be a URL without a name and a password: they would stand in this file".to_owned())
-    }
 }
 
 /// Takes the name of a header unless it carries a credential, belongs to the connection or describes

@@ -194,13 +194,7 @@ impl Scalar for JwkSet {
             return Ok(KeySource::File(text.trim_start_matches("./").into()));
         }
         let url = values::web_url(text)?;
-        let is_local = match url.host() {
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            Some(url::Host::Domain(name)) => name == "localhost",
-            None => false,
-        };
-        if url.scheme() == "https" || is_local {
+        if url.scheme() == "https" || values::is_local(&url) {
             Ok(KeySource::Url(url))
         } else {
             Err("must be an https URL: over plain http whoever is on the way can replace the keys, and so be any caller".to_owned())

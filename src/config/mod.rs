@@ -36,7 +36,7 @@ use crate::telemetry::{Format, Otlp};
 use crate::upstream;
 use audit::AuditForm;
 use audit_keys::AuditKeys;
-use forms::{EndpointPaths, ForwardedHeader, Header, IdempotencyFile, LogFilter, Origin, ProxyUrl};
+use forms::{EndpointPaths, ForwardedHeader, Header, IdempotencyFile, LogFilter, Origin};
 use issuers::Issuers;
 use secrets::{HeaderSecret, RedisUrl, SealingKey};
 
@@ -162,7 +162,7 @@ settings! {
         /// The way calls are made.
         calls: Flat<upstream::Settings>,
         /// A proxy that calls to Move go through, `http://host:3128`; none is taken from the environment.
-        proxy: Optional<ProxyUrl>,
+        proxy: Optional<WebUrl>,
         /// Authorities that are trusted too, a PEM file.
         ca: Optional<FilePath> | "the system's authorities alone",
         /// Headers of a caller's request that go on to Move, such as `x-correlation-id`; none that carries a credential.

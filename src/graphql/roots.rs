@@ -223,8 +223,8 @@ const NO_CLIENT: &str = "The client's metadata is what the tenant's policy says 
                          platform team to change it there.";
 
 /// Why no endpoint is made: Move would tell it of everybody's jobs.
-const NO_WEBHOOKS: &str = "Webhooks of Move's tell of everything in the account, so the gateway makes none. Ask for \
-                           the state with getJob or listJobs: getJob is answered from memory, and cheap to repeat.";
+const NO_WEBHOOKS: &str = "Webhooks of Move's tell of everything in the account, so the gateway makes none. Subscribe \
+                           to jobUpdated or jobsUpdated instead, or ask with `Prefer: wait=15` (live updates).";
 
 /// The arguments of a unit's root field: validated, so of the shape that the schema has.
 fn arguments<T: DeserializeOwned>(operation: &Operation, unit: &Unit) -> Result<T, Failed> {

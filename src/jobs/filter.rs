@@ -76,7 +76,10 @@ impl Filter {
             .as_ref()
             .is_some_and(|states| states.is_empty() || !states.iter().all(is_state))
         {
-            return Err(Error::argument("filter", "state must name states such as FINISHED"));
+            return Err(Error::argument(
+                "filter",
+                "state must name states: NOT_STARTED, STARTED, RUNNING, FINISHED, FAILED",
+            ));
         }
         let equals = given.metadata.as_ref().map(|own| Json::parse(own.equals.as_str()));
         let equals = equals

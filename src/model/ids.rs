@@ -186,6 +186,16 @@ id!(
 );
 
 impl CredentialId {
+    /// Returns the name of a key and which of its versions it is: `main` is the first, `main-2` the second.
+    #[must_use]
+    pub fn numbered(&self) -> (&str, u32) {
+        let numbered = self.0.rsplit_once('-').and_then(|(name, number)| {
+            // An id may end in anything: `2030-01` is no key's second version.
+            Some((name, number.parse().ok().filter(|_| !number.starts_with('0'))?))
+        });
+        numbered.unwrap_or((&self.0, 1))
+    }
+
     /// Names a token by its issuer and subject. Subjects are the issuer's to choose: what is not
     /// plain in one is replaced, and a long one is cut.
     #[must_use]

@@ -12,6 +12,9 @@ pub enum Subscription {
 }
 
 impl Subscription {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::JobUpdated, Self::JobsUpdated];
+
     /// The field's name in the schema.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -24,7 +27,7 @@ impl Subscription {
     /// The subscription of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::JobUpdated, Self::JobsUpdated].into_iter().find(|own| own.name() == name)
+        Self::ALL.into_iter().find(|own| own.name() == name)
     }
 
     /// The root field that it is the same read, the same right and five times the cost of.

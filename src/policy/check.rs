@@ -7,8 +7,10 @@ use jiff::{Timestamp, ToSpan};
 
 use super::tenant::Policy;
 use crate::config::{Config, WebhookAccount};
-use crate::model::{AccountId, FieldCoordinate, KeyHash, Kind, Namespace, Tenant, TenantId};
-use crate::settings::{Context, Diagnostic, Span};
+use crate::model::{
+    AccountId, ApiKey, FieldCoordinate, KeyHash, Kind, Namespace, Tenant, TenantId,
+};
+use crate::settings::{Context, Diagnostic, Span, values};
 
 /// The time before its end at which a key is warned about, in days.
 const SOON: i64 = 14;
@@ -56,6 +58,9 @@ pub fn all(
                 context.error(span, format!("no issuer `{issuer}` is defined in gateway.yaml"));
             }
         }
+    }
+    if let Some(problem) = plain(&config.upstream.url) {
+        context.report(Diagnostic::warning(problem, None));
     }
     // A policy with an error may be missing here: what all of them lack cannot be told.
     if context.has_errors() {
@@ -116,13 +121,31 @@ fn check_keys<'p>(
         }
         let warning = match key.expires {
             Some(expires) if expires <= now => format!("key `{}` has expired", key.id),
-            Some(expires) if soon(now, expires) => {
+            Some(expires) if soon(now, expires) && !has_successor(&policy.keys, key) => {
                 format!("key `{}` expires within {SOON} days, at {expires}", key.id)
             }
             _ => continue,
         };
         context.warning(expiry.as_ref().unwrap_or(span), warning);
     }
+}
+
+/// Returns true if another key has taken the place of this one, by its name, and lasts longer.
+fn has_successor(keys: &[ApiKey], old: &ApiKey) -> bool {
+    let (name, number) = old.id.numbered();
+    let lasts_longer =
+        |new: &ApiKey| new.expires.is_none_or(|ends| old.expires.is_some_and(|end| ends > end));
+    keys.iter().any(|new| {
+        let (new_name, new_number) = new.id.numbered();
+        new_name == name && new_number > number && lasts_longer(new)
+    })
+}
+
+/// Returns the problem with a URL over which a key goes as it is.
+fn plain(url: &url::Url) -> Option<&'static str> {
+    let is_plain = url.scheme() == "http" && !values::is_local(url);
+    is_plain
+        .then_some("`upstream.url` is plain http: whoever is on the way reads the account's key")
 }
 
 /// Reports an account of a tenant's own that is not its own: in such an account every job without a
@@ -134,6 +157,9 @@ fn check_account<'p>(
     span: &Span,
     accounts: &mut HashMap<&'p str, &'p TenantId>,
 ) {
+    if let Some(problem) = plain(&tenant.account.url) {
+        context.warning(span, problem);
+    }
     let key = tenant.account.api_key.expose();
     if key == config.upstream.api_key.expose() {
         let problem =
@@ -170,6 +196,10 @@ fn check_costs(context: &Context<'_>, config: &Config, policy: &Policy) {
 
 /// Rules that can never matter.
 fn check_rules(context: &Context<'_>, config: &Config, policy: &Policy) {
+    // What a part with an error would have said is not known.
+    if context.has_errors() {
+        return;
+    }
     let tenant = &policy.tenant;
     let warn = |message: String| {
         context.report(Diagnostic::warning(message, Some(policy.span.clone())));

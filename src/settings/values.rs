@@ -112,10 +112,27 @@ pub fn percentage(text: &str) -> Result<u32, String> {
 
 /// An `http` or `https` URL.
 pub fn web_url(text: &str) -> Result<url::Url, String> {
-    url::Url::parse(text)
+    let url = url::Url::parse(text)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-        .ok_or_else(|| "must be an http or https URL".to_owned())
+        .ok_or("must be an http or https URL")?;
+    // URLs are shown: in findings, in the log of a reload, in what a tenant is told.
+    if url.username().is_empty() && url.password().is_none() {
+        Ok(url)
+    } else {
+        Err("must be a URL without a name and a password: they would not stay secret".to_owned())
+    }
+}
+
+/// Returns true if whoever calls a URL stays on this machine.
+#[must_use]
+pub fn is_local(url: &url::Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
 }
 
 /// A network such as `10.0.0.0/8`, or one address.

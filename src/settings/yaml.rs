@@ -114,14 +114,16 @@ pub fn parse(source: &Arc<Source>) -> Result<Node, Diagnostic> {
     Ok(root.filter(|node| !node.is_null()).unwrap_or_else(empty))
 }
 
-/// Advice on a line that is not YAML for want of quotes.
-fn quoting(line: &str) -> Option<&'static str> {
-    if line.contains("${") {
-        Some("inside { } and [ ] a reference needs quotes: '${NAME}'")
+/// Advice on a line that is not YAML.
+fn advice(problem: &str, line: &str) -> &'static str {
+    if problem.contains("tab") {
+        "YAML is indented with spaces: there is a tab here or in the next line"
+    } else if line.contains("${") {
+        "inside { } and [ ] a reference needs quotes: '${NAME}'"
     } else if line.contains("[*") || line.contains(": *") || line.contains("- *") {
-        Some("a star needs quotes: \"*\"")
+        "a star needs quotes: \"*\""
     } else {
-        None
+        "is this line, or the one before, indented like those it belongs to?"
     }
 }
 
@@ -138,12 +140,12 @@ impl<'a> Events<'a> {
                 Some(Ok(event)) => return Ok(event),
                 Some(Err(error)) => {
                     let (line, column) = (error.marker().line(), error.marker().col() + 1);
-                    let source = Arc::clone(self.source);
-                    let help =
-                        quoting(source.text.lines().nth(line.max(1) - 1).unwrap_or_default());
+                    let (source, problem) = (Arc::clone(self.source), error.info());
+                    let text = source.text.lines().nth(line.max(1) - 1).unwrap_or_default();
+                    let help = advice(&problem, text);
                     let span = Span { source, line: line.max(1), column, width: 1 };
-                    let problem = Diagnostic::error(format!("not YAML: {error}"), Some(span));
-                    return Err(help.into_iter().fold(problem, Diagnostic::help));
+                    let problem = format!("not YAML: {problem}");
+                    return Err(Diagnostic::error(problem, Some(span)).help(help));
                 }
                 None => {
                     let span = Span::start_of(self.source);

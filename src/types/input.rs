@@ -30,7 +30,7 @@ pub struct JobFilter {
     pub metadata: Option<JobMetadataFilter>,
     /// With a name that begins so, in upper and lower case as it is.
     pub name_prefix: Option<String>,
-    /// In one of these states, such as FINISHED.
+    /// In one of these states: NOT_STARTED, STARTED, RUNNING, FINISHED, FAILED. Others may come, so any word is taken.
     pub state: Option<Vec<String>>,
 }
 

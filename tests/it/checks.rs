@@ -26,6 +26,23 @@ fn findings_of(rest: &str) -> String {
 }
 
 #[test]
+fn a_url_holds_no_password_and_a_key_goes_nowhere_in_clear_text_without_a_warning() {
+    let key = "api_key: '${MOVE_API_KEY}'";
+    for urls in ["proxy: 'http://me:pw@proxy.test'", "url: 'https://me:pw@move.test/graphql'"] {
+        let files =
+            Files::new(&format!("policies: policies\nupstream: {{ {key}, {urls} }}\n"), &[]);
+        let findings = files.findings();
+        assert!(findings.contains("without a name and a password"), "{findings}");
+        assert!(!findings.contains("me:pw"), "{findings}");
+    }
+    for (url, is_plain) in [("http://move.test/", true), ("http://127.0.0.1:1/", false)] {
+        let files =
+            Files::new(&format!("policies: policies\nupstream: {{ {key}, url: '{url}' }}\n"), &[]);
+        assert_eq!(files.findings().contains("is plain http"), is_plain, "{url}");
+    }
+}
+
+#[test]
 fn paths_of_secrets_are_relative_to_the_file_they_stand_in() {
     let gateway = "upstream: { api_key: '${file:secrets/move.key}' }\npolicies: ./policies\n";
     let own = policy("acme", "upstream: { api_key: '${file:../secrets/own.key}' }\n");

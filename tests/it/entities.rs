@@ -314,7 +314,7 @@ async fn the_account_shows_what_policy_says_and_the_catalogue_is_asked_for_once(
         ("mutation { updateClient(metadata: \"{}\") { id } }", "client.metadata"),
         (
             "mutation { upsertWebhookEndpoint(uid: \"u\", url: \"https://h.test/\") { uid } }",
-            "getJob",
+            "jobsUpdated",
         ),
     ] {
         let reply = world.ask("acme", query, json!({})).await;

@@ -24,6 +24,14 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 #[test]
+fn a_new_key_of_a_tenant_that_has_a_policy_is_lines_to_add_to_it() {
+    let made = run(&["key", "new", "--tenant", "acme"], "");
+    let told = text(&made.stderr);
+    assert!(told.contains("policies/acme.yaml exists") && told.contains("- id: main"), "{told}");
+    assert!(!told.contains("operations:"), "{told}");
+}
+
+#[test]
 fn a_new_key_is_for_operations_or_groups_of_them() {
     let made = run(&["key", "new", "--operations", "files,getJob,*"], "");
     assert!(text(&made.stderr).contains("      operations: [files, getJob, \"*\"]\n"));

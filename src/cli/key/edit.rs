@@ -35,6 +35,8 @@ pub struct Rotated {
     pub new: String,
     /// The end of the old one.
     pub old_ends: Timestamp,
+    /// True if the old one had an end before.
+    pub had_end: bool,
 }
 
 /// Adds a key behind the one whose place it takes, and gives that an end. The new one has the old one's rights and
@@ -61,7 +63,7 @@ pub fn rotate(path: &Path, text: &str, replacement: &Replacement<'_>) -> Result<
         .ok_or_else(|| format!("{shown} has no key `{}`: {}", replacement.old, ids.join(", ")))?;
     let new = match replacement.new {
         Some(new) => new.to_string(),
-        None => next(replacement.old.as_str(), &ids)?,
+        None => next(replacement.old, &ids)?,
     };
     if ids.contains(&&*new) {
         return Err(format!("{shown} has a key `{new}` already: --new-id names another"));
@@ -71,7 +73,8 @@ pub fn rotate(path: &Path, text: &str, replacement: &Replacement<'_>) -> Result<
     let item = new_item(old, &new, replacement);
     let edited = edited(text, list, old, &item, old_ends)
         .filter(|text| is_as_meant(&root, text, replacement.old, &item, old_ends));
-    edited.map(|text| Rotated { text, new: new.clone(), old_ends }).ok_or_else(|| {
+    let had_end = known_end.is_some();
+    edited.map(|text| Rotated { text, new: new.clone(), old_ends, had_end }).ok_or_else(|| {
         format!(
             "{shown} is laid out so that it cannot be changed here: make a key with `key new --id {new}`, and \
              write `expires: {old_ends}` beside `{}`",
@@ -100,12 +103,8 @@ fn new_item(old: &Node, new: &str, replacement: &Replacement<'_>) -> Item {
 }
 
 /// Returns the id with the next number: `main-2` after `main`, `main-3` after `main-2`.
-fn next(old: &str, taken: &[&str]) -> Result<String, String> {
-    let numbered = old.rsplit_once('-').and_then(|(name, number)| {
-        // An id may end in anything: `2030-01` is no key's second version.
-        Some((name, number.parse::<u32>().ok().filter(|_| !number.starts_with('0'))?))
-    });
-    let (name, number) = numbered.unwrap_or((old, 1));
+fn next(old: &CredentialId, taken: &[&str]) -> Result<String, String> {
+    let (name, number) = old.numbered();
     let mut ids = (number.saturating_add(1)..).map(|number| format!("{name}-{number}"));
     let id = ids.find(|id| !taken.contains(&&**id)).unwrap_or_default();
     CredentialId::parse(&id).map_err(|problem| format!("{problem}: --new-id names another"))?;

@@ -46,12 +46,21 @@ pub fn make(new: &New) -> Result<String, CommandError> {
     say_once();
     match (&new.file, &new.tenant) {
         (Some(path), _) => eprintln!("The policy is in {}.", path.display()),
+        (None, Some(tenant)) if has_policy(tenant) => eprintln!(
+            "policies/{tenant}.yaml exists. Add these lines below `api_keys` there:\n\n{}",
+            entry(new, hash)
+        ),
         (None, Some(tenant)) => eprintln!("In policies/{tenant}.yaml:\n\n{policy}"),
         (None, None) => eprintln!(
             "In its tenant's policy (an operator's: its entry alone, below `admin.audit_keys`):\n\n{policy}"
         ),
     }
     Ok(String::new())
+}
+
+/// Returns true if the tenant has a policy where it is looked for.
+fn has_policy(tenant: &TenantId) -> bool {
+    Path::new("policies").join(format!("{tenant}.yaml")).exists()
 }
 
 /// Refuses a file in which nobody would look for this tenant.
@@ -91,15 +100,22 @@ fn policy(new: &New, hash: KeyHash) -> String {
     if let Some(tenant) = &new.tenant {
         text += &format!("tenant: {tenant}\n");
     }
-    text += &format!("auth:\n  api_keys:\n    - id: {}\n      sha256: {hash}\n", new.id);
+    text += "auth:\n  api_keys:\n";
+    text += &entry(new, hash);
+    if new.tenant.is_some() {
+        text += "operations: [\"*\"]\n";
+    }
+    text
+}
+
+/// Returns the lines of a key among others.
+fn entry(new: &New, hash: KeyHash) -> String {
+    let mut text = format!("    - id: {}\n      sha256: {hash}\n", new.id);
     if let Some(expires) = new.expires {
         text += &format!("      expires: {expires}\n");
     }
     if !new.operations.is_empty() {
         text += &format!("      operations: [{}]\n", new.operations.join(", "));
-    }
-    if new.tenant.is_some() {
-        text += "operations: [\"*\"]\n";
     }
     text
 }

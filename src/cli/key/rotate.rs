@@ -55,7 +55,7 @@ pub fn run(rotate: &Rotate) -> Result<String, CommandError> {
         hash,
         expires: rotate.expires,
     };
-    let Rotated { text, new, old_ends } = edit::rotate(&path, &text, &replacement)?;
+    let Rotated { text, new, old_ends, had_end } = edit::rotate(&path, &text, &replacement)?;
     replace(&path, &text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     output::print(&format!("{key}\n"));
     say_once();
@@ -67,6 +67,12 @@ pub fn run(rotate: &Rotate) -> Result<String, CommandError> {
         rotate.tenant,
         rotate.id
     );
+    if had_end && rotate.expires.is_none() {
+        eprintln!(
+            "`{new}` has no end, as `{}` had one: `expires` beside it, or --expires, gives it one.",
+            rotate.id
+        );
+    }
     Ok(String::new())
 }
 

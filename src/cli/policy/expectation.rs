@@ -15,7 +15,7 @@ use crate::reload::Loaded;
 use crate::settings::forms::{Count, JsonMapping, Text, hidden};
 use crate::settings::{
     Choice, Context, Diagnostic, Diagnostics, Item, Items, OneOf, Optional, Section, Sources, Sub,
-    ValueKind,
+    ValueKind, nearest,
 };
 use crate::{scalars, settings};
 
@@ -96,7 +96,13 @@ fn operation(text: &str) -> Result<ExpectedOperation, String> {
     let field = field.map(|field| ExpectedOperation { field, is_subscription: false });
     let subscription = Subscription::from_name(text)
         .map(|own| ExpectedOperation { field: own.read(), is_subscription: true });
-    field.or(subscription).ok_or_else(|| "must be an operation such as getJob".to_owned())
+    field.or(subscription).ok_or_else(|| {
+        let names = RootField::ALL.into_iter().map(RootField::name);
+        match nearest(text, names.chain(Subscription::ALL.map(Subscription::name))) {
+            Some(known) => format!("must be an operation: did you mean `{known}`?"),
+            None => "must be an operation such as getJob".to_owned(),
+        }
+    })
 }
 
 fn code(text: &str) -> Result<ErrorCode, String> {
@@ -185,10 +191,15 @@ pub fn verdict(loaded: &Loaded, expectation: &Expectation) -> Result<(), String>
             Err(Refused { code: ErrorCode::Unauthenticated, why })
         }
     };
-    let is_wanted = |code| expectation.code.is_none_or(|wanted| wanted == code);
+    // Who is nobody is denied everything: that is hardly what was to be tested, unless it says so.
+    let is_wanted = |code| match expectation.code {
+        Some(wanted) => wanted == code,
+        None => code != ErrorCode::Unauthenticated,
+    };
     match (judged, expectation.expect) {
         (Ok(cost), Verdict::Allow) if expectation.cost.is_some_and(|wanted| wanted != cost) => {
-            Err(format!("it costs {cost}"))
+            let wanted = expectation.cost.unwrap_or_default();
+            Err(format!("it costs {cost}, not {wanted}"))
         }
         (Ok(_), Verdict::Allow) => Ok(()),
         (Ok(_), Verdict::Deny) => Err("it is allowed".to_owned()),
