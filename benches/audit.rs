@@ -136,6 +136,7 @@ fn main() {
             trace: None,
             forward: None,
             keyed: None,
+            claim: None,
             trails: Arc::default(),
         };
         let files = tempfile::tempdir().unwrap();

@@ -70,8 +70,10 @@ impl Jobs {
                 self.upstream.call::<EntityPage>(request, trail, &call).await?;
             let Some(page) = value else { return Err(Error::Refused(errors)) };
             let Some(items) = page.items() else { return Err(Error::Refused(errors)) };
-            // An error of the page itself: what is on it need not be all.
-            if errors.iter().any(|error| !is_of_an_item(error)) {
+            let items: Vec<_> = items.collect();
+            let count = items.len();
+            // An error of the page itself, or of what is not on it: what is on it need not be all.
+            if errors.iter().any(|error| !is_of_an_item(error, count)) {
                 return Err(Error::Refused(errors));
             }
             let mut is_past = false;
@@ -89,6 +91,10 @@ impl Jobs {
                 After::Last => None,
                 After::Lost => return Err(lost_cursor().into()),
             };
+            // A page with nothing on it and more behind it shows nothing: neither would the next.
+            if count == 0 && after.is_some() {
+                return Err(lost_cursor().into());
+            }
             if is_past || after.is_none() {
                 if has_unreadable {
                     return Err(upstream::Error::not_an_answer("about what cannot be read").into());
@@ -103,14 +109,14 @@ impl Jobs {
     }
 }
 
-/// A page that does not tell whether more follow.
+/// A page that does not tell what follows.
 fn lost_cursor() -> upstream::Error {
-    upstream::Error::not_an_answer("a page without its cursor")
+    upstream::Error::not_an_answer("a page that does not tell what follows")
 }
 
-/// Returns true for an error about one item of a page.
-fn is_of_an_item(error: &FieldError) -> bool {
-    matches!(error.path.as_slice(), [_, PathSegment::Index(_), ..])
+/// Returns true for an error about one of the `count` items of a page.
+fn is_of_an_item(error: &FieldError, count: usize) -> bool {
+    matches!(error.path.as_slice(), [_, PathSegment::Index(at), ..] if *at < count)
 }
 
 /// Judges an item that stands at `place` of an answer with these errors.

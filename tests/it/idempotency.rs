@@ -133,6 +133,29 @@ async fn a_mutation_whose_answer_was_lost_is_found_and_not_made_again() {
 }
 
 #[tokio::test]
+async fn a_look_that_is_shown_nothing_and_told_of_something_has_not_looked() {
+    let world = World::start().await;
+    world.sandbox.fail_next(Some("createSingleCamJob"), Fault::LoseAnswer);
+    assert_eq!(create_keyed(&world, "k-1").await.code(), "OUTCOME_UNKNOWN");
+    let of_an_item = Fault::edit(|answer| {
+        answer["errors"] = json!([{"path": ["listJobs", "items", 0], "message": "odd"}]);
+        answer["data"]["listJobs"] = json!({"items": [], "after": null});
+    });
+    let endless = Fault::edit(|answer| {
+        answer["data"]["listJobs"] = json!({"items": [], "after": "more"});
+    });
+    for fault in [of_an_item, endless] {
+        world.sandbox.fail_always(Some("listJobs"), Some(fault));
+        assert_eq!(create_keyed(&world, "k-1").await.code(), "OUTCOME_UNKNOWN");
+        let unknown = create_keyed(&world, "k-that-may-be-forgotten").await;
+        assert!(unknown.json()["data"]["createSingleCamJob"].is_null(), "{unknown:?}");
+    }
+    world.sandbox.fail_always(Some("listJobs"), None);
+    id(&create_keyed(&world, "k-1").await);
+    assert_eq!(world.sandbox.job_count(), 1);
+}
+
+#[tokio::test]
 async fn a_mutation_that_was_lost_before_it_happened_is_made_by_the_retry() {
     let world = World::start().await;
     world.sandbox.fail_next(Some("createSingleCamJob"), Fault::Reset);
