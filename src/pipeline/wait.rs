@@ -22,7 +22,7 @@ use crate::telemetry;
 /// The time that the answer of a long poll waits for a place among the requests at once.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The time before the end of a wait at which the job is read a last time.
+/// The least time before the end of a wait at which the job is read a last time.
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
 /// The header that says which preferences were heeded.
@@ -32,7 +32,9 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 #[derive(Debug)]
 pub struct Wish {
     /// The time for which its caller would wait, and may.
-    pub time: Duration,
+    time: Duration,
+    /// The end of that time.
+    until: Instant,
     /// The job.
     pub key: Key,
 }
@@ -41,8 +43,10 @@ impl Wish {
     /// A wish to wait, if the operation is the read of one job.
     pub fn of(request: &Authenticated<'_>, operation: &Operation) -> Option<Self> {
         let (time, job) = (request.waits?, operation.single_job()?);
-        let time = time.min(request.deadline.saturating_duration_since(Instant::now()));
-        Some(Self { time, key: Key::new(request.caller.tenant.id.clone(), job) })
+        let now = Instant::now();
+        let time = time.min(request.deadline.saturating_duration_since(now));
+        let key = Key::new(request.caller.tenant.id.clone(), job);
+        Some(Self { time, until: now + time, key })
     }
 
     /// Says that it was heeded, and for how long it is, in whole seconds.
@@ -101,9 +105,11 @@ impl Reader<'_> {
         let mut listener =
             self.service.hub.listen(wish.key.clone(), request.caller.clone(), need(self.operation));
         let mut standing = self.service.standing.subscribe();
+        let began = Instant::now();
         let Some((mut answer, first)) = self.read(record, request.deadline).await else {
             return Ok((too_late(record.request_id), slot));
         };
+        let took = began.elapsed();
         let Some(mut first) = first.filter(|progress| !progress.is_over()) else {
             return Ok((answer, slot));
         };
@@ -113,7 +119,7 @@ impl Reader<'_> {
         listener.knows(&first);
         drop(slot);
         let until = self.end_of(wish);
-        let mut looks = last_look(until);
+        let mut looks = last_look(until, took);
         loop {
             tokio::select! {
                 // What did not change is told as it is at the end, not as it was at the beginning.
@@ -147,7 +153,7 @@ impl Reader<'_> {
 
     /// The moment at which the wait is over at the latest: by the wish, the request's time, or the credential's end.
     fn end_of(&self, wish: &Wish) -> Instant {
-        let end = (Instant::now() + wish.time).min(self.request.deadline);
+        let end = wish.until.min(self.request.deadline);
         let left =
             self.request.caller.expires.map(|at| at.duration_since(self.service.clock.now()));
         let left = left.map(|left| Duration::try_from(left).unwrap_or_default());
@@ -165,8 +171,11 @@ impl Reader<'_> {
         until: Instant,
     ) -> Option<(Answer, Option<Progress>)> {
         for trail in record.trails.iter() {
-            // Of several reads the last one decides for how long the answer is fresh.
-            trail.note(|notes| notes.freshness.clear());
+            // Of several reads the last one decides where the answer came from, and for how long it is fresh.
+            trail.note(|notes| {
+                notes.freshness.clear();
+                (notes.cache, notes.age) = (None, Duration::ZERO);
+            });
         }
         let context = context(self.service, self.request, record);
         let reading = self.request.rules.gateways.observe(&context, self.operation);
@@ -185,9 +194,10 @@ impl Reader<'_> {
     }
 }
 
-/// Returns the moment at which a job is read once more before its wait is over, `None` if that is over as soon.
-fn last_look(until: Instant) -> Option<Instant> {
-    let at = until.checked_sub(LAST_LOOK)?;
+/// Returns the moment at which a job is read once more before its wait is over: in time for a read that takes twice as
+/// long as the first `took`. `None` if the wait is over as soon.
+fn last_look(until: Instant, took: Duration) -> Option<Instant> {
+    let at = until.checked_sub(LAST_LOOK.max(2 * took))?;
     (at > Instant::now()).then_some(at)
 }
 

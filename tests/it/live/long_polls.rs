@@ -71,6 +71,29 @@ async fn what_did_not_change_is_told_as_it_is_at_the_end_of_the_wait() {
 }
 
 #[tokio::test]
+async fn a_wait_ends_with_its_time_however_long_move_takes_and_says_where_its_answer_came_from() {
+    let (world, job) = with_a_running_job("").await;
+    world.get("acme", &job, "state percentageComplete").await;
+    world.pass(std::time::Duration::from_secs(3)).await;
+    // It begins with what is stale, and ends with what Move says now.
+    let waiting = wait_for(&world, "acme", &job, "wait=14");
+    pass_until(&world, || world.sandbox.count("getJob") > 1).await;
+    world.sandbox.set_state(&job, State::Finished);
+    pass_until(&world, || waiting.is_finished()).await;
+    let reply = waiting.await.unwrap();
+    assert_eq!(reply.data("/getJob/state"), "FINISHED");
+    assert_ne!(reply.headers["x-cache"], "STALE", "{reply:?}");
+    // The first read takes most of the time that its caller would wait.
+    let (world, job) = with_a_running_job("").await;
+    let slow = std::time::Duration::from_millis(2_500);
+    world.sandbox.fail_next(Some("getJob"), Fault::Delay(slow));
+    let began = std::time::Instant::now();
+    let reply = wait_for(&world, "acme", &job, "wait=3").await.unwrap();
+    assert_eq!((reply.data("/getJob/state"), applied(&reply)), (json!("RUNNING"), Some("wait=3")));
+    assert!(began.elapsed() < slow + std::time::Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn a_wait_that_is_cut_says_for_how_long_it_was() {
     let (world, job) = with_a_running_job("").await;
     let waiting = wait_for(&world, "acme", &job, "wait=99999999999999");
