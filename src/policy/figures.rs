@@ -9,6 +9,7 @@ use crate::model::{
     ApiKey, CachePolicy, ClientView, FieldCoordinate, MetadataPolicy, Rate, RateLimits, RootFields,
     Tenant, UnclaimedJobs,
 };
+use crate::settings::forms::show_url;
 
 /// The values of keys, by their names.
 pub type Figures = BTreeMap<String, String>;
@@ -83,7 +84,7 @@ pub fn of_tenant(tenant: &Tenant) -> Figures {
         ("metadata.max_bytes", max_bytes.to_string()),
         ("metadata.unclaimed_jobs", unclaimed_jobs.to_owned()),
         ("takes.unclaimed", unclaimed_takes.name().to_owned()),
-        ("upstream.url", account.url.to_string()),
+        ("upstream.url", show_url(&account.url)),
     ];
     let single = single.map(|(name, text)| (name.to_owned(), text));
     let scopes = scopes.iter();

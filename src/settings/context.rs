@@ -102,7 +102,9 @@ impl<'a> Context<'a> {
             Err(problem) => {
                 // Not the text: it may be a secret.
                 let message = format!("`{name}`: {problem}");
-                self.report(Diagnostic::error(message, Some(node.span.clone())));
+                let problem = Diagnostic::error(message, Some(node.span.clone()));
+                let may_be_secret = text.contains(['@', '?']);
+                self.report(if may_be_secret { problem.concealed() } else { problem });
                 None
             }
         }
@@ -187,6 +189,10 @@ impl<'a> Context<'a> {
                 Ok(text) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
                 Err(error) => Err(format!("cannot read the file {}: {error}", path.display())),
             },
+            None if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') => {
+                Err("`${…}` holds the name of a variable, of letters, digits and _ alone"
+                    .to_owned())
+            }
             None => {
                 self.sources.variable(name).ok_or_else(|| format!("the variable {name} is not set"))
             }

@@ -80,8 +80,8 @@ pub struct Diagnostic {
     pub span: Option<Span>,
     /// A hint at what would be right, shown under the place.
     pub help: Option<String>,
-    /// True if what stands at its place may be a secret: it is not shown.
-    pub conceals: bool,
+    /// A stretch of the same line that may be a secret: it is not shown.
+    pub conceals: Option<Span>,
 }
 
 impl Diagnostic {
@@ -93,7 +93,7 @@ impl Diagnostic {
             message: message.into(),
             span,
             help: None,
-            conceals: false,
+            conceals: None,
         }
     }
 
@@ -106,7 +106,13 @@ impl Diagnostic {
     /// With what stands at its place concealed.
     #[must_use]
     pub fn concealed(self) -> Self {
-        Self { conceals: true, ..self }
+        Self { conceals: self.span.clone(), ..self }
+    }
+
+    /// With another stretch of its line concealed.
+    #[must_use]
+    pub fn concealing(self, stretch: &Span) -> Self {
+        Self { conceals: Some(stretch.clone()), ..self }
     }
 
     /// With words on what would be right.
@@ -130,7 +136,8 @@ impl fmt::Display for Diagnostic {
         let number = span.line.to_string();
         let margin = " ".repeat(number.len());
         let line = span.source.text.lines().nth(span.line - 1).unwrap_or_default();
-        let line = without_secrets(line, self.conceals.then_some(span));
+        let line =
+            without_secrets(line, self.conceals.as_ref().filter(|hidden| hidden.line == span.line));
         let (before, carets) = (" ".repeat(span.column - 1), "^".repeat(span.width.max(1)));
         writeln!(f, "{margin}--> {span}")?;
         writeln!(f, "{margin} |")?;
@@ -178,7 +185,8 @@ impl fmt::Display for Diagnostics {
 
 impl std::error::Error for Diagnostics {}
 
-/// A line with a `*` in the place of each character of keys, of names and passwords in URLs, and of a stretch of it.
+/// A line with a `*` in the place of each character of keys, of what stands in URLs before an `@` and behind a `?`, and
+/// of a stretch of it.
 fn without_secrets(line: &str, stretch: Option<&Span>) -> String {
     let mut secrets: Vec<Range<usize>> = Vec::new();
     for (at, _) in line.match_indices(KEY_PREFIX) {
@@ -186,11 +194,17 @@ fn without_secrets(line: &str, stretch: Option<&Span>) -> String {
         let length = line[at..].find(|c| !is_of_key(c)).unwrap_or(line.len() - at);
         secrets.push(at..at + length);
     }
-    for (at, scheme_end) in line.match_indices("://") {
-        let at = at + scheme_end.len();
-        let end = line[at..].find(|c: char| c.is_whitespace() || "/\"',".contains(c));
-        let authority = &line[at..at + end.unwrap_or(line.len() - at)];
-        secrets.push(at..at + authority.rfind('@').unwrap_or(0));
+    let is_end = |c: char| c.is_whitespace() || "\"',{}[]".contains(c);
+    let mut at = 0;
+    for word in line.split_inclusive(is_end) {
+        let scheme = word.find("://").map(|at| at + 3).or_else(|| word.find(':').map(|at| at + 1));
+        if let (Some(from), Some(to)) = (scheme, word.rfind('@')) {
+            secrets.push(at + from..at + to);
+        }
+        if let Some(query) = word.find('?') {
+            secrets.push(at + query + 1..at + word.trim_end_matches(is_end).len());
+        }
+        at += word.len();
     }
     let stretch = stretch.map_or(0..0, |span| span.column - 1..span.column - 1 + span.width);
     let shown = line.char_indices().enumerate().map(|(n, (at, c))| {
@@ -209,7 +223,8 @@ mod tests {
         for (line, shown) in [
             ("key: jgw_acme-01_Ab, id: ü", "key: **************, id: ü"),
             ("a: jgw_1 # jgw_2", "a: ***** # *****"),
-            ("proxy: http://n\u{fc}:p@ss@proxy.test/a@b", "proxy: http://*******@proxy.test/a@b"),
+            ("proxy: http://n\u{fc}:p@s/s@proxy.test", "proxy: http://********@proxy.test"),
+            ("url: {a: 'redis//:pw@a.test?b=c'}", "url: {a: 'redis//:**@a.test?***'}"),
             ("url: 'https://a.test/x' # to@b.test", "url: 'https://a.test/x' # to@b.test"),
         ] {
             assert_eq!(without_secrets(line, None), shown);

@@ -58,7 +58,7 @@ scalars! {
     /// A network, or one address.
     Network(IpNet): ValueKind::Word, values::network, shown;
     /// An `http` or `https` URL.
-    WebUrl(url::Url): ValueKind::Word, values::web_url, shown;
+    WebUrl(url::Url): ValueKind::Word, values::web_url, show_url;
 }
 
 fn shown(value: &impl ToString) -> String {
@@ -69,6 +69,15 @@ fn shown(value: &impl ToString) -> String {
 #[must_use]
 pub fn hidden<T>(_: &T) -> Option<String> {
     None
+}
+
+/// Shows a URL without what stands behind its `?`, which may be a token.
+#[must_use]
+pub fn show_url(url: &url::Url) -> String {
+    match url.as_str().split_once('?') {
+        Some((before, _)) => format!("{before}?…"),
+        None => url.to_string(),
+    }
 }
 
 fn show_rate((units, per): &(NonZeroU32, Duration)) -> String {

@@ -143,7 +143,7 @@ impl<'c, 'a> Section<'c, 'a> {
 
     /// Ends the section: what was not read is unknown.
     pub fn finish(self) {
-        for (key, _) in self.members {
+        for (key, value) in self.members {
             if self.known.contains(&key.text.as_str()) {
                 continue;
             }
@@ -152,6 +152,11 @@ impl<'c, 'a> Section<'c, 'a> {
             let help = match nearest(&key.text, self.known.iter().copied()) {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("known here: {}", self.known.join(", ")),
+            };
+            // It may be a secret, as it would be under the key that was meant.
+            let diagnostic = match value.value {
+                Value::Scalar { .. } => diagnostic.concealing(&value.span),
+                Value::List(_) | Value::Map(_) => diagnostic,
             };
             self.context.report(diagnostic.help(help));
         }

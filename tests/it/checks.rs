@@ -35,6 +35,17 @@ fn a_url_holds_no_password_and_a_key_goes_nowhere_in_clear_text_without_a_warnin
         assert!(findings.contains("without a name and a password"), "{findings}");
         assert!(!findings.contains("me:pw"), "{findings}");
     }
+    // Nor is a secret shown that stands where it cannot be read.
+    for slip in [
+        "shared_state: { redis: 'redis://:in-plain/sight@127.0.0.1' }",
+        "shared_state: { redis: 'redis//:in-plain-sight@127.0.0.1' }",
+        "telemetry: { otlp: { endpoint: 'htp://h.test/?token=in-plain-sight' } }",
+        "cursor_kye: in-plain-sight",
+        "cursor_key: '${NOPE:in-plain-sight}'",
+    ] {
+        let findings = Files::new(&format!("{GATEWAY}{slip}\n"), &[]).findings();
+        assert!(findings.contains("error: ") && !findings.contains("in-plain"), "{findings}");
+    }
     for (url, is_plain) in [("http://move.test/", true), ("http://127.0.0.1:1/", false)] {
         let files =
             Files::new(&format!("policies: policies\nupstream: {{ {key}, url: '{url}' }}\n"), &[]);
