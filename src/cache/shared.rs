@@ -264,6 +264,16 @@ impl SharedTier {
     /// Makes all replicas forget an entity of a tenant's, or all of them, and waits (20 ms at most) until
     /// they have.
     pub async fn forget(&self, tenant: &TenantId, id: Option<&EntityId>) {
+        self.void(tenant, id, None).await;
+    }
+
+    /// Makes the other replicas forget what they know of something that a listing tells, which shows a job to be so
+    /// far, and waits (20 ms at most) until they have.
+    pub async fn listed(&self, key: &Key, seen: Progress) {
+        self.void(&key.tenant, Some(&key.id), Some(seen)).await;
+    }
+
+    async fn void(&self, tenant: &TenantId, id: Option<&EntityId>, seen: Option<Progress>) {
         // No transaction, whose keys would have to be in one slot of a Redis Cluster: once the counter is
         // counted, the rest is of no consequence.
         let mut pipeline = redis::pipe();
@@ -277,7 +287,7 @@ impl SharedTier {
             pipeline.incr(counter_of_tenant(tenant), 1).ignore();
         }
         let mut debt = Debt { owes: &self.owes, is_paid: false };
-        debt.is_paid = self.tell(pipeline, Some(tenant), id, None).await.is_some();
+        debt.is_paid = self.tell(pipeline, Some(tenant), id, seen).await.is_some();
     }
 
     /// Publishes at the end of a pipeline, and waits for every other replica's word. Gives the numbers

@@ -137,6 +137,7 @@ impl Jobs {
         if kind == EntityKind::Job {
             self.notice_listed(&request.caller.tenant.id, &answer.value.items).await;
         }
+        self.relay_listed(&request.caller.tenant.id, kind, &answer.value.items).await;
         for item in &answer.value.items {
             self.hold_files(&request.caller.tenant, item);
         }

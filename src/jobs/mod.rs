@@ -25,6 +25,7 @@ mod evidence;
 mod fetch;
 mod fill;
 mod filter;
+mod fingerprints;
 #[cfg(feature = "fuzzing")]
 #[expect(clippy::expect_used, reason = "a fuzz target panics to say what it found")]
 pub mod fuzz;
@@ -33,6 +34,7 @@ mod index_report;
 mod indexed;
 mod indexes;
 mod list;
+mod listed;
 mod look;
 mod looked;
 mod needs;
@@ -59,6 +61,7 @@ use std::time::Duration;
 use moka::sync::Cache;
 
 use fetch::{CachedEntity, FetchResult};
+use listed::Listed;
 use pages::Pages;
 use proven::Proven;
 use recall::Recall;
@@ -104,6 +107,7 @@ pub struct Jobs {
     journal: Journal,
     /// Entities that were seen to be their tenant's.
     proven: Arc<Proven>,
+    listed: Arc<Listed>,
     /// Files that were seen in something of a tenant's own.
     held: Cache<TenantsFile, ()>,
     writers: Arc<Writers>,
@@ -151,6 +155,7 @@ impl Jobs {
             journal: Journal::none(),
             writers: Arc::default(),
             proven: Arc::default(),
+            listed: Arc::default(),
             held: Cache::new(HELD),
         }
     }

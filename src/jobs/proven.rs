@@ -1,59 +1,29 @@
-//! The memory of what was seen to be a tenant's own, in a table of fixed size: reads prove it by the thousand, and few are
-//! asked about again.
+//! The memory of what was seen to be a tenant's own: reads prove it by the thousand, and few are asked about again.
 
-use std::hash::{BuildHasher as _, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
-
+use super::fingerprints::Fingerprints;
 use crate::model::{EntityId, Tenant};
 
-/// The number of owners that are remembered: 1 MiB.
-const PLACES: usize = 1 << 16;
-
-/// Fingerprints of a tenant, the account in which it was seen and an entity, each in the place of the last one that fell
-/// there. The account is part of it: what nobody owns is the tenant's only as long as the account is. None changes
-/// its owner, so nothing is ever taken out; what is forgotten costs a call to Move.
-#[derive(Debug)]
-pub(super) struct Proven {
-    places: Box<[[AtomicU64; 2]]>,
-    /// Keyed at random: nobody can make two ids fall together.
-    hashers: [RandomState; 2],
-}
-
-impl Default for Proven {
-    fn default() -> Self {
-        let places = std::iter::repeat_with(<[AtomicU64; 2]>::default).take(PLACES).collect();
-        Self { places, hashers: [RandomState::new(), RandomState::new()] }
-    }
-}
+/// A tenant, the account in which it was seen and an entity. The account is part of it: what nobody owns is the tenant's
+/// only as long as the account is. None changes its owner, so nothing is ever taken out; what is forgotten costs a call
+/// to Move.
+#[derive(Debug, Default)]
+pub(super) struct Proven(Fingerprints);
 
 impl Proven {
     /// Remembers that something was seen to be the tenant's.
     pub(super) fn note(&self, tenant: &Tenant, id: &EntityId) {
-        let (place, fingerprint) = self.fingerprint(tenant, id);
-        // Who reads between the two has halves of two fingerprints, which is none.
-        for (half, hash) in place.iter().zip(fingerprint) {
-            half.store(hash, Ordering::Relaxed);
-        }
+        self.0.note(&(&tenant.id, &tenant.account.id, id));
     }
 
     /// Returns true if something was seen to be the tenant's, and that is not forgotten.
     pub(super) fn knows(&self, tenant: &Tenant, id: &EntityId) -> bool {
-        let (place, fingerprint) = self.fingerprint(tenant, id);
-        place.each_ref().map(|half| half.load(Ordering::Relaxed)) == fingerprint
-    }
-
-    fn fingerprint(&self, tenant: &Tenant, id: &EntityId) -> (&[AtomicU64; 2], [u64; 2]) {
-        let proof = (&tenant.id, &tenant.account.id, id);
-        let fingerprint = self.hashers.each_ref().map(|hasher| hasher.hash_one(proof));
-        // Never that of an empty place.
-        let fingerprint = fingerprint.map(|hash| hash.max(1));
-        let place = usize::try_from(fingerprint[0]).unwrap_or_default() % PLACES;
-        (&self.places[place], fingerprint)
+        self.0.knows(&(&tenant.id, &tenant.account.id, id))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::fingerprints::PLACES;
     use super::*;
     use crate::jobs::fixture::tenant;
     use crate::model::{Account, AccountId};

@@ -155,6 +155,36 @@ async fn what_one_replica_told_no_other_takes_back() {
     }
 }
 
+#[tokio::test]
+async fn what_a_listing_told_at_one_replica_no_other_takes_back() {
+    let redis = Redis::start();
+    let (one, two) = two_replicas(&redis).await;
+    let listed = async |world: &World, id: &str| {
+        let query = "{ listJobs(first: 10) { items { id state name } } }";
+        let items = world.ask("acme", query, json!({})).await.data("/listJobs/items");
+        let items = items.as_array().unwrap().iter();
+        items.clone().find(|item| item["id"] == id).unwrap()["state"].clone()
+    };
+    for (world, other) in [(&one, &two), (&two, &one)] {
+        let id = one.create("acme", "{}").await;
+        one.sandbox.set_state(&id, State::Running);
+        assert_eq!(state(world, &id, "id state").await, "RUNNING");
+        assert_eq!(listed(world, &id).await, "RUNNING");
+        one.sandbox.set_state(&id, State::Finished);
+        // Not because it is time to ask again.
+        assert_eq!(listed(other, &id).await, "FINISHED");
+        assert_eq!(listed(world, &id).await, "FINISHED");
+        assert_eq!(state(world, &id, "id state").await, "FINISHED");
+        // What was told is not relayed again.
+        one.sandbox.clear_calls();
+        for world in [&one, &two] {
+            listed(world, &id).await;
+            listed(world, &id).await;
+        }
+        assert!(one.sandbox.count("listJobs") <= 2, "{}", one.sandbox.count("listJobs"));
+    }
+}
+
 /// A step that may happen to a job whose name is a number that grows.
 #[derive(Debug, Clone)]
 enum Step {
