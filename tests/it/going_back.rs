@@ -204,7 +204,15 @@ enum Step {
     Settle,
 }
 
-const DOCUMENTS: [&str; 4] = ["name", "name state", "created name", "name outputs { format }"];
+/// The fields that are read, of the job alone and of it in a listing.
+const DOCUMENTS: [(&str, &str); 6] = [
+    ("getJob", "name"),
+    ("getJob", "name state"),
+    ("getJob", "created name"),
+    ("getJob", "name outputs { format }"),
+    ("listJobs", "name state"),
+    ("listJobs", "created name"),
+];
 
 fn step(replicas: usize) -> impl Strategy<Value = Step> {
     let replica = || 0..replicas;
@@ -223,7 +231,15 @@ fn step(replicas: usize) -> impl Strategy<Value = Step> {
 struct History<'a> {
     worlds: &'a [World],
     id: &'a str,
-    told: Mutex<u64>,
+    told: Mutex<Told>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Told {
+    /// By a read of the job alone. A listing may be ahead of those.
+    alone: u64,
+    /// By anything.
+    newest: u64,
 }
 
 impl History<'_> {
@@ -239,13 +255,27 @@ impl History<'_> {
 
     /// Reads the name: it is no older than what was told before this began.
     async fn read(&self, replica: usize, document: usize) {
-        let floor = *self.told.lock().unwrap();
-        let reply = self.worlds[replica].get("acme", self.id, DOCUMENTS[document]).await;
-        let job = &reply.json()["data"]["getJob"];
+        let told = *self.told.lock().unwrap();
+        let (world, (field, selection)) = (&self.worlds[replica], DOCUMENTS[document]);
+        let reply = if field == "getJob" {
+            world.get("acme", self.id, selection).await
+        } else {
+            let query = format!("{{ listJobs(first: 10) {{ items {{ id {selection} }} }} }}");
+            world.ask("acme", &query, json!({})).await
+        };
+        let data = &reply.json()["data"];
+        let listed = data["listJobs"]["items"].as_array();
+        let listed = listed.and_then(|items| items.iter().find(|item| item["id"] == self.id));
+        let job = listed.unwrap_or(&data["getJob"]);
         let name: u64 = job["name"].as_str().unwrap_or("0").parse().unwrap();
-        assert!(name >= floor, "{name} after {floor}: {reply:?}");
+        let is_alone = field == "getJob";
+        let floor = if is_alone { told.alone } else { told.newest };
+        assert!(name >= floor, "{field} {name} after {floor}: {reply:?}");
         let mut told = self.told.lock().unwrap();
-        *told = name.max(*told);
+        told.newest = told.newest.max(name);
+        if is_alone {
+            told.alone = told.alone.max(name);
+        }
     }
 
     async fn run(&self, steps: &[Step]) {
@@ -255,15 +285,18 @@ impl History<'_> {
                 Step::Change => self.change(),
                 Step::Read { replica, document } => self.read(*replica, *document).await,
                 Step::Slow { replica, document, fault } => {
+                    let (field, _) = DOCUMENTS[*document];
                     let faults = [
                         Fault::Delay(Duration::from_millis(40)),
                         Fault::SlowBody(Duration::from_millis(40)),
-                        Fault::edit(|answer| {
-                            let path = json!(["getJob", "name"]);
+                        Fault::edit(move |answer| {
+                            let of_job = json!(["getJob", "name"]);
+                            let of_item = json!(["listJobs", "items", 0, "name"]);
+                            let path = if field == "getJob" { of_job } else { of_item };
                             answer["errors"] = json!([{"path": path, "message": "not quite"}]);
                         }),
                     ];
-                    self.sandbox().fail_next(Some("getJob"), faults[*fault].clone());
+                    self.sandbox().fail_next(Some(field), faults[*fault].clone());
                     let mut read = Box::pin(self.read(*replica, *document));
                     // It is on its way when the next step is taken.
                     let waiting = tokio::time::timeout(Duration::from_millis(15), &mut read);
@@ -286,7 +319,7 @@ impl History<'_> {
 
 async fn run(worlds: &[World], steps: &[Step]) {
     let id = worlds[0].create("acme", "{}").await;
-    let history = History { worlds, id: &id, told: Mutex::new(0) };
+    let history = History { worlds, id: &id, told: Mutex::default() };
     history.run(steps).await;
 }
 
