@@ -96,18 +96,8 @@ impl<'a> Context<'a> {
         node: &Node,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
-        let text = self.text(name, node)?;
-        match parse(&text) {
-            Ok(value) => Some(value),
-            Err(problem) => {
-                // Not the text: it may be a secret.
-                let message = format!("`{name}`: {problem}");
-                let problem = Diagnostic::error(message, Some(node.span.clone()));
-                let may_be_secret = text.contains(['@', '?']);
-                self.report(if may_be_secret { problem.concealed() } else { problem });
-                None
-            }
-        }
+        // A URL may hold a secret.
+        self.parsed(name, node, parse, |text| text.contains(['@', '?']))
     }
 
     /// A scalar that is no secret itself and may be mistaken for one: a finding does not show it.
@@ -117,12 +107,23 @@ impl<'a> Context<'a> {
         node: &Node,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
-        let parsed = parse(&self.text(name, node)?);
+        self.parsed(name, node, parse, |_| true)
+    }
+
+    fn parsed<T>(
+        &self,
+        name: &str,
+        node: &Node,
+        parse: impl Fn(&str) -> Result<T, String>,
+        is_concealed: impl Fn(&str) -> bool,
+    ) -> Option<T> {
+        let text = self.text(name, node)?;
         let report = |problem| {
             let message = format!("`{name}`: {problem}");
-            self.report(Diagnostic::error(message, Some(node.span.clone())).concealed());
+            let finding = Diagnostic::error(message, Some(node.span.clone()));
+            self.report(if is_concealed(&text) { finding.concealed() } else { finding });
         };
-        parsed.map_err(report).ok()
+        parse(&text).map_err(report).ok()
     }
 
     /// A secret, which must come from elsewhere: `${NAME}` or `${file:/path}`. Findings name its place and where it was
